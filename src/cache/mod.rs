@@ -1,0 +1,4 @@
+//! Segment cache: memory, then disk.
+
+/// The layered cache.
+pub struct Cache;

@@ -1,0 +1,251 @@
+//! Compaction as data: what went in, what came out, and the map between the two.
+
+use std::{ops::Range, sync::Arc, sync::atomic::AtomicBool, sync::atomic::Ordering, time::Instant};
+
+use serde::Serialize;
+
+use crate::budget::Budget;
+
+/// One text to be made short.
+#[derive(Clone, Debug)]
+pub struct CompactRequest {
+    /// The input, untouched.
+    pub text: String,
+    /// What will be asked of it. Without one, spans are kept by how critical they are in themselves.
+    pub query: Option<String>,
+    /// The ceiling of the result.
+    pub budget: Budget,
+    /// The model that will read the result; it decides which tokenizer counts. `None` takes the
+    /// configured default.
+    pub model: Option<String>,
+    /// Whether to report every score of every span (`Compaction::explain`).
+    pub explain: bool,
+}
+
+/// Where a piece stands in the compacted context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// Among the first tokens, where models read best.
+    Head,
+    /// Between head and tail, in the order of the source.
+    Body,
+    /// Among the last tokens.
+    Tail,
+}
+
+/// What a piece is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PieceKind {
+    /// Spans of the source, verbatim, kept for the query or because they are critical.
+    Span,
+    /// A heading or a table header, verbatim, brought along because a kept span needs it.
+    Heading,
+    /// Spans of the source, verbatim, chosen to stand for a stretch that was left out.
+    Extract,
+    /// Generated text that stands for its source range; every figure and name in it was found there.
+    Summary,
+}
+
+impl PieceKind {
+    /// Whether the piece's text is byte for byte its source range.
+    pub fn is_verbatim(self) -> bool {
+        !matches!(self, PieceKind::Summary)
+    }
+}
+
+/// One piece of the compacted context.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Piece {
+    /// What it is.
+    pub kind: PieceKind,
+    /// Where it stands.
+    pub place: Place,
+    /// The byte range of the input that it is, or, for a summary, that it stands for.
+    #[serde(serialize_with = "pair")]
+    pub source: Range<usize>,
+    /// The byte range of the compacted text that it fills.
+    #[serde(serialize_with = "pair")]
+    pub output: Range<usize>,
+    /// Salience of the best span in it; higher is more needed. Comparable within one compaction.
+    pub score: f32,
+    /// The number by which a reader can cite it.
+    pub reference: usize,
+}
+
+/// Why a text came out as it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "outcome", content = "reason")]
+pub enum Outcome {
+    /// The text was made shorter.
+    Compacted,
+    /// The text is the input, byte for byte, for the reason given.
+    Passed(PassReason),
+}
+
+/// Why the input was handed on unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PassReason {
+    /// It was within the budget already.
+    WithinBudget,
+    /// No compaction came out shorter.
+    NotShorter,
+}
+
+impl PassReason {
+    /// The word used in headers, metrics and machine output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PassReason::WithinBudget => "within-budget",
+            PassReason::NotShorter => "not-shorter",
+        }
+    }
+}
+
+/// Wall time of each stage, in milliseconds, in the order of the flow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StageTimes {
+    /// Counting tokens, finding spans and segments.
+    pub segment: f64,
+    /// Scoring spans, embeddings included.
+    pub rank: f64,
+    /// Building the summary tree.
+    pub summarize: f64,
+    /// Choosing and ordering pieces.
+    pub place: f64,
+    /// Filling the template.
+    pub render: f64,
+    /// All of it.
+    pub total: f64,
+}
+
+/// The account of a compaction.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Figures {
+    /// Tokens of the input.
+    pub tokens_before: usize,
+    /// Tokens of the result, template included.
+    pub tokens_after: usize,
+    /// `tokens_before / tokens_after`: the compression ratio, 1.0 and up.
+    pub ratio: f64,
+    /// The ceiling that was in force, in tokens.
+    pub budget: usize,
+    /// The tokenizer that counted.
+    pub counter: String,
+    /// Segments of the input.
+    pub segments: usize,
+    /// Spans of the input.
+    pub spans: usize,
+    /// Spans that stand verbatim in the result.
+    pub spans_kept: usize,
+    /// Segments whose work came from the cache.
+    pub cache_hits: usize,
+    /// Segments whose work was asked of the cache.
+    pub cache_lookups: usize,
+    /// Share of the budget given to summaries, 0 to 1.
+    pub summary_share: f64,
+    /// Summary sentences that were refused because their source does not hold a figure or a name in
+    /// them.
+    pub ungrounded: usize,
+    /// Models that took part: `name@hash`.
+    pub models: Vec<String>,
+    /// Time per stage.
+    pub millis: StageTimes,
+}
+
+/// Every score of one span, for `explain`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SpanScore {
+    /// Byte range of the span in the input.
+    #[serde(serialize_with = "pair")]
+    pub source: Range<usize>,
+    /// Kind of content: prose, heading, code, json, table, list, log.
+    pub content: &'static str,
+    /// Tokens.
+    pub tokens: usize,
+    /// Segment it belongs to.
+    pub segment: usize,
+    /// BM25 of the sentence.
+    pub lexical: f32,
+    /// BM25 of its paragraph.
+    pub lexical_block: f32,
+    /// Cosine of sentence and query.
+    pub dense: f32,
+    /// Cosine of paragraph and query.
+    pub dense_block: f32,
+    /// How critical the span is without a query.
+    pub criticality: f32,
+    /// The fused score by which spans are chosen.
+    pub salience: f32,
+    /// Where it was placed; none if it was left out.
+    pub place: Option<Place>,
+}
+
+/// The result of a compaction.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Compaction {
+    /// Compacted or passed.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// The compacted context; the input itself where the outcome is `Passed`.
+    pub text: String,
+    /// Its pieces, in the order in which they stand.
+    pub pieces: Vec<Piece>,
+    /// The account.
+    pub figures: Figures,
+    /// Scores of all spans, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explain: Option<Vec<SpanScore>>,
+}
+
+/// Tells a compaction to stop: its client has left, or its deadline has passed.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+    deadline: Option<Instant>,
+}
+
+/// A compaction was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// The caller has left.
+    #[error("the caller left before the compaction was done")]
+    Cancelled,
+    /// Time is up.
+    #[error("the deadline passed before the compaction was done")]
+    Deadline,
+}
+
+impl Cancel {
+    /// Never stops unless `cancel` is called.
+    pub fn never() -> Self {
+        Self::default()
+    }
+
+    /// Stops at `deadline`.
+    pub fn at(deadline: Instant) -> Self {
+        Self { flag: Arc::default(), deadline: Some(deadline) }
+    }
+
+    /// Asks the work to stop at its next check. All clones share the request.
+    pub fn cancel(&self) {
+        self.flag.store(true, Ordering::Relaxed);
+    }
+
+    /// Between two steps of work: go on, or stop and why.
+    pub fn check(&self) -> Result<(), Stopped> {
+        if self.flag.load(Ordering::Relaxed) {
+            return Err(Stopped::Cancelled);
+        }
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(Stopped::Deadline),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn pair<S: serde::Serializer>(range: &Range<usize>, serializer: S) -> Result<S::Ok, S::Error> {
+    [range.start, range.end].serialize(serializer)
+}

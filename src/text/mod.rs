@@ -1,0 +1,3 @@
+//! The input as spans, blocks and segments.
+
+pub mod tokens;
