@@ -1,1 +1,2 @@
 //! Stage.
+pub mod models;
