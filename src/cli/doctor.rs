@@ -213,7 +213,7 @@ fn model_reports(models: &Models, config: &config::Models) -> Vec<ModelReport> {
         .into_iter()
         .map(|status| {
             // Only a model of the manifest has somewhere to come from.
-            let can_fetch = fetching && !PathBuf::from(&status.spec.name).exists();
+            let can_fetch = fetching && models.manifest().get(&status.spec.name).is_some();
             let usable = status.path.is_some() || can_fetch;
             ModelReport {
                 name: status.spec.name,
