@@ -169,7 +169,7 @@ fn json_maps_every_piece_to_its_source() {
 
     let spans = compact("explain")["explain"].as_array().unwrap().clone();
     let tiled: String = spans.iter().map(|span| &source[range(&span["source"])]).collect();
-    assert_eq!(tiled, source, "the spans tile the input");
+    assert!(tiled == source, "the spans do not tile the input");
     assert!(spans.iter().all(|span| span["salience"].is_number()));
 }
 
