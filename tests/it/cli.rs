@@ -99,12 +99,12 @@ fn the_account_is_on_standard_error() {
 #[test]
 fn the_same_bytes_in_every_process_and_with_any_number_of_threads() {
     let home = tempfile::tempdir().unwrap();
-    for query in [Some("What share of users find most remote controls ugly?"), None] {
+    for query in [Some("Who is Ivy Hendricks?"), None] {
         let compact = |threads: &str, cached: bool| {
             let mut command = epitome(home.path());
             command
                 .arg("compact")
-                .arg(corpus::path("meeting.txt"))
+                .arg(corpus::path("story.txt"))
                 .args(["--budget", "15%", "--set", &format!("cache.enabled={cached}")])
                 .env("RAYON_NUM_THREADS", threads);
             if let Some(query) = query {
@@ -278,26 +278,20 @@ fn odd_inputs_give_a_result_or_a_clear_error() {
         ("white space", b" \n\t \r\n".repeat(1000)),
         ("one line of 5 MB", b"lorem ipsum dolor ".repeat(5_000_000 / 18)),
         ("5 MB without a space", vec![b'x'; 5_000_000]),
-        ("NUL bytes", b"some text\0with NUL bytes. \0\0\0 ".repeat(3000)),
+        ("NUL bytes", b"some text\0with NUL bytes. \0\0\0 ".repeat(300)),
         ("100,000 short lines", (0..100_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect()),
         ("deep JSON", deep.into_bytes()),
-        ("combining marks", "e\u{301}\u{200d}\u{1f469}".repeat(20_000).into_bytes()),
+        ("combining marks", "e\u{301}\u{200d}\u{1f469}".repeat(1000).into_bytes()),
         ("broken UTF-8", b"fine until here \xe2\x82".to_vec()),
     ];
     for (name, input) in inputs {
         for query in [None, Some("Where is line 4711?")] {
             let mut command = epitome(home.path());
-            // Ranking by words alone: what is at stake is that nothing panics or hangs.
-            command.args([
-                "compact",
-                "-",
-                "--budget",
-                "2000",
-                "--format",
-                "json",
-                "--set",
-                "rank.dense=false",
-            ]);
+            command.args(["compact", "-", "--budget", "2000", "--format", "json"]);
+            if input.len() > 20_000 {
+                // By words alone: a million tokens of embeddings would say nothing more.
+                command.args(["--set", "rank.dense=false", "--set", "summarize.kind=none"]);
+            }
             if let Some(query) = query {
                 command.args(["--query", query]);
             }
