@@ -10,11 +10,14 @@ use std::{
 
 use crate::config;
 
+mod bert;
 mod decoder;
 mod encoder;
 mod error;
 mod fetch;
 mod generation;
+mod kernels;
+mod linear;
 mod manifest;
 mod store;
 mod verify;
