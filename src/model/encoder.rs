@@ -199,7 +199,7 @@ impl Input {
 }
 
 /// Reads a tokenizer and takes off what its file says about padding and length: windows are built here.
-fn read_tokenizer(path: &Path) -> Result<Tokenizer, ModelError> {
+pub(crate) fn read_tokenizer(path: &Path) -> Result<Tokenizer, ModelError> {
     let mut tokenizer = Tokenizer::from_file(path).map_err(|error| ModelError::invalid(path, error))?;
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(|error| ModelError::invalid(path, error))?;
