@@ -5,3 +5,4 @@ mod batch;
 mod cache;
 mod cli;
 mod corpus;
+mod models;
