@@ -61,6 +61,35 @@ pub(crate) fn layer_norm(row: &mut [f32], weight: &[f32], bias: &[f32], epsilon:
     }
 }
 
+/// `out = row / rms(row) * weight`.
+pub(crate) fn rms_norm(row: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    let square = sum(row, |v| v * v) / row.len().max(1) as f32;
+    let scale = 1.0 / (square + epsilon).sqrt();
+    for ((out, value), weight) in out.iter_mut().zip(row).zip(weight) {
+        *out = value * scale * weight;
+    }
+}
+
+/// `gate = silu(gate) * up`.
+pub(crate) fn silu_product(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = *gate / (1.0 + exp(-*gate)) * up;
+    }
+}
+
+/// The dot product, added up in eight lanes.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; 8];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    lanes.iter().sum::<f32>() + rest
+}
+
 /// Replaces scores by the exponentials of their distance to the greatest; returns their sum.
 pub(crate) fn exponentials(row: &mut [f32]) -> f32 {
     let greatest = row.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b });

@@ -22,6 +22,7 @@ mod kernels;
 mod linear;
 mod manifest;
 mod store;
+mod transformer;
 mod verify;
 
 pub use decoder::Decoder;

@@ -4,14 +4,14 @@
 use crate::text::{Content, Document};
 
 /// Words of obligation and decision.
-const OBLIGATION: [&str; 26] = [
+const OBLIGATION: &[&str] = &[
     "shall", "must", "required", "requires", "agreed", "agree", "decided", "decide", "deadline", "due", "prohibited",
     "liable", "warrants", "obliged", "should", "important", "warning", "conclude", "conclusion", "therefore",
     "result", "results", "found", "shows", "key", "critical",
 ];
 
 /// Turns of phrase that define something.
-const DEFINITION: [&str; 9] = [
+const DEFINITION: &[&str] = &[
     " means ", " is defined as ", " refers to ", " is called ", " known as ", " stands for ", " is a ", " is an ",
     " are the ",
 ];

@@ -17,7 +17,7 @@ const B_SPAN: f32 = 0.4;
 const B_BLOCK: f32 = 0.75;
 
 /// Words that carry no topic.
-const STOP_WORDS: [&str; 122] = [
+const STOP_WORDS: &[&str] = &[
     "a", "about", "after", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because", "been",
     "before", "being", "between", "both", "but", "by", "can", "could", "did", "do", "does", "doing", "during", "each",
     "for", "from", "had", "has", "have", "having", "he", "her", "here", "hers", "him", "his", "how", "i", "if", "in",

@@ -11,6 +11,7 @@ pub mod tokens;
 use std::ops::Range;
 
 pub use blocks::Content;
+pub use sentences::sentence_ends;
 
 use blocks::RawBlock;
 use tokens::{TokenCounter, TokenTable};

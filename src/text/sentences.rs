@@ -6,21 +6,21 @@
 const LONGEST: usize = 1000;
 
 /// Abbreviations after which a name or number follows: never the end of a sentence.
-const TITLES: [&str; 34] = [
+const TITLES: &[&str] = &[
     "mr", "mrs", "ms", "dr", "prof", "rev", "hon", "st", "sr", "jr", "gen", "col", "capt", "lt", "sgt", "maj",
     "gov", "sen", "rep", "pres", "no", "nos", "vol", "fig", "figs", "eq", "eqs", "sec", "ch", "pp", "p", "art",
     "ref", "tab",
 ];
 
 /// Abbreviations that end a sentence only where the next word could begin one.
-const ABBREVIATIONS: [&str; 44] = [
+const ABBREVIATIONS: &[&str] = &[
     "e.g", "i.e", "etc", "vs", "cf", "al", "approx", "ca", "dept", "est", "inc", "ltd", "co", "corp", "bros", "jan",
     "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "mon", "tue", "wed", "thu", "fri",
     "sat", "sun", "a.m", "p.m", "u.s", "u.k", "u.n", "d.c", "ph.d", "viz", "op", "ed",
 ];
 
 /// Words that begin a sentence often enough to end one behind an abbreviation.
-const STARTERS: [&str; 40] = [
+const STARTERS: &[&str] = &[
     "The", "A", "An", "In", "It", "He", "She", "They", "We", "I", "This", "That", "These", "Those", "There", "But",
     "And", "However", "On", "At", "As", "For", "From", "After", "Before", "When", "While", "If", "Its", "His", "Her",
     "Their", "Our", "My", "You", "What", "Who", "Why", "How", "Although",

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The integration tests, one file a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
@@ -5,4 +6,6 @@ mod batch;
 mod cache;
 mod cli;
 mod corpus;
+=======
+>>>>>>> a
 mod models;
