@@ -6,8 +6,7 @@
 
 use std::{fs, path::Path};
 
-use minijinja::{Environment, context};
-use serde::Serialize;
+use minijinja::{Environment, Value, context};
 use thiserror::Error;
 
 use crate::{
@@ -69,22 +68,6 @@ pub struct Templates {
     sources: Vec<(String, String)>,
 }
 
-#[derive(Serialize)]
-struct PartView {
-    text: String,
-    kind: crate::compaction::PieceKind,
-    gap: bool,
-    section: bool,
-    after_section: bool,
-}
-
-#[derive(Serialize)]
-struct EntryView {
-    reference: usize,
-    gap: bool,
-    parts: Vec<PartView>,
-}
-
 impl Templates {
     /// The built-in templates, each replaced by the file of its name in `directory` if there is one.
     /// Every template is compiled, and the context's is tried on a small example.
@@ -94,7 +77,6 @@ impl Templates {
     /// [`TemplateError`] names file and line.
     pub fn load(directory: &str) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
-        environment.set_keep_trailing_newline(true);
         environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
         let mut sources = Vec::new();
         let mut names = Vec::new();
@@ -138,7 +120,7 @@ impl Templates {
     /// The prompt that asks for a summary of `text` in about `words` words.
     pub fn prompt(&self, name: &str, text: &str, words: usize) -> Result<String, TemplateError> {
         let template = self.environment.get_template(name).map_err(|error| invalid(name, &error))?;
-        template.render(context! { text, words }).map_err(|error| invalid(name, &error))
+        template.render(context! { text => text, words => words }).map_err(|error| invalid(name, &error))
     }
 
     fn try_out(&self) -> Result<(), TemplateError> {
@@ -163,20 +145,20 @@ impl Templates {
     pub fn render(&self, text: &str, entries: &[Entry], query: &str) -> Result<(String, Vec<Piece>), TemplateError> {
         const NAME: &str = "context.txt";
         let mut flat = Vec::new();
-        let mut views: [Vec<EntryView>; 3] = Default::default();
+        let mut views: [Vec<Value>; 3] = Default::default();
         for entry in entries {
-            let mut parts: Vec<PartView> = Vec::with_capacity(entry.parts.len());
-            let mut end = None;
+            let mut parts: Vec<Value> = Vec::with_capacity(entry.parts.len());
+            let (mut end, mut after_section) = (None, false);
             for part in &entry.parts {
                 let before = end.and_then(|end| text.get(end..part.source.start));
-                parts.push(PartView {
-                    text: format!("{OPEN}{}{CLOSE}", flat.len()),
-                    kind: part.kind,
-                    gap: before.is_none_or(|between| !between.trim().is_empty()),
-                    section: part.section,
-                    after_section: parts.last().is_some_and(|last| last.section),
+                parts.push(context! {
+                    text => format!("{OPEN}{}{CLOSE}", flat.len()),
+                    kind => part.kind.as_str(),
+                    gap => before.is_none_or(|between| !between.trim().is_empty()),
+                    section => part.section,
+                    after_section => after_section,
                 });
-                end = Some(part.source.end);
+                (end, after_section) = (Some(part.source.end), part.section);
                 flat.push((part, entry));
             }
             let slot = match entry.place {
@@ -184,13 +166,13 @@ impl Templates {
                 Place::Body => 1,
                 Place::Tail => 2,
             };
-            views[slot].push(EntryView { reference: entry.reference, gap: entry.gap, parts });
+            views[slot].push(context! { reference => entry.reference, gap => entry.gap, parts => parts });
         }
-        let [head, body, tail] = &views;
+        let [head, body, tail] = views;
         let query: String = query.chars().filter(|c| !matches!(*c, OPEN | CLOSE)).collect();
         let template = self.environment.get_template(NAME).map_err(|error| invalid(NAME, &error))?;
         let frame = template
-            .render(context! { head, body, tail, query, marker => MARKER })
+            .render(context! { head => head, body => body, tail => tail, query => query, marker => MARKER })
             .map_err(|error| invalid(NAME, &error))?;
 
         let mut output = String::with_capacity(frame.len());

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The integration tests, one file a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
@@ -6,6 +5,4 @@ mod batch;
 mod cache;
 mod cli;
 mod corpus;
-=======
->>>>>>> a
 mod models;
