@@ -80,13 +80,14 @@ pub(crate) struct Store {
     dir: Option<PathBuf>,
     root: PathBuf,
     verifier: Verifier,
-    hub: bool,
+    hub: Option<hub::Hub>,
     pip: bool,
     connect_timeout: Duration,
 }
 
 impl Store {
     pub(crate) fn new(config: &config::Models) -> Result<Self, ModelError> {
+        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
         let root = match config.cache.as_str() {
             "" => directories::ProjectDirs::from("", "", "epitome")
                 .map_or_else(|| env::temp_dir().join("epitome"), |dirs| dirs.cache_dir().to_owned())
@@ -99,9 +100,9 @@ impl Store {
             dir: (!config.dir.is_empty()).then(|| PathBuf::from(&config.dir)),
             verifier: Verifier::new(root.join(".verified")),
             root,
-            hub: config.hub,
+            hub: config.hub.then(|| hub::Hub::from_env(connect_timeout)),
             pip: config.pip,
-            connect_timeout: Duration::from_millis(config.connect_timeout_ms),
+            connect_timeout,
         })
     }
 
@@ -311,10 +312,9 @@ impl Store {
 
         if let Some(repository) = &spec.hub {
             let source = format!("Hugging Face hub, {repository}");
-            let got = if self.hub {
-                hub::fetch(spec, file, &target, self.connect_timeout)
-            } else {
-                Err("turned off by models.hub".to_owned())
+            let got = match &self.hub {
+                Some(hub) => hub.fetch(spec, file, &target),
+                None => Err("turned off by models.hub".to_owned()),
             };
             match got.and_then(|()| self.accept(&target, file, home)) {
                 Ok(path) => return Ok(Some(path)),
@@ -378,3 +378,6 @@ fn the_gguf_in(dir: &Path) -> Result<PathBuf, ModelError> {
     }
     found.ok_or_else(|| ModelError::invalid(dir, "holds no .gguf file"))
 }
+
+#[cfg(test)]
+mod tests;

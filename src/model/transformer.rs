@@ -73,13 +73,6 @@ struct Head {
     values: Vec<f32>,
 }
 
-impl KvCache {
-    /// Tokens that it holds.
-    pub(crate) fn len(&self) -> usize {
-        self.length
-    }
-}
-
 /// A quantized weight and its bias.
 struct Projection {
     weight: Kept,
