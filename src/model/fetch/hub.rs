@@ -23,6 +23,8 @@ use crate::model::{FileSpec, ModelSpec};
 
 /// How long the hub may take to say how large a file is, once it can be reached.
 const FIRST_ANSWER: Duration = Duration::from_secs(20);
+/// Addresses of the hub that are tried.
+const MOST_ADDRESSES: usize = 2;
 /// How long a download may stand still.
 const STALL: Duration = Duration::from_secs(60);
 
@@ -109,7 +111,7 @@ fn probe(url: &str, timeout: Duration) -> Result<(), String> {
         .map_err(|_| format!("{host}: no answer from the name server in {timeout:?}"))?
         .map_err(|error| format!("{host}: {error}"))?;
     let mut last = format!("{host}: no address");
-    for address in addresses {
+    for address in addresses.into_iter().take(MOST_ADDRESSES) {
         match TcpStream::connect_timeout(&address, timeout) {
             Ok(_) => return Ok(()),
             Err(error) => last = format!("{address}: {error}"),
