@@ -110,6 +110,10 @@ impl Weights {
             qkv.push(self.tensor(&at(&format!("{part}.weight")))?);
             qkv_bias.extend(bias(part)?);
         }
+        let wide = bias("intermediate.dense")?;
+        if wide.is_empty() {
+            bail!("layer {index} has no intermediate values");
+        }
         Ok(Layer {
             qkv: Linear::new(&Tensor::cat(&qkv, 0)?, precision)?,
             qkv_bias,
@@ -117,7 +121,7 @@ impl Weights {
             attended_bias: bias("attention.output.dense")?,
             attended_norm: self.norm(&at("attention.output.LayerNorm"))?,
             up: linear("intermediate.dense")?,
-            up_bias: bias("intermediate.dense")?,
+            up_bias: wide,
             down: linear("output.dense")?,
             down_bias: bias("output.dense")?,
             down_norm: self.norm(&at("output.LayerNorm"))?,

@@ -31,7 +31,7 @@ pub enum ModelError {
         known: String,
     },
     /// The model cannot do what it was named for.
-    #[error("{name} is a {is}, not a {wanted}: name another model in models.{wanted}")]
+    #[error("{name} is for the role {is}, not {wanted}: name another model in models.{wanted}")]
     WrongRole {
         /// The model.
         name: String,

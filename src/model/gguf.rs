@@ -30,10 +30,6 @@ impl Gguf {
         Ok(Self { path: path.to_owned(), content, file })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn invalid(&self, reason: impl std::fmt::Display) -> ModelError {
         ModelError::invalid(&self.path, reason)
     }

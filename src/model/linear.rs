@@ -57,7 +57,10 @@ enum Weight {
 
 impl Linear {
     pub(crate) fn new(weight: &Tensor, precision: Precision) -> Result<Self> {
-        let (_, inputs) = weight.dims2()?;
+        let (outputs, inputs) = weight.dims2()?;
+        if outputs == 0 || inputs == 0 {
+            bail!("a weight of {outputs} by {inputs} values");
+        }
         let weight = match precision {
             Precision::Full => Weight::Full(weight.t()?),
             Precision::Int8 => {

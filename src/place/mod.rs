@@ -20,6 +20,9 @@ const ENTRY: usize = 8;
 const TIGHT: usize = 3;
 /// Less room than this is not worth another unit.
 const LEAST: usize = 12;
+/// A unit is cut down to no fewer tokens than this, or to a sixth of the budget if that is less: a
+/// scrap says nothing.
+const SCRAP: usize = 32;
 
 /// A part of an entry: a stretch of the source, or generated text that stands for one.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +96,9 @@ pub fn select(
         }
         let limit = if unit.code { left } else { left.min((budget / TIGHT).max(LEAST)) };
         let Some(run) = fit(doc, ranking, unit, limit, &taken) else { continue };
+        if run.tokens < unit.tokens && run.tokens < SCRAP.min(budget / 6) {
+            continue;
+        }
         let mut cost = 0;
         for span in run.spans.clone().chain(repair::companions(doc, &run.spans)) {
             if !std::mem::replace(&mut taken[span], true) {
@@ -248,9 +254,16 @@ fn number(doc: &Document<'_>, mut entries: Vec<(Place, f32, Vec<Part>)>) -> Vec<
         place_a.cmp(place_b).then(within).then(start(a).cmp(&start(b)))
     });
     let mut before: Option<(Place, usize)> = None;
+    let mut above: Vec<Range<usize>> = Vec::new();
     entries
         .into_iter()
-        .map(|(place, _, parts)| {
+        .map(|(place, _, mut parts)| {
+            // A section's heading stands once for the entries that follow each other in it.
+            let headings: Vec<Range<usize>> = parts.iter().filter(|p| p.section).map(|p| p.source.clone()).collect();
+            if before.is_some_and(|(p, _)| p == place) {
+                parts.retain(|part| !(part.section && above.contains(&part.source)));
+            }
+            above = headings;
             let first = parts.first().map_or(0, |part| part.source.start);
             let from = match before {
                 Some((p, end)) if p == place => end,

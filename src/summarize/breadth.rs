@@ -20,6 +20,9 @@ const FLAT: f32 = 0.8;
 /// Most that a flat salience alone gives to summaries.
 const FLAT_SHARE: f64 = 0.3;
 
+/// A smaller share says nothing.
+const LEAST_SHARE: f64 = 0.1;
+
 /// The share for summaries, 0 to 1. `peak` is the highest score of a unit.
 pub fn share(query: Option<&str>, peak: f32) -> f64 {
     let Some(query) = query else { return NO_QUERY_SHARE };
@@ -27,7 +30,8 @@ pub fn share(query: Option<&str>, peak: f32) -> f64 {
     if WHOLE.iter().any(|phrase| lower.contains(phrase)) {
         return WHOLE_SHARE;
     }
-    FLAT_SHARE * f64::from(((SHARP - peak) / (SHARP - FLAT)).clamp(0.0, 1.0))
+    let share = FLAT_SHARE * f64::from(((SHARP - peak) / (SHARP - FLAT)).clamp(0.0, 1.0));
+    if share < LEAST_SHARE { 0.0 } else { share }
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ use crate::model::{FileSpec, ModelSpec};
 
 /// How long the hub may take to say how large a file is, once it can be reached.
 const FIRST_ANSWER: Duration = Duration::from_secs(20);
+/// Addresses of the hub that are tried.
+const MOST_ADDRESSES: usize = 2;
 /// How long a download may stand still.
 const STALL: Duration = Duration::from_secs(60);
 
@@ -36,27 +38,39 @@ pub(crate) fn cached(spec: &ModelSpec, file: &FileSpec) -> Option<PathBuf> {
         .or_else(|| Some(cache.pointer_path(repo.revision()).join(name)).filter(|path| path.exists()))
 }
 
-/// Writes the file to `target`.
-pub(crate) fn fetch(
-    spec: &ModelSpec,
-    file: &FileSpec,
-    target: &Path,
-    connect_timeout: Duration,
-) -> Result<(), String> {
-    let Some(repo) = repo(spec) else { return Err("not on the hub".into()) };
-    let scratch = target.with_extension("hub");
-    let name = file.path.clone().unwrap_or_else(|| file.name.clone());
-    let mut builder = ApiBuilder::from_cache(Cache::new(scratch)).with_progress(false);
-    if let Some(endpoint) = variable("HF_ENDPOINT") {
-        builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
+/// How the hub is reached.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    /// Another server than the hub's own.
+    pub(crate) endpoint: Option<String>,
+    token: Option<String>,
+    pub(crate) connect_timeout: Duration,
+}
+
+impl Hub {
+    /// As the hub's own clients do, by `HF_ENDPOINT`, `HF_TOKEN` and the token file.
+    pub(crate) fn from_env(connect_timeout: Duration) -> Self {
+        let token = variable("HF_TOKEN").or_else(|| cache().and_then(|cache| cache.token()));
+        Self { endpoint: variable("HF_ENDPOINT"), token, connect_timeout }
     }
-    let token = variable("HF_TOKEN").or_else(|| cache().and_then(|cache| cache.token()));
-    let api = builder.with_token(token).build().map_err(|error| error.to_string())?.repo(repo);
-    probe(&api.url(&name), connect_timeout)?;
-    let downloaded = download(api, name, file, connect_timeout)?;
-    // The downloaded name is a link into the scratch directory's store.
-    let real = downloaded.canonicalize().map_err(|error| error.to_string())?;
-    fs::rename(&real, target).map_err(|error| error.to_string())
+
+    /// Writes the file to `target`.
+    pub(crate) fn fetch(&self, spec: &ModelSpec, file: &FileSpec, target: &Path) -> Result<(), String> {
+        let Some(repo) = repo(spec) else { return Err("not on the hub".into()) };
+        let scratch = target.with_extension("hub");
+        let name = file.path.clone().unwrap_or_else(|| file.name.clone());
+        let mut builder =
+            ApiBuilder::from_cache(Cache::new(scratch)).with_progress(false).with_token(self.token.clone());
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
+        }
+        let api = builder.build().map_err(|error| error.to_string())?.repo(repo);
+        probe(&api.url(&name), self.connect_timeout)?;
+        let downloaded = download(api, name, file, self.connect_timeout)?;
+        // The downloaded name is a link into the scratch directory's store.
+        let real = downloaded.canonicalize().map_err(|error| error.to_string())?;
+        fs::rename(&real, target).map_err(|error| error.to_string())
+    }
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -97,7 +111,7 @@ fn probe(url: &str, timeout: Duration) -> Result<(), String> {
         .map_err(|_| format!("{host}: no answer from the name server in {timeout:?}"))?
         .map_err(|error| format!("{host}: {error}"))?;
     let mut last = format!("{host}: no address");
-    for address in addresses {
+    for address in addresses.into_iter().take(MOST_ADDRESSES) {
         match TcpStream::connect_timeout(&address, timeout) {
             Ok(_) => return Ok(()),
             Err(error) => last = format!("{address}: {error}"),

