@@ -11,6 +11,7 @@ pub mod config;
 pub mod error;
 pub mod http;
 pub mod model;
+pub mod plan;
 pub mod rank;
 pub mod summarize;
 pub mod telemetry;

@@ -129,12 +129,7 @@ mod tests {
         let found: Vec<_> = found.iter().map(|(r, t, p)| (r.as_str(), t.as_str(), *p)).collect();
         assert_eq!(
             found,
-            [
-                ("system", "s", false),
-                ("user", "a", false),
-                ("user", "b\n", false),
-                ("tool", "t", false)
-            ]
+            [("system", "s", false), ("user", "a", false), ("user", "b\n", false), ("tool", "t", false)]
         );
         let chat = ChatRequest::parse(body.as_bytes()).expect("chat");
         assert_eq!(chat.model.as_deref(), Some("gpt-4o"));
