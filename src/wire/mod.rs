@@ -6,3 +6,4 @@
 
 pub mod json;
 pub mod openai_chat;
+pub mod openai_error;
