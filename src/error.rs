@@ -1,10 +1,10 @@
 //! The error of the command line: every layer's own error, converted here once.
 
-use std::io;
+use std::{io, path::Path};
 
 use thiserror::Error;
 
-use crate::{compactor::CompactError, config::ConfigError, model::ModelError};
+use crate::{batch::BatchError, compactor::CompactError, config::ConfigError, model::ModelError};
 
 /// What a command can end with.
 #[derive(Debug, Error)]
@@ -18,9 +18,20 @@ pub enum Error {
     /// A text could not be compacted.
     #[error(transparent)]
     Compact(#[from] CompactError),
+    /// A batch could not be run, or not to its end.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// The command was given something it cannot use.
     #[error("{0}")]
     Usage(String),
+    /// A text is not UTF-8.
+    #[error("{path} is not UTF-8: the byte at offset {offset} (counted from 0) does not belong")]
+    NotUtf8 {
+        /// Which file; `-` for standard input.
+        path: String,
+        /// The first byte that does not belong.
+        offset: usize,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {
@@ -29,9 +40,21 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The doctor found something that keeps epitome from working.
+    #[error("{0} of the things that epitome needs cannot be used, see above")]
+    Unusable(usize),
+    /// A fault of epitome itself.
+    #[error("internal error: {0}")]
+    Internal(String),
 }
 
 impl Error {
+    /// Makes a [`Error::File`] of what the system said about `path`.
+    pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.display().to_string();
+        move |source| Error::File { path, source }
+    }
+
     /// What the user can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -39,6 +62,8 @@ impl Error {
             Error::Compact(CompactError::BudgetTooSmall { minimum, .. }) => {
                 Some(format!("give at least --budget {minimum}"))
             }
+            Error::Batch(error) => error.hint(),
+            Error::NotUtf8 { .. } => Some("convert it first, for example with `iconv -t UTF-8`".into()),
             _ => None,
         }
     }
@@ -46,9 +71,27 @@ impl Error {
     /// 2 for bad input, 1 for all else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Config(_) | Error::Usage(_) | Error::Compact(CompactError::BudgetTooSmall { .. }) => 2,
+            Error::Config(_)
+            | Error::Usage(_)
+            | Error::NotUtf8 { .. }
+            | Error::Compact(CompactError::BudgetTooSmall { .. }) => 2,
             Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
-            Error::Model(_) | Error::Compact(_) | Error::File { .. } => 1,
+            Error::Batch(error) => error.exit_code(),
+            Error::Model(_)
+            | Error::Compact(_)
+            | Error::File { .. }
+            | Error::Unusable(_)
+            | Error::Internal(_) => 1,
+        }
+    }
+
+    /// Whether the reader of the output has left.
+    pub fn is_broken_pipe(&self) -> bool {
+        match self {
+            Error::File { source, .. } | Error::Batch(BatchError::Write { source, .. }) => {
+                source.kind() == io::ErrorKind::BrokenPipe
+            }
+            _ => false,
         }
     }
 }

@@ -1,1 +1,24 @@
-fn main() {}
+//! Parses the command line, runs the command, prints the error and what to do about it.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use epitome::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    let Err(error) = cli::run(Cli::parse()) else { return ExitCode::SUCCESS };
+    // The reader of a pipe that has seen enough, as `head` does, is no failure.
+    if error.is_broken_pipe() {
+        return ExitCode::SUCCESS;
+    }
+    let mut stderr = io::stderr().lock();
+    // Nobody is left to tell that standard error is closed.
+    let _ = writeln!(stderr, "error: {error}");
+    if let Some(hint) = error.hint() {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+    ExitCode::from(error.exit_code())
+}

@@ -52,12 +52,9 @@ const DISCONNECTS: &str = "epitome_client_disconnects_total";
 const SECONDS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// Starts logging to standard error. `RUST_LOG` wins over the configuration. A second call does
-/// nothing.
+/// Starts logging to standard error, as the configuration says. A second call does nothing.
 pub fn init(log: &config::Log) {
-    let filter = EnvFilter::try_from_default_env()
-        .or_else(|_| EnvFilter::try_new(&log.level))
-        .unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("warn"));
     let registry = tracing_subscriber::registry().with(filter);
     // An error means that logging runs already.
     let _ = if log.json {

@@ -1,1 +1,268 @@
-//! Stage.
+//! Many texts, one a line: JSON Lines in, JSON Lines out, in the same order.
+//!
+//! A reader cuts the input into lines ([`source`]), workers compact them ([`record`]), and a writer
+//! puts the results back in order ([`sink`]), checked against the journal of an earlier run that was
+//! interrupted ([`resume`]). Only a window of lines is in memory at any time.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead},
+    num::NonZeroUsize,
+    path::Path,
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+};
+
+use thiserror::Error;
+
+use crate::{
+    compaction::{Cancel, CompactRequest, Compaction},
+    compactor::{CompactError, Compactor},
+};
+
+pub mod progress;
+pub mod record;
+pub mod resume;
+pub mod sink;
+pub mod source;
+
+use progress::Progress;
+use record::{Defaults, Outcome, Record};
+use resume::Digest;
+use sink::Sink;
+use source::{Line, Lines};
+
+/// Lines that may be read ahead of the oldest one that is not written, for each worker.
+const WINDOW: usize = 8;
+
+/// Why a batch could not be run, or not to its end.
+#[derive(Debug, Error)]
+pub enum BatchError {
+    /// The input could not be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// Which file; `-` for standard input.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The output or its journal could not be written.
+    #[error("{path}: {source}")]
+    Write {
+        /// Which file; `-` for standard output.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The output is there already, and is not the beginning of what this run would write.
+    #[error("{path} cannot be continued: {reason}")]
+    NotOurs {
+        /// The output.
+        path: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// Input and output are the same file.
+    #[error("{path} is both input and output")]
+    SameFile {
+        /// The file.
+        path: String,
+    },
+    /// All lines were handled, and some of them could not be used.
+    #[error("{bad} of {lines} lines could not be used")]
+    BadLines {
+        /// How many.
+        bad: u64,
+        /// Of how many.
+        lines: u64,
+    },
+}
+
+impl BatchError {
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            BatchError::NotOurs { .. } => {
+                Some("name another output, or give --overwrite to begin anew".to_owned())
+            }
+            BatchError::SameFile { .. } => Some("name another output".to_owned()),
+            BatchError::BadLines { .. } => {
+                Some("their lines in the output have the outcome \"error\" and say why".to_owned())
+            }
+            BatchError::Read { .. } | BatchError::Write { .. } => None,
+        }
+    }
+
+    /// 2 for bad input, 1 for all else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            BatchError::NotOurs { .. } | BatchError::SameFile { .. } => 2,
+            BatchError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
+            BatchError::Read { .. } | BatchError::Write { .. } | BatchError::BadLines { .. } => 1,
+        }
+    }
+
+    pub(crate) fn read(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
+        let path = path.display().to_string();
+        move |source| BatchError::Read { path: path.clone(), source }
+    }
+
+    pub(crate) fn write(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
+        let path = path.display().to_string();
+        move |source| BatchError::Write { path: path.clone(), source }
+    }
+}
+
+/// What compacts a line.
+pub trait Compact: Sync {
+    /// Compacts one text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Compactor::compact`].
+    fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError>;
+
+    /// Tokens of a text, as its reader counts them.
+    fn count(&self, model: Option<&str>, text: &str) -> usize;
+}
+
+impl Compact for Compactor {
+    fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
+        self.compact(request, cancel)
+    }
+
+    fn count(&self, model: Option<&str>, text: &str) -> usize {
+        self.counter(model).count(text)
+    }
+}
+
+/// A line on its way from a worker to the writer.
+struct Done {
+    index: u64,
+    input: Digest,
+    bytes: u64,
+    record: Record,
+}
+
+/// Compacts every line of `lines` into `sink`, on `jobs` threads. Order is kept. A line that cannot
+/// be used is reported to `progress` and gives an output line of its own.
+///
+/// # Errors
+///
+/// [`BatchError::Read`], [`BatchError::Write`], or, after all lines, [`BatchError::BadLines`].
+pub fn run<R: BufRead + Send>(
+    compact: &dyn Compact,
+    lines: Lines<R>,
+    sink: &mut Sink,
+    defaults: &Defaults,
+    jobs: NonZeroUsize,
+    progress: &mut Progress,
+) -> Result<(), BatchError> {
+    let window = jobs.get() * WINDOW;
+    let cancel = Cancel::never();
+    // A permit is a line that may be read. The writer gives one back for each line it has written.
+    let (permit, permits) = mpsc::sync_channel::<()>(window);
+    for _ in 0..window {
+        // The channel has room for all of them.
+        let _ = permit.try_send(());
+    }
+    let (job, queue) = mpsc::sync_channel::<Line>(window);
+    let queue = Mutex::new(queue);
+    let (result, results) = mpsc::channel::<Result<Done, BatchError>>();
+
+    thread::scope(|scope| {
+        let failed = result.clone();
+        scope.spawn(move || feed(lines, &permits, &job, &failed));
+        for _ in 0..jobs.get() {
+            let (queue, result, cancel) = (&queue, result.clone(), &cancel);
+            scope.spawn(move || work(compact, queue, &result, defaults, cancel));
+        }
+        drop(result);
+        let written = write(&results, &permit, sink, progress);
+        if written.is_err() {
+            cancel.cancel();
+        }
+        // Without these the reader and the workers come to an end.
+        drop((results, permit));
+        written
+    })?;
+    progress.finish()
+}
+
+/// The reader: sends each line on when there is a permit for it.
+fn feed<R: BufRead>(
+    lines: Lines<R>,
+    permits: &mpsc::Receiver<()>,
+    job: &mpsc::SyncSender<Line>,
+    failed: &mpsc::Sender<Result<Done, BatchError>>,
+) {
+    for line in lines {
+        if permits.recv().is_err() {
+            return;
+        }
+        let sent = match line {
+            Ok(line) => job.send(line).is_ok(),
+            Err(error) => {
+                // A writer that has left needs no reason to stop.
+                let _ = failed.send(Err(error));
+                false
+            }
+        };
+        if !sent {
+            return;
+        }
+    }
+}
+
+/// A worker. It is a thread of its own and not a task of the thread pool, because a task that waits
+/// for the cache inside the pool would block the work that it waits for.
+fn work(
+    compact: &dyn Compact,
+    queue: &Mutex<mpsc::Receiver<Line>>,
+    result: &mpsc::Sender<Result<Done, BatchError>>,
+    defaults: &Defaults,
+    cancel: &Cancel,
+) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(line) = next else { return };
+        let record = record::compact_line(compact, &line, defaults, cancel);
+        let done = Done {
+            index: line.index,
+            input: Digest::of(&line.bytes),
+            bytes: line.bytes.len() as u64 + 1,
+            record,
+        };
+        if result.send(Ok(done)).is_err() {
+            return;
+        }
+    }
+}
+
+/// The writer: puts results in order and writes each as soon as all before it are written.
+fn write(
+    results: &mpsc::Receiver<Result<Done, BatchError>>,
+    permit: &mpsc::SyncSender<()>,
+    sink: &mut Sink,
+    progress: &mut Progress,
+) -> Result<(), BatchError> {
+    let mut early: BTreeMap<u64, Done> = BTreeMap::new();
+    let mut next = None;
+    for done in results {
+        let done = done?;
+        early.insert(done.index, done);
+        loop {
+            let index = *next.get_or_insert(sink.written());
+            let Some(done) = early.remove(&index) else { break };
+            sink.write(&done.input, &done.record.json)?;
+            if let Outcome::Bad(reason) = &done.record.outcome {
+                progress.bad_line(done.record.line, reason);
+            }
+            progress.add(&done.record, done.bytes);
+            next = Some(index + 1);
+            // The reader may have come to the end.
+            let _ = permit.try_send(());
+        }
+    }
+    Ok(())
+}

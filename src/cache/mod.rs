@@ -1,4 +1,271 @@
 //! Segment cache: memory, then disk.
+//!
+//! Values are addressed by a hash of all they depend on ([`KeyParts`]), so nothing is ever out of
+//! date. Memory is a moka cache with a ceiling in bytes; the disk layer is a redb file with a ceiling
+//! of its own. A layer that fails is a miss and never an error: it costs one warning, and
+//! [`Cache::stats`] says why.
 
-/// The layered cache.
-pub struct Cache;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use serde::Serialize;
+
+use crate::config::CacheConfig;
+
+mod disk;
+mod flight;
+mod key;
+
+use disk::Disk;
+use flight::{Flights, Role};
+pub use key::{Key, KeyParts};
+
+/// The layered cache. Share it by `Arc`. Dropping it writes what is not yet on disk.
+pub struct Cache {
+    /// None: nothing is cached.
+    memory: Option<moka::sync::Cache<Key, Arc<[u8]>>>,
+    disk: DiskLayer,
+    flights: Flights,
+    memory_hits: AtomicU64,
+    disk_hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+enum DiskLayer {
+    Off,
+    Open(Disk),
+    Unavailable { path: PathBuf, reason: String },
+}
+
+/// Where a value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The memory layer, or another caller that was computing it.
+    Memory,
+    /// The disk layer.
+    Disk,
+    /// It was computed.
+    Computed,
+}
+
+/// The account of a cache since it was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Values found in memory.
+    pub memory_hits: u64,
+    /// Values found on disk.
+    pub disk_hits: u64,
+    /// Values that had to be computed.
+    pub misses: u64,
+    /// Entries in memory, about.
+    pub entries: u64,
+    /// Bytes in memory, about.
+    pub bytes: u64,
+    /// The disk layer.
+    pub disk: DiskStats,
+}
+
+/// The state of the disk layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "state")]
+pub enum DiskStats {
+    /// Switched off by configuration.
+    Off,
+    /// In use.
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Entries in it.
+        entries: u64,
+        /// Bytes that they take.
+        bytes: u64,
+        /// The ceiling, bytes.
+        limit: u64,
+    },
+    /// Not in use; values are kept in memory only.
+    Unavailable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Bytes that an entry of the memory layer costs beside its value.
+const ENTRY_OVERHEAD: usize = 128;
+
+impl Cache {
+    /// Opens the layers that `config` names. Never fails: a disk layer that is damaged, locked or
+    /// not writable costs a warning.
+    pub fn open(config: &CacheConfig) -> Self {
+        if !config.enabled {
+            return Self::disabled();
+        }
+        let disk = match disk_limit(config) {
+            0 => DiskLayer::Off,
+            limit => match directory(config) {
+                Some(directory) => Self::open_disk(directory, limit),
+                None => DiskLayer::Unavailable {
+                    path: PathBuf::new(),
+                    reason: "the system names no cache directory; set cache.dir".to_owned(),
+                },
+            },
+        };
+        Self::with(Some(config.memory_mb << 20), disk)
+    }
+
+    /// A cache without a disk layer, with the default ceiling.
+    pub fn memory_only() -> Self {
+        Self::with(Some(CacheConfig::default().memory_mb << 20), DiskLayer::Off)
+    }
+
+    /// A cache that keeps nothing.
+    pub fn disabled() -> Self {
+        Self::with(None, DiskLayer::Off)
+    }
+
+    fn open_disk(directory: PathBuf, limit: u64) -> DiskLayer {
+        let path = directory.join(disk::FOLDER).join(disk::FILE);
+        match Disk::open(&path, limit) {
+            Ok(disk) => DiskLayer::Open(disk),
+            Err(reason) => {
+                tracing::warn!(path = %path.display(), %reason, "no disk cache: segments are kept in memory only");
+                DiskLayer::Unavailable { path, reason }
+            }
+        }
+    }
+
+    fn with(memory_bytes: Option<u64>, disk: DiskLayer) -> Self {
+        let memory = memory_bytes.map(|bytes| {
+            moka::sync::Cache::builder()
+                .max_capacity(bytes)
+                .weigher(|_: &Key, value: &Arc<[u8]>| {
+                    u32::try_from(value.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
+                })
+                .build()
+        });
+        Self {
+            memory,
+            disk,
+            flights: Flights::default(),
+            memory_hits: AtomicU64::new(0),
+            disk_hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+
+    /// The value of `key`, from the nearest layer that has it, else from `compute`.
+    ///
+    /// Concurrent callers of one key compute it once; the others wait for it. The exception are
+    /// waits that could close a circle: a thread that is inside a `compute` does not wait, and a
+    /// rayon worker waits for a second at most; they compute for themselves.
+    ///
+    /// # Errors
+    ///
+    /// What `compute` returns. It is not cached; another caller that waited computes anew.
+    pub fn get_or_compute<E>(
+        &self,
+        key: &Key,
+        compute: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<(Arc<[u8]>, Source), E> {
+        let Some(memory) = &self.memory else {
+            self.misses.fetch_add(1, Ordering::Relaxed);
+            return Ok((compute()?.into(), Source::Computed));
+        };
+        loop {
+            if let Some(value) = memory.get(key) {
+                return Ok(self.found(value, Source::Memory));
+            }
+            let leader = match self.flights.join(key) {
+                Role::Leader(leader) => Some(leader),
+                Role::Alone => None,
+                Role::Given(value) => return Ok(self.found(value, Source::Memory)),
+                Role::Retry => continue,
+            };
+            // Another flight may have ended between the look into memory and this one's start.
+            let (value, source) = if let Some(value) = memory.get(key) {
+                (value, Source::Memory)
+            } else if let Some(value) = self.disk().and_then(|disk| disk.get(key)) {
+                (value, Source::Disk)
+            } else {
+                let value: Arc<[u8]> = compute()?.into();
+                if let Some(disk) = self.disk() {
+                    disk.put(*key, Arc::clone(&value));
+                }
+                (value, Source::Computed)
+            };
+            if source != Source::Memory {
+                memory.insert(*key, Arc::clone(&value));
+            }
+            if let Some(leader) = leader {
+                leader.finish(&value);
+            }
+            return Ok(self.found(value, source));
+        }
+    }
+
+    /// Waits until all that was put is on disk.
+    pub fn flush(&self) {
+        if let Some(disk) = self.disk() {
+            disk.flush();
+        }
+    }
+
+    /// The account so far.
+    pub fn stats(&self) -> Stats {
+        let (entries, bytes) = self.memory.as_ref().map_or((0, 0), |memory| {
+            memory.run_pending_tasks();
+            (memory.entry_count(), memory.weighted_size())
+        });
+        Stats {
+            memory_hits: self.memory_hits.load(Ordering::Relaxed),
+            disk_hits: self.disk_hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            entries,
+            bytes,
+            disk: match &self.disk {
+                DiskLayer::Off => DiskStats::Off,
+                DiskLayer::Open(disk) => disk.stats(),
+                DiskLayer::Unavailable { path, reason } => {
+                    DiskStats::Unavailable { path: path.clone(), reason: reason.clone() }
+                }
+            },
+        }
+    }
+
+    fn disk(&self) -> Option<&Disk> {
+        match &self.disk {
+            DiskLayer::Open(disk) => Some(disk),
+            DiskLayer::Off | DiskLayer::Unavailable { .. } => None,
+        }
+    }
+
+    fn found(&self, value: Arc<[u8]>, source: Source) -> (Arc<[u8]>, Source) {
+        let counter = match source {
+            Source::Memory => &self.memory_hits,
+            Source::Disk => &self.disk_hits,
+            Source::Computed => &self.misses,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        (value, source)
+    }
+}
+
+fn disk_limit(config: &CacheConfig) -> u64 {
+    config.disk_mb.saturating_mul(1 << 20)
+}
+
+/// The directory of the disk layer: the configured one, else `epitome` in the platform's.
+pub fn directory(config: &CacheConfig) -> Option<PathBuf> {
+    if config.dir.is_empty() {
+        directories::BaseDirs::new().map(|dirs| dirs.cache_dir().join("epitome"))
+    } else {
+        Some(PathBuf::from(&config.dir))
+    }
+}

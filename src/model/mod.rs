@@ -1,18 +1,36 @@
-//! Local models: files, tokenizers, encoder, decoder.
+//! Local models: their files, tokenizers, encoder and decoder.
+//!
+//! A name of the configuration becomes files (`manifest`, `store`, `fetch`, `verify`), and files
+//! become an [`Encoder`] or a [`Decoder`]. Nothing else in the crate opens a model file.
 
-use std::{ops::ControlFlow, sync::Arc};
-
-use thiserror::Error;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use crate::config;
 
-/// Why a model could not be had or run.
-#[derive(Debug, Error)]
-pub enum ModelError {
-    /// Placeholder of the skeleton.
-    #[error("{0}")]
-    Other(String),
-}
+mod decoder;
+mod encoder;
+mod error;
+mod fetch;
+mod generation;
+mod manifest;
+mod store;
+mod verify;
+
+pub use decoder::Decoder;
+pub use encoder::{Encoder, Pooled, Window};
+pub use error::{Attempt, ModelError};
+pub use generation::{ChatMessage, Finish, Generated, Sampling};
+pub use manifest::{FileSpec, Manifest, ModelSpec, Role};
+pub use store::{Located, ModelStatus};
+
+use store::Store;
+
+/// After a failure, the sources are not asked again for this long: a server whose hub is out of
+/// reach must not pay the connect timeout with every request.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Which model, exactly.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,170 +42,187 @@ pub struct ModelId {
 }
 
 /// Model files and the models loaded from them, each on first use and once.
-pub struct Models;
+pub struct Models {
+    store: Store,
+    embedder: Slot<Encoder>,
+    decoder: Slot<Decoder>,
+}
 
 impl Models {
     /// Reads the manifest. Touches no weights.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Manifest`], which only a faulty build gives.
     pub fn new(config: &config::Models) -> Result<Self, ModelError> {
-        todo!()
+        Ok(Self {
+            store: Store::new(config)?,
+            embedder: Slot::new(&config.embedder, Role::Embedder),
+            decoder: Slot::new(&config.decoder, Role::Decoder),
+        })
     }
 
     /// The configured embedder; fetched and loaded if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`], the same one for a minute after a failure.
     pub fn embedder(&self) -> Result<Arc<Encoder>, ModelError> {
-        todo!()
+        self.embedder.loaded(&self.store, Encoder::load)
     }
 
     /// The configured embedder's identity, without loading it; fetched if need be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::embedder`].
     pub fn embedder_id(&self) -> Result<ModelId, ModelError> {
-        todo!()
+        self.embedder.located(&self.store)?.id()
     }
 
     /// The configured decoder; fetched and loaded if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`], the same one for a minute after a failure.
     pub fn decoder(&self) -> Result<Arc<Decoder>, ModelError> {
-        todo!()
+        self.decoder.loaded(&self.store, Decoder::load)
     }
 
     /// The configured decoder's identity, without loading it; fetched if need be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::decoder`].
     pub fn decoder_id(&self) -> Result<ModelId, ModelError> {
-        todo!()
+        self.decoder.located(&self.store)?.id()
     }
 
-    /// The tokenizer of a model of the manifest whose files are already here. Never fetches.
+    /// The tokenizer of a model whose files are already here: a name of the manifest, or the
+    /// configured decoder by its name or path. Never fetches.
     pub fn tokenizer(&self, model: &str) -> Option<tokenizers::Tokenizer> {
         todo!()
     }
-}
 
-/// Ids that go through the encoder in one pass: read together, pooled apart.
-#[derive(Clone, Debug, Default)]
-pub struct Window<'a> {
-    /// Read before the parts, pooled into none of them (a heading, say).
-    pub context: &'a [u32],
-    /// Pooled one by one.
-    pub parts: Vec<&'a [u32]>,
-}
-
-/// Token vectors of one part, added up.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Pooled {
-    /// Sum of the last layer's token vectors.
-    pub sum: Vec<f32>,
-    /// How many were added; 0 where the part lay beyond the model's length.
-    pub tokens: u32,
-}
-
-/// A BERT-type text encoder.
-pub struct Encoder;
-
-impl Encoder {
-    /// Which model.
-    pub fn id(&self) -> &ModelId {
-        todo!()
+    /// The models of the manifest.
+    pub fn manifest(&self) -> &Manifest {
+        self.store.manifest()
     }
 
-    /// Dimensions of a vector.
-    pub fn dim(&self) -> usize {
-        todo!()
+    /// The state of the configured models, embedder first. Never fetches.
+    pub fn status(&self) -> Vec<ModelStatus> {
+        self.slots().map(|(name, role)| self.store.status(name, role, true)).to_vec()
     }
 
-    /// Most tokens of a window, special tokens included.
-    pub fn max_tokens(&self) -> usize {
-        todo!()
+    /// The state of every model of the manifest, and of configured models that are not in it. Never
+    /// fetches.
+    pub fn list(&self) -> Vec<ModelStatus> {
+        let slots = self.slots();
+        let known = self.manifest().models.iter().map(|spec| (spec.name.as_str(), spec.role));
+        let others = slots.iter().copied().filter(|(name, _)| self.manifest().get(name).is_none());
+        known
+            .chain(others)
+            .map(|(name, role)| self.store.status(name, role, slots.contains(&(name, role))))
+            .collect()
     }
 
-    /// Ids without special tokens.
-    pub fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, ModelError> {
-        todo!()
+    /// Brings the files of a model here, if they are not here yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`]; where no source has a file, it names each of them.
+    pub fn pull(&self, name: &str) -> Result<Located, ModelError> {
+        self.store.ensure(name, self.role_of(name))
     }
 
-    /// Encodes windows; the outer result is by window, the inner by part. A window's result depends
-    /// on that window alone, whatever else is in the call and on however many threads it runs.
-    /// `[CLS]` is pooled into the first part and `[SEP]` into the last, so that a window of one part
-    /// gives the sentence embedding of sentence-transformers (before normalising).
-    pub fn encode(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<Pooled>>, ModelError> {
-        todo!()
+    /// The files of a model that are already here. Never fetches.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Missing`] where one is not here.
+    pub fn locate(&self, name: &str) -> Result<Located, ModelError> {
+        self.store.locate(name, self.role_of(name))
+    }
+
+    /// Reads every file of a model in full and compares its hash.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::WrongHash`], or [`ModelError::Missing`].
+    pub fn verify(&self, name: &str) -> Result<Located, ModelError> {
+        self.store.verify(name, self.role_of(name))
+    }
+
+    fn slots(&self) -> [(&str, Role); 2] {
+        [(&self.embedder.name, Role::Embedder), (&self.decoder.name, Role::Decoder)]
+    }
+
+    fn role_of(&self, name: &str) -> Role {
+        match self.manifest().get(name) {
+            Some(spec) => spec.role,
+            None if name == self.embedder.name => Role::Embedder,
+            None => Role::Decoder,
+        }
     }
 }
 
-/// One message of a chat.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChatMessage {
-    /// system, user, assistant, tool.
-    pub role: String,
-    /// Its text.
-    pub content: String,
+/// One configured model: located once, loaded once.
+struct Slot<T> {
+    name: String,
+    role: Role,
+    state: Mutex<State<T>>,
 }
 
-/// How to choose tokens.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sampling {
-    /// Most tokens to generate.
-    pub max_tokens: usize,
-    /// 0 is greedy.
-    pub temperature: f64,
-    /// Nucleus; 1 is all.
-    pub top_p: f64,
-    /// Of the random numbers.
-    pub seed: u64,
-    /// Generation ends before any of these.
-    pub stop: Vec<String>,
-    /// Ends generation when the output begins to loop.
-    pub repetition_guard: bool,
+struct State<T> {
+    located: Option<Located>,
+    loaded: Option<Arc<T>>,
+    failed: Option<(Instant, ModelError)>,
 }
 
-/// Why generation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// End token or stop string.
-    Stop,
-    /// Token limit, or the context is full.
-    Length,
-    /// The output began to loop.
-    Repetition,
-    /// The sink asked for it.
-    Cancelled,
-}
-
-/// What was generated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Generated {
-    /// The text.
-    pub text: String,
-    /// Tokens of the prompt.
-    pub prompt_tokens: usize,
-    /// Tokens generated.
-    pub completion_tokens: usize,
-    /// Why it ended.
-    pub finish: Finish,
-}
-
-/// A decoder-only language model.
-pub struct Decoder;
-
-impl Decoder {
-    /// Which model.
-    pub fn id(&self) -> &ModelId {
-        todo!()
+impl<T> Slot<T> {
+    fn new(name: &str, role: Role) -> Self {
+        let state = State { located: None, loaded: None, failed: None };
+        Self { name: name.to_owned(), role, state: Mutex::new(state) }
     }
 
-    /// Most tokens of prompt and output together.
-    pub fn context_length(&self) -> usize {
-        todo!()
+    fn located(&self, store: &Store) -> Result<Located, ModelError> {
+        self.with(|state| self.locate(state, store))
     }
 
-    /// The prompt text for a chat, ready for the assistant's turn, by the model's own template.
-    pub fn chat_prompt(&self, messages: &[ChatMessage]) -> Result<String, ModelError> {
-        todo!()
-    }
-
-    /// Generates from a prompt text (special tokens in it are read as such). `sink` gets the text
-    /// piece by piece, in whole characters.
-    pub fn generate(
+    fn loaded(
         &self,
-        prompt: &str,
-        sampling: &Sampling,
-        sink: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Result<Generated, ModelError> {
-        todo!()
+        store: &Store,
+        load: impl FnOnce(&Located) -> Result<T, ModelError>,
+    ) -> Result<Arc<T>, ModelError> {
+        self.with(|state| {
+            if let Some(loaded) = &state.loaded {
+                return Ok(loaded.clone());
+            }
+            let loaded = Arc::new(load(&self.locate(state, store)?)?);
+            state.loaded = Some(loaded.clone());
+            Ok(loaded)
+        })
+    }
+
+    fn locate(&self, state: &mut State<T>, store: &Store) -> Result<Located, ModelError> {
+        if let Some(located) = &state.located {
+            return Ok(located.clone());
+        }
+        let located = store.ensure(&self.name, self.role)?;
+        state.located = Some(located.clone());
+        Ok(located)
+    }
+
+    /// Runs `work` alone, and remembers its failure for a while.
+    fn with<R>(&self, work: impl FnOnce(&mut State<T>) -> Result<R, ModelError>) -> Result<R, ModelError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((when, error)) = &state.failed
+            && when.elapsed() < RETRY_AFTER
+        {
+            return Err(error.clone());
+        }
+        let result = work(&mut state);
+        state.failed = result.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        result
     }
 }

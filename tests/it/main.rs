@@ -1,1 +1,4 @@
+//! The integration tests, one file a subject.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod cache;

@@ -1,0 +1,166 @@
+//! How far a batch is, for people, on standard error.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{
+    BatchError,
+    record::{Outcome, Record},
+};
+
+/// How often a line is written where there is no terminal.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Counts lines and tokens; shows a bar on a terminal, and a line now and then elsewhere.
+pub struct Progress {
+    bar: ProgressBar,
+    /// Whether there is no terminal.
+    plain: bool,
+    /// Bytes of the input, where it is known.
+    total: Option<u64>,
+    bytes: u64,
+    resumed: u64,
+    resumed_bytes: u64,
+    started: Instant,
+    last: Instant,
+    compacted: u64,
+    passed: u64,
+    failed_open: u64,
+    bad: u64,
+    tokens_before: u64,
+    tokens_after: u64,
+}
+
+impl Progress {
+    /// For an input of `total` bytes, of which `resumed` lines with `resumed_bytes` bytes are done.
+    pub fn new(total: Option<u64>, resumed: u64, resumed_bytes: u64) -> Self {
+        let plain = !io::stderr().is_terminal();
+        let bar = match total {
+            _ if plain => ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()),
+            Some(total) => ProgressBar::new(total)
+                .with_style(style("{bar:30} {percent:>3}%  {msg}  {eta} left"))
+                .with_position(resumed_bytes),
+            None => ProgressBar::new_spinner().with_style(style("{spinner} {msg}")),
+        };
+        bar.reset_eta();
+        let now = Instant::now();
+        Self {
+            bar,
+            plain,
+            total,
+            bytes: resumed_bytes,
+            resumed,
+            resumed_bytes,
+            started: now,
+            last: now,
+            compacted: 0,
+            passed: 0,
+            failed_open: 0,
+            bad: 0,
+            tokens_before: 0,
+            tokens_after: 0,
+        }
+    }
+
+    /// Reports a line that could not be used.
+    pub(super) fn bad_line(&self, number: u64, reason: &str) {
+        self.tell(&format!("line {number}: {reason}"));
+    }
+
+    /// A line of so many bytes has been written.
+    pub(super) fn add(&mut self, record: &Record, bytes: u64) {
+        let counter = match record.outcome {
+            Outcome::Compacted => &mut self.compacted,
+            Outcome::Passed => &mut self.passed,
+            Outcome::FailedOpen => &mut self.failed_open,
+            Outcome::Bad(_) => &mut self.bad,
+        };
+        *counter += 1;
+        self.tokens_before += record.tokens_before as u64;
+        self.tokens_after += record.tokens_after as u64;
+        self.bytes += bytes;
+        self.bar.set_position(self.bytes);
+        self.bar.set_message(self.rate());
+        if self.plain && self.last.elapsed() >= PLAIN_EVERY {
+            self.last = Instant::now();
+            self.tell(&format!("{}{}", self.rate(), self.left()));
+        }
+    }
+
+    /// Lines done in this run.
+    fn lines(&self) -> u64 {
+        self.compacted + self.passed + self.failed_open + self.bad
+    }
+
+    fn rate(&self) -> String {
+        let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
+        format!(
+            "{} docs, {:.1} docs/s, {:.0} tokens/s",
+            self.resumed + self.lines(),
+            self.lines() as f64 / seconds,
+            self.tokens_before as f64 / seconds
+        )
+    }
+
+    /// The time left, for a plain line.
+    fn left(&self) -> String {
+        let (Some(total), done) = (self.total, self.bytes - self.resumed_bytes) else {
+            return String::new();
+        };
+        if done == 0 {
+            return String::new();
+        }
+        let seconds =
+            self.started.elapsed().as_secs_f64() * total.saturating_sub(self.bytes) as f64 / done as f64;
+        format!(", {:.0} s left", seconds)
+    }
+
+    /// Writes the account.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::BadLines`] if there were any in this run.
+    pub(super) fn finish(&mut self) -> Result<(), BatchError> {
+        self.bar.finish_and_clear();
+        let resumed = match self.resumed {
+            0 => String::new(),
+            lines => format!(" ({lines} were done before)"),
+        };
+        let ratio = self.tokens_before as f64 / self.tokens_after.max(1) as f64;
+        self.tell(&format!(
+            "{} lines{resumed}: {} compacted, {} passed, {} failed open, {} bad",
+            self.lines(),
+            self.compacted,
+            self.passed,
+            self.failed_open,
+            self.bad
+        ));
+        self.tell(&format!(
+            "{} -> {} tokens ({ratio:.1}x) in {:.1} s: {}",
+            self.tokens_before,
+            self.tokens_after,
+            self.started.elapsed().as_secs_f64(),
+            self.rate()
+        ));
+        match self.bad {
+            0 => Ok(()),
+            bad => Err(BatchError::BadLines { bad, lines: self.lines() }),
+        }
+    }
+
+    fn tell(&self, line: &str) {
+        self.bar.suspend(|| {
+            // A closed standard error is no reason to fail.
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        });
+    }
+}
+
+/// A template that indicatif refuses falls back to its own.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

@@ -1,0 +1,144 @@
+//! `epitome compact`: one text in, the compacted context out.
+
+use std::{fmt::Write as _, fs, path::PathBuf};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::thousands;
+use crate::{
+    budget::Budget,
+    compaction::{Cancel, CompactRequest, Compaction, Outcome},
+    config::Config,
+    error::Error,
+};
+
+/// Compacts one text: the compacted context on standard output, the account of it on standard error.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The text, UTF-8; `-` is standard input.
+    #[arg(default_value = "-")]
+    file: PathBuf,
+    /// What will be asked of the text. Without it, what is critical in itself is kept.
+    #[arg(long)]
+    query: Option<String>,
+    /// Size of the result: tokens (`1500`) or a share of the input (`25%`). Without it, `plan.budget`.
+    #[arg(long)]
+    budget: Option<Budget>,
+    /// The model that will read the result; it decides how tokens are counted.
+    #[arg(long)]
+    model: Option<String>,
+    /// What to write.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Write the result to a file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// The compacted context.
+    Text,
+    /// The compacted context, its pieces with their source ranges, and the figures.
+    Json,
+    /// As json, with every score of every span.
+    Explain,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// The input could not be read or is not UTF-8, the budget is too small, a model could not be had,
+/// or the output could not be written.
+pub fn run(args: Args, config: Config) -> Result<(), Error> {
+    let text = String::from_utf8(super::read(&args.file)?).map_err(|error| Error::NotUtf8 {
+        path: args.file.display().to_string(),
+        offset: error.utf8_error().valid_up_to(),
+    })?;
+    let request = CompactRequest {
+        text,
+        query: args.query,
+        budget: args.budget.unwrap_or(config.plan.budget),
+        model: args.model,
+        explain: args.format == Format::Explain,
+    };
+    let compactor = super::compactor(config)?;
+    let compaction = compactor.compact(&request, &Cancel::never())?;
+
+    let mut result = match args.format {
+        Format::Text => compaction.text.clone(),
+        Format::Json | Format::Explain => json(&compaction)?,
+    };
+    if !result.ends_with('\n') {
+        result.push('\n');
+    }
+    match &args.output {
+        Some(path) if !super::is_standard(path) => fs::write(path, result).map_err(Error::file(path))?,
+        _ => super::print(&result)?,
+    }
+    super::tell(&account(&compaction));
+    Ok(())
+}
+
+fn json(value: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Internal(format!("cannot write JSON: {error}")))
+}
+
+/// The figures for people, a line a subject.
+fn account(compaction: &Compaction) -> String {
+    let figures = &compaction.figures;
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    if let Outcome::Passed(reason) = &compaction.outcome {
+        lines.push(("outcome", format!("passed unchanged: {}", reason.as_str())));
+    }
+    lines.push((
+        "tokens",
+        format!(
+            "{} -> {} ({:.1}x; budget {}, counted with {})",
+            thousands(figures.tokens_before),
+            thousands(figures.tokens_after),
+            figures.ratio,
+            thousands(figures.budget),
+            figures.counter
+        ),
+    ));
+    lines.push((
+        "segments",
+        format!(
+            "{}; cache {} of {}",
+            thousands(figures.segments),
+            thousands(figures.cache_hits),
+            thousands(figures.cache_lookups)
+        ),
+    ));
+    lines.push((
+        "spans",
+        format!("{} of {} kept verbatim", thousands(figures.spans_kept), thousands(figures.spans)),
+    ));
+    let mut summaries = format!("{:.0}% of the budget", figures.summary_share * 100.0);
+    if figures.ungrounded > 0 {
+        let _ = write!(summaries, "; {} sentences refused as ungrounded", thousands(figures.ungrounded));
+    }
+    lines.push(("summaries", summaries));
+    let models: Vec<String> = figures.models.iter().map(|model| short(model)).collect();
+    lines.push(("models", if models.is_empty() { "none".to_owned() } else { models.join(", ") }));
+    let millis = &figures.millis;
+    lines.push((
+        "time",
+        format!(
+            "{:.0} ms: segment {:.0}, rank {:.0}, summarize {:.0}, place {:.0}, render {:.0}",
+            millis.total, millis.segment, millis.rank, millis.summarize, millis.place, millis.render
+        ),
+    ));
+    lines.into_iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
+}
+
+/// `name@hash` with the first digits of the hash.
+fn short(model: &str) -> String {
+    match model.split_once('@') {
+        Some((name, hash)) => format!("{name}@{}", hash.chars().take(12).collect::<String>()),
+        None => model.to_owned(),
+    }
+}

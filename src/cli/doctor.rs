@@ -1,0 +1,317 @@
+//! `epitome doctor`: what this machine has, and whether epitome can work on it.
+
+use std::{
+    env, fs,
+    net::{TcpStream, ToSocketAddrs},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::{
+    cache::{self, Cache, DiskStats},
+    compactor::Compactor,
+    config::{self, Config},
+    error::Error,
+    model::Models,
+};
+
+/// Says what this machine has and whether epitome can work on it. The exit status is 1 if something
+/// that is needed cannot be used.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    version: &'static str,
+    machine: Machine,
+    cache: CacheReport,
+    models: Vec<ModelReport>,
+    templates: Finding,
+    upstream: Upstream,
+}
+
+#[derive(Debug, Serialize)]
+struct Machine {
+    os: &'static str,
+    arch: &'static str,
+    cores: usize,
+    /// None where the system does not tell.
+    memory_bytes: Option<u64>,
+    memory_available_bytes: Option<u64>,
+    /// Of those that the kernels use.
+    cpu_features: Vec<&'static str>,
+    cuda: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct CacheReport {
+    directory: Option<PathBuf>,
+    #[serde(flatten)]
+    disk: DiskStats,
+}
+
+#[derive(Debug, Serialize)]
+struct ModelReport {
+    name: String,
+    role: &'static str,
+    path: Option<PathBuf>,
+    /// Whether it is fetched on first use, if it is not here.
+    can_fetch: bool,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+#[derive(Debug, Serialize)]
+struct Upstream {
+    /// Empty: embedded.
+    url: String,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+/// Whether something can be used.
+#[derive(Debug, Serialize)]
+struct Finding {
+    usable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl Finding {
+    fn of(result: Result<(), String>) -> Self {
+        Self { usable: result.is_ok(), problem: result.err() }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// [`Error::Unusable`] if something that is needed cannot be used.
+pub fn run(args: Args, config: Config) -> Result<(), Error> {
+    let report = Report::make(config)?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&report)
+            .map_err(|error| Error::Internal(format!("cannot write JSON: {error}")))?;
+        super::print(&format!("{json}\n"))?;
+    } else {
+        super::print(&report.text())?;
+    }
+    match report.unusable() {
+        0 => Ok(()),
+        count => Err(Error::Unusable(count)),
+    }
+}
+
+impl Report {
+    fn make(config: Config) -> Result<Self, Error> {
+        let models = Arc::new(Models::new(&config.models)?);
+        let cache = Cache::open(&config.cache);
+        let upstream = Upstream {
+            url: config.serve.upstream.clone(),
+            finding: Finding::of(connect(
+                &config.serve.upstream,
+                Duration::from_millis(config.serve.connect_timeout_ms),
+            )),
+        };
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION"),
+            machine: Machine::here(),
+            cache: CacheReport { directory: cache::directory(&config.cache), disk: cache.stats().disk },
+            models: model_reports(&models, &config.models),
+            templates: Finding::of(
+                Compactor::new(Arc::new(config), models, Arc::new(cache))
+                    .map(|_| ())
+                    .map_err(|error| error.to_string()),
+            ),
+            upstream,
+        })
+    }
+
+    fn unusable(&self) -> usize {
+        let findings = [&self.templates, &self.upstream.finding];
+        let models = self.models.iter().map(|model| &model.finding);
+        findings.into_iter().chain(models).filter(|finding| !finding.usable).count()
+    }
+
+    fn text(&self) -> String {
+        let machine = &self.machine;
+        let memory = match (machine.memory_bytes, machine.memory_available_bytes) {
+            (Some(all), Some(free)) => format!("{}, {} of it free", mebibytes(all), mebibytes(free)),
+            (Some(all), None) => mebibytes(all),
+            _ => "unknown".to_owned(),
+        };
+        let features = machine.cpu_features.join(" ");
+        let mut lines = vec![
+            ("epitome", self.version.to_owned()),
+            ("system", format!("{} {}", machine.os, machine.arch)),
+            ("cores", machine.cores.to_string()),
+            ("memory", memory),
+            ("cpu", if features.is_empty() { "no features in use".to_owned() } else { features }),
+            ("cuda", machine.cuda.to_owned()),
+            ("cache", self.cache.text()),
+        ];
+        lines.extend(self.models.iter().map(|model| (model.role, model.text())));
+        lines.push(("templates", self.templates.text("read and compiled")));
+        let upstream = match self.upstream.url.as_str() {
+            "" => "embedded, on the decoder above".to_owned(),
+            url => self.upstream.finding.text(&format!("{url} accepts connections")),
+        };
+        lines.push(("upstream", upstream));
+        lines.into_iter().map(|(name, value)| format!("{name:<11}{value}\n")).collect()
+    }
+}
+
+impl Finding {
+    fn text(&self, usable: &str) -> String {
+        match &self.problem {
+            Some(problem) => format!("PROBLEM: {problem}"),
+            None => usable.to_owned(),
+        }
+    }
+}
+
+impl CacheReport {
+    fn text(&self) -> String {
+        match &self.disk {
+            DiskStats::Off => "no disk layer".to_owned(),
+            DiskStats::Open { path, entries, bytes, limit } => format!(
+                "{}: {entries} entries, {} of {}",
+                path.display(),
+                mebibytes(*bytes),
+                mebibytes(*limit)
+            ),
+            DiskStats::Unavailable { path, reason } => {
+                format!("memory only, because {} cannot be used: {reason}", path.display())
+            }
+        }
+    }
+}
+
+impl ModelReport {
+    fn text(&self) -> String {
+        match (&self.path, self.can_fetch) {
+            (Some(path), _) => format!("{}: {}", self.name, path.display()),
+            (None, true) => format!("{}: not here, will be fetched on first use", self.name),
+            (None, false) => format!("{}: {}", self.name, self.finding.text("not here")),
+        }
+    }
+}
+
+fn model_reports(models: &Models, config: &config::Models) -> Vec<ModelReport> {
+    let fetching = config.hub || config.pip;
+    models
+        .status()
+        .into_iter()
+        .map(|status| {
+            // Only a model of the manifest has somewhere to come from.
+            let can_fetch = fetching && models.manifest().get(&status.spec.name).is_some();
+            let usable = status.path.is_some() || can_fetch;
+            ModelReport {
+                name: status.spec.name,
+                role: status.spec.role.as_str(),
+                path: status.path,
+                can_fetch,
+                finding: Finding { usable, problem: status.problem.filter(|_| !usable) },
+            }
+        })
+        .collect()
+}
+
+impl Machine {
+    fn here() -> Self {
+        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        Self {
+            os: env::consts::OS,
+            arch: env::consts::ARCH,
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: kibibytes_of(&meminfo, "MemTotal:"),
+            memory_available_bytes: kibibytes_of(&meminfo, "MemAvailable:"),
+            cpu_features: cpu_features(),
+            cuda: "not built in",
+        }
+    }
+}
+
+/// A line of Linux' `meminfo`, in bytes.
+fn kibibytes_of(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_features() -> Vec<&'static str> {
+    let all = [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
+    ];
+    all.into_iter().filter(|(_, present)| *present).map(|(name, _)| name).collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_features() -> Vec<&'static str> {
+    Vec::new()
+}
+
+/// Whether the host of `url` accepts a connection. An empty URL is the embedded upstream.
+fn connect(url: &str, timeout: Duration) -> Result<(), String> {
+    if url.is_empty() {
+        return Ok(());
+    }
+    let parsed = reqwest::Url::parse(url).map_err(|error| format!("{url} is not a URL: {error}"))?;
+    let (Some(host), Some(port)) = (parsed.host_str(), parsed.port_or_known_default()) else {
+        return Err(format!("{url} names no host"));
+    };
+    // Brackets belong to the URL, not to the address.
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let addresses =
+        (host, port).to_socket_addrs().map_err(|error| format!("{host} cannot be resolved: {error}"))?;
+    let mut problem = format!("{host} has no address");
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(_) => return Ok(()),
+            Err(error) => problem = format!("{url} does not answer at {address}: {error}"),
+        }
+    }
+    Err(problem)
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn meminfo_is_read() {
+        let text = "MemTotal:       24600000 kB\nMemFree: 1 kB\nMemAvailable:   18000000 kB\n";
+        assert_eq!(kibibytes_of(text, "MemTotal:"), Some(24_600_000 * 1024));
+        assert_eq!(kibibytes_of(text, "MemAvailable:"), Some(18_000_000 * 1024));
+        assert_eq!(kibibytes_of("", "MemTotal:"), None);
+    }
+
+    #[test]
+    fn an_upstream_answers_or_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let timeout = Duration::from_secs(5);
+        assert_eq!(connect(&url, timeout), Ok(()));
+        drop(listener);
+        assert!(connect(&url, timeout).unwrap_err().contains("does not answer"));
+        assert_eq!(connect("", timeout), Ok(()));
+    }
+}

@@ -1,0 +1,156 @@
+//! Files from the Hugging Face hub, and from the cache that its other clients keep.
+
+use std::{
+    env, fs,
+    net::{TcpStream, ToSocketAddrs},
+    path::{Path, PathBuf},
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread,
+    time::Duration,
+};
+
+use hf_hub::{
+    Cache, Repo, RepoType,
+    api::{
+        Progress,
+        sync::{ApiBuilder, ApiRepo},
+    },
+};
+use reqwest::Url;
+
+use super::bar;
+use crate::model::{FileSpec, ModelSpec};
+
+/// How long the hub may take to say how large a file is, once it can be reached.
+const FIRST_ANSWER: Duration = Duration::from_secs(20);
+/// How long a download may stand still.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Where the hub's own clients would keep the file, if it is there.
+pub(crate) fn cached(spec: &ModelSpec, file: &FileSpec) -> Option<PathBuf> {
+    let repo = repo(spec)?;
+    let name = file.path.as_deref().unwrap_or(&file.name);
+    let cache = cache()?.repo(repo.clone());
+    cache
+        .get(name)
+        .or_else(|| Some(cache.pointer_path(repo.revision()).join(name)).filter(|path| path.exists()))
+}
+
+/// Writes the file to `target`.
+pub(crate) fn fetch(
+    spec: &ModelSpec,
+    file: &FileSpec,
+    target: &Path,
+    connect_timeout: Duration,
+) -> Result<(), String> {
+    let Some(repo) = repo(spec) else { return Err("not on the hub".into()) };
+    let scratch = target.with_extension("hub");
+    let name = file.path.clone().unwrap_or_else(|| file.name.clone());
+    let mut builder = ApiBuilder::from_cache(Cache::new(scratch)).with_progress(false);
+    if let Some(endpoint) = variable("HF_ENDPOINT") {
+        builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
+    }
+    let token = variable("HF_TOKEN").or_else(|| cache().and_then(|cache| cache.token()));
+    let api = builder.with_token(token).build().map_err(|error| error.to_string())?.repo(repo);
+    probe(&api.url(&name), connect_timeout)?;
+    let downloaded = download(api, name, file, connect_timeout)?;
+    // The downloaded name is a link into the scratch directory's store.
+    let real = downloaded.canonicalize().map_err(|error| error.to_string())?;
+    fs::rename(&real, target).map_err(|error| error.to_string())
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn repo(spec: &ModelSpec) -> Option<Repo> {
+    let revision = spec.revision.clone().unwrap_or_else(|| "main".into());
+    Some(Repo::with_revision(spec.hub.clone()?, RepoType::Model, revision))
+}
+
+/// The cache of the hub's clients, unless there is no home directory for it.
+fn cache() -> Option<Cache> {
+    (env::var_os("HF_HOME").is_some() || directories::BaseDirs::new().is_some()).then(Cache::from_env)
+}
+
+/// Fails fast where the hub cannot be reached: the client itself would wait for minutes.
+fn probe(url: &str, timeout: Duration) -> Result<(), String> {
+    let proxied = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    if proxied.into_iter().any(|name| variable(name).is_some()) {
+        return Ok(());
+    }
+    let parsed = Url::parse(url).map_err(|error| format!("{url}: {error}"))?;
+    let (Some(host), Some(port)) = (parsed.host_str(), parsed.port_or_known_default()) else {
+        return Err(format!("{url}: no host"));
+    };
+    let host = host.trim_matches(['[', ']']).to_owned();
+    let (sender, receiver) = mpsc::channel();
+    let name = host.clone();
+    // A name server that does not answer would block longer than the timeout.
+    thread::spawn(move || {
+        let addresses: Result<Vec<_>, _> = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // The receiver is gone once the timeout has passed.
+        let _ = sender.send(addresses);
+    });
+    let addresses = receiver
+        .recv_timeout(timeout)
+        .map_err(|_| format!("{host}: no answer from the name server in {timeout:?}"))?
+        .map_err(|error| format!("{host}: {error}"))?;
+    let mut last = format!("{host}: no address");
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = format!("{address}: {error}"),
+        }
+    }
+    Err(last)
+}
+
+enum Event {
+    Size(usize),
+    Read(usize),
+    Done(Result<PathBuf, String>),
+}
+
+struct Report(Sender<Event>);
+
+impl Progress for Report {
+    fn init(&mut self, size: usize, _: &str) {
+        let _ = self.0.send(Event::Size(size));
+    }
+    fn update(&mut self, size: usize) {
+        let _ = self.0.send(Event::Read(size));
+    }
+    fn finish(&mut self) {}
+}
+
+/// Downloads on a thread of its own, which is left behind if it makes no progress.
+fn download(
+    api: ApiRepo,
+    name: String,
+    file: &FileSpec,
+    connect_timeout: Duration,
+) -> Result<PathBuf, String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let report = Report(sender.clone());
+        let result = api.download_with_progress(&name, report).map_err(|error| error.to_string());
+        let _ = sender.send(Event::Done(result));
+    });
+    let progress = bar(file.bytes, file.name.clone());
+    let mut patience = FIRST_ANSWER.max(connect_timeout);
+    let result = loop {
+        match receiver.recv_timeout(patience) {
+            Ok(Event::Size(size)) if size as u64 != file.bytes => {
+                break Err(format!("the file there has {size} bytes, not {}", file.bytes));
+            }
+            Ok(Event::Size(_)) => patience = STALL,
+            Ok(Event::Read(size)) => progress.inc(size as u64),
+            Ok(Event::Done(result)) => break result,
+            Err(RecvTimeoutError::Timeout) => break Err(format!("no data for {patience:?}")),
+            Err(RecvTimeoutError::Disconnected) => break Err("the download broke off".into()),
+        }
+    };
+    progress.finish_and_clear();
+    result
+}

