@@ -112,4 +112,23 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn what_the_upstream_says_of_its_connection_stays_there() {
+        let mut headers = client::HeaderMap::new();
+        for (name, value) in [
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "3"),
+            ("set-cookie", "a"),
+            ("set-cookie", "b"),
+        ] {
+            headers.append(name, client::HeaderValue::from_static(value));
+        }
+        assert_eq!(content_length(&headers), Some(3));
+        let kept: Vec<String> = to_client(&headers).into_iter().map(|(n, v)| format!("{n}={v:?}")).collect();
+        assert_eq!(kept, ["set-cookie=\"a\"", "set-cookie=\"b\""]);
+    }
 }

@@ -17,6 +17,8 @@ use crate::telemetry;
 
 /// How often recorded durations are folded into their histograms.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How long a client may keep an idle connection, longer than clients usually do.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// All routes. A path of ours with another method goes to the upstream, as every other path does.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -41,6 +43,9 @@ pub fn server(listener: TcpListener, state: Arc<State>) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         App::new().app_data(web::Data::from(state.clone())).wrap(from_fn(observe)).configure(routes)
     })
+    // Events are small, and each is to leave at once.
+    .tcp_nodelay(true)
+    .keep_alive(KEEP_ALIVE)
     // A client that closes its side has left; its request is dropped, and all work with it.
     .h1_allow_half_closed(false)
     .disable_signals()

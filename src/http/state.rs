@@ -1,6 +1,7 @@
 //! What all requests share.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, RwLock},
     thread,
     time::Duration,
@@ -58,11 +59,9 @@ impl State {
         let state = Arc::downgrade(self);
         thread::spawn(move || {
             while let Some(held) = state.upgrade() {
-                let result = held
-                    .pipeline
-                    .warm_up()
-                    .map_err(|error| error.to_string())
-                    .and_then(|()| held.upstream.warm_up());
+                // A bug in loading must not leave the proxy loading for ever.
+                let result = catch_unwind(AssertUnwindSafe(|| held.warm_up()))
+                    .unwrap_or_else(|_| Err("loading the models panicked; the log says where".into()));
                 match result {
                     Ok(()) => {
                         tracing::info!("ready");
@@ -78,6 +77,11 @@ impl State {
                 thread::sleep(RETRY);
             }
         });
+    }
+
+    fn warm_up(&self) -> Result<(), String> {
+        self.pipeline.warm_up().map_err(|error| error.to_string())?;
+        self.upstream.warm_up()
     }
 
     fn set(&self, readiness: Readiness) {

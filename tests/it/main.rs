@@ -1,7 +1,12 @@
 //! The integration tests, one file a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod batch;
 mod cache;
+mod cli;
+mod corpus;
 mod proxy;
+mod proxy_models;
+mod serve;
 mod support;
 mod wire;

@@ -131,8 +131,7 @@ async fn answer(req: HttpRequest, mut payload: web::Payload, log: web::Data<Log>
     match next {
         None => HttpResponse::Ok()
             .insert_header(("x-upstream", "yes"))
-            .insert_header(("connection", "x-hop"))
-            .insert_header(("x-hop", "secret"))
+            .insert_header(("keep-alive", "timeout=5"))
             .append_header(("set-cookie", "a=1"))
             .append_header(("set-cookie", "b=2"))
             .content_type("application/json")

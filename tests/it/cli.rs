@@ -1,0 +1,354 @@
+//! The real binary: exit codes, standard output and standard error, odd inputs, the same bytes always.
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread,
+};
+
+use serde_json::Value;
+
+use crate::corpus;
+
+/// The binary in an environment of its own, with its cache in `home`. Model files come from where the
+/// test's environment says.
+pub fn epitome(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("EPITOME_") && !name.starts_with("EPITOME_MODELS_") {
+            command.env_remove(name);
+        }
+    }
+    // An `epitome.toml` of whoever runs the tests is not found there.
+    command.current_dir(home).env("EPITOME_CACHE_DIR", home.join("cache"));
+    command
+}
+
+/// Runs a command with `input` on standard input.
+fn run(command: &mut Command, input: &[u8]) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // A command that does not read its input to the end is no failure here.
+            let _ = stdin.write_all(input);
+        });
+        child.wait_with_output().unwrap()
+    })
+}
+
+/// Exit code, standard output and standard error together.
+fn shown(output: &Output) -> String {
+    format!(
+        "exit {}\n-- stdout\n{}-- stderr\n{}",
+        output.status.code().unwrap(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", shown(output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_answers_survive() {
+    let home = tempfile::tempdir().unwrap();
+    for question in corpus::questions() {
+        let output = epitome(home.path())
+            .arg("compact")
+            .arg(corpus::path(&question.file))
+            .args(["--query", &question.query, "--budget", "1500"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", shown(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let found =
+            question.answers.iter().any(|answer| text.to_lowercase().contains(&answer.to_lowercase()));
+        assert!(found, "{:?} got\n{text}", question.query);
+        let counter = epitome::text::tokens::tiktoken("cl100k_base").unwrap();
+        assert!(counter.count(text.trim_end_matches('\n')) <= 1500);
+    }
+}
+
+#[test]
+fn the_account_is_on_standard_error() {
+    let home = tempfile::tempdir().unwrap();
+    let output = epitome(home.path())
+        .arg("compact")
+        .arg(corpus::path("story.txt"))
+        .args(["--query", "Who is Ivy Hendricks?", "--budget", "1500"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    assert!(output.stdout.ends_with(b"\n") && !output.stdout.ends_with(b"\n\n"));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let subjects: Vec<&str> = stderr.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(subjects, ["tokens", "segments", "spans", "summaries", "models", "time"], "{stderr}");
+    assert!(stderr.contains("6,037 -> 1,"), "{stderr}");
+    assert!(stderr.contains("budget 1,500, counted with cl100k_base"), "{stderr}");
+    assert!(stderr.contains("all-minilm-l6-v2@53aa51172d14"), "{stderr}");
+    assert!(stderr.contains("cache 0 of "), "{stderr}");
+}
+
+#[test]
+fn the_same_bytes_in_every_process_and_with_any_number_of_threads() {
+    let home = tempfile::tempdir().unwrap();
+    for query in [Some("Who is Ivy Hendricks?"), None] {
+        let compact = |threads: &str, cached: bool| {
+            let mut command = epitome(home.path());
+            command
+                .arg("compact")
+                .arg(corpus::path("story.txt"))
+                .args(["--budget", "15%", "--set", &format!("cache.enabled={cached}")])
+                .env("RAYON_NUM_THREADS", threads);
+            if let Some(query) = query {
+                command.args(["--query", query]);
+            }
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{}", shown(&output));
+            output.stdout
+        };
+        let first = compact("1", false);
+        assert!(!first.is_empty());
+        for (threads, cached) in [("1", false), ("8", false), ("2", true), ("8", true)] {
+            assert!(compact(threads, cached) == first, "{threads} threads, cache {cached}, query {query:?}");
+        }
+    }
+}
+
+#[test]
+fn a_second_process_finds_every_segment() {
+    let home = tempfile::tempdir().unwrap();
+    let compact = || {
+        let output = epitome(home.path())
+            .arg("compact")
+            .arg(corpus::path("paper.txt"))
+            .args(["--query", "How are papyri dated?", "--budget", "1500", "--format", "json"])
+            .output()
+            .unwrap();
+        json(&output)
+    };
+    let (first, second) = (compact(), compact());
+    let figures = |run: &Value, name: &str| run["figures"][name].as_u64().unwrap();
+    assert_eq!(figures(&first, "cache_hits"), 0);
+    assert!(figures(&first, "cache_lookups") > 0);
+    assert_eq!(figures(&second, "cache_hits"), figures(&second, "cache_lookups"));
+    assert_eq!(first["text"], second["text"]);
+    assert_eq!(first["pieces"], second["pieces"]);
+}
+
+#[test]
+fn json_maps_every_piece_to_its_source() {
+    let home = tempfile::tempdir().unwrap();
+    let source = corpus::text("documents.txt");
+    let compact = |format: &str| {
+        let output = epitome(home.path())
+            .arg("compact")
+            .arg(corpus::path("documents.txt"))
+            .args(["--query", "What was John Alden's trade?", "--budget", "30%", "--format", format])
+            .output()
+            .unwrap();
+        json(&output)
+    };
+    let result = compact("json");
+    assert_eq!(result["outcome"], "compacted");
+    assert!(result.get("explain").is_none());
+    let text = result["text"].as_str().unwrap();
+    let range = |value: &Value| value[0].as_u64().unwrap() as usize..value[1].as_u64().unwrap() as usize;
+    let pieces = result["pieces"].as_array().unwrap();
+    assert!(!pieces.is_empty());
+    for piece in pieces.iter().filter(|piece| piece["kind"] != "summary") {
+        assert_eq!(text[range(&piece["output"])], source[range(&piece["source"])]);
+    }
+
+    let spans = compact("explain")["explain"].as_array().unwrap().clone();
+    let tiled: String = spans.iter().map(|span| &source[range(&span["source"])]).collect();
+    assert!(tiled == source, "the spans do not tile the input");
+    assert!(spans.iter().all(|span| span["salience"].is_number()));
+}
+
+#[test]
+fn a_budget_that_is_too_small_says_the_minimum() {
+    let home = tempfile::tempdir().unwrap();
+    let compact = |budget: &str| {
+        epitome(home.path())
+            .arg("compact")
+            .arg(corpus::path("story.txt"))
+            .args(["--query", "Who is Ivy?", "--budget", budget])
+            .output()
+            .unwrap()
+    };
+    let output = compact("1");
+    assert_eq!(output.status.code(), Some(2), "{}", shown(&output));
+    assert!(output.stdout.is_empty());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let minimum = stderr.lines().find_map(|line| line.strip_prefix("hint: give at least --budget ")).unwrap();
+    let output = compact(minimum);
+    assert!(output.status.success(), "the minimum is enough: {}", shown(&output));
+}
+
+#[test]
+fn output_goes_to_a_file() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("out.txt");
+    let output = epitome(home.path())
+        .arg("compact")
+        .arg(corpus::path("story.txt"))
+        .args(["--budget", "25%", "--output"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    assert!(output.stdout.is_empty());
+    assert!(fs::read(&file).unwrap().len() > 1000);
+}
+
+#[test]
+fn wrong_use_says_what_is_wrong() {
+    let home = tempfile::tempdir().unwrap();
+    let shown = |args: &[&str], input: &[u8]| shown(&run(epitome(home.path()).args(args), input));
+
+    insta::assert_snapshot!(shown(&["compact", "missing.txt"], b""), @r"
+    exit 2
+    -- stdout
+    -- stderr
+    error: missing.txt: No such file or directory (os error 2)
+    ");
+    insta::assert_snapshot!(shown(&["compact", "-"], b"caf\xc3\xa9 \xff"), @r"
+    exit 2
+    -- stdout
+    -- stderr
+    error: - is not UTF-8: the byte at offset 6 (counted from 0) does not belong
+    hint: convert it first, for example with `iconv -t UTF-8`
+    ");
+    insta::assert_snapshot!(shown(&["compact", "--budget", "many"], b""), @r#"
+    exit 2
+    -- stdout
+    -- stderr
+    error: invalid value 'many' for '--budget <BUDGET>': budget "many" is neither a number of tokens (1500) nor a share of the input (25%)
+
+    For more information, try '--help'.
+    "#);
+    insta::assert_snapshot!(shown(&["config", "--set", "plan.bugdet=1", "--set", "serve.listen=here"], b""), @r"
+    exit 2
+    -- stdout
+    -- stderr
+    error: the configuration has 2 problem(s):
+      - plan.bugdet: no such key
+      - serve.listen: not an address such as 127.0.0.1:8080
+    hint: `epitome config` prints every key, its value and its variable
+    ");
+    insta::assert_snapshot!(shown(&["batch", "missing.jsonl", "--output", "out.jsonl"], b""), @r"
+    exit 2
+    -- stdout
+    -- stderr
+    error: missing.jsonl: No such file or directory (os error 2)
+    ");
+}
+
+#[test]
+fn the_configuration_is_printed_with_its_layers() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("epitome.toml"), "[plan]\nbudget = 700\nmin_tokens = 3\n").unwrap();
+    let output = epitome(home.path())
+        .args(["config", "--set", "plan.min_tokens=5"])
+        .env("EPITOME_PLAN_MIN_TOKENS", "4")
+        .env("EPITOME_PLACE_HEAD", "321")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for line in ["budget = 700  # ", "min_tokens = 5  # EPITOME_PLAN_MIN_TOKENS", "head = 321  # "] {
+        assert!(text.contains(line), "{line:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn odd_inputs_give_a_result_or_a_clear_error() {
+    let home = tempfile::tempdir().unwrap();
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let inputs: [(&str, Vec<u8>); 9] = [
+        ("empty", Vec::new()),
+        ("white space", b" \n\t \r\n".repeat(1000)),
+        ("one line of 5 MB", b"lorem ipsum dolor ".repeat(5_000_000 / 18)),
+        ("5 MB without a space", vec![b'x'; 5_000_000]),
+        ("NUL bytes", b"some text\0with NUL bytes. \0\0\0 ".repeat(300)),
+        ("100,000 short lines", (0..100_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect()),
+        ("deep JSON", deep.into_bytes()),
+        ("combining marks", "e\u{301}\u{200d}\u{1f469}".repeat(1000).into_bytes()),
+        ("broken UTF-8", b"fine until here \xe2\x82".to_vec()),
+    ];
+    for (name, input) in inputs {
+        for query in [None, Some("Where is line 4711?")] {
+            let mut command = epitome(home.path());
+            command.args(["compact", "-", "--budget", "2000", "--format", "json"]);
+            if input.len() > 20_000 {
+                // By words alone: a million tokens of embeddings would say nothing more.
+                command.args(["--set", "rank.dense=false", "--set", "summarize.kind=none"]);
+            }
+            if let Some(query) = query {
+                command.args(["--query", query]);
+            }
+            let output = run(&mut command, &input);
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(!stderr.contains("panicked"), "{name}: {stderr}");
+            match output.status.code() {
+                Some(0) => {
+                    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+                    let after = result["figures"]["tokens_after"].as_u64().unwrap();
+                    assert!(after <= 2000, "{name}: {after} tokens");
+                    assert!(result["text"].as_str().unwrap().len() <= input.len(), "{name} became longer");
+                }
+                Some(1 | 2) => assert!(stderr.starts_with("error: "), "{name}: {stderr}"),
+                code => panic!("{name}: exit {code:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = epitome(home.path())
+        .args(["compact", "-", "--set", "rank.dense=false", "--budget", "90%"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(corpus::text("meeting.txt").as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(shown(&output), "exit 0\n-- stdout\n-- stderr\n");
+}
+
+#[test]
+fn the_doctor_knows_what_is_there() {
+    let home = tempfile::tempdir().unwrap();
+    let doctor = |args: &[&str]| epitome(home.path()).arg("doctor").args(args).output().unwrap();
+    let report = json(&doctor(&["--json"]));
+    assert_eq!(report["cache"]["state"], "open");
+    assert_eq!(report["templates"]["usable"], true);
+    assert_eq!(report["upstream"]["usable"], true);
+    let roles: Vec<&str> =
+        report["models"].as_array().unwrap().iter().map(|model| model["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["embedder", "decoder"]);
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = format!("serve.upstream=http://{}/v1", listener.local_addr().unwrap());
+    assert!(doctor(&["--set", &upstream]).status.success());
+    drop(listener);
+    let output = doctor(&["--set", &upstream, "--set", "render.templates=nowhere"]);
+    assert_eq!(output.status.code(), Some(1), "{}", shown(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("upstream   PROBLEM: http://127.0.0.1:"), "{text}");
+    assert!(text.contains("templates  PROBLEM: "), "{text}");
+}
