@@ -60,8 +60,12 @@ impl Account {
         Self { verdict: Verdict::FailedOpen, ..Self::passed(reason) }
     }
 
-    /// Puts the account into the headers of a response.
+    /// Puts the account into the headers of a response, in place of any other.
     pub fn write(&self, headers: &mut HeaderMap) {
+        // An upstream that is a proxy like this one has its own account.
+        for name in [OUTCOME, REASON, BEFORE, AFTER, RATIO, MILLIS, CACHE] {
+            headers.remove(name);
+        }
         let mut put = |name: HeaderName, value: String| {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);

@@ -1,4 +1,5 @@
-//! Everything that is not ours: streamed upstream and back as it is.
+//! Everything that is not ours: streamed upstream and back as it is. A connection cannot be upgraded
+//! to another protocol.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 

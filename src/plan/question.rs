@@ -31,6 +31,10 @@ pub enum Strength {
 
 /// Paragraphs that are looked at from either end.
 const REACH: usize = 4;
+/// Sentences of a paragraph that is a question by the mark at its end.
+const QUESTION_SENTENCES: usize = 3;
+/// Most words of a query without any punctuation.
+const QUERY_WORDS: usize = 30;
 /// Most bytes of a cue such as `Final answer:`.
 const CUE_BYTES: usize = 60;
 
@@ -304,7 +308,8 @@ fn last_line(paragraph: &str, short: &dyn Fn(&str) -> bool) -> Option<(usize, (S
         .filter_map(|mark| Some(body.rfind(mark)? + mark.len()))
         .max()?;
     let rest = paragraph.get(start..)?;
-    short(rest).then(|| (start, (Strength::Question, rest.trim().to_owned())))
+    // The weakest of all finds: it may as well be the end of a story.
+    short(rest).then(|| (start, (Strength::Instruction, rest.trim().to_owned())))
 }
 
 /// A question in the first line of a long paragraph: where it ends, and what it asks.
@@ -335,7 +340,9 @@ fn classify(text: &str) -> Option<(Strength, String)> {
     if let Some(mark) = text.rfind(['?', '？', '؟']) {
         let after = text.get(mark..).unwrap_or_default();
         let after = after.trim_start_matches(['?', '？', '؟', '*', '_', ')', '"', '”', '\'']).trim();
-        if after.is_empty() || (after.len() < text.len() && first_word_strength(after).is_some()) {
+        let asks = after.is_empty() || (after.len() < text.len() && first_word_strength(after).is_some());
+        // A paragraph of a story may end with a question, too.
+        if asks && sentences(text) <= QUESTION_SENTENCES {
             return Some((Strength::Question, own()));
         }
     }
@@ -360,8 +367,10 @@ fn first_word_strength(text: &str) -> Option<Strength> {
         return Some(Strength::Task);
     }
     // "who discovered radium" asks; "When the ship came, they left." does not.
-    let sentence = text.trim_end().ends_with(['.', ':', '。', ';', ',', '!']) || text.contains('\n');
-    if QUESTION_WORDS.contains(&first) && !sentence {
+    let open = !text.trim_end().ends_with(['.', ':', '。', ';', ',', '!', '-', '|'])
+        && !text.contains('\n')
+        && sentences(text) <= 1;
+    if QUESTION_WORDS.contains(&first) && open {
         return Some(Strength::Question);
     }
     if polite || INSTRUCTION_WORDS.contains(&verb) {
@@ -384,8 +393,29 @@ fn first_word_strength(text: &str) -> Option<Strength> {
     if on_document {
         return Some(Strength::Instruction);
     }
+    // A query as it is typed into a search box: "right to property in the constitution is a".
+    let typed = text.starts_with(|c: char| c.is_lowercase())
+        && text.contains(' ')
+        && (3..=QUERY_WORDS).contains(&text.split_whitespace().count())
+        && text.chars().all(|c| c.is_alphanumeric() || " '’-,.&/$%\"".contains(c));
+    if typed && open {
+        return Some(Strength::Task);
+    }
     (lower.starts_with("i want") || lower.starts_with("i need") || lower.starts_with("i'd like"))
         .then_some(Strength::Task)
+}
+
+/// How many sentences, roughly.
+fn sentences(text: &str) -> usize {
+    let ends = text.char_indices().filter(|(at, c)| {
+        let next = text.get(at + c.len_utf8()..).and_then(|rest| rest.chars().next());
+        match c {
+            '.' | '!' | '?' => next.is_some_and(char::is_whitespace),
+            '。' | '！' | '？' => next.is_some(),
+            _ => false,
+        }
+    });
+    ends.count() + 1
 }
 
 /// The label at the start of a line and its bytes: `Question:`, `**Q1:**`, `### Task`, `<query>`.

@@ -53,6 +53,10 @@ fn the_question_at_the_end() {
         ),
         ("\n\nWho rebuilt the harbour?", "Who rebuilt the harbour?"),
         ("\n\nwho rebuilt the harbour", "who rebuilt the harbour"),
+        (
+            "\n\nright to rebuild the harbour according to the charter is a",
+            "right to rebuild the harbour according to the charter is a",
+        ),
         ("\n\nSummarize the report in three points.", "Summarize the report in three points."),
         ("\n\nPlease summarize what was said.", "Please summarize what was said."),
         ("\n\nWhich year? Answer with a number.\n", "Which year? Answer with a number."),
@@ -106,6 +110,17 @@ fn words_at_both_ends() {
 
     let text = format!("Question: Who?\n\n{doc}\n\nQuestion: Who?");
     assert_eq!(parts(&text).3.as_deref(), Some("Who?"));
+}
+
+#[test]
+fn a_story_that_ends_with_a_question_does_not_hide_the_real_one() {
+    let doc = document(4);
+    let end = "He sat down. The sea was grey. Nobody came. It was late. How could he have gone back?";
+    let text = format!("What happened after the storm?\n\n{doc}\n\n{end}");
+    assert_eq!(parts(&text).3.as_deref(), Some("What happened after the storm?"));
+    let long = vec!["The sea was grey that year."; 20].join(" ");
+    let text = format!("What happened after the storm?\n\n{long} How could he have gone back?");
+    assert_eq!(parts(&text).3.as_deref(), Some("What happened after the storm?"));
 }
 
 #[test]
