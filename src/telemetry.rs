@@ -20,7 +20,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    io,
+    io::{self, IsTerminal},
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -60,7 +60,8 @@ pub fn init(log: &config::Log) {
     let _ = if log.json {
         registry.with(fmt::layer().json().with_writer(io::stderr)).try_init()
     } else {
-        registry.with(fmt::layer().with_writer(io::stderr).with_target(false)).try_init()
+        let layer = fmt::layer().with_writer(io::stderr).with_target(false);
+        registry.with(layer.with_ansi(io::stderr().is_terminal())).try_init()
     };
 }
 

@@ -66,6 +66,11 @@ impl BaseUrl {
         Url::parse(&url).map_err(|_| bad())
     }
 
+    /// Whether it is https.
+    pub fn is_tls(&self) -> bool {
+        self.origin.starts_with("https:")
+    }
+
     /// Whether the host is this machine, where no proxy of the environment stands between.
     pub fn is_loopback(&self) -> bool {
         self.loopback

@@ -36,6 +36,10 @@ impl Remote {
         if base.is_loopback() {
             builder = builder.no_proxy();
         }
+        if !base.is_tls() {
+            // Or else a machine without certificates could not even serve a plain upstream.
+            builder = builder.tls_certs_only([]);
+        }
         let client = builder.build().map_err(|error| UpstreamError::Client(causes(&error)))?;
         Ok(Self { client, base })
     }

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -17,6 +17,8 @@ use bytes::Bytes;
 use epitome::config::Config;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::support::{
     Proxy,
@@ -579,4 +581,43 @@ async fn metrics_count_what_happened() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
+}
+
+#[actix_web::test]
+async fn an_upload_is_not_held_back() {
+    let (upstream, _double, proxy) = setup(Manner::Shorten);
+    let arrived = |bytes: usize| {
+        let log = upstream.log.clone();
+        move || log.bytes.load(Ordering::SeqCst) == bytes
+    };
+    let (to, from) = mpsc::unbounded_channel::<Result<Bytes, std::io::Error>>();
+    let body = reqwest::Body::wrap_stream(UnboundedReceiverStream::new(from));
+    let url = format!("{}/v1/files", proxy.url);
+    let sending = rt::spawn(async move { reqwest::Client::new().post(url).body(body).send().await });
+    to.send(Ok(Bytes::from_static(b"first"))).expect("the client listens");
+    eventually("the first part has arrived", arrived(5)).await;
+    to.send(Ok(Bytes::from_static(b"second"))).expect("the client listens");
+    eventually("the second part has arrived", arrived(11)).await;
+    drop(to);
+    assert_eq!(sending.await.expect("runs").expect("an answer").status(), 200);
+    assert_eq!(upstream.last().body, b"firstsecond");
+}
+
+#[actix_web::test]
+async fn a_client_that_leaves_while_it_sends() {
+    let (upstream, double, proxy) = setup(Manner::Shorten);
+    for (path, abandoned) in [("/v1/files", 1), ("/v1/chat/completions", 1)] {
+        let mut socket = TcpStream::connect(&proxy.address).expect("connects");
+        let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n");
+        socket.write_all(head.as_bytes()).expect("sends");
+        socket.write_all(&[b'x'; 50_000]).expect("sends");
+        if path == "/v1/files" {
+            eventually("some of it has arrived", || upstream.log.bytes.load(Ordering::SeqCst) > 0).await;
+        }
+        drop(socket);
+        eventually("the upstream sees it end", || upstream.abandoned() == abandoned).await;
+    }
+    // The proxy goes on, and has sent nothing of the chat request.
+    assert_eq!(outcome(&post(&proxy, chat("Hi")).await), ("passed", "below-threshold"));
+    assert_eq!((upstream.count(), upstream.abandoned(), double.asked()), (1, 1, 0));
 }

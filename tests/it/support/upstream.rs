@@ -4,7 +4,10 @@ use std::{
     io,
     net::TcpListener,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -43,6 +46,8 @@ pub enum Answer {
 pub struct Log {
     pub seen: Mutex<Vec<Seen>>,
     next: Mutex<Vec<Answer>>,
+    /// Bytes of bodies so far, those of requests that have not ended among them.
+    pub bytes: AtomicUsize,
     /// Answers that were dropped by their reader before their end, or requests given up.
     pub abandoned: Mutex<usize>,
 }
@@ -114,8 +119,14 @@ async fn answer(req: HttpRequest, mut payload: web::Payload, log: web::Data<Log>
     let mut body = Vec::new();
     while let Some(chunk) = payload.next().await {
         match chunk {
-            Ok(chunk) => body.extend_from_slice(&chunk),
-            Err(_) => return HttpResponse::BadRequest().body("the body ended early"),
+            Ok(chunk) => {
+                log.bytes.fetch_add(chunk.len(), Ordering::SeqCst);
+                body.extend_from_slice(&chunk);
+            }
+            Err(_) => {
+                *log.abandoned.lock().unwrap() += 1;
+                return HttpResponse::BadRequest().body("the body ended early");
+            }
         }
     }
     let headers = req
