@@ -1,5 +1,6 @@
 //! What of a request is made short, to which size, and for which question.
 
+pub mod phrase;
 pub mod question;
 
 use std::ops::Range;
@@ -196,11 +197,11 @@ fn last_question(message: &Message<'_>, short: &dyn Fn(&str) -> bool) -> Asked {
     // one is taken first, then the last part, then the first.
     if texts.len() > 1 {
         let brief: Vec<&String> = texts.iter().filter(|t| !t.trim().is_empty() && short(t)).collect();
-        let asking = brief.iter().rev().max_by_key(|text| question::strength(text));
+        let asking = brief.iter().rev().max_by_key(|text| phrase::strength(text));
         let ends = [texts.last(), texts.first()].into_iter().flatten().find(|text| brief.contains(text));
-        let chosen = asking.filter(|text| question::strength(text).is_some()).copied().or(ends);
+        let chosen = asking.filter(|text| phrase::strength(text).is_some()).copied().or(ends);
         if let Some(text) = chosen {
-            return Asked { query: Some(question::bare(text)), whole: false };
+            return Asked { query: Some(phrase::bare(text)), whole: false };
         }
     }
     let from = |text: &String| question::split(text, short).query;

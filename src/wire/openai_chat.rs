@@ -57,33 +57,32 @@ impl<'a> ChatRequest<'a> {
         let list = root.get("messages")?.and_then(Raw::elements).ok_or(ChatError::NoMessages)?;
 
         let mut messages: Vec<Message<'a>> = Vec::with_capacity(list.len());
+        let (mut count, mut pinned) = (0, 0);
         for item in list {
             let mut message = Message { role: String::new(), texts: Vec::new() };
-            let mut breakpoint = false;
             if let Some(members) = item.members() {
                 message.role = members.get("role")?.and_then(Raw::string).unwrap_or_default();
-                breakpoint = read_content(&members, &mut message.texts)?;
+                let upto = read_content(&members, &mut message.texts)?;
+                pinned = upto.map_or(pinned, |upto| count + upto);
             }
-            if breakpoint {
-                for text in messages.iter_mut().flat_map(|m| &mut m.texts) {
-                    text.pinned = true;
-                }
-            }
+            count += message.texts.len();
             messages.push(message);
+        }
+        for text in messages.iter_mut().flat_map(|message| &mut message.texts).take(pinned) {
+            text.pinned = true;
         }
         Ok(Self { model, stream, messages })
     }
 }
 
-/// Adds the texts of a message; true if a cache breakpoint is among its parts.
-fn read_content<'a>(message: &Members<'a>, texts: &mut Vec<Text<'a>>) -> Result<bool, JsonError> {
-    let Some(content) = message.get("content")? else { return Ok(false) };
+/// Adds the texts of a message; says how many of them stand at or before its last cache breakpoint,
+/// if it has one.
+fn read_content<'a>(message: &Members<'a>, texts: &mut Vec<Text<'a>>) -> Result<Option<usize>, JsonError> {
+    let Some(content) = message.get("content")? else { return Ok(None) };
+    let mut breakpoint = None;
     if let Some(literal) = content.literal() {
-        let pinned = message.has("cache_control");
-        texts.push(Text { literal, pinned });
-        return Ok(pinned);
+        texts.push(Text { literal, pinned: false });
     }
-    let mut breakpoint = false;
     for part in content.elements().unwrap_or_default() {
         let Some(part) = part.members() else { continue };
         if part.get("type")?.and_then(Raw::string).as_deref() == Some("text")
@@ -92,13 +91,11 @@ fn read_content<'a>(message: &Members<'a>, texts: &mut Vec<Text<'a>>) -> Result<
             texts.push(Text { literal, pinned: false });
         }
         if part.has("cache_control") {
-            breakpoint = true;
-            texts.iter_mut().for_each(|text| text.pinned = true);
+            breakpoint = Some(texts.len());
         }
     }
     if message.has("cache_control") {
-        breakpoint = true;
-        texts.iter_mut().for_each(|text| text.pinned = true);
+        breakpoint = Some(texts.len());
     }
     Ok(breakpoint)
 }

@@ -6,7 +6,7 @@ use epitome::{
     compaction::Cancel,
     config,
     http::rewrite::rewrite,
-    plan::Wishes,
+    plan::{Wishes, question::split},
     wire::{
         json::{Replacement, splice},
         openai_chat::ChatRequest,
@@ -188,6 +188,24 @@ proptest! {
                 // Without its texts, the body is what it was.
                 prop_assert_eq!(blank(body.as_bytes()), blank(&new));
             }
+        }
+    }
+
+    #[test]
+    fn any_text_splits_on_characters(
+        text in "([a-zé😀？?:.#*<>/ ]|\n|\n\n|Question:|Answer:|\nQ: |who |Summarize |<query>|</query>|\r\n){0,60}",
+        limit in 0_usize..40,
+    ) {
+        let found = split(&text, &|words: &str| words.len() <= limit);
+        let document = text.get(found.document.clone()).expect("a range of characters");
+        prop_assert_eq!(document.trim(), document);
+        // What is kept out of the document is short, but for whitespace.
+        let (before, after) = (&text[..found.document.start], &text[found.document.end..]);
+        if !document.is_empty() {
+            prop_assert!(before.trim().len() <= limit && after.trim().len() <= limit, "{:?}", found);
+        }
+        if let Some(query) = found.query {
+            prop_assert!(!query.is_empty());
         }
     }
 
