@@ -10,13 +10,19 @@ use std::{
 
 use crate::config;
 
+mod bert;
 mod decoder;
 mod encoder;
 mod error;
 mod fetch;
 mod generation;
+mod gguf;
+mod gguf_tokenizer;
+mod kernels;
+mod linear;
 mod manifest;
 mod store;
+mod transformer;
 mod verify;
 
 pub use decoder::Decoder;
@@ -26,6 +32,8 @@ pub use generation::{ChatMessage, Finish, Generated, Sampling};
 pub use manifest::{FileSpec, Manifest, ModelSpec, Role};
 pub use store::{Located, ModelStatus};
 
+use gguf::Gguf;
+use gguf_tokenizer::Vocabulary;
 use store::Store;
 
 /// After a failure, the sources are not asked again for this long: a server whose hub is out of
@@ -100,8 +108,35 @@ impl Models {
 
     /// The tokenizer of a model whose files are already here: a name of the manifest, or the
     /// configured decoder by its name or path. Never fetches.
+    /// Special tokens in a text are counted as the text that they are.
     pub fn tokenizer(&self, model: &str) -> Option<tokenizers::Tokenizer> {
-        todo!()
+        let known = self.manifest().get(model).is_some();
+        let configured = self.slots().into_iter().any(|(name, _)| name == model);
+        let located = if known || configured {
+            self.locate(model).ok()?
+        } else if self.manifest().get(&self.decoder.name).is_none() {
+            // A decoder that was configured by its path goes by the file's stem.
+            self.locate(&self.decoder.name).ok().filter(|located| located.spec.name == model)?
+        } else {
+            return None;
+        };
+        let read = match located.spec.role {
+            Role::Embedder => located.path("tokenizer.json").and_then(encoder::read_tokenizer),
+            Role::Decoder => located.weights().and_then(|path| {
+                let gguf = Gguf::open(path)?;
+                gguf_tokenizer::read(&gguf, &Vocabulary::read(&gguf)?)
+            }),
+        };
+        match read {
+            Ok(mut tokenizer) => {
+                tokenizer.set_encode_special_tokens(true);
+                Some(tokenizer)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the tokenizer of {model} cannot be used");
+                None
+            }
+        }
     }
 
     /// The models of the manifest.

@@ -5,6 +5,7 @@ mod batch;
 mod cache;
 mod cli;
 mod corpus;
+mod models;
 mod proxy;
 mod proxy_models;
 mod serve;

@@ -1,0 +1,298 @@
+//! The forward pass of BERT-type encoders over windows of different lengths, without padding.
+//!
+//! The rows of many windows stand in one matrix for the linear layers; attention runs per window and
+//! head. Everything that is computed for a row depends on its window alone.
+
+use std::{collections::HashMap, ops::Range, path::Path};
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+use rayon::prelude::*;
+use serde::Deserialize;
+
+use super::{
+    kernels::{add_gelu, exponentials, layer_norm},
+    linear::{Linear, Precision, with_values},
+};
+
+/// The part of `config.json` that the forward pass needs.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct BertConfig {
+    pub(crate) hidden_size: usize,
+    pub(crate) max_position_embeddings: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    layer_norm_eps: f64,
+    hidden_act: String,
+    #[serde(default = "absolute")]
+    position_embedding_type: String,
+}
+
+fn absolute() -> String {
+    "absolute".into()
+}
+
+/// Weights of the whole encoder.
+#[derive(Debug)]
+pub(crate) struct Bert {
+    config: BertConfig,
+    words: Vec<f32>,
+    /// Position and first segment type, added up.
+    positions: Vec<f32>,
+    norm: Norm,
+    layers: Vec<Layer>,
+    precision: Precision,
+}
+
+#[derive(Debug)]
+struct Layer {
+    /// Query, key and value side by side.
+    qkv: Linear,
+    qkv_bias: Vec<f32>,
+    attended: Linear,
+    attended_bias: Vec<f32>,
+    attended_norm: Norm,
+    up: Linear,
+    up_bias: Vec<f32>,
+    down: Linear,
+    down_bias: Vec<f32>,
+    down_norm: Norm,
+}
+
+#[derive(Debug)]
+struct Norm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    epsilon: f32,
+}
+
+impl Norm {
+    /// `row += x + bias`, then normalised.
+    fn add(&self, row: &mut [f32], x: &[f32], bias: &[f32]) {
+        for ((row, x), bias) in row.iter_mut().zip(x).zip(bias) {
+            *row += x + bias;
+        }
+        layer_norm(row, &self.weight, &self.bias, self.epsilon);
+    }
+}
+
+struct Weights {
+    tensors: HashMap<String, Tensor>,
+    epsilon: f32,
+}
+
+impl Weights {
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        // Some files have the encoder under a name of its own.
+        let found = self.tensors.get(name).or_else(|| self.tensors.get(&format!("bert.{name}")));
+        match found {
+            Some(tensor) => tensor.to_dtype(DType::F32),
+            None => bail!("the weights hold no {name}"),
+        }
+    }
+
+    fn values(&self, name: &str) -> Result<Vec<f32>> {
+        self.tensor(name)?.flatten_all()?.to_vec1()
+    }
+
+    fn norm(&self, name: &str) -> Result<Norm> {
+        let weight = self.values(&format!("{name}.weight"))?;
+        Ok(Norm { weight, bias: self.values(&format!("{name}.bias"))?, epsilon: self.epsilon })
+    }
+
+    fn layer(&self, index: usize, precision: Precision) -> Result<Layer> {
+        let at = |part: &str| format!("encoder.layer.{index}.{part}");
+        let linear = |part: &str| Linear::new(&self.tensor(&at(&format!("{part}.weight")))?, precision);
+        let bias = |part: &str| self.values(&at(&format!("{part}.bias")));
+        const QKV: [&str; 3] = ["attention.self.query", "attention.self.key", "attention.self.value"];
+        let mut qkv = Vec::new();
+        let mut qkv_bias = Vec::new();
+        for part in QKV {
+            qkv.push(self.tensor(&at(&format!("{part}.weight")))?);
+            qkv_bias.extend(bias(part)?);
+        }
+        Ok(Layer {
+            qkv: Linear::new(&Tensor::cat(&qkv, 0)?, precision)?,
+            qkv_bias,
+            attended: linear("attention.output.dense")?,
+            attended_bias: bias("attention.output.dense")?,
+            attended_norm: self.norm(&at("attention.output.LayerNorm"))?,
+            up: linear("intermediate.dense")?,
+            up_bias: bias("intermediate.dense")?,
+            down: linear("output.dense")?,
+            down_bias: bias("output.dense")?,
+            down_norm: self.norm(&at("output.LayerNorm"))?,
+        })
+    }
+}
+
+impl Bert {
+    pub(crate) fn load(path: &Path, config: BertConfig, precision: Precision) -> Result<Self> {
+        let (heads, dim) = (config.num_attention_heads, config.hidden_size);
+        if heads == 0 || dim == 0 || !dim.is_multiple_of(heads) {
+            bail!("{heads} attention heads do not divide a hidden size of {dim}");
+        }
+        if config.hidden_act != "gelu" {
+            bail!("the activation {:?} is not supported, only \"gelu\"", config.hidden_act);
+        }
+        if config.position_embedding_type != "absolute" {
+            bail!("positions of type {:?} are not supported", config.position_embedding_type);
+        }
+        let tensors = candle_core::safetensors::load(path, &Device::Cpu)?;
+        let weights = Weights { tensors, epsilon: config.layer_norm_eps as f32 };
+        let words = weights.values("embeddings.word_embeddings.weight")?;
+        let mut positions = weights.values("embeddings.position_embeddings.weight")?;
+        let types = weights.values("embeddings.token_type_embeddings.weight")?;
+        if positions.len() < config.max_position_embeddings * dim {
+            bail!("the weights hold fewer than {} positions", config.max_position_embeddings);
+        }
+        for row in positions.chunks_exact_mut(dim) {
+            row.iter_mut().zip(&types).for_each(|(position, segment)| *position += segment);
+        }
+        let norm = weights.norm("embeddings.LayerNorm")?;
+        let layers = (0..config.num_hidden_layers)
+            .map(|index| weights.layer(index, precision))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { config, words, positions, norm, layers, precision })
+    }
+
+    pub(crate) fn dim(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    /// Whether windows may share a call. A product in 32-bit floats may be summed in another order
+    /// when there are more rows; one in 8 bits is not.
+    pub(crate) fn packs(&self) -> bool {
+        self.precision == Precision::Int8
+    }
+
+    /// The last layer's vectors for all tokens of all windows, `dim` values a token.
+    pub(crate) fn forward(&self, windows: &[Vec<u32>]) -> Result<Vec<f32>> {
+        let dim = self.dim();
+        let mut ranges = Vec::with_capacity(windows.len());
+        let mut rows = 0;
+        for window in windows {
+            if window.len() > self.config.max_position_embeddings {
+                bail!("{} tokens are more than {}", window.len(), self.config.max_position_embeddings);
+            }
+            ranges.push(rows..rows + window.len());
+            rows += window.len();
+        }
+        let mut hidden = self.embed(windows, rows)?;
+        for layer in &self.layers {
+            let context = self.attend(layer, hidden.clone(), &ranges, rows)?;
+            add_norm(&mut hidden, &layer.attended.forward(context, rows)?, dim, |row, x| {
+                layer.attended_norm.add(row, x, &layer.attended_bias);
+            })?;
+            let wide = layer.up_bias.len();
+            let mut inner = vec![0.0; rows * wide];
+            with_values(&layer.up.forward(hidden.clone(), rows)?, |x| {
+                inner
+                    .par_chunks_exact_mut(wide)
+                    .zip(x.par_chunks_exact(wide))
+                    .for_each(|(out, x)| add_gelu(x, &layer.up_bias, out));
+            })?;
+            add_norm(&mut hidden, &layer.down.forward(inner, rows)?, dim, |row, x| {
+                layer.down_norm.add(row, x, &layer.down_bias);
+            })?;
+        }
+        Ok(hidden)
+    }
+
+    fn embed(&self, windows: &[Vec<u32>], rows: usize) -> Result<Vec<f32>> {
+        let dim = self.dim();
+        let mut hidden = Vec::with_capacity(rows * dim);
+        for window in windows {
+            for (id, position) in window.iter().zip(self.positions.chunks_exact(dim)) {
+                let start = *id as usize * dim;
+                let Some(word) = self.words.get(start..start + dim) else {
+                    bail!("token {id} is not in the vocabulary");
+                };
+                hidden.extend(word.iter().zip(position).map(|(word, position)| word + position));
+            }
+        }
+        hidden.par_chunks_exact_mut(dim).for_each(|row| {
+            layer_norm(row, &self.norm.weight, &self.norm.bias, self.norm.epsilon);
+        });
+        Ok(hidden)
+    }
+
+    /// Self-attention before its output projection.
+    fn attend(
+        &self,
+        layer: &Layer,
+        hidden: Vec<f32>,
+        ranges: &[Range<usize>],
+        rows: usize,
+    ) -> Result<Vec<f32>> {
+        let (dim, heads) = (self.dim(), self.config.num_attention_heads);
+        let width = dim / heads;
+        let scale = 1.0 / (width as f32).sqrt();
+        let mut qkv = vec![0.0; rows * 3 * dim];
+        with_values(&layer.qkv.forward(hidden, rows)?, |x| {
+            qkv.par_chunks_exact_mut(3 * dim).zip(x.par_chunks_exact(3 * dim)).for_each(|(out, x)| {
+                for (index, ((out, x), bias)) in out.iter_mut().zip(x).zip(&layer.qkv_bias).enumerate() {
+                    *out = (x + bias) * if index < dim { scale } else { 1.0 };
+                }
+            });
+        })?;
+        let qkv = Tensor::from_vec(qkv, (rows, 3 * dim), &Device::Cpu)?;
+
+        let tasks: Vec<(usize, usize)> =
+            (0..ranges.len()).flat_map(|window| (0..heads).map(move |head| (window, head))).collect();
+        let attended = tasks
+            .par_iter()
+            .map(|(window, head)| match ranges.get(*window) {
+                Some(range) => attend_head(&qkv, range, head * width, width, dim),
+                None => Ok(Vec::new()),
+            })
+            .collect::<Result<Vec<_>>>()?;
+
+        let mut context = vec![0.0; rows * dim];
+        let mut rest = context.as_mut_slice();
+        for (range, heads) in ranges.iter().zip(attended.chunks(heads)) {
+            let (own, after) = rest.split_at_mut(range.len() * dim);
+            rest = after;
+            for (head, values) in heads.iter().enumerate() {
+                for (row, values) in own.chunks_exact_mut(dim).zip(values.chunks_exact(width)) {
+                    if let Some(place) = row.get_mut(head * width..(head + 1) * width) {
+                        place.copy_from_slice(values);
+                    }
+                }
+            }
+        }
+        Ok(context)
+    }
+}
+
+/// One head over one window: `width` values for each of its tokens.
+fn attend_head(
+    qkv: &Tensor,
+    window: &Range<usize>,
+    column: usize,
+    width: usize,
+    dim: usize,
+) -> Result<Vec<f32>> {
+    let length = window.len();
+    let own = qkv.narrow(0, window.start, length)?;
+    let part = |offset: usize| own.narrow(1, offset + column, width);
+    let scores = part(0)?.matmul(&part(dim)?.t()?)?;
+    let mut weights = with_values(&scores, <[f32]>::to_vec)?;
+    let totals: Vec<f32> = weights.chunks_exact_mut(length.max(1)).map(exponentials).collect();
+    let weights = Tensor::from_vec(weights, (length, length), &Device::Cpu)?;
+    let mut values = with_values(&weights.matmul(&part(2 * dim)?)?, <[f32]>::to_vec)?;
+    for (row, total) in values.chunks_exact_mut(width).zip(totals) {
+        row.iter_mut().for_each(|value| *value /= total);
+    }
+    Ok(values)
+}
+
+fn add_norm(
+    hidden: &mut [f32],
+    x: &Tensor,
+    dim: usize,
+    add: impl Fn(&mut [f32], &[f32]) + Sync,
+) -> Result<()> {
+    with_values(x, |x| {
+        hidden.par_chunks_exact_mut(dim).zip(x.par_chunks_exact(dim)).for_each(|(row, x)| add(row, x));
+    })
+}

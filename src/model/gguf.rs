@@ -1,0 +1,121 @@
+//! Reading a GGUF file: metadata by name and type, tensors on demand.
+
+use std::{
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{
+    Device,
+    quantized::{
+        QTensor,
+        gguf_file::{Content, Value},
+    },
+};
+
+use super::{ModelError, error::at};
+
+/// An open GGUF file.
+pub(crate) struct Gguf {
+    path: PathBuf,
+    content: Content,
+    file: BufReader<File>,
+}
+
+impl Gguf {
+    pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
+        let mut file = BufReader::new(File::open(path).map_err(at(path))?);
+        let content = Content::read(&mut file).map_err(|error| ModelError::invalid(path, error))?;
+        Ok(Self { path: path.to_owned(), content, file })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn invalid(&self, reason: impl std::fmt::Display) -> ModelError {
+        ModelError::invalid(&self.path, reason)
+    }
+
+    pub(crate) fn string(&self, key: &str) -> Option<&str> {
+        self.content.metadata.get(key)?.to_string().ok().map(String::as_str)
+    }
+
+    pub(crate) fn number(&self, key: &str) -> Option<usize> {
+        self.content.metadata.get(key).and_then(whole)
+    }
+
+    pub(crate) fn float(&self, key: &str) -> Option<f32> {
+        match self.content.metadata.get(key)? {
+            Value::F32(value) => Some(*value),
+            Value::F64(value) => Some(*value as f32),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn flag(&self, key: &str) -> Option<bool> {
+        self.content.metadata.get(key)?.to_bool().ok()
+    }
+
+    pub(crate) fn strings(&self, key: &str) -> Result<Vec<&str>, ModelError> {
+        let values = self.list(key)?.iter();
+        values
+            .map(|value| match value {
+                Value::String(text) => Ok(text.as_str()),
+                other => Err(self.invalid(format!("{key} holds {other:?}, not a string"))),
+            })
+            .collect()
+    }
+
+    pub(crate) fn numbers(&self, key: &str) -> Result<Vec<usize>, ModelError> {
+        let values = self.list(key)?.iter();
+        values
+            .map(|value| {
+                whole(value).ok_or_else(|| self.invalid(format!("{key} holds {value:?}, not a number")))
+            })
+            .collect()
+    }
+
+    pub(crate) fn floats(&self, key: &str) -> Result<Vec<f32>, ModelError> {
+        let values = self.list(key)?.iter();
+        values
+            .map(|value| match value {
+                Value::F32(value) => Ok(*value),
+                other => Err(self.invalid(format!("{key} holds {other:?}, not a 32-bit float"))),
+            })
+            .collect()
+    }
+
+    fn list(&self, key: &str) -> Result<&[Value], ModelError> {
+        match self.content.metadata.get(key) {
+            Some(Value::Array(values)) => Ok(values),
+            Some(_) => Err(self.invalid(format!("{key} is not a list"))),
+            None => Err(self.invalid(format!("has no {key}"))),
+        }
+    }
+
+    pub(crate) fn has_tensor(&self, name: &str) -> bool {
+        self.content.tensor_infos.contains_key(name)
+    }
+
+    pub(crate) fn tensor(&mut self, name: &str) -> Result<QTensor, ModelError> {
+        self.content
+            .tensor(&mut self.file, name, &Device::Cpu)
+            .map_err(|error| ModelError::invalid(&self.path, format!("tensor {name}: {error}")))
+    }
+}
+
+fn whole(value: &Value) -> Option<usize> {
+    match value {
+        Value::U8(v) => Some(usize::from(*v)),
+        Value::U16(v) => Some(usize::from(*v)),
+        Value::U32(v) => usize::try_from(*v).ok(),
+        Value::U64(v) => usize::try_from(*v).ok(),
+        Value::I8(v) => usize::try_from(*v).ok(),
+        Value::I16(v) => usize::try_from(*v).ok(),
+        Value::I32(v) => usize::try_from(*v).ok(),
+        Value::I64(v) => usize::try_from(*v).ok(),
+        _ => None,
+    }
+}
