@@ -16,13 +16,10 @@ use futures_util::{StreamExt, stream};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use self::{
-    chat::{Generation, Usage},
-    reply::Reply,
-};
+use self::{chat::Usage, reply::Reply};
 use super::{Answer, Call, Method, StatusCode};
 use crate::{
-    model::{Decoder, Finish, Generated, ModelError, Models},
+    model::{Decoder, Finish, Generated, ModelError, Models, Sampling},
     wire::openai_error::OpenAiError,
 };
 
@@ -143,25 +140,21 @@ impl Embedded {
 
         let models = self.models.clone();
         let messages = asked.messages.clone();
-        let (decoder, prompt, prompt_tokens) = blocking(move || {
-            let decoder = models.decoder()?;
-            let prompt = decoder.chat_prompt(&messages)?;
-            let tokenizer = models.tokenizer(&decoder.id().name);
-            let tokens = tokenizer.and_then(|t| t.encode_fast(prompt.as_str(), false).ok()).map(|e| e.len());
+        let (decoder, prompt, tokens) = blocking(move || {
+            let decoder = models.decoder().map_err(|error| no_model(&error))?;
+            let prompt = decoder.chat_prompt(&messages).map_err(|error| failed(&error))?;
+            let tokens = decoder.count(&prompt).map_err(|error| failed(&error))?;
             Ok((decoder, prompt, tokens))
         })
-        .await?
-        .map_err(|error| no_model(&error))?;
-        if let Some(tokens) = prompt_tokens
-            && tokens >= decoder.context_length()
-        {
+        .await??;
+        if tokens >= decoder.context_length() {
             return Err(Refusal(StatusCode::BAD_REQUEST, too_long(tokens, decoder.context_length())));
         }
 
         let (stream, usage) = (asked.stream, asked.usage);
-        let generation = asked.generation(decoder.context_length(), prompt_tokens);
+        let sampling = asked.sampling(decoder.context_length() - tokens);
         let reply = Reply::new(&decoder.id().name, unix_time());
-        let events = generate(decoder, prompt, generation, (admitted, running));
+        let events = generate(decoder, prompt, sampling, (admitted, running));
         if stream { streamed(reply, events, usage).await } else { whole(reply, events).await }
     }
 }
@@ -170,16 +163,21 @@ impl Embedded {
 fn generate(
     decoder: Arc<Decoder>,
     prompt: String,
-    generation: Generation,
+    sampling: Sampling,
     permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 ) -> mpsc::Receiver<Event> {
     let (to, events) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
-        let mut sink = |piece: &str| match to.blocking_send(Event::Piece(piece.to_owned())) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
+        let mut sink = |piece: &str| {
+            // While the prompt is read, there are empty pieces.
+            let left = if piece.is_empty() {
+                to.is_closed()
+            } else {
+                to.blocking_send(Event::Piece(piece.to_owned())).is_err()
+            };
+            if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let result = decoder.generate(&prompt, &generation.sampling, &mut sink);
+        let result = decoder.generate(&prompt, &sampling, &mut sink);
         drop(permits);
         // Nobody listens any more; that is why it ended.
         let _ = to.blocking_send(Event::Done(result));
@@ -290,6 +288,9 @@ fn no_model(error: &ModelError) -> Refusal {
 
 /// Generation failed.
 fn failed(error: &ModelError) -> Refusal {
+    if let ModelError::PromptTooLong { tokens, limit, .. } = error {
+        return Refusal(StatusCode::BAD_REQUEST, too_long(*tokens, *limit));
+    }
     tracing::error!(%error, "generation failed");
     internal("generation failed; the log says why")
 }

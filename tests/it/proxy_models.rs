@@ -14,7 +14,12 @@ use epitome::{
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::support::{Proxy, eventually, upstream::Upstream};
+use crate::support::{
+    Proxy,
+    double::{Double, Manner},
+    eventually,
+    upstream::Upstream,
+};
 
 /// A proxy as `epitome serve` makes it, with a memory cache, ready.
 async fn start(upstream: &str) -> Proxy {
@@ -36,6 +41,11 @@ async fn start(upstream: &str) -> Proxy {
     })
     .await;
     proxy
+}
+
+/// A proxy before the embedded backend; texts are not to be compacted.
+fn embedded() -> Proxy {
+    Proxy::start("", Double::new(Manner::Pass), |_| {})
 }
 
 fn corpus(name: &str) -> String {
@@ -85,7 +95,7 @@ async fn a_long_document_arrives_short() {
 
 #[actix_web::test]
 async fn the_embedded_backend_answers() {
-    let proxy = start("").await;
+    let proxy = embedded();
     let client = client(&proxy);
     let get = |path: String| async {
         let response = reqwest::get(path).await.expect("an answer");
@@ -129,7 +139,7 @@ async fn the_embedded_backend_answers() {
 
 #[actix_web::test]
 async fn the_embedded_backend_refuses_as_openai_does() {
-    let proxy = start("").await;
+    let proxy = embedded();
     let post = |body: Value| {
         let request = reqwest::Client::new().post(proxy.chat()).header("x-epitome-bypass", "1");
         let request = request.body(body.to_string());
@@ -157,7 +167,7 @@ async fn the_embedded_backend_refuses_as_openai_does() {
 
 #[actix_web::test]
 async fn a_client_that_leaves_makes_room_for_the_next() {
-    let proxy = start("").await;
+    let proxy = embedded();
     let body = json!({ "model": "m", "stream": true, "max_tokens": 1500,
         "messages": [{ "role": "user", "content": "Count from one to a thousand, in words." }] });
     let response =

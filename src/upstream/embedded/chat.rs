@@ -27,12 +27,6 @@ pub(super) enum Usage {
     Include,
 }
 
-/// How to generate.
-#[derive(Clone, Debug)]
-pub(super) struct Generation {
-    pub(super) sampling: Sampling,
-}
-
 /// The fields that are heeded; tools, log-probabilities and the like are not.
 #[derive(Deserialize)]
 struct Request {
@@ -143,12 +137,11 @@ impl Asked {
         })
     }
 
-    /// The sampling, with no more tokens than the context has room for.
-    pub(super) fn generation(self, context: usize, prompt_tokens: Option<usize>) -> Generation {
-        let room = context.saturating_sub(prompt_tokens.unwrap_or(0)).max(1);
+    /// The sampling, with no more tokens than there is room for.
+    pub(super) fn sampling(self, room: usize) -> Sampling {
         let mut sampling = self.sampling;
         sampling.max_tokens = sampling.max_tokens.min(room);
-        Generation { sampling }
+        sampling
     }
 }
 
@@ -188,9 +181,9 @@ mod tests {
         assert!(asked.stream && asked.usage == Usage::Include);
         let contents: Vec<_> = asked.messages.iter().map(|m| (m.role.as_str(), m.content.as_str())).collect();
         assert_eq!(contents, [("system", "d"), ("assistant", ""), ("user", "a\nb")]);
-        let generation = asked.generation(10, Some(6));
-        assert_eq!(generation.sampling.max_tokens, 4);
-        assert_eq!(generation.sampling.stop, ["\n"]);
+        let sampling = asked.sampling(4);
+        assert_eq!(sampling.max_tokens, 4);
+        assert_eq!(sampling.stop, ["\n"]);
     }
 
     #[test]

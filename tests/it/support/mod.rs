@@ -32,7 +32,9 @@ impl Drop for Proxy {
 impl Proxy {
     /// Starts it with `pipeline`, in front of `upstream`.
     pub fn start(upstream: &str, pipeline: Arc<dyn Compact>, adjust: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
+        // The environment says where model files are; all else is as by default.
+        let models = Config::load(None, &[]).expect("a configuration").models;
+        let mut config = Config { models, ..Config::default() };
         config.serve.upstream = upstream.to_owned();
         config.plan.min_tokens = 300;
         adjust(&mut config);
@@ -44,6 +46,8 @@ impl Proxy {
 
     /// Starts it on `state`.
     pub fn with(state: Arc<State>) -> Self {
+        // For the clients of the tests; the second time it is there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
         let server = server(listener, state.clone()).expect("a server");
