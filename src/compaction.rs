@@ -49,6 +49,16 @@ pub enum PieceKind {
 }
 
 impl PieceKind {
+    /// The word used in machine output and templates.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PieceKind::Span => "span",
+            PieceKind::Heading => "heading",
+            PieceKind::Extract => "extract",
+            PieceKind::Summary => "summary",
+        }
+    }
+
     /// Whether the piece's text is byte for byte its source range.
     pub fn is_verbatim(self) -> bool {
         !matches!(self, PieceKind::Summary)

@@ -85,9 +85,17 @@ async fn compacted(
         Err(Failure::Request(problem)) => Err(ApiError::Request(problem)),
         Err(Failure::Json(error)) => Err(internal(&error)),
         Err(Failure::Compact(error)) => Err(match error {
-            CompactError::BudgetTooSmall { .. } => ApiError::Budget(error),
+            CompactError::BudgetTooSmall { .. } | CompactError::CodeTooLarge { .. } => {
+                ApiError::Budget(error)
+            }
+            CompactError::TooLong { .. } => ApiError::TooLarge(u32::MAX as usize),
             CompactError::Stopped(Stopped::Deadline) => ApiError::Deadline(state.config.serve.deadline_ms),
-            error => internal(&error),
+            // The client has left: nobody reads this.
+            CompactError::Stopped(Stopped::Cancelled)
+            | CompactError::Model(_)
+            | CompactError::Rank(_)
+            | CompactError::Summarize(_)
+            | CompactError::Template(_) => internal(&error),
         }),
     }
 }

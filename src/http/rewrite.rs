@@ -116,15 +116,17 @@ fn reason_of(error: ChatError) -> &'static str {
 
 /// The word for a failure, which is logged where it is nobody's wish.
 fn failure_of(error: &CompactError) -> &'static str {
-    if let CompactError::BudgetTooSmall { .. } = error {
-        return "budget-too-small";
+    match error {
+        CompactError::BudgetTooSmall { .. } | CompactError::CodeTooLarge { .. } => "budget-too-small",
+        CompactError::TooLong { .. } => "too-large",
+        CompactError::Stopped(Stopped::Cancelled) => "cancelled",
+        CompactError::Stopped(Stopped::Deadline) => "deadline",
+        CompactError::Model(_)
+        | CompactError::Rank(_)
+        | CompactError::Summarize(_)
+        | CompactError::Template(_) => {
+            tracing::warn!(%error, "a text could not be compacted; the original goes upstream");
+            "error"
+        }
     }
-    if let CompactError::Stopped(stopped) = error {
-        return match stopped {
-            Stopped::Cancelled => "cancelled",
-            Stopped::Deadline => "deadline",
-        };
-    }
-    tracing::warn!(%error, "a text could not be compacted; the original goes upstream");
-    "error"
 }

@@ -1,1 +1,118 @@
-//! Stage.
+//! Salience: how much the query needs each span.
+//!
+//! Lexical scores ([`lexical`]) and embeddings ([`dense`]) of spans and of their blocks are fused
+//! ([`fusion`]). Without a query the salience is how critical a span is in itself
+//! ([`criticality`]).
+
+pub mod criticality;
+pub mod dense;
+pub mod fusion;
+pub mod lexical;
+
+use thiserror::Error;
+
+use crate::{
+    cache::Cache,
+    compaction::{Cancel, Stopped},
+    config,
+    model::{ModelError, Models},
+    text::Document,
+};
+
+use dense::{Lookups, SpanVectors, cosine};
+
+/// Why spans could not be ranked.
+#[derive(Debug, Error)]
+pub enum RankError {
+    /// The embedder could not be had or run.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Told to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// Stored vectors do not have the expected shape.
+    #[error("the vectors of a segment are incomplete; clear the cache directory if this persists")]
+    Vectors,
+}
+
+/// Every score of every span.
+#[derive(Clone, Debug, Default)]
+pub struct Ranking {
+    /// BM25 of the span; 0 without a query.
+    pub lexical: Vec<f32>,
+    /// BM25 of the span's block; 0 without a query.
+    pub lexical_block: Vec<f32>,
+    /// Cosine of span and query; 0 without a query or without embeddings.
+    pub dense: Vec<f32>,
+    /// Cosine of the span's block and the query; likewise.
+    pub dense_block: Vec<f32>,
+    /// How critical the span is in itself.
+    pub criticality: Vec<f32>,
+    /// The fused score, about standard: 0 is the mean span.
+    pub salience: Vec<f32>,
+    /// Vectors, where embeddings took part.
+    pub vectors: Option<SpanVectors>,
+    /// What the cache gave.
+    pub lookups: Lookups,
+}
+
+/// What ranking needs besides the document.
+#[derive(Clone, Copy)]
+pub struct Tools<'a> {
+    /// Weights.
+    pub config: &'a config::Rank,
+    /// The embedder.
+    pub models: &'a Models,
+    /// Segment cache.
+    pub cache: &'a Cache,
+    /// Checked between segments.
+    pub cancel: &'a Cancel,
+}
+
+/// Scores all spans of `doc` for `query`.
+pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result<Ranking, RankError> {
+    let count = doc.spans.len();
+    let zeros = || vec![0.0; count];
+    let mut ranking = Ranking { lexical: zeros(), lexical_block: zeros(), ..Ranking::default() };
+    (ranking.dense, ranking.dense_block) = (zeros(), zeros());
+    let of_block = |blocks: &[f32]| doc.spans.iter().map(|span| blocks[span.block]).collect::<Vec<f32>>();
+
+    let mut centrality = None;
+    if tools.config.dense && count > 0 {
+        let (vectors, lookups) = dense::embed(doc, tools.models, tools.cache, tools.cancel)?;
+        let means: Vec<Vec<f32>> = doc.segments.iter().map(|s| vectors.mean(s.spans.clone())).collect();
+        let central = |span: usize| cosine(vectors.span(span), &means[doc.spans[span].segment]);
+        centrality = Some((0..count).map(central).collect::<Vec<f32>>());
+        if let Some(query) = query {
+            let wanted = dense::embed_query(query, tools.models, tools.cache)?;
+            ranking.dense = (0..count).map(|span| cosine(vectors.span(span), &wanted)).collect();
+            let blocks: Vec<f32> =
+                doc.blocks.iter().map(|block| cosine(&vectors.mean(block.spans.clone()), &wanted)).collect();
+            ranking.dense_block = of_block(&blocks);
+        }
+        ranking.vectors = Some(vectors);
+        ranking.lookups = lookups;
+    }
+    tools.cancel.check()?;
+    ranking.criticality = criticality::criticality(doc, centrality.as_deref());
+    match query {
+        Some(query) => {
+            let lexical = lexical::rank(doc, &lexical::query_terms(query));
+            ranking.lexical_block = of_block(&lexical.blocks);
+            ranking.lexical = lexical.spans;
+            let none: &[f32] = &[];
+            let dense = tools.config.dense;
+            ranking.salience = fusion::fuse(
+                fusion::Signals {
+                    lexical: &ranking.lexical,
+                    lexical_block: &ranking.lexical_block,
+                    dense: if dense { &ranking.dense } else { none },
+                    dense_block: if dense { &ranking.dense_block } else { none },
+                },
+                tools.config,
+            );
+        }
+        None => ranking.salience = fusion::standardize(&ranking.criticality),
+    }
+    Ok(ranking)
+}

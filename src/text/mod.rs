@@ -1,3 +1,322 @@
-//! The input as spans, blocks and segments.
+//! The input as a [`Document`]: spans (sentences and other smallest units), blocks (paragraphs and
+//! the like) and segments. All are byte ranges of the untouched text, and spans tile it.
 
+mod blocks;
+mod json;
+mod lines;
+mod segments;
+mod sentences;
 pub mod tokens;
+
+use std::ops::Range;
+
+pub use blocks::Content;
+pub use sentences::sentence_ends;
+
+use blocks::RawBlock;
+use tokens::{TokenCounter, TokenTable};
+
+/// The smallest unit: a sentence, a heading, a list item's sentence, a table row, a log record, an
+/// element of a JSON value, a whole fenced code block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Bytes of the text, white space behind it included.
+    pub range: Range<usize>,
+    /// Kind of content.
+    pub content: Content,
+    /// Index of its block.
+    pub block: usize,
+    /// Index of its segment.
+    pub segment: usize,
+    /// Tokens.
+    pub tokens: usize,
+}
+
+/// A paragraph or another stretch that belongs together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its spans.
+    pub spans: Range<usize>,
+    /// Kind of content.
+    pub content: Content,
+    /// Whether its first span is a label or a table header that every other span of it needs.
+    pub labelled: bool,
+    /// Index of the heading that governs it.
+    pub heading: Option<usize>,
+    /// Tokens.
+    pub tokens: usize,
+}
+
+/// A heading and the one above it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heading {
+    /// Its span.
+    pub span: usize,
+    /// 1 is the highest.
+    pub level: u8,
+    /// The heading of the section that this one is part of.
+    pub parent: Option<usize>,
+}
+
+/// A segment: 1,000-2,000 tokens; unit of summaries and of the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Bytes of the text.
+    pub range: Range<usize>,
+    /// Its spans.
+    pub spans: Range<usize>,
+    /// Tokens.
+    pub tokens: usize,
+}
+
+/// A text with its structure.
+#[derive(Clone, Debug)]
+pub struct Document<'a> {
+    /// The input.
+    pub text: &'a str,
+    /// Token ends.
+    pub tokens: TokenTable,
+    /// Spans in order; they tile the text.
+    pub spans: Vec<Span>,
+    /// Blocks in order; their spans tile the spans.
+    pub blocks: Vec<Block>,
+    /// Headings in order.
+    pub headings: Vec<Heading>,
+    /// Segments in order; their spans tile the spans.
+    pub segments: Vec<Segment>,
+}
+
+/// Sizes of segments, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentSize {
+    /// Fewest.
+    pub min: usize,
+    /// Most.
+    pub max: usize,
+}
+
+impl<'a> Document<'a> {
+    /// Finds the structure of `text`.
+    pub fn new(text: &'a str, counter: &dyn TokenCounter, size: SegmentSize) -> Self {
+        let tokens = TokenTable::new(counter, text);
+        let raw = blocks::blocks(text);
+        let markdown = raw.iter().any(|b| b.content == Content::Code)
+            || raw.iter().filter(|b| text[b.range.clone()].starts_with('#')).count() > 1;
+        let (mut spans, mut blocks) = (Vec::new(), Vec::with_capacity(raw.len()));
+        let mut headings: Vec<Heading> = Vec::new();
+        let mut open: Vec<usize> = Vec::new();
+        for raw in &raw {
+            let first = spans.len();
+            let index = blocks.len();
+            let (pieces, labelled) = pieces(text, raw);
+            spans.extend(pieces.into_iter().map(|(range, content)| Span {
+                tokens: tokens.count(&range),
+                range,
+                content,
+                block: index,
+                segment: 0,
+            }));
+            if raw.content == Content::Heading {
+                while open.last().is_some_and(|h| headings[*h].level >= raw.level) {
+                    open.pop();
+                }
+                headings.push(Heading { span: first, level: raw.level, parent: open.last().copied() });
+            }
+            blocks.push(Block {
+                spans: first..spans.len(),
+                content: raw.content,
+                labelled,
+                heading: open.last().copied(),
+                tokens: tokens.count(&raw.range),
+            });
+            if raw.content == Content::Heading {
+                open.push(headings.len() - 1);
+            }
+        }
+        let segments = segments::segments(text, &spans, &tokens, markdown, size.min, size.max);
+        let segments: Vec<Segment> = segments
+            .into_iter()
+            .map(|range| {
+                let bytes = spans[range.start].range.start..spans[range.end - 1].range.end;
+                Segment { tokens: tokens.count(&bytes), range: bytes, spans: range }
+            })
+            .collect();
+        for (index, segment) in segments.iter().enumerate() {
+            for span in &mut spans[segment.spans.clone()] {
+                span.segment = index;
+            }
+        }
+        Document { text, tokens, spans, blocks, headings, segments }
+    }
+
+    /// The text of a span without the white space around it.
+    pub fn span_text(&self, span: usize) -> &'a str {
+        self.text[self.spans[span].range.clone()].trim()
+    }
+
+    /// The bytes of consecutive spans without the white space around them.
+    pub fn trimmed(&self, spans: &Range<usize>) -> Range<usize> {
+        if spans.is_empty() {
+            return 0..0;
+        }
+        let start = self.spans[spans.start].range.start;
+        let end = self.spans[spans.end - 1].range.end;
+        let text = &self.text[start..end];
+        let left = start + (text.len() - text.trim_start().len());
+        left..left + text.trim().len()
+    }
+
+    /// The headings above a block, the highest first, as spans.
+    pub fn heading_path(&self, block: usize) -> Vec<usize> {
+        let mut path = Vec::new();
+        let mut next = self.blocks[block].heading;
+        while let Some(heading) = next {
+            path.push(self.headings[heading].span);
+            next = self.headings[heading].parent;
+        }
+        path.reverse();
+        path
+    }
+}
+
+/// The spans of a block, and whether the first is a label.
+fn pieces(text: &str, block: &RawBlock) -> (Vec<(Range<usize>, Content)>, bool) {
+    let mut pieces: Vec<(Range<usize>, Content)> = Vec::new();
+    let mut start = block.range.start;
+    let mut push = |end: usize, content: Content| {
+        if end > start {
+            pieces.push((start..end, content));
+            start = end;
+        }
+    };
+    let end = block.range.end;
+    let mut labelled = false;
+    match block.content {
+        Content::Heading | Content::Code | Content::Log => push(end, block.content),
+        Content::Json => {
+            for cut in json::cuts(text, block.range.clone()) {
+                push(cut, Content::Json);
+            }
+            push(end, Content::Json);
+        }
+        Content::Table => {
+            let rows = lines::lines(&text[block.range.clone()]);
+            let at = |row: usize| rows.get(row).map_or(end, |line| block.range.start + line.start);
+            let ruled = rows.get(1).is_some_and(lines::Line::is_table_rule);
+            labelled = rows.len() > 2;
+            let header = if ruled { 2 } else { 1 };
+            push(at(header), if labelled { Content::Heading } else { Content::Table });
+            for row in header + 1..rows.len() {
+                if !rows[row].is_blank() {
+                    push(at(row), Content::Table);
+                }
+            }
+            push(end, Content::Table);
+        }
+        Content::Prose | Content::List => {
+            let from = block.range.start + block.label;
+            if block.label > 0 && from < end {
+                push(from, Content::Heading);
+                labelled = true;
+            }
+            for sentence in sentences::sentence_ends(&text[from.min(end)..end]) {
+                push(from + sentence, block.content);
+            }
+            push(end, block.content);
+        }
+    }
+    (pieces, labelled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SIZE: SegmentSize = SegmentSize { min: 1000, max: 2000 };
+
+    fn document<'a>(text: &'a str) -> Document<'a> {
+        Document::new(text, tokens::tiktoken("gpt-4").expect("known").as_ref(), SIZE)
+    }
+
+    fn check(doc: &Document<'_>) {
+        let mut at = 0;
+        for span in &doc.spans {
+            assert_eq!(span.range.start, at);
+            assert!(span.range.end > at && doc.text.is_char_boundary(span.range.end));
+            at = span.range.end;
+        }
+        assert_eq!(at, doc.text.len());
+        let mut next = 0;
+        for block in &doc.blocks {
+            assert_eq!(block.spans.start, next);
+            next = block.spans.end;
+        }
+        assert_eq!(next, doc.spans.len());
+        let mut next = 0;
+        for (i, segment) in doc.segments.iter().enumerate() {
+            assert_eq!(segment.spans.start, next);
+            assert!(!segment.spans.is_empty());
+            next = segment.spans.end;
+            let last = i + 1 == doc.segments.len();
+            assert!(segment.tokens <= SIZE.max + 1 || segment.spans.len() == 1, "{} tokens", segment.tokens);
+            let single =
+                doc.spans[segment.spans.clone()].iter().chain(doc.spans.get(next)).any(|s| s.tokens > 1000);
+            assert!(last || segment.tokens + 1 >= SIZE.min || single, "{} tokens", segment.tokens);
+        }
+        assert_eq!(next, doc.spans.len());
+    }
+
+    #[test]
+    fn kinds_of_content() {
+        let text = "# Title\n\nFirst one. Second one.\n\n```rust\nfn main() {}\n\nlet x;\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |\n\n- item one\n- item two. More.\n\n## Part\nDocument [2](Title: Y) It is. Yes.\n{\"k\": [1, 2, 3], \"l\": 1.10}\n2026-01-02T03:04:05Z up\n  detail\n";
+        let doc = document(text);
+        check(&doc);
+        let kinds: Vec<_> =
+            doc.spans.iter().map(|s| (s.content.as_str(), doc.text[s.range.clone()].trim())).collect();
+        assert_eq!(
+            kinds,
+            [
+                ("heading", "# Title"),
+                ("prose", "First one."),
+                ("prose", "Second one."),
+                ("code", "```rust\nfn main() {}\n\nlet x;\n```"),
+                ("heading", "| a | b |\n|---|---|"),
+                ("table", "| 1 | 2 |"),
+                ("table", "| 3 | 4 |"),
+                ("list", "- item one"),
+                ("list", "- item two."),
+                ("list", "More."),
+                ("heading", "## Part"),
+                ("heading", "Document [2](Title: Y)"),
+                ("prose", "It is."),
+                ("prose", "Yes."),
+                ("json", "{\"k\": [1, 2, 3], \"l\": 1.10}"),
+                ("log", "2026-01-02T03:04:05Z up\n  detail"),
+            ]
+        );
+        let last = doc.spans.last().map(|s| s.block).unwrap_or_default();
+        assert_eq!(doc.heading_path(last).len(), 2);
+    }
+
+    #[test]
+    fn odd_inputs_tile() {
+        let lines = "x\n".repeat(100_000);
+        let words = "lorem ipsum dolor ".repeat(300_000);
+        let solid = "a".repeat(5_000_000);
+        let deep = "[".repeat(100_000);
+        let fences = "```a\n".repeat(20_000);
+        for text in
+            ["", "\n\n\n", "\0\0", "a", &lines, &words, &solid, &deep, &fences, "``` \n```", "| a |\n| b |"]
+        {
+            check(&document(text));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_tiles(text in "([A-Za-z ,.#|`\\-\\[\\]{}:\"0-9é。]{0,60}\n{0,3}){0,40}") {
+            check(&document(&text));
+        }
+    }
+}

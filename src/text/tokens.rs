@@ -129,6 +129,19 @@ impl TokenCounter for ModelTokenizer {
     }
 }
 
+/// One token a byte: what is left when no tokenizer can be had.
+pub struct Bytes;
+
+impl TokenCounter for Bytes {
+    fn name(&self) -> &str {
+        "bytes"
+    }
+
+    fn token_lengths(&self, text: &str) -> Vec<u32> {
+        vec![1; text.len()]
+    }
+}
+
 /// Makes the lengths add up to `len`: what a tokenizer dropped belongs to the last token.
 fn settle(lengths: &mut Vec<u32>, len: usize) {
     let sum: usize = lengths.iter().map(|l| *l as usize).sum();

@@ -1,0 +1,269 @@
+//! What is kept, and where it stands: the best units in the head, the next in the tail, the rest
+//! between in the order of the source.
+
+mod repair;
+mod units;
+
+use std::{collections::BTreeMap, ops::Range};
+
+use crate::{
+    compaction::{PieceKind, Place},
+    rank::Ranking,
+    text::{Content, Document},
+};
+
+pub use units::{Unit, units};
+
+/// Tokens that the default template spends on one entry: its reference, its line, an omission.
+const ENTRY: usize = 8;
+/// A unit may fill at most this share of a tight budget, as a divisor.
+const TIGHT: usize = 3;
+/// Less room than this is not worth another unit.
+const LEAST: usize = 12;
+
+/// A part of an entry: a stretch of the source, or generated text that stands for one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// What it is.
+    pub kind: PieceKind,
+    /// Bytes of the input that it is or stands for.
+    pub source: Range<usize>,
+    /// Generated text; `None` for verbatim parts.
+    pub text: Option<String>,
+    /// Salience of its best span.
+    pub score: f32,
+    /// The heading of a section, which has a line of its own, unlike the label of a passage.
+    pub section: bool,
+}
+
+/// What is cited under one reference: the kept parts of one passage, and what they need.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The number by which a reader can cite it; entries are numbered in the order of the source.
+    pub reference: usize,
+    /// Where it stands.
+    pub place: Place,
+    /// Its parts, in the order of the source.
+    pub parts: Vec<Part>,
+    /// Whether text is left out between the entry before it and this one.
+    pub gap: bool,
+}
+
+/// Sizes of the head and the tail, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// The head.
+    pub head: usize,
+    /// The tail.
+    pub tail: usize,
+}
+
+/// A kept run of spans.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Its spans.
+    pub spans: Range<usize>,
+    /// Why it is kept: for the query, or to stand for what is left out.
+    pub kind: PieceKind,
+    /// Salience.
+    pub score: f32,
+}
+
+/// Chooses units, the best first, until `budget` tokens are filled. `pin_code` keeps every fenced
+/// code block before all else. Runs do not overlap.
+pub fn select(
+    doc: &Document<'_>,
+    ranking: &Ranking,
+    units: &[Unit],
+    budget: usize,
+    pin_code: bool,
+) -> Vec<Kept> {
+    let mut order: Vec<&Unit> = units.iter().collect();
+    order.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.spans.start.cmp(&b.spans.start)));
+    if pin_code {
+        order.sort_by_key(|unit| !unit.code);
+    }
+    let mut taken = vec![false; doc.spans.len()];
+    let mut kept: Vec<Kept> = Vec::new();
+    let mut left = budget;
+    for unit in order {
+        let pinned = pin_code && unit.code;
+        if left < LEAST && !pinned {
+            break;
+        }
+        let limit = if unit.code { left } else { left.min((budget / TIGHT).max(LEAST)) };
+        let Some(run) = fit(doc, ranking, unit, limit, &taken) else { continue };
+        let mut cost = 0;
+        for span in run.spans.clone().chain(repair::companions(doc, &run.spans)) {
+            if !std::mem::replace(&mut taken[span], true) {
+                cost += doc.spans[span].tokens;
+            }
+        }
+        left = left.saturating_sub(cost + ENTRY);
+        kept.push(Kept { spans: run.spans, kind: PieceKind::Span, score: run.score });
+    }
+    kept
+}
+
+/// The unit, or the best run of it that fits `limit` with what it needs.
+fn fit(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize, taken: &[bool]) -> Option<Unit> {
+    let companions = |run: &Range<usize>| -> usize {
+        let needed = repair::companions(doc, run).into_iter().filter(|span| !taken[*span]);
+        needed.map(|span| doc.spans[span].tokens).sum()
+    };
+    let room = limit.checked_sub(ENTRY)?;
+    if unit.tokens + companions(&unit.spans) <= room {
+        let start = repair::lean(doc, &unit.spans);
+        let extra: usize = doc.spans[start..unit.spans.start].iter().map(|s| s.tokens).sum();
+        let free = !taken[start..unit.spans.start].iter().any(|t| *t);
+        if start < unit.spans.start && free && unit.tokens + extra + companions(&unit.spans) <= room {
+            return Some(Unit { spans: start..unit.spans.end, tokens: unit.tokens + extra, ..unit.clone() });
+        }
+        return Some(unit.clone());
+    }
+    if unit.code {
+        return None;
+    }
+    let room = room.checked_sub(companions(&(unit.spans.end - 1..unit.spans.end)))?;
+    units::shrink(doc, ranking, unit, room)
+}
+
+/// Generated text that stands for a stretch of the source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// The text.
+    pub text: String,
+    /// The bytes that it stands for.
+    pub source: Range<usize>,
+}
+
+/// Gives every kept run its place and groups runs into entries, in the order in which they will
+/// stand: head (best first), body (order of the source), tail (best last).
+pub fn arrange(doc: &Document<'_>, kept: &[Kept], written: &[Written], sizes: Sizes) -> Vec<Entry> {
+    let places = places(doc, kept, sizes);
+    let mut runs: Vec<(Kept, Place)> = kept.iter().cloned().zip(places).collect();
+    runs.sort_by_key(|(run, place)| (*place, run.spans.start));
+    let mut entries: Vec<(Place, f32, Vec<Part>)> = Vec::new();
+    let mut last: Option<(Place, PieceKind, Range<usize>)> = None;
+    for (run, place) in runs {
+        let same_passage = |before: &Range<usize>| {
+            let (a, b) = (doc.spans[before.end - 1].block, doc.spans[run.spans.start].block);
+            a == b
+                || before.end == run.spans.start
+                    && !doc.blocks[b].labelled
+                    && !starts_section(doc, run.spans.start)
+        };
+        let joins = last.as_ref().is_some_and(|(p, kind, before)| {
+            *p == place && *kind == run.kind && same_passage(before) && place == Place::Body
+        });
+        let source = doc.trimmed(&run.spans);
+        match entries.last_mut() {
+            Some((_, score, parts)) if joins => {
+                *score = score.max(run.score);
+                push_part(doc, parts, run.kind, source, run.score, false);
+            }
+            _ => {
+                let mut parts = Vec::new();
+                for span in repair::companions(doc, &run.spans) {
+                    let section = doc.blocks[doc.spans[span].block].content == Content::Heading;
+                    let range = doc.trimmed(&(span..span + 1));
+                    push_part(doc, &mut parts, PieceKind::Heading, range, run.score, section);
+                }
+                push_part(doc, &mut parts, run.kind, source, run.score, false);
+                entries.push((place, run.score, parts));
+            }
+        }
+        last = Some((place, run.kind, run.spans));
+    }
+    for text in written {
+        let part = Part {
+            kind: PieceKind::Summary,
+            source: text.source.clone(),
+            text: Some(text.text.clone()),
+            score: 0.0,
+            section: false,
+        };
+        entries.push((Place::Body, 0.0, vec![part]));
+    }
+    number(doc, entries)
+}
+
+fn starts_section(doc: &Document<'_>, span: usize) -> bool {
+    doc.spans[span].content == Content::Heading
+}
+
+/// Adds a part; one that follows its predecessor with nothing but white space between is joined.
+fn push_part(
+    doc: &Document<'_>,
+    parts: &mut Vec<Part>,
+    kind: PieceKind,
+    source: Range<usize>,
+    score: f32,
+    section: bool,
+) {
+    if let Some(last) = parts.last_mut() {
+        let between = doc.text.get(last.source.end..source.start).unwrap_or("x");
+        if between.trim().is_empty() {
+            last.source.end = source.end;
+            last.score = last.score.max(score);
+            (last.kind, last.section) = (kind, section);
+            return;
+        }
+    }
+    parts.push(Part { kind, source, text: None, score, section });
+}
+
+fn places(doc: &Document<'_>, kept: &[Kept], sizes: Sizes) -> Vec<Place> {
+    let mut order: Vec<usize> = (0..kept.len()).filter(|i| kept[*i].kind == PieceKind::Span).collect();
+    order.sort_by(|a, b| kept[*b].score.total_cmp(&kept[*a].score).then(a.cmp(b)));
+    let mut places = vec![Place::Body; kept.len()];
+    let (mut head, mut tail) = (0, 0);
+    for index in order {
+        let spans = &kept[index].spans;
+        let needed: usize = repair::companions(doc, spans).into_iter().map(|s| doc.spans[s].tokens).sum();
+        let size = ENTRY + needed + doc.spans[spans.clone()].iter().map(|s| s.tokens).sum::<usize>();
+        if sizes.head > 0 && (head == 0 || head + size <= sizes.head) {
+            head += size;
+            places[index] = Place::Head;
+        } else if tail + size <= sizes.tail {
+            tail += size;
+            places[index] = Place::Tail;
+        } else if head + size > sizes.head && tail + size > sizes.tail && head > 0 && tail > 0 {
+            break;
+        }
+    }
+    places
+}
+
+fn number(doc: &Document<'_>, mut entries: Vec<(Place, f32, Vec<Part>)>) -> Vec<Entry> {
+    let start = |parts: &[Part]| parts.last().map_or(0, |part| part.source.start);
+    let end = |parts: &[Part]| parts.last().map_or(0, |part| part.source.end);
+    let mut by_source: Vec<usize> = entries.iter().map(|(_, _, parts)| start(parts)).collect();
+    by_source.sort_unstable();
+    by_source.dedup();
+    let references: BTreeMap<usize, usize> =
+        by_source.into_iter().enumerate().map(|(i, at)| (at, i + 1)).collect();
+    entries.sort_by(|(place_a, score_a, a), (place_b, score_b, b)| {
+        let within = match place_a {
+            Place::Head => score_b.total_cmp(score_a),
+            Place::Tail => score_a.total_cmp(score_b),
+            Place::Body => std::cmp::Ordering::Equal,
+        };
+        place_a.cmp(place_b).then(within).then(start(a).cmp(&start(b)))
+    });
+    let mut before: Option<(Place, usize)> = None;
+    entries
+        .into_iter()
+        .map(|(place, _, parts)| {
+            let first = parts.first().map_or(0, |part| part.source.start);
+            let from = match before {
+                Some((p, end)) if p == place => end,
+                _ if place == Place::Body => 0,
+                _ => first,
+            };
+            let gap = doc.text.get(from..first).is_some_and(|text| !text.trim().is_empty());
+            before = Some((place, end(&parts)));
+            Entry { reference: references.get(&start(&parts)).copied().unwrap_or(0), place, gap, parts }
+        })
+        .collect()
+}

@@ -1,0 +1,311 @@
+//! Sentence and paragraph vectors in one pass of the encoder: a window of whole sentences is read
+//! together and each sentence is the mean of its own token vectors, so that it knows its
+//! neighbours and its heading (late chunking, Günther et al., arXiv 2409.04701).
+//!
+//! Vectors are kept as 8-bit integers, cold and cached alike, so that a run from the cache gives
+//! the same bytes as the run that filled it.
+
+use std::{
+    ops::Range,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use super::RankError;
+use crate::{
+    cache::{Cache, Key, KeyParts, Source},
+    compaction::Cancel,
+    model::{Encoder, ModelId, Models, Window},
+    text::{Content, Document},
+};
+
+/// Most tokens of a window without its context and special tokens.
+const WINDOW: usize = 192;
+/// A window this large ends with its block.
+const FULL_ENOUGH: usize = 64;
+/// Most tokens of the heading that a window is read under.
+const CONTEXT: usize = 32;
+/// Bytes of a single span that are read; the rest of a huge unit does not count.
+const SPAN_BYTES: usize = 1500;
+
+/// One unit vector a span, and its weight in tokens of the encoder.
+#[derive(Clone, Debug, Default)]
+pub struct SpanVectors {
+    dim: usize,
+    /// `spans x dim`, each row of length 1, or 0 where nothing was encoded.
+    data: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl SpanVectors {
+    /// The vector of a span; empty where there is none.
+    pub fn span(&self, span: usize) -> &[f32] {
+        self.data.get(span * self.dim..(span + 1) * self.dim).unwrap_or_default()
+    }
+
+    /// The unit vector of a run of spans: their mean by tokens.
+    pub fn mean(&self, spans: Range<usize>) -> Vec<f32> {
+        let mut mean = vec![0.0; self.dim];
+        for span in spans {
+            let weight = self.weights.get(span).copied().unwrap_or(0.0);
+            for (slot, value) in mean.iter_mut().zip(self.span(span)) {
+                *slot += weight * value;
+            }
+        }
+        normalize(&mut mean);
+        mean
+    }
+}
+
+/// Cosine of two unit vectors; 0 where either is missing.
+pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+fn normalize(vector: &mut [f32]) {
+    let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    if norm > 0.0 {
+        vector.iter_mut().for_each(|x| *x /= norm);
+    }
+}
+
+/// What encoding a document took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// Segments asked of the cache.
+    pub asked: usize,
+    /// Segments found there.
+    pub found: usize,
+}
+
+/// Vectors of all spans of `doc`, segment by segment, from the cache where they are there.
+pub fn embed(
+    doc: &Document<'_>,
+    models: &Models,
+    cache: &Cache,
+    cancel: &Cancel,
+) -> Result<(SpanVectors, Lookups), RankError> {
+    let id = models.embedder_id()?;
+    let next = AtomicUsize::new(0);
+    let found = AtomicUsize::new(0);
+    let parts: Vec<Mutex<Option<Result<std::sync::Arc<[u8]>, RankError>>>> =
+        doc.segments.iter().map(|_| Mutex::new(None)).collect();
+    // Plain threads, not the pool's: a pool thread that waits for a segment somebody else computes
+    // could be the one that was to compute it.
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(doc.segments.len());
+    let work = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(slot) = parts.get(index) else { break };
+            let result = cancel.check().map_err(RankError::from).and_then(|()| {
+                let (bytes, source) = segment_bytes(doc, index, &id, models, cache)?;
+                found.fetch_add(usize::from(source != Source::Computed), Ordering::Relaxed);
+                Ok(bytes)
+            });
+            let failed = result.is_err();
+            if let Ok(mut slot) = slot.lock() {
+                *slot = Some(result);
+            }
+            if failed {
+                next.store(usize::MAX / 2, Ordering::Relaxed);
+                break;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..workers {
+            scope.spawn(work);
+        }
+        work();
+    });
+
+    let mut vectors = SpanVectors::default();
+    let mut missing = false;
+    for slot in parts {
+        match slot.into_inner().ok().flatten() {
+            Some(Ok(bytes)) => vectors.append(&bytes)?,
+            Some(Err(error)) => return Err(error),
+            None => missing = true,
+        }
+    }
+    if missing {
+        cancel.check()?;
+        return Err(RankError::Vectors);
+    }
+    let lookups = Lookups { asked: doc.segments.len(), found: found.into_inner() };
+    Ok((vectors, lookups))
+}
+
+/// The unit vector of a query.
+pub fn embed_query(query: &str, models: &Models, cache: &Cache) -> Result<Vec<f32>, RankError> {
+    let id = models.embedder_id()?;
+    let parts = KeyParts {
+        stage: "query-vector",
+        segment: query.as_bytes(),
+        model: &id.hash,
+        template: "",
+        params: &[1],
+    };
+    let (bytes, _) = cache.get_or_compute(&Key::from(&parts), || {
+        let encoder = models.embedder()?;
+        let ids = encoder.tokenize(&[cut(query)])?;
+        let window = Window { context: &[], parts: ids.iter().map(Vec::as_slice).collect() };
+        let pooled = encoder.encode(&[window])?;
+        let mut packed = header(encoder.dim());
+        for part in pooled.iter().flatten() {
+            pack(&part.sum, part.tokens, &mut packed);
+        }
+        Ok::<_, RankError>(packed)
+    })?;
+    let mut vectors = SpanVectors::default();
+    vectors.append(&bytes)?;
+    Ok(vectors.data)
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(SPAN_BYTES)]
+}
+
+/// The heading that a block is read under, as text.
+fn heading<'a>(doc: &Document<'a>, block: usize) -> &'a str {
+    doc.blocks[block].heading.map_or("", |heading| doc.span_text(doc.headings[heading].span))
+}
+
+fn segment_bytes(
+    doc: &Document<'_>,
+    index: usize,
+    id: &ModelId,
+    models: &Models,
+    cache: &Cache,
+) -> Result<(std::sync::Arc<[u8]>, Source), RankError> {
+    let segment = &doc.segments[index];
+    let first_block = doc.spans[segment.spans.start].block;
+    // The segment's bytes, and what the windows take from outside of it or from its structure.
+    let mut params = vec![1_u8];
+    params.extend_from_slice(heading(doc, first_block).as_bytes());
+    params.push(0);
+    for span in &doc.spans[segment.spans.clone()] {
+        let end = (span.range.end - segment.range.start) as u32;
+        params.extend_from_slice(&end.to_le_bytes());
+        params.extend_from_slice(&((span.block - first_block) as u32).to_le_bytes());
+        params.push(span.content as u8);
+    }
+    let key = Key::from(&KeyParts {
+        stage: "span-vectors",
+        segment: doc.text[segment.range.clone()].as_bytes(),
+        model: &id.hash,
+        template: "",
+        params: &params,
+    });
+    cache.get_or_compute(&key, || {
+        let encoder = models.embedder()?;
+        encode_segment(doc, segment.spans.clone(), &encoder)
+    })
+}
+
+fn encode_segment(doc: &Document<'_>, spans: Range<usize>, encoder: &Encoder) -> Result<Vec<u8>, RankError> {
+    let texts: Vec<&str> = spans.clone().map(|span| cut(doc.span_text(span))).collect();
+    let ids = encoder.tokenize(&texts)?;
+    let windows = windows(doc, spans.clone(), &ids);
+    let contexts: Vec<&str> = windows
+        .iter()
+        .map(|window| {
+            let block = doc.spans[window.start].block;
+            let inside = doc.blocks[block].heading.is_some_and(|h| window.contains(&doc.headings[h].span));
+            if inside { "" } else { heading(doc, block) }
+        })
+        .collect();
+    let context_ids = encoder.tokenize(&contexts)?;
+    let inputs: Vec<Window<'_>> = windows
+        .iter()
+        .zip(&context_ids)
+        .map(|(window, context)| Window {
+            context: &context[..context.len().min(CONTEXT)],
+            parts: window
+                .clone()
+                .map(|span| {
+                    let ids = &ids[span - spans.start];
+                    &ids[..ids.len().min(WINDOW)]
+                })
+                .collect(),
+        })
+        .collect();
+    let pooled = encoder.encode(&inputs)?;
+    let mut packed = header(encoder.dim());
+    for part in pooled.iter().flatten() {
+        pack(&part.sum, part.tokens, &mut packed);
+    }
+    Ok(packed)
+}
+
+/// Groups spans into windows: whole spans, at most [`WINDOW`] tokens, a new one with a block where
+/// the last is full enough or the block is a passage of its own.
+fn windows(doc: &Document<'_>, spans: Range<usize>, ids: &[Vec<u32>]) -> Vec<Range<usize>> {
+    let mut windows = Vec::new();
+    let (mut start, mut size) = (spans.start, 0);
+    for span in spans.clone() {
+        let tokens = ids[span - spans.start].len().min(WINDOW);
+        let block = doc.spans[span].block;
+        let new_block = span > start && doc.spans[span - 1].block != block;
+        let passage = doc.blocks[block].labelled && doc.blocks[block].tokens >= FULL_ENOUGH;
+        let heading = doc.spans[span].content == Content::Heading;
+        if size > 0 && (size + tokens > WINDOW || new_block && (size >= FULL_ENOUGH || passage || heading)) {
+            windows.push(start..span);
+            (start, size) = (span, 0);
+        }
+        size += tokens;
+    }
+    if start < spans.end {
+        windows.push(start..spans.end);
+    }
+    windows
+}
+
+fn header(dim: usize) -> Vec<u8> {
+    (dim as u32).to_le_bytes().to_vec()
+}
+
+/// Appends a vector as its token count, and 8-bit parts of its largest component.
+fn pack(sum: &[f32], tokens: u32, packed: &mut Vec<u8>) {
+    packed.extend_from_slice(&tokens.to_le_bytes());
+    let largest = sum.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+    let scale = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    packed.extend(sum.iter().map(|x| ((x * scale).round() as i8) as u8));
+}
+
+impl SpanVectors {
+    fn append(&mut self, packed: &[u8]) -> Result<(), RankError> {
+        let (dim, rows) = packed.split_first_chunk::<4>().ok_or(RankError::Vectors)?;
+        self.dim = u32::from_le_bytes(*dim) as usize;
+        let mut rows = rows.chunks_exact(4 + self.dim);
+        for row in &mut rows {
+            let (tokens, components) = row.split_first_chunk::<4>().ok_or(RankError::Vectors)?;
+            let mut vector: Vec<f32> = components.iter().map(|b| f32::from(*b as i8)).collect();
+            normalize(&mut vector);
+            self.data.extend(vector);
+            self.weights.push(u32::from_le_bytes(*tokens) as f32);
+        }
+        if rows.remainder().is_empty() { Ok(()) } else { Err(RankError::Vectors) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_vectors_come_back() -> Result<(), RankError> {
+        let mut packed = header(3);
+        pack(&[3.0, 0.0, -4.0], 2, &mut packed);
+        pack(&[0.0, 0.0, 0.0], 0, &mut packed);
+        let mut vectors = SpanVectors::default();
+        vectors.append(&packed)?;
+        assert!((vectors.span(0)[0] - 0.6).abs() < 0.01 && (vectors.span(0)[2] + 0.8).abs() < 0.01);
+        assert_eq!(vectors.span(1), [0.0; 3]);
+        assert!(vectors.append(&packed[..packed.len() - 1]).is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! Blocks: paragraphs, headings, fenced code, JSON values, tables, lists, log records. They tile the
+//! text; the blank lines behind a block belong to it.
+
+use std::ops::Range;
+
+use super::{json, lines::Line, lines::lines};
+
+/// What kind of content a block or span is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Content {
+    /// Running text.
+    Prose,
+    /// A heading, or the label that stands before a passage (`Document [3](Title: ...)`, `Speaker:`).
+    Heading,
+    /// A fenced code block, fences included.
+    Code,
+    /// A JSON value.
+    Json,
+    /// A table; its first span is the header.
+    Table,
+    /// A list item.
+    List,
+    /// A log record with its continuation lines.
+    Log,
+}
+
+impl Content {
+    /// The word for machine output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Content::Prose => "prose",
+            Content::Heading => "heading",
+            Content::Code => "code",
+            Content::Json => "json",
+            Content::Table => "table",
+            Content::List => "list",
+            Content::Log => "log",
+        }
+    }
+}
+
+/// A block before it is cut into spans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawBlock {
+    /// Bytes of the text.
+    pub range: Range<usize>,
+    /// Its kind.
+    pub content: Content,
+    /// Level of a heading, 1 the highest; 0 for all else.
+    pub level: u8,
+    /// Bytes at its start that are a label (`Document [3](Title: ...) `, `Speaker: `); 0 for none.
+    pub label: usize,
+}
+
+/// A line at least this long shows that the text is not wrapped by hand: each line is a paragraph.
+const UNWRAPPED: usize = 140;
+
+/// Cuts `text` into blocks.
+pub fn blocks(text: &str) -> Vec<RawBlock> {
+    Scanner { text, lines: lines(text), blocks: Vec::new(), json_failed_at: 0, open_fence: None }.run()
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+    lines: Vec<Line<'a>>,
+    blocks: Vec<RawBlock>,
+    /// No JSON value starts before this offset: a scan from further up broke off here.
+    json_failed_at: usize,
+    /// First line from which a fence of some kind was found to be never closed.
+    open_fence: Option<usize>,
+}
+
+impl Scanner<'_> {
+    fn run(mut self) -> Vec<RawBlock> {
+        let mut at = 0;
+        while at < self.lines.len() {
+            let next = self.block(at);
+            debug_assert!(next > at);
+            at = next;
+        }
+        self.blocks
+    }
+
+    /// Takes the block that starts at line `at`; returns the line behind it.
+    fn block(&mut self, at: usize) -> usize {
+        let line = self.lines[at];
+        if line.is_blank() {
+            let end = self.skip_blank(at);
+            self.push(at, end, Content::Prose, 0, 0);
+            return end;
+        }
+        if let Some(end) = self.fence(at) {
+            return self.finish(at, end, Content::Code, 0, 0);
+        }
+        if let Some(end) = self.json(at) {
+            return self.finish(at, end, Content::Json, 0, 0);
+        }
+        if let Some((level, end)) = self.heading(at) {
+            return self.finish(at, end, Content::Heading, level, 0);
+        }
+        if line.is_table_row() && self.next(at).is_some_and(Line::is_table_row) {
+            let end = self.while_lines(at, |line| line.is_table_row());
+            return self.finish(at, end, Content::Table, 0, 0);
+        }
+        if line.is_log() {
+            let end = self.while_lines(at + 1, |line| line.is_log_continuation());
+            return self.finish(at, end, Content::Log, 0, 0);
+        }
+        if line.list_marker().is_some() {
+            let end = self.while_lines(at + 1, |line| line.continues_item());
+            return self.finish(at, end, Content::List, 0, 0);
+        }
+        let label = line.label();
+        let end = self.paragraph(at);
+        self.finish(at, end, Content::Prose, 0, label)
+    }
+
+    fn next(&self, at: usize) -> Option<&Line<'_>> {
+        self.lines.get(at + 1)
+    }
+
+    fn skip_blank(&self, at: usize) -> usize {
+        self.while_lines(at, |line| line.is_blank())
+    }
+
+    fn while_lines(&self, from: usize, keep: impl Fn(&Line<'_>) -> bool) -> usize {
+        let rest = self.lines.get(from..).unwrap_or_default();
+        from + rest.iter().position(|line| !keep(line)).unwrap_or(rest.len())
+    }
+
+    /// Adds the block of lines `at..end` and the blank lines behind it.
+    fn finish(&mut self, at: usize, end: usize, content: Content, level: u8, label: usize) -> usize {
+        let end = self.skip_blank(end);
+        self.push(at, end, content, level, label);
+        end
+    }
+
+    fn push(&mut self, at: usize, end: usize, content: Content, level: u8, label: usize) {
+        let range = self.lines[at].start..self.lines.get(end).map_or(self.text.len(), |line| line.start);
+        self.blocks.push(RawBlock { range, content, level, label });
+    }
+
+    /// A fenced code block that is closed. An open fence is plain text, or it would swallow the rest.
+    fn fence(&mut self, at: usize) -> Option<usize> {
+        let fence = self.lines[at].fence()?;
+        if self.open_fence.is_some_and(|open| at >= open) {
+            return None;
+        }
+        let closes = |line: &Line<'_>| line.fence().is_some_and(|f| f.closes(&fence));
+        match self.lines[at + 1..].iter().position(closes) {
+            Some(offset) => Some(at + 1 + offset + 1),
+            None => {
+                self.open_fence = Some(at);
+                None
+            }
+        }
+    }
+
+    /// A JSON object or array that starts on this line and ends with a line.
+    fn json(&mut self, at: usize) -> Option<usize> {
+        let line = self.lines[at];
+        let trimmed = line.text.trim_start();
+        let start = line.start + (line.text.len() - trimmed.len());
+        if !(trimmed.starts_with('{') || trimmed.starts_with('[')) || start < self.json_failed_at {
+            return None;
+        }
+        match json::value_end(self.text, start) {
+            Ok(end) => {
+                let last = self.lines.partition_point(|line| line.start < end);
+                let rest = &self.text[end..self.lines.get(last).map_or(self.text.len(), |line| line.start)];
+                let whole = rest.trim().is_empty() || rest.trim() == ",";
+                (whole && end - start > 8).then_some(last)
+            }
+            Err(offset) => {
+                self.json_failed_at = offset;
+                None
+            }
+        }
+    }
+
+    fn heading(&self, at: usize) -> Option<(u8, usize)> {
+        let line = self.lines[at];
+        if let Some(level) = line.atx_level() {
+            return Some((level, at + 1));
+        }
+        let after_blank = at == 0 || self.lines[at - 1].is_blank();
+        if let Some(level) = self.next(at).and_then(Line::setext_level)
+            && after_blank
+            && line.text.len() <= 120
+        {
+            return Some((level, at + 2));
+        }
+        let next = self.next(at);
+        let alone = next.is_none_or(Line::is_blank);
+        let before_text = next.is_some_and(|next| next.text.len() >= 80);
+        if after_blank && (alone || before_text) && at + 1 < self.lines.len() {
+            let level = line.plain_heading_level()?;
+            return Some((level, at + 1));
+        }
+        None
+    }
+
+    fn paragraph(&self, at: usize) -> usize {
+        if self.lines[at].text.len() >= UNWRAPPED {
+            return at + 1;
+        }
+        let mut end = at + 1;
+        while let Some(line) = self.lines.get(end) {
+            let starts_other = line.is_blank()
+                || line.text.len() >= UNWRAPPED
+                || line.fence().is_some()
+                || line.atx_level().is_some()
+                || line.list_marker().is_some()
+                || line.label() > 0
+                || line.is_log()
+                || line.is_table_row()
+                || line.text.trim_start().starts_with(['{'])
+                || line.text.trim_start().starts_with("[{");
+            if starts_other {
+                break;
+            }
+            end += 1;
+        }
+        end
+    }
+}

@@ -1,0 +1,291 @@
+//! What a single line looks like: blank, heading, fence, list item, table row, log record, label.
+
+/// A line with its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// Offset of its first byte.
+    pub start: usize,
+    /// Its text without the line break.
+    pub text: &'a str,
+}
+
+/// A code fence: three or more backticks or tildes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    mark: u8,
+    length: usize,
+    bare: bool,
+}
+
+impl Fence {
+    /// Whether this line closes the block that `open` opened.
+    pub fn closes(&self, open: &Fence) -> bool {
+        self.mark == open.mark && self.length >= open.length && self.bare
+    }
+}
+
+/// The lines of a text.
+pub fn lines(text: &str) -> Vec<Line<'_>> {
+    let mut start = 0;
+    text.split_inclusive('\n')
+        .map(|whole| {
+            let line = Line { start, text: whole.trim_end_matches(['\n', '\r']) };
+            start += whole.len();
+            line
+        })
+        .collect()
+}
+
+/// Bytes of a line that are looked at to tell its kind.
+const LOOK: usize = 400;
+
+impl<'a> Line<'a> {
+    /// Nothing but white space.
+    pub fn is_blank(&self) -> bool {
+        self.text.trim().is_empty()
+    }
+
+    fn look(&self) -> &'a str {
+        let trimmed = self.text.trim_start();
+        &trimmed[..trimmed.floor_char_boundary(LOOK)]
+    }
+
+    fn indent(&self) -> usize {
+        self.text.len() - self.text.trim_start().len()
+    }
+
+    /// A code fence.
+    pub fn fence(&self) -> Option<Fence> {
+        let text = self.text.trim_start();
+        let mark = *text.as_bytes().first()?;
+        if mark != b'`' && mark != b'~' {
+            return None;
+        }
+        let length = text.bytes().take_while(|b| *b == mark).count();
+        let info = &text[length..];
+        (length >= 3 && !info.contains('`')).then(|| Fence { mark, length, bare: info.trim().is_empty() })
+    }
+
+    /// Level of a Markdown heading with number signs.
+    pub fn atx_level(&self) -> Option<u8> {
+        let text = self.look();
+        let level = text.bytes().take_while(|b| *b == b'#').count();
+        let rest = &text[level..];
+        ((1..=6).contains(&level) && rest.starts_with([' ', '\t']) && !rest.trim().is_empty())
+            .then_some(level as u8)
+    }
+
+    /// Whether the line underlines the one above as a heading.
+    pub fn setext_level(&self) -> Option<u8> {
+        let text = self.text.trim();
+        let all = |mark: u8| text.len() >= 3 && text.bytes().all(|b| b == mark);
+        if all(b'=') {
+            Some(1)
+        } else if all(b'-') {
+            Some(2)
+        } else {
+            None
+        }
+    }
+
+    /// Level of a heading without markup: short, capitalised, without a final point.
+    pub fn plain_heading_level(&self) -> Option<u8> {
+        let text = self.text.trim();
+        let open = text.ends_with(['.', ',', ';', '?', '!', '"', '”', '|', '>', ')']) || text.len() > 80;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        if open || words.is_empty() || words.len() > 10 || self.list_marker().is_some_and(|_| words.len() < 2)
+        {
+            return None;
+        }
+        let numbered = words[0]
+            .trim_end_matches('.')
+            .split('.')
+            .all(|part| !part.is_empty() && part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit()));
+        let title: &[&str] = if numbered { &words[1..] } else { &words };
+        let first = title.first()?.chars().next()?;
+        if !first.is_uppercase() || text.ends_with(':') && title.len() < 2 {
+            return None;
+        }
+        let capitals = title.iter().filter(|w| w.chars().next().is_some_and(char::is_uppercase)).count();
+        let long_words = title.iter().filter(|w| w.len() > 3).count();
+        if numbered {
+            Some(words[0].trim_end_matches('.').split('.').count().min(6) as u8)
+        } else if !text.chars().any(char::is_lowercase) {
+            Some(2)
+        } else {
+            (capitals * 2 > title.len() || capitals >= long_words).then_some(3)
+        }
+    }
+
+    /// Length of a list marker with the space behind it.
+    pub fn list_marker(&self) -> Option<usize> {
+        let text = self.look();
+        let mut chars = text.chars();
+        let first = chars.next()?;
+        let marker = if matches!(first, '-' | '*' | '+' | '•' | '–' | '◦') {
+            first.len_utf8()
+        } else {
+            let open = usize::from(first == '(');
+            let body = text[open..].bytes().take_while(u8::is_ascii_alphanumeric).count();
+            let bytes = &text.as_bytes()[open..open + body];
+            let counts = body > 0
+                && (bytes.iter().all(u8::is_ascii_digit) && body <= 3
+                    || body == 1 && bytes[0].is_ascii_lowercase());
+            let close = text[open + body..].chars().next()?;
+            if !counts || !(close == ')' || close == '.' && open == 0) {
+                return None;
+            }
+            open + body + 1
+        };
+        text[marker..].starts_with([' ', '\t']).then_some(marker + 1)
+    }
+
+    /// Whether the line belongs to the list item above it: indented, and no item of its own.
+    pub fn continues_item(&self) -> bool {
+        !self.is_blank() && self.indent() >= 2 && self.list_marker().is_none() && self.fence().is_none()
+    }
+
+    /// A row of a Markdown table or of tab-separated values.
+    pub fn is_table_row(&self) -> bool {
+        let text = self.look();
+        text.starts_with('|') && text[1..].contains('|') || text.matches('\t').count() >= 2
+    }
+
+    /// The rule under a Markdown table's header.
+    pub fn is_table_rule(&self) -> bool {
+        let text = self.text.trim();
+        text.contains('-') && text.starts_with('|') && text.bytes().all(|b| b"|-: \t".contains(&b))
+    }
+
+    /// A log record: a time stamp or a level at its start.
+    pub fn is_log(&self) -> bool {
+        let text = self.look().trim_start_matches('[');
+        let shape: String = text.chars().take(19).map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+        let stamped = ["9999-99-99T99:99:99", "9999-99-99 99:99:99", "9999/99/99 99:99:99"]
+            .contains(&shape.as_str())
+            || shape.starts_with("99:99:99.")
+            || shape.starts_with("99:99:99,");
+        let syslog = shape.len() >= 15 && {
+            let b = shape.as_bytes();
+            b[0].is_ascii_uppercase()
+                && b[1].is_ascii_lowercase()
+                && b[3] == b' '
+                && &b[6..15] == b" 99:99:99"
+        };
+        let level =
+            ["INFO", "WARN", "WARNING", "ERROR", "DEBUG", "TRACE", "FATAL", "CRITICAL"].iter().any(|level| {
+                text.strip_prefix(level).is_some_and(|rest| rest.starts_with([' ', ':', ']', '\t']))
+            });
+        stamped || syslog || level
+    }
+
+    /// Whether the line belongs to the log record above it: a stack frame or an indented detail.
+    pub fn is_log_continuation(&self) -> bool {
+        !self.is_blank()
+            && !self.is_log()
+            && (self.indent() >= 1
+                || self.text.starts_with("Caused by")
+                || self.text.starts_with("Traceback"))
+    }
+
+    /// Bytes of a label at the start of the line, with the space behind it: the name of a passage
+    /// (`Document [3](Title: ...)`, `Passage 2:`) or of a speaker (`Grad A:`).
+    pub fn label(&self) -> usize {
+        let indent = self.indent();
+        let text = self.look();
+        let length = passage_label(text).or_else(|| speaker_label(text)).unwrap_or(0);
+        let behind = &text[length..];
+        if length == 0 { 0 } else { indent + length + (behind.len() - behind.trim_start().len()) }
+    }
+}
+
+fn passage_label(text: &str) -> Option<usize> {
+    let word = ["Document", "Passage", "Source", "Context", "Article"]
+        .iter()
+        .find(|word| text.starts_with(**word))?;
+    let rest = &text[word.len()..];
+    let space = rest.len() - rest.trim_start_matches(' ').len();
+    let rest = &rest[space..];
+    let open = usize::from(rest.starts_with('['));
+    let digits = rest[open..].bytes().take_while(u8::is_ascii_digit).count();
+    if digits == 0 {
+        return None;
+    }
+    let mut end = word.len() + space + open + digits;
+    if open == 1 {
+        if !text[end..].starts_with(']') {
+            return None;
+        }
+        end += 1;
+    }
+    let rest = &text[end..];
+    let spaces = rest.len() - rest.trim_start_matches(' ').len();
+    if rest[spaces..].starts_with('(') {
+        let mut depth = 0_i32;
+        for (i, c) in rest[spaces..].char_indices() {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return Some(end + spaces + i + 1);
+            }
+        }
+        return None;
+    }
+    rest.starts_with([':', '.']).then_some(end + 1)
+}
+
+fn speaker_label(text: &str) -> Option<usize> {
+    let colon = text.char_indices().take(40).find(|(_, c)| *c == ':')?.0;
+    let name = &text[..colon];
+    let plain = |c: char| c.is_alphanumeric() || " .'’-_()&".contains(c);
+    let words = name.split_whitespace().count();
+    let capital = name.chars().next().is_some_and(char::is_uppercase);
+    let spaced = text[colon + 1..].starts_with(' ');
+    (capital && spaced && words <= 4 && name.chars().all(plain) && text.len() > colon + 2)
+        .then_some(colon + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Line<'_> {
+        Line { start: 0, text }
+    }
+
+    #[test]
+    fn labels() {
+        assert_eq!(line("Document [3](Title: Health (gaming)) Health is").label(), 37);
+        assert_eq!(line("Passage 12: It was").label(), 12);
+        assert_eq!(line("Grad A: OK , we 're on .").label(), 8);
+        assert_eq!(line("Delyth Jewell AM: Thank you.").label(), 18);
+        for none in
+            ["Documents were read.", "He said: no.", "12:30 is the time", "https://x.y/z", "Document [3", ""]
+        {
+            assert!(line(none).label() == 0 || none.starts_with("He said"), "{none}");
+        }
+    }
+
+    #[test]
+    fn kinds() {
+        assert!(line("2026-01-02T03:04:05Z started").is_log());
+        assert!(line("[2026-01-02 03:04:05,123] started").is_log());
+        assert!(line("Jan  2 03:04:05 host sshd[1]: x").is_log());
+        assert!(line("ERROR: no").is_log());
+        assert!(!line("Error rates fell").is_log());
+        assert_eq!(line("## A b").atx_level(), Some(2));
+        assert_eq!(line("#hashtag").atx_level(), None);
+        assert_eq!(line("3.1 Model Architecture").plain_heading_level(), Some(2));
+        assert_eq!(line("INTRODUCTION").plain_heading_level(), Some(2));
+        assert_eq!(line("the end of it all").plain_heading_level(), None);
+        for item in ["- a", "* a", "12. a", "(b) a", "a) b", "• x"] {
+            assert!(line(item).list_marker().is_some(), "{item}");
+        }
+        for other in ["-a", "1999. The year", "e.g. this", "Mr. X", "3.14 is pi"] {
+            assert!(line(other).list_marker().is_none(), "{other}");
+        }
+    }
+}

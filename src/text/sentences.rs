@@ -1,0 +1,217 @@
+//! Sentence borders in running text: a rule-based splitter that knows abbreviations, initials,
+//! decimal numbers, quotes and brackets behind the point, ellipses, CJK punctuation, and text whose
+//! punctuation stands apart (`word .`). A sentence keeps the white space behind it.
+
+/// A sentence longer than this many bytes is cut at the last clause or word border before it.
+const LONGEST: usize = 1000;
+
+/// Abbreviations after which a name or number follows: never the end of a sentence.
+const TITLES: &[&str] = &[
+    "mr", "mrs", "ms", "dr", "prof", "rev", "hon", "st", "sr", "jr", "gen", "col", "capt", "lt", "sgt",
+    "maj", "gov", "sen", "rep", "pres", "no", "nos", "vol", "fig", "figs", "eq", "eqs", "sec", "ch", "pp",
+    "p", "art", "ref", "tab",
+];
+
+/// Abbreviations that end a sentence only where the next word could begin one.
+const ABBREVIATIONS: &[&str] = &[
+    "e.g", "i.e", "etc", "vs", "cf", "al", "approx", "ca", "dept", "est", "inc", "ltd", "co", "corp", "bros",
+    "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "mon", "tue", "wed",
+    "thu", "fri", "sat", "sun", "a.m", "p.m", "u.s", "u.k", "u.n", "d.c", "ph.d", "viz", "op", "ed",
+];
+
+/// Words that begin a sentence often enough to end one behind an abbreviation.
+const STARTERS: &[&str] = &[
+    "The", "A", "An", "In", "It", "He", "She", "They", "We", "I", "This", "That", "These", "Those", "There",
+    "But", "And", "However", "On", "At", "As", "For", "From", "After", "Before", "When", "While", "If",
+    "Its", "His", "Her", "Their", "Our", "My", "You", "What", "Who", "Why", "How", "Although",
+];
+
+/// Offsets at which the sentences of `text` end, the last one being `text.len()`.
+pub fn sentence_ends(text: &str) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut start = 0;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        if at < start || !is_terminator(c) {
+            continue;
+        }
+        let after = closers_end(text, at + c.len_utf8());
+        let rest = &text[after..];
+        let trimmed = rest.trim_start();
+        let end = text.len() - trimmed.len();
+        let ends_here = match c {
+            '。' | '！' | '？' | '｡' => true,
+            _ if trimmed.is_empty() => true,
+            _ if trimmed.len() == rest.len() => false,
+            '.' => point_ends(&text[start..at], trimmed),
+            _ => !starts_lower(trimmed),
+        };
+        if ends_here && end > start {
+            cut_long(text, start, end, &mut ends);
+            start = end;
+        }
+    }
+    if start < text.len() {
+        cut_long(text, start, text.len(), &mut ends);
+    }
+    ends
+}
+
+fn is_terminator(c: char) -> bool {
+    matches!(c, '.' | '!' | '?' | '…' | '。' | '！' | '？' | '｡')
+}
+
+/// The end of the run of terminators, quotes and brackets that starts at `from`.
+fn closers_end(text: &str, from: usize) -> usize {
+    let tail = &text[from..];
+    let length = tail
+        .char_indices()
+        .find(|(_, c)| {
+            !(is_terminator(*c)
+                || matches!(c, '"' | '\'' | '”' | '’' | '»' | ')' | ']' | '}' | '」' | '』' | '）'))
+        })
+        .map_or(tail.len(), |(i, _)| i);
+    from + length
+}
+
+/// Whether a point behind `before` ends the sentence when `after` follows.
+fn point_ends(before: &str, after: &str) -> bool {
+    if starts_lower(after) || after.starts_with([',', ';', ':']) {
+        return false;
+    }
+    let spaced = before.ends_with(' ');
+    let word =
+        before.trim_end().rsplit(|c: char| c.is_whitespace() || "([\"“".contains(c)).next().unwrap_or("");
+    if spaced && !word.is_empty() {
+        return true;
+    }
+    let lower = word.to_lowercase();
+    if TITLES.contains(&lower.as_str()) {
+        let numbered = ["no", "nos", "p", "art", "co"].contains(&lower.as_str());
+        return numbered && !after.starts_with(|c: char| c.is_ascii_digit());
+    }
+    let mut letters = word.chars();
+    let initial = matches!((letters.next(), letters.next()), (Some(c), None) if c.is_uppercase() && c != 'I');
+    if initial {
+        return false;
+    }
+    // An enumerator: "1. First", "(iv. ...".
+    let line_start = before.trim_end().len() == word.len();
+    if line_start && word.len() <= 3 && word.bytes().all(|b| b.is_ascii_digit()) && !word.is_empty() {
+        return false;
+    }
+    let dotted = word.contains('.') && word.split('.').all(|part| part.chars().count() <= 1);
+    if dotted || ABBREVIATIONS.contains(&lower.as_str()) {
+        let next = after.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("");
+        return STARTERS.contains(&next);
+    }
+    true
+}
+
+fn starts_lower(text: &str) -> bool {
+    text.chars().find(|c| !matches!(c, '"' | '\'' | '“' | '‘' | '(' | '[')).is_some_and(char::is_lowercase)
+}
+
+/// Adds the end of `start..end`, and before it the cuts that keep each part short.
+fn cut_long(text: &str, mut start: usize, end: usize, ends: &mut Vec<usize>) {
+    while end - start > LONGEST {
+        let limit = text.floor_char_boundary(start + LONGEST);
+        let window = &text[start..limit];
+        let half = window.floor_char_boundary(window.len() / 2);
+        let found = window[half..]
+            .rfind(['\n', ';', '；', '、', '，'])
+            .or_else(|| window[half..].rfind(','))
+            .or_else(|| window[half..].rfind(char::is_whitespace));
+        let cut = match found {
+            Some(at) => {
+                let mark = half + at;
+                let width = window[mark..].chars().next().map_or(1, char::len_utf8);
+                let behind = &text[start + mark + width..end];
+                start + mark + width + (behind.len() - behind.trim_start().len())
+            }
+            None => limit,
+        };
+        let cut = if cut > start && cut < end { cut } else { limit.max(start + 1) };
+        if !text.is_char_boundary(cut) || cut >= end {
+            break;
+        }
+        ends.push(cut);
+        start = cut;
+    }
+    ends.push(end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn split(text: &str) -> Vec<&str> {
+        let mut start = 0;
+        sentence_ends(text)
+            .into_iter()
+            .map(|end| {
+                let sentence = text[start..end].trim();
+                start = end;
+                sentence
+            })
+            .collect()
+    }
+
+    #[test]
+    fn borders() {
+        let cases: [(&str, &[&str]); 14] = [
+            ("One. Two! Three? Four", &["One.", "Two!", "Three?", "Four"]),
+            ("Dr. Smith met Mr. J. R. Jones. They ate.", &["Dr. Smith met Mr. J. R. Jones.", "They ate."]),
+            ("It cost 3.50 in the U.S. in 1999. Then 4.", &["It cost 3.50 in the U.S. in 1999.", "Then 4."]),
+            ("He moved to the U.S. The move was hard.", &["He moved to the U.S.", "The move was hard."]),
+            ("\"Stop!\" he said. \"Why?\" She left.", &["\"Stop!\" he said.", "\"Why?\"", "She left."]),
+            ("See e.g. Fig. 3 and No. 7 there. Done.", &["See e.g. Fig. 3 and No. 7 there.", "Done."]),
+            ("(It was so.) Next one.", &["(It was so.)", "Next one."]),
+            ("Wait... what? Yes... He went.", &["Wait... what?", "Yes...", "He went."]),
+            (
+                "私は学生です。彼は先生です！本当？はい",
+                &["私は学生です。", "彼は先生です！", "本当？", "はい"],
+            ),
+            ("OK , we 're on . So just talk .", &["OK , we 're on .", "So just talk ."]),
+            ("1. First point here. 2. Second.", &["1. First point here.", "2. Second."]),
+            (
+                "Visit example.com today. Version 2.0 is out.",
+                &["Visit example.com today.", "Version 2.0 is out."],
+            ),
+            ("She said “no.” He agreed.", &["She said “no.”", "He agreed."]),
+            ("It was J. I went.", &["It was J. I went."]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(split(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn long_sentences_are_cut_at_words() {
+        let text = "word ".repeat(2000);
+        let parts = split(&text);
+        assert!(parts.len() >= 10 && parts.iter().all(|p| p.len() <= LONGEST && p.starts_with("word")));
+        assert!(split(&"x".repeat(5000)).len() >= 5);
+    }
+
+    proptest! {
+        #[test]
+        fn sentences_tile(text in "[a-zA-Z0-9.!?…。 \n\"')é\u{1F600}-]{0,400}") {
+            let ends = sentence_ends(&text);
+            let mut start = 0;
+            for end in &ends {
+                prop_assert!(*end > start && text.is_char_boundary(*end));
+                start = *end;
+            }
+            prop_assert_eq!(start, text.len());
+        }
+
+        #[test]
+        fn any_text_tiles(text in ".{0,3000}") {
+            let ends = sentence_ends(&text);
+            prop_assert!(ends.windows(2).all(|w| w[0] < w[1]));
+            prop_assert_eq!(ends.last().copied().unwrap_or(0), text.len());
+        }
+    }
+}
