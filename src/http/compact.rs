@@ -73,7 +73,8 @@ async fn compacted(
             model: asked.model,
             explain: asked.explain,
         };
-        let compaction = shared.pipeline.compact(&request, cancel).map_err(Failure::Compact)?;
+        let compaction =
+            shared.pipeline.compact(&request, cancel).map_err(|error| Failure::Compact(Box::new(error)))?;
         telemetry::compacted(&compaction.figures);
         let json = serde_json::to_string(&compaction).map_err(|error| Failure::Json(error.to_string()))?;
         Ok((json, compaction.outcome))
@@ -84,7 +85,7 @@ async fn compacted(
         Ok((json, Outcome::Passed(reason))) => Ok((json, "passed", reason.as_str())),
         Err(Failure::Request(problem)) => Err(ApiError::Request(problem)),
         Err(Failure::Json(error)) => Err(internal(&error)),
-        Err(Failure::Compact(error)) => Err(match error {
+        Err(Failure::Compact(error)) => Err(match *error {
             CompactError::BudgetTooSmall { .. } | CompactError::CodeTooLarge { .. } => {
                 ApiError::Budget(error)
             }
@@ -103,6 +104,6 @@ async fn compacted(
 /// What can go wrong on the blocking thread.
 enum Failure {
     Request(String),
-    Compact(CompactError),
+    Compact(Box<CompactError>),
     Json(String),
 }

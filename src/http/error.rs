@@ -27,7 +27,7 @@ pub enum ApiError {
     Request(String),
     /// The budget cannot be met.
     #[error(transparent)]
-    Budget(CompactError),
+    Budget(Box<CompactError>),
     /// As many compactions run as may.
     #[error("{0} compactions run already (serve.max_concurrent); try again in a second")]
     Busy(usize),
