@@ -19,7 +19,8 @@ use crate::{
     rank::{self, RankError, Ranking},
     render::{TemplateError, Templates},
     summarize::{
-        self, Point, SummarizeError, Summarizer, Summary, abstractive::Abstractive, breadth, extractive::Extractive,
+        self, Point, SummarizeError, Summarizer, Summary, abstractive::Abstractive, breadth,
+        extractive::Extractive,
     },
     text::{
         Content, Document, SegmentSize,
@@ -143,10 +144,9 @@ impl Compactor {
         if let Some(counter) = self.counters.read().ok().and_then(|counters| known(&counters)) {
             return counter.unwrap_or_else(default);
         }
-        let counter = self
-            .models
-            .tokenizer(model)
-            .map(|tokenizer| Arc::new(ModelTokenizer::new(model.to_owned(), tokenizer)) as Arc<dyn TokenCounter>);
+        let counter = self.models.tokenizer(model).map(|tokenizer| {
+            Arc::new(ModelTokenizer::new(model.to_owned(), tokenizer)) as Arc<dyn TokenCounter>
+        });
         if let Ok(mut counters) = self.counters.write() {
             // Names come from clients: the list must not grow without end.
             if counters.len() < 64 && known(&counters).is_none() {
@@ -207,7 +207,8 @@ impl Compactor {
         cancel.check()?;
 
         let stage = Instant::now();
-        let tools = rank::Tools { config: &self.config.rank, models: &self.models, cache: &self.cache, cancel };
+        let tools =
+            rank::Tools { config: &self.config.rank, models: &self.models, cache: &self.cache, cancel };
         let ranking = rank::rank(&doc, query, tools)?;
         figures.millis.rank = millis(stage);
         (figures.cache_lookups, figures.cache_hits) = (ranking.lookups.asked, ranking.lookups.found);
@@ -240,7 +241,13 @@ impl Compactor {
         figures.spans_kept = places.iter().flatten().count();
         figures.millis.total = millis(started);
         let explain = request.explain.then(|| explain(&doc, &ranking, &places));
-        Ok(Compaction { outcome: Outcome::Compacted, text: fitted.text, pieces: fitted.pieces, figures, explain })
+        Ok(Compaction {
+            outcome: Outcome::Compacted,
+            text: fitted.text,
+            pieces: fitted.pieces,
+            figures,
+            explain,
+        })
     }
 
     fn summary_share(&self, query: Option<&str>, peak: f32) -> f64 {
@@ -274,7 +281,8 @@ impl Work<'_> {
     /// Selects, summarizes, places and renders, until what the template wrote fills the budget and
     /// does not exceed it.
     fn fit(&self, units: &[Unit], share: f64, figures: &mut Figures) -> Result<Fitted, CompactError> {
-        let pin_code = self.compactor.config.plan.code == CodePolicy::Keep && units.iter().any(|unit| unit.code);
+        let pin_code =
+            self.compactor.config.plan.code == CodePolicy::Keep && units.iter().any(|unit| unit.code);
         let summary_budget = (self.budget as f64 * share) as usize;
         let mut room = self.budget;
         let mut summary: Option<Summary> = None;
@@ -421,7 +429,8 @@ impl Work<'_> {
                 return Ok(fitted);
             }
         }
-        let mut shortest: Vec<usize> = (0..doc.spans.len()).filter(|s| !doc.span_text(*s).is_empty()).collect();
+        let mut shortest: Vec<usize> =
+            (0..doc.spans.len()).filter(|s| !doc.span_text(*s).is_empty()).collect();
         shortest.sort_by_key(|span| (doc.spans[*span].tokens, *span));
         let mut minimum = doc.tokens.total();
         for span in shortest.into_iter().take(16) {

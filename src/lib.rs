@@ -12,6 +12,7 @@ pub mod error;
 pub mod http;
 pub mod model;
 pub mod place;
+pub mod plan;
 pub mod rank;
 pub mod render;
 pub mod summarize;

@@ -50,7 +50,9 @@ pub enum TemplateError {
         message: String,
     },
     /// It lost or repeated a part.
-    #[error("template {name} wrote {wrote} of {parts} parts, or one of them twice; write each `part.text` once")]
+    #[error(
+        "template {name} wrote {wrote} of {parts} parts, or one of them twice; write each `part.text` once"
+    )]
     Parts {
         /// Name of the template.
         name: String,
@@ -103,7 +105,9 @@ impl Templates {
         let templates = Self { environment, sources };
         let label = names.first().cloned().unwrap_or_default();
         templates.try_out().map_err(|error| match error {
-            TemplateError::Invalid { line, message, .. } => TemplateError::Invalid { name: label, line, message },
+            TemplateError::Invalid { line, message, .. } => {
+                TemplateError::Invalid { name: label, line, message }
+            }
             TemplateError::Parts { wrote, parts, .. } => TemplateError::Parts { name: label, wrote, parts },
             other => other,
         })?;
@@ -142,7 +146,12 @@ impl Templates {
     /// # Errors
     ///
     /// [`TemplateError`] if the template fails, or does not write every part once.
-    pub fn render(&self, text: &str, entries: &[Entry], query: &str) -> Result<(String, Vec<Piece>), TemplateError> {
+    pub fn render(
+        &self,
+        text: &str,
+        entries: &[Entry],
+        query: &str,
+    ) -> Result<(String, Vec<Piece>), TemplateError> {
         const NAME: &str = "context.txt";
         let mut flat = Vec::new();
         let mut views: [Vec<Value>; 3] = Default::default();
@@ -197,7 +206,11 @@ impl Templates {
         }
         output.push_str(rest);
         if pieces.len() != flat.len() {
-            return Err(TemplateError::Parts { name: NAME.to_owned(), wrote: pieces.len(), parts: flat.len() });
+            return Err(TemplateError::Parts {
+                name: NAME.to_owned(),
+                wrote: pieces.len(),
+                parts: flat.len(),
+            });
         }
         output.truncate(output.trim_end().len());
         Ok((output, pieces))

@@ -1,6 +1,178 @@
-//! Tracing and metrics.
+//! Logs, metrics and ids.
+//!
+//! Logs go to standard error. Every metric is named here and nowhere else:
+//!
+//! | metric | kind | unit | labels |
+//! | --- | --- | --- | --- |
+//! | `epitome_requests_total` | counter | requests | `route`, `outcome`, `reason` |
+//! | `epitome_tokens_in_total` | counter | tokens of the texts that were to be compacted | |
+//! | `epitome_tokens_out_total` | counter | tokens of what they became | |
+//! | `epitome_tokens_saved_total` | counter | tokens | |
+//! | `epitome_compaction_duration_seconds` | histogram | seconds, plan included | `outcome` |
+//! | `epitome_stage_duration_seconds` | histogram | seconds | `stage` |
+//! | `epitome_upstream_first_byte_seconds` | histogram | seconds until the answer's head | |
+//! | `epitome_upstream_errors_total` | counter | requests without an answer | |
+//! | `epitome_cache_lookups_total` | counter | segments | |
+//! | `epitome_cache_hits_total` | counter | segments | |
+//! | `epitome_requests_in_flight` | gauge | requests | |
+//! | `epitome_compactions_in_flight` | gauge | compactions | |
+//! | `epitome_client_disconnects_total` | counter | answers that the client did not wait for | |
 
-use crate::config::Log;
+use std::{
+    hash::{BuildHasher, RandomState},
+    io::{self, IsTerminal},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-/// Placeholder, replaced when the proxy is merged.
-pub fn init(_: &Log) {}
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{compaction::Figures, config};
+
+const REQUESTS: &str = "epitome_requests_total";
+const TOKENS_IN: &str = "epitome_tokens_in_total";
+const TOKENS_OUT: &str = "epitome_tokens_out_total";
+const TOKENS_SAVED: &str = "epitome_tokens_saved_total";
+const COMPACTION: &str = "epitome_compaction_duration_seconds";
+const STAGE: &str = "epitome_stage_duration_seconds";
+const FIRST_BYTE: &str = "epitome_upstream_first_byte_seconds";
+const UPSTREAM_ERRORS: &str = "epitome_upstream_errors_total";
+const CACHE_LOOKUPS: &str = "epitome_cache_lookups_total";
+const CACHE_HITS: &str = "epitome_cache_hits_total";
+const IN_FLIGHT: &str = "epitome_requests_in_flight";
+const COMPACTIONS: &str = "epitome_compactions_in_flight";
+const DISCONNECTS: &str = "epitome_client_disconnects_total";
+
+/// Upper bounds of every histogram, in seconds: from a pass-through to a long compaction.
+const SECONDS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// Starts logging to standard error, as the configuration says. A second call does nothing.
+pub fn init(log: &config::Log) {
+    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let registry = tracing_subscriber::registry().with(filter);
+    // An error means that logging runs already.
+    let _ = if log.json {
+        registry.with(fmt::layer().json().with_writer(io::stderr)).try_init()
+    } else {
+        let layer = fmt::layer().with_writer(io::stderr).with_target(false);
+        registry.with(layer.with_ansi(io::stderr().is_terminal())).try_init()
+    };
+}
+
+/// Starts recording, once in a process, and gives the means to print what was recorded.
+pub fn metrics() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let builder = PrometheusBuilder::new();
+        let recorder =
+            builder.set_buckets(&SECONDS).unwrap_or_else(|_| PrometheusBuilder::new()).build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("metrics are recorded elsewhere in this process; /metrics stays empty");
+        }
+        describe();
+        handle
+    })
+}
+
+fn describe() {
+    describe_counter!(REQUESTS, Unit::Count, "Requests by route, outcome and reason");
+    describe_counter!(TOKENS_IN, Unit::Count, "Tokens of the texts that were to be compacted");
+    describe_counter!(TOKENS_OUT, Unit::Count, "Tokens of what those texts became");
+    describe_counter!(TOKENS_SAVED, Unit::Count, "Tokens that did not go upstream");
+    describe_histogram!(COMPACTION, Unit::Seconds, "Time to plan and compact one request");
+    describe_histogram!(STAGE, Unit::Seconds, "Time of one stage of one compaction");
+    describe_histogram!(FIRST_BYTE, Unit::Seconds, "Time from sending a request to the head of its answer");
+    describe_counter!(UPSTREAM_ERRORS, Unit::Count, "Requests that got no answer from the upstream");
+    describe_counter!(CACHE_LOOKUPS, Unit::Count, "Segments asked of the cache");
+    describe_counter!(CACHE_HITS, Unit::Count, "Segments found in the cache");
+    describe_gauge!(IN_FLIGHT, Unit::Count, "Requests being answered");
+    describe_gauge!(COMPACTIONS, Unit::Count, "Compactions being computed");
+    describe_counter!(DISCONNECTS, Unit::Count, "Answers that the client did not wait for");
+}
+
+/// A request was decided upon.
+pub fn request(route: &'static str, outcome: &'static str, reason: &'static str) {
+    counter!(REQUESTS, "route" => route, "outcome" => outcome, "reason" => reason).increment(1);
+}
+
+/// Planning and compacting of one request took `time`.
+pub fn compaction(outcome: &'static str, time: Duration) {
+    histogram!(COMPACTION, "outcome" => outcome).record(time);
+}
+
+/// One text was compacted.
+pub fn compacted(figures: &Figures) {
+    counter!(TOKENS_IN).increment(figures.tokens_before as u64);
+    counter!(TOKENS_OUT).increment(figures.tokens_after as u64);
+    counter!(TOKENS_SAVED).increment(figures.tokens_before.saturating_sub(figures.tokens_after) as u64);
+    counter!(CACHE_LOOKUPS).increment(figures.cache_lookups as u64);
+    counter!(CACHE_HITS).increment(figures.cache_hits as u64);
+    let millis = &figures.millis;
+    for (stage, time) in [
+        ("segment", millis.segment),
+        ("rank", millis.rank),
+        ("summarize", millis.summarize),
+        ("place", millis.place),
+        ("render", millis.render),
+    ] {
+        histogram!(STAGE, "stage" => stage).record(time / 1000.0);
+    }
+}
+
+/// The head of an answer came after `time`.
+pub fn first_byte(time: Duration) {
+    histogram!(FIRST_BYTE).record(time);
+}
+
+/// The upstream gave no answer.
+pub fn upstream_error() {
+    counter!(UPSTREAM_ERRORS).increment(1);
+}
+
+/// The client left before its answer was complete.
+pub fn client_left() {
+    counter!(DISCONNECTS).increment(1);
+}
+
+/// Counts one more in a gauge for as long as it lives.
+#[derive(Debug)]
+pub struct InFlight(&'static str);
+
+impl InFlight {
+    /// A request.
+    pub fn request() -> Self {
+        Self::of(IN_FLIGHT)
+    }
+
+    /// A compaction.
+    pub fn compaction() -> Self {
+        Self::of(COMPACTIONS)
+    }
+
+    fn of(name: &'static str) -> Self {
+        gauge!(name).increment(1.0);
+        Self(name)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        gauge!(self.0).decrement(1.0);
+    }
+}
+
+/// An id that no other of this or another process has: 24 hexadecimal digits.
+pub fn unique_id() -> String {
+    static STATE: OnceLock<RandomState> = OnceLock::new();
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    let hash = STATE.get_or_init(RandomState::new).hash_one(next);
+    format!("{hash:016x}{:08x}", next as u32)
+}

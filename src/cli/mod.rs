@@ -67,7 +67,11 @@ enum Command {
 /// What the command ended with; `main` prints it.
 pub fn run(cli: Cli) -> Result<(), Error> {
     let Cli { global, command } = cli;
-    let config = Config::load(global.config.as_deref(), &global.flags())?;
+    let mut flags = global.flags();
+    if let Command::Serve(args) = &command {
+        flags.extend(args.flags());
+    }
+    let config = Config::load(global.config.as_deref(), &flags)?;
     telemetry::init(&config.log);
     match command {
         Command::Serve(args) => serve::run(args, config),

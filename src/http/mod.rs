@@ -1,1 +1,34 @@
-//! Stage.
+//! The proxy: the only part of epitome that serves HTTP.
+//!
+//! A request goes through these steps, in this order:
+//!
+//! 1. [`observe`]: it gets an id (the client's `x-request-id`, or a new one), a tracing span, and
+//!    in the end a line in the log.
+//! 2. Routing: `POST /v1/chat/completions`, `POST /v1/compact`, `/healthz`, `/readyz`, `/metrics`;
+//!    every other path and method streams through ([`passthrough`]).
+//! 3. For a chat request, [`options`] reads the `x-epitome-*` headers.
+//! 4. [`body`] reads the body up to `serve.body_limit_bytes`; a larger one streams through.
+//! 5. [`admission`] decides at once what can be decided without work, turns away what is beyond
+//!    `serve.max_concurrent`, and watches `serve.deadline_ms`.
+//! 6. [`rewrite`] plans, compacts and splices on a blocking thread.
+//! 7. [`forward`] sends the body, new or original, upstream, and streams the answer back.
+//!
+//! Whatever goes wrong from 4 to 6, the original goes upstream, and the answer's headers say why.
+//! A client that leaves stops the compaction, the upstream request, or both.
+
+pub mod account;
+pub mod admission;
+pub mod body;
+pub mod chat;
+pub mod compact;
+pub mod error;
+pub mod forward;
+pub mod headers;
+pub mod observe;
+pub mod operate;
+pub mod options;
+pub mod passthrough;
+pub mod pipeline;
+pub mod rewrite;
+pub mod server;
+pub mod state;

@@ -154,7 +154,10 @@ pub fn arrange(doc: &Document<'_>, kept: &[Kept], written: &[Written], sizes: Si
     for (run, place) in runs {
         let same_passage = |before: &Range<usize>| {
             let (a, b) = (doc.spans[before.end - 1].block, doc.spans[run.spans.start].block);
-            a == b || before.end == run.spans.start && !doc.blocks[b].labelled && !starts_section(doc, run.spans.start)
+            a == b
+                || before.end == run.spans.start
+                    && !doc.blocks[b].labelled
+                    && !starts_section(doc, run.spans.start)
         };
         let joins = last.as_ref().is_some_and(|(p, kind, before)| {
             *p == place && *kind == run.kind && same_passage(before) && place == Place::Body
@@ -244,7 +247,8 @@ fn number(doc: &Document<'_>, mut entries: Vec<(Place, f32, Vec<Part>)>) -> Vec<
     let mut by_source: Vec<usize> = entries.iter().map(|(_, _, parts)| start(parts)).collect();
     by_source.sort_unstable();
     by_source.dedup();
-    let references: BTreeMap<usize, usize> = by_source.into_iter().enumerate().map(|(i, at)| (at, i + 1)).collect();
+    let references: BTreeMap<usize, usize> =
+        by_source.into_iter().enumerate().map(|(i, at)| (at, i + 1)).collect();
     entries.sort_by(|(place_a, score_a, a), (place_b, score_b, b)| {
         let within = match place_a {
             Place::Head => score_b.total_cmp(score_a),

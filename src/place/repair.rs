@@ -11,9 +11,34 @@ const NEIGHBOUR: usize = 60;
 
 /// First words that point back to the sentence before.
 const LEANING: &[&str] = &[
-    "he", "she", "it", "they", "his", "her", "their", "its", "this", "these", "those", "that", "such", "however",
-    "but", "therefore", "thus", "then", "also", "moreover", "furthermore", "instead", "otherwise", "both", "another",
-    "consequently", "hence", "there",
+    "he",
+    "she",
+    "it",
+    "they",
+    "his",
+    "her",
+    "their",
+    "its",
+    "this",
+    "these",
+    "those",
+    "that",
+    "such",
+    "however",
+    "but",
+    "therefore",
+    "thus",
+    "then",
+    "also",
+    "moreover",
+    "furthermore",
+    "instead",
+    "otherwise",
+    "both",
+    "another",
+    "consequently",
+    "hence",
+    "there",
 ];
 
 /// The spans that a run needs: headings above it, the label or header of its block, in the order of
@@ -63,7 +88,8 @@ mod tests {
         let text = "# Guide\n\n## Cats\n\nSmoky is a cat. He sleeps all day. Dogs bark.\n\nThey need:\n- food\n- water\n\n| animal | legs |\n|---|---|\n| cat | 4 |\n| bird | 2 |\n";
         let counter = tokens::tiktoken("gpt-4").expect("known");
         let doc = Document::new(text, counter.as_ref(), SegmentSize { min: 100, max: 200 });
-        let at = |needle: &str| (0..doc.spans.len()).find(|s| doc.span_text(*s).contains(needle)).expect("there");
+        let at =
+            |needle: &str| (0..doc.spans.len()).find(|s| doc.span_text(*s).contains(needle)).expect("there");
         assert_eq!(lean(&doc, &(at("He sleeps")..at("He sleeps") + 1)), at("Smoky"));
         assert_eq!(lean(&doc, &(at("Dogs")..at("Dogs") + 1)), at("Dogs"));
         assert_eq!(lean(&doc, &(at("- food")..at("- food") + 1)), at("They need"));

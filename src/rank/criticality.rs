@@ -5,14 +5,44 @@ use crate::text::{Content, Document};
 
 /// Words of obligation and decision.
 const OBLIGATION: &[&str] = &[
-    "shall", "must", "required", "requires", "agreed", "agree", "decided", "decide", "deadline", "due", "prohibited",
-    "liable", "warrants", "obliged", "should", "important", "warning", "conclude", "conclusion", "therefore",
-    "result", "results", "found", "shows", "key", "critical",
+    "shall",
+    "must",
+    "required",
+    "requires",
+    "agreed",
+    "agree",
+    "decided",
+    "decide",
+    "deadline",
+    "due",
+    "prohibited",
+    "liable",
+    "warrants",
+    "obliged",
+    "should",
+    "important",
+    "warning",
+    "conclude",
+    "conclusion",
+    "therefore",
+    "result",
+    "results",
+    "found",
+    "shows",
+    "key",
+    "critical",
 ];
 
 /// Turns of phrase that define something.
 const DEFINITION: &[&str] = &[
-    " means ", " is defined as ", " refers to ", " is called ", " known as ", " stands for ", " is a ", " is an ",
+    " means ",
+    " is defined as ",
+    " refers to ",
+    " is called ",
+    " known as ",
+    " stands for ",
+    " is a ",
+    " is an ",
     " are the ",
 ];
 
@@ -66,7 +96,13 @@ fn surface(text: &str, content: Content) -> f32 {
         Content::Table | Content::Json | Content::Log => -0.2,
     };
     // A sentence of a few words says little; one of sixty costs much.
-    let length = if count < 5.0 { -0.6 } else if count > 60.0 { -0.2 } else { 0.0 };
+    let length = if count < 5.0 {
+        -0.6
+    } else if count > 60.0 {
+        -0.2
+    } else {
+        0.0
+    };
     0.5 * (4.0 * figures / count).min(1.0)
         + 0.4 * (3.0 * names / count).min(1.0)
         + if obligation { 0.4 } else { 0.0 }

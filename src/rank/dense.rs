@@ -142,8 +142,13 @@ pub fn embed(
 /// The unit vector of a query.
 pub fn embed_query(query: &str, models: &Models, cache: &Cache) -> Result<Vec<f32>, RankError> {
     let id = models.embedder_id()?;
-    let parts =
-        KeyParts { stage: "query-vector", segment: query.as_bytes(), model: &id.hash, template: "", params: &[1] };
+    let parts = KeyParts {
+        stage: "query-vector",
+        segment: query.as_bytes(),
+        model: &id.hash,
+        template: "",
+        params: &[1],
+    };
     let (bytes, _) = cache.get_or_compute(&Key::from(&parts), || {
         let encoder = models.embedder()?;
         let ids = encoder.tokenize(&[cut(query)])?;

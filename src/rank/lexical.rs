@@ -18,15 +18,133 @@ const B_BLOCK: f32 = 0.75;
 
 /// Words that carry no topic.
 const STOP_WORDS: &[&str] = &[
-    "a", "about", "after", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because", "been",
-    "before", "being", "between", "both", "but", "by", "can", "could", "did", "do", "does", "doing", "during", "each",
-    "for", "from", "had", "has", "have", "having", "he", "her", "here", "hers", "him", "his", "how", "i", "if", "in",
-    "into", "is", "it", "its", "itself", "just", "many", "me", "more", "most", "much", "my", "no", "nor", "not",
-    "now", "of", "on", "once", "one", "only", "or", "other", "our", "out", "over", "own", "same", "she", "should",
-    "so", "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those",
-    "through", "to", "too", "under", "until", "up", "upon", "us", "very", "was", "we", "were", "what", "when",
-    "where", "which", "while", "who", "whom", "whose", "why", "will", "with", "would", "you", "your", "yours", "s",
-    "t", "according", "tell", "please", "text", "document", "above", "find", "say", "says",
+    "a",
+    "about",
+    "after",
+    "all",
+    "also",
+    "am",
+    "an",
+    "and",
+    "any",
+    "are",
+    "as",
+    "at",
+    "be",
+    "because",
+    "been",
+    "before",
+    "being",
+    "between",
+    "both",
+    "but",
+    "by",
+    "can",
+    "could",
+    "did",
+    "do",
+    "does",
+    "doing",
+    "during",
+    "each",
+    "for",
+    "from",
+    "had",
+    "has",
+    "have",
+    "having",
+    "he",
+    "her",
+    "here",
+    "hers",
+    "him",
+    "his",
+    "how",
+    "i",
+    "if",
+    "in",
+    "into",
+    "is",
+    "it",
+    "its",
+    "itself",
+    "just",
+    "many",
+    "me",
+    "more",
+    "most",
+    "much",
+    "my",
+    "no",
+    "nor",
+    "not",
+    "now",
+    "of",
+    "on",
+    "once",
+    "one",
+    "only",
+    "or",
+    "other",
+    "our",
+    "out",
+    "over",
+    "own",
+    "same",
+    "she",
+    "should",
+    "so",
+    "some",
+    "such",
+    "than",
+    "that",
+    "the",
+    "their",
+    "them",
+    "then",
+    "there",
+    "these",
+    "they",
+    "this",
+    "those",
+    "through",
+    "to",
+    "too",
+    "under",
+    "until",
+    "up",
+    "upon",
+    "us",
+    "very",
+    "was",
+    "we",
+    "were",
+    "what",
+    "when",
+    "where",
+    "which",
+    "while",
+    "who",
+    "whom",
+    "whose",
+    "why",
+    "will",
+    "with",
+    "would",
+    "you",
+    "your",
+    "yours",
+    "s",
+    "t",
+    "according",
+    "tell",
+    "please",
+    "text",
+    "document",
+    "above",
+    "find",
+    "say",
+    "says",
 ];
 
 /// Scores of every span and every block.
@@ -89,7 +207,9 @@ fn for_each_word<'a>(text: &'a str, sink: &mut dyn FnMut(&'a str)) {
         for (offset, c) in word.char_indices() {
             let here = at + offset;
             match last {
-                Some((before, b)) if before + b.len_utf8() == here => sink(&text[before..here + c.len_utf8()]),
+                Some((before, b)) if before + b.len_utf8() == here => {
+                    sink(&text[before..here + c.len_utf8()])
+                }
                 _ if word.chars().count() == 1 => sink(word),
                 _ => {}
             }
@@ -170,12 +290,16 @@ fn bm25(units: &[Counts], terms: usize, b: f32) -> Vec<f32> {
     }
     let n = full.max(1) as f32;
     let average = (total as f32 / n).max(1.0);
-    let idf: Vec<f32> = containing.iter().map(|df| (1.0 + (n - *df as f32 + 0.5) / (*df as f32 + 0.5)).ln()).collect();
+    let idf: Vec<f32> =
+        containing.iter().map(|df| (1.0 + (n - *df as f32 + 0.5) / (*df as f32 + 0.5)).ln()).collect();
     units
         .iter()
         .map(|unit| {
             let norm = K1 * (1.0 - b + b * unit.length as f32 / average);
-            unit.hits.iter().map(|(term, hits)| idf[*term] * *hits as f32 * (K1 + 1.0) / (*hits as f32 + norm)).sum()
+            unit.hits
+                .iter()
+                .map(|(term, hits)| idf[*term] * *hits as f32 * (K1 + 1.0) / (*hits as f32 + norm))
+                .sum()
         })
         .collect()
 }

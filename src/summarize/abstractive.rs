@@ -73,7 +73,12 @@ impl Summarizer for Abstractive {
 }
 
 /// What the decoder writes for a prompt; from the cache where it is there.
-fn write(context: &Context<'_>, template: &str, source: &str, budget: usize) -> Result<String, SummarizeError> {
+fn write(
+    context: &Context<'_>,
+    template: &str,
+    source: &str,
+    budget: usize,
+) -> Result<String, SummarizeError> {
     context.cancel.check()?;
     let words = ((budget as f32 * WORDS_PER_TOKEN) as usize).max(10);
     let id = context.models.decoder_id()?;

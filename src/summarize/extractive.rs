@@ -52,7 +52,8 @@ pub fn choose(context: &Context<'_>, spans: &[usize], budget: usize) -> Vec<Poin
             && !matches!(span.content, Content::Heading | Content::Code)
     };
     let candidates: Vec<usize> = spans.iter().filter(fits).copied().collect();
-    let critical = standardize(&candidates.iter().map(|s| context.ranking.criticality[*s]).collect::<Vec<_>>());
+    let critical =
+        standardize(&candidates.iter().map(|s| context.ranking.criticality[*s]).collect::<Vec<_>>());
     let vectors = context.ranking.vectors.as_ref();
     let mean = vectors.map(|v| {
         let mut mean = vec![0.0_f32; v.span(0).len()];
@@ -83,7 +84,8 @@ pub fn choose(context: &Context<'_>, spans: &[usize], budget: usize) -> Vec<Poin
     let mut left = budget;
     while !open.is_empty() {
         let value = |i: usize| RELEVANCE * relevance[i] - (1.0 - RELEVANCE) * redundancy[i];
-        let Some(best) = open.iter().copied().max_by(|a, b| value(*a).total_cmp(&value(*b)).then(b.cmp(a))) else {
+        let Some(best) = open.iter().copied().max_by(|a, b| value(*a).total_cmp(&value(*b)).then(b.cmp(a)))
+        else {
             break;
         };
         let span = candidates[best];

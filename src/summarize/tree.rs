@@ -64,8 +64,11 @@ fn merge_level(
     wanted: usize,
     leaf: usize,
 ) -> Result<Vec<Node>, SummarizeError> {
-    let mut borders: Vec<(usize, f32)> =
-        level.windows(2).enumerate().map(|(i, pair)| (i, cosine(&pair[0].centroid, &pair[1].centroid))).collect();
+    let mut borders: Vec<(usize, f32)> = level
+        .windows(2)
+        .enumerate()
+        .map(|(i, pair)| (i, cosine(&pair[0].centroid, &pair[1].centroid)))
+        .collect();
     borders.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     // `group[i]` is the first node of the group that node `i` is in.
     let mut group: Vec<usize> = (0..level.len()).collect();

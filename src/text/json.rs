@@ -42,7 +42,10 @@ pub fn value_end(text: &str, start: usize) -> Result<usize, usize> {
                 value_due = false;
             }
             _ if value_due => {
-                let length = bytes[at..].iter().take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
+                let length = bytes[at..]
+                    .iter()
+                    .take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
+                    .count();
                 let word = &text[at..at + length];
                 let known = matches!(word, "true" | "false" | "null")
                     || word.starts_with(|c: char| c == '-' || c.is_ascii_digit());
@@ -132,7 +135,10 @@ mod tests {
 
     #[test]
     fn large_values_are_cut_between_elements() {
-        let text = format!("[{}]", (0..200).map(|i| format!("{{\"key\": {i}, \"v\": [1, 2]}}")).collect::<Vec<_>>().join(",\n "));
+        let text = format!(
+            "[{}]",
+            (0..200).map(|i| format!("{{\"key\": {i}, \"v\": [1, 2]}}")).collect::<Vec<_>>().join(",\n ")
+        );
         let cuts = cuts(&text, 0..text.len());
         assert_eq!(cuts.len(), 199);
         assert!(cuts.iter().all(|c| text[*c..].starts_with('{')));

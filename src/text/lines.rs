@@ -93,12 +93,14 @@ impl<'a> Line<'a> {
         let text = self.text.trim();
         let open = text.ends_with(['.', ',', ';', '?', '!', '"', '”', '|', '>', ')']) || text.len() > 80;
         let words: Vec<&str> = text.split_whitespace().collect();
-        if open || words.is_empty() || words.len() > 10 || self.list_marker().is_some_and(|_| words.len() < 2) {
+        if open || words.is_empty() || words.len() > 10 || self.list_marker().is_some_and(|_| words.len() < 2)
+        {
             return None;
         }
-        let numbered = words[0].trim_end_matches('.').split('.').all(|part| {
-            !part.is_empty() && part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit())
-        });
+        let numbered = words[0]
+            .trim_end_matches('.')
+            .split('.')
+            .all(|part| !part.is_empty() && part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit()));
         let title: &[&str] = if numbered { &words[1..] } else { &words };
         let first = title.first()?.chars().next()?;
         if !first.is_uppercase() || text.ends_with(':') && title.len() < 2 {
@@ -127,7 +129,8 @@ impl<'a> Line<'a> {
             let body = text[open..].bytes().take_while(u8::is_ascii_alphanumeric).count();
             let bytes = &text.as_bytes()[open..open + body];
             let counts = body > 0
-                && (bytes.iter().all(u8::is_ascii_digit) && body <= 3 || body == 1 && bytes[0].is_ascii_lowercase());
+                && (bytes.iter().all(u8::is_ascii_digit) && body <= 3
+                    || body == 1 && bytes[0].is_ascii_lowercase());
             let close = text[open + body..].chars().next()?;
             if !counts || !(close == ')' || close == '.' && open == 0) {
                 return None;
@@ -157,21 +160,22 @@ impl<'a> Line<'a> {
     /// A log record: a time stamp or a level at its start.
     pub fn is_log(&self) -> bool {
         let text = self.look().trim_start_matches('[');
-        let shape: String = text
-            .chars()
-            .take(19)
-            .map(|c| if c.is_ascii_digit() { '9' } else { c })
-            .collect();
-        let stamped = ["9999-99-99T99:99:99", "9999-99-99 99:99:99", "9999/99/99 99:99:99"].contains(&shape.as_str())
+        let shape: String = text.chars().take(19).map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+        let stamped = ["9999-99-99T99:99:99", "9999-99-99 99:99:99", "9999/99/99 99:99:99"]
+            .contains(&shape.as_str())
             || shape.starts_with("99:99:99.")
             || shape.starts_with("99:99:99,");
         let syslog = shape.len() >= 15 && {
             let b = shape.as_bytes();
-            b[0].is_ascii_uppercase() && b[1].is_ascii_lowercase() && b[3] == b' ' && &b[6..15] == b" 99:99:99"
+            b[0].is_ascii_uppercase()
+                && b[1].is_ascii_lowercase()
+                && b[3] == b' '
+                && &b[6..15] == b" 99:99:99"
         };
-        let level = ["INFO", "WARN", "WARNING", "ERROR", "DEBUG", "TRACE", "FATAL", "CRITICAL"]
-            .iter()
-            .any(|level| text.strip_prefix(level).is_some_and(|rest| rest.starts_with([' ', ':', ']', '\t'])));
+        let level =
+            ["INFO", "WARN", "WARNING", "ERROR", "DEBUG", "TRACE", "FATAL", "CRITICAL"].iter().any(|level| {
+                text.strip_prefix(level).is_some_and(|rest| rest.starts_with([' ', ':', ']', '\t']))
+            });
         stamped || syslog || level
     }
 
@@ -179,7 +183,9 @@ impl<'a> Line<'a> {
     pub fn is_log_continuation(&self) -> bool {
         !self.is_blank()
             && !self.is_log()
-            && (self.indent() >= 1 || self.text.starts_with("Caused by") || self.text.starts_with("Traceback"))
+            && (self.indent() >= 1
+                || self.text.starts_with("Caused by")
+                || self.text.starts_with("Traceback"))
     }
 
     /// Bytes of a label at the start of the line, with the space behind it: the name of a passage
@@ -194,7 +200,9 @@ impl<'a> Line<'a> {
 }
 
 fn passage_label(text: &str) -> Option<usize> {
-    let word = ["Document", "Passage", "Source", "Context", "Article"].iter().find(|word| text.starts_with(**word))?;
+    let word = ["Document", "Passage", "Source", "Context", "Article"]
+        .iter()
+        .find(|word| text.starts_with(**word))?;
     let rest = &text[word.len()..];
     let space = rest.len() - rest.trim_start_matches(' ').len();
     let rest = &rest[space..];
@@ -236,7 +244,8 @@ fn speaker_label(text: &str) -> Option<usize> {
     let words = name.split_whitespace().count();
     let capital = name.chars().next().is_some_and(char::is_uppercase);
     let spaced = text[colon + 1..].starts_with(' ');
-    (capital && spaced && words <= 4 && name.chars().all(plain) && text.len() > colon + 2).then_some(colon + 1)
+    (capital && spaced && words <= 4 && name.chars().all(plain) && text.len() > colon + 2)
+        .then_some(colon + 1)
 }
 
 #[cfg(test)]
@@ -253,7 +262,9 @@ mod tests {
         assert_eq!(line("Passage 12: It was").label(), 12);
         assert_eq!(line("Grad A: OK , we 're on .").label(), 8);
         assert_eq!(line("Delyth Jewell AM: Thank you.").label(), 18);
-        for none in ["Documents were read.", "He said: no.", "12:30 is the time", "https://x.y/z", "Document [3", ""] {
+        for none in
+            ["Documents were read.", "He said: no.", "12:30 is the time", "https://x.y/z", "Document [3", ""]
+        {
             assert!(line(none).label() == 0 || none.starts_with("He said"), "{none}");
         }
     }

@@ -260,7 +260,8 @@ mod tests {
             next = segment.spans.end;
             let last = i + 1 == doc.segments.len();
             assert!(segment.tokens <= SIZE.max + 1 || segment.spans.len() == 1, "{} tokens", segment.tokens);
-            let single = doc.spans[segment.spans.clone()].iter().chain(doc.spans.get(next)).any(|s| s.tokens > 1000);
+            let single =
+                doc.spans[segment.spans.clone()].iter().chain(doc.spans.get(next)).any(|s| s.tokens > 1000);
             assert!(last || segment.tokens + 1 >= SIZE.min || single, "{} tokens", segment.tokens);
         }
         assert_eq!(next, doc.spans.len());
@@ -271,7 +272,8 @@ mod tests {
         let text = "# Title\n\nFirst one. Second one.\n\n```rust\nfn main() {}\n\nlet x;\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |\n\n- item one\n- item two. More.\n\n## Part\nDocument [2](Title: Y) It is. Yes.\n{\"k\": [1, 2, 3], \"l\": 1.10}\n2026-01-02T03:04:05Z up\n  detail\n";
         let doc = document(text);
         check(&doc);
-        let kinds: Vec<_> = doc.spans.iter().map(|s| (s.content.as_str(), doc.text[s.range.clone()].trim())).collect();
+        let kinds: Vec<_> =
+            doc.spans.iter().map(|s| (s.content.as_str(), doc.text[s.range.clone()].trim())).collect();
         assert_eq!(
             kinds,
             [
@@ -304,7 +306,9 @@ mod tests {
         let solid = "a".repeat(5_000_000);
         let deep = "[".repeat(100_000);
         let fences = "```a\n".repeat(20_000);
-        for text in ["", "\n\n\n", "\0\0", "a", &lines, &words, &solid, &deep, &fences, "``` \n```", "| a |\n| b |"] {
+        for text in
+            ["", "\n\n\n", "\0\0", "a", &lines, &words, &solid, &deep, &fences, "``` \n```", "| a |\n| b |"]
+        {
             check(&document(text));
         }
     }

@@ -60,7 +60,9 @@ pub fn segments(
     }
     // A rest too small for a segment of its own joins the one before it, if that has room.
     if let [.., before, last] = segments.as_slice() {
-        let size = |range: &Range<usize>| tokens.count(&(spans[range.start].range.start..spans[range.end - 1].range.end));
+        let size = |range: &Range<usize>| {
+            tokens.count(&(spans[range.start].range.start..spans[range.end - 1].range.end))
+        };
         let joined = before.start..last.end;
         if size(last) < min && size(&joined) <= max {
             segments.truncate(segments.len() - 2);

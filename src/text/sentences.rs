@@ -7,23 +7,23 @@ const LONGEST: usize = 1000;
 
 /// Abbreviations after which a name or number follows: never the end of a sentence.
 const TITLES: &[&str] = &[
-    "mr", "mrs", "ms", "dr", "prof", "rev", "hon", "st", "sr", "jr", "gen", "col", "capt", "lt", "sgt", "maj",
-    "gov", "sen", "rep", "pres", "no", "nos", "vol", "fig", "figs", "eq", "eqs", "sec", "ch", "pp", "p", "art",
-    "ref", "tab",
+    "mr", "mrs", "ms", "dr", "prof", "rev", "hon", "st", "sr", "jr", "gen", "col", "capt", "lt", "sgt",
+    "maj", "gov", "sen", "rep", "pres", "no", "nos", "vol", "fig", "figs", "eq", "eqs", "sec", "ch", "pp",
+    "p", "art", "ref", "tab",
 ];
 
 /// Abbreviations that end a sentence only where the next word could begin one.
 const ABBREVIATIONS: &[&str] = &[
-    "e.g", "i.e", "etc", "vs", "cf", "al", "approx", "ca", "dept", "est", "inc", "ltd", "co", "corp", "bros", "jan",
-    "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "mon", "tue", "wed", "thu", "fri",
-    "sat", "sun", "a.m", "p.m", "u.s", "u.k", "u.n", "d.c", "ph.d", "viz", "op", "ed",
+    "e.g", "i.e", "etc", "vs", "cf", "al", "approx", "ca", "dept", "est", "inc", "ltd", "co", "corp", "bros",
+    "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "mon", "tue", "wed",
+    "thu", "fri", "sat", "sun", "a.m", "p.m", "u.s", "u.k", "u.n", "d.c", "ph.d", "viz", "op", "ed",
 ];
 
 /// Words that begin a sentence often enough to end one behind an abbreviation.
 const STARTERS: &[&str] = &[
-    "The", "A", "An", "In", "It", "He", "She", "They", "We", "I", "This", "That", "These", "Those", "There", "But",
-    "And", "However", "On", "At", "As", "For", "From", "After", "Before", "When", "While", "If", "Its", "His", "Her",
-    "Their", "Our", "My", "You", "What", "Who", "Why", "How", "Although",
+    "The", "A", "An", "In", "It", "He", "She", "They", "We", "I", "This", "That", "These", "Those", "There",
+    "But", "And", "However", "On", "At", "As", "For", "From", "After", "Before", "When", "While", "If",
+    "Its", "His", "Her", "Their", "Our", "My", "You", "What", "Who", "Why", "How", "Although",
 ];
 
 /// Offsets at which the sentences of `text` end, the last one being `text.len()`.
@@ -67,7 +67,8 @@ fn closers_end(text: &str, from: usize) -> usize {
     let length = tail
         .char_indices()
         .find(|(_, c)| {
-            !(is_terminator(*c) || matches!(c, '"' | '\'' | '”' | '’' | '»' | ')' | ']' | '}' | '」' | '』' | '）'))
+            !(is_terminator(*c)
+                || matches!(c, '"' | '\'' | '”' | '’' | '»' | ')' | ']' | '}' | '」' | '』' | '）'))
         })
         .map_or(tail.len(), |(i, _)| i);
     from + length
@@ -79,7 +80,8 @@ fn point_ends(before: &str, after: &str) -> bool {
         return false;
     }
     let spaced = before.ends_with(' ');
-    let word = before.trim_end().rsplit(|c: char| c.is_whitespace() || "([\"“".contains(c)).next().unwrap_or("");
+    let word =
+        before.trim_end().rsplit(|c: char| c.is_whitespace() || "([\"“".contains(c)).next().unwrap_or("");
     if spaced && !word.is_empty() {
         return true;
     }
@@ -167,10 +169,16 @@ mod tests {
             ("See e.g. Fig. 3 and No. 7 there. Done.", &["See e.g. Fig. 3 and No. 7 there.", "Done."]),
             ("(It was so.) Next one.", &["(It was so.)", "Next one."]),
             ("Wait... what? Yes... He went.", &["Wait... what?", "Yes...", "He went."]),
-            ("私は学生です。彼は先生です！本当？はい", &["私は学生です。", "彼は先生です！", "本当？", "はい"]),
+            (
+                "私は学生です。彼は先生です！本当？はい",
+                &["私は学生です。", "彼は先生です！", "本当？", "はい"],
+            ),
             ("OK , we 're on . So just talk .", &["OK , we 're on .", "So just talk ."]),
             ("1. First point here. 2. Second.", &["1. First point here.", "2. Second."]),
-            ("Visit example.com today. Version 2.0 is out.", &["Visit example.com today.", "Version 2.0 is out."]),
+            (
+                "Visit example.com today. Version 2.0 is out.",
+                &["Visit example.com today.", "Version 2.0 is out."],
+            ),
             ("She said “no.” He agreed.", &["She said “no.”", "He agreed."]),
             ("It was J. I went.", &["It was J. I went."]),
         ];

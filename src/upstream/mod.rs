@@ -1,1 +1,151 @@
-//! Stage.
+//! Where requests go: a remote server, or the embedded backend on the local decoder.
+
+pub mod base_url;
+pub mod embedded;
+pub mod remote;
+
+use std::{io, pin::Pin, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+pub use reqwest::{Method, StatusCode, header, header::HeaderMap};
+use thiserror::Error;
+
+use crate::{config, model::Models};
+
+/// Bytes as they come.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, io::Error>> + Send>>;
+
+/// A request on its way to the upstream.
+pub struct Call {
+    /// The method, as the client sent it.
+    pub method: Method,
+    /// Path and query, as the client sent them.
+    pub path: String,
+    /// Headers, without those that hold for one connection only.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+}
+
+/// The body of a request.
+pub enum Body {
+    /// None.
+    Empty,
+    /// All of it.
+    Bytes(Bytes),
+    /// As the client sends it. Its length, if known, is in the headers.
+    Stream(ByteStream),
+}
+
+/// What the upstream says.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers, all of them.
+    pub headers: HeaderMap,
+    /// Its body, chunk by chunk as it comes. Dropping it ends the request.
+    pub body: ByteStream,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum UpstreamError {
+    /// The configured base URL is none.
+    #[error("serve.upstream {url:?}: {reason}; give a base URL such as https://host/v1")]
+    BaseUrl {
+        /// As configured.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The client could not be set up.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(String),
+    /// The path of the request cannot be joined with the base URL.
+    #[error("the path {0:?} cannot be sent to the upstream")]
+    Path(String),
+    /// No connection.
+    #[error("no connection to the upstream: {0}")]
+    Unreachable(String),
+    /// The connection broke before the answer began.
+    #[error("the upstream broke off before it answered: {0}")]
+    Broken(String),
+}
+
+/// One of the two kinds.
+pub enum Upstream {
+    /// A server with a base URL.
+    Remote(remote::Remote),
+    /// The local decoder.
+    Embedded(embedded::Embedded),
+}
+
+impl Upstream {
+    /// The upstream of the configuration: remote if it has a base URL.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamError::BaseUrl`] and [`UpstreamError::Client`].
+    pub fn new(config: &config::Serve, models: Arc<Models>) -> Result<Self, UpstreamError> {
+        if config.upstream.is_empty() {
+            Ok(Upstream::Embedded(embedded::Embedded::new(models, config.body_limit_bytes)))
+        } else {
+            remote::Remote::new(config).map(Upstream::Remote)
+        }
+    }
+
+    /// Loads what the upstream needs, so that the first request does not wait for it. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Says what is missing.
+    pub fn warm_up(&self) -> Result<(), String> {
+        match self {
+            Upstream::Remote(_) => Ok(()),
+            Upstream::Embedded(embedded) => embedded.warm_up(),
+        }
+    }
+
+    /// Sends `call`; the answer comes back when its head is there.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamError`] where there is no answer at all; an error status is an answer.
+    pub async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
+        match self {
+            Upstream::Remote(remote) => remote.send(call).await,
+            Upstream::Embedded(embedded) => Ok(embedded.send(call).await),
+        }
+    }
+}
+
+impl std::fmt::Display for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Upstream::Remote(remote) => write!(f, "{}", remote.base()),
+            Upstream::Embedded(_) => f.write_str("the embedded backend on the local model"),
+        }
+    }
+}
+
+impl Body {
+    /// All of it, if it is at most `limit` bytes; `None` if it is more.
+    async fn collect(self, limit: usize) -> Result<Option<Bytes>, io::Error> {
+        match self {
+            Body::Empty => Ok(Some(Bytes::new())),
+            Body::Bytes(bytes) => Ok((bytes.len() <= limit).then_some(bytes)),
+            Body::Stream(mut stream) => {
+                let mut all = BytesMut::new();
+                while let Some(chunk) = stream.next().await {
+                    let chunk = chunk?;
+                    if all.len() + chunk.len() > limit {
+                        return Ok(None);
+                    }
+                    all.extend_from_slice(&chunk);
+                }
+                Ok(Some(all.freeze()))
+            }
+        }
+    }
+}

@@ -6,3 +6,8 @@ mod cache;
 mod cli;
 mod corpus;
 mod models;
+mod proxy;
+mod proxy_models;
+mod serve;
+mod support;
+mod wire;

@@ -1,0 +1,88 @@
+//! What became of a chat request, and the response headers that tell it.
+
+use std::time::Duration;
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+
+/// What the client's texts became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// At least one text was made shorter.
+    Compacted,
+    /// Nothing was to be done, or nothing may be done now.
+    Passed,
+    /// It was tried and could not be done; the original went upstream.
+    FailedOpen,
+}
+
+impl Verdict {
+    /// The word used in headers and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Compacted => "compacted",
+            Verdict::Passed => "passed",
+            Verdict::FailedOpen => "failed-open",
+        }
+    }
+}
+
+/// The account of one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    /// What the texts became.
+    pub verdict: Verdict,
+    /// Why they were not compacted; empty if they were.
+    pub reason: &'static str,
+    /// Tokens of the texts considered, before and after; none if they were not counted.
+    pub tokens: Option<(usize, usize)>,
+    /// Segments found in the cache, and segments asked of it.
+    pub cache: Option<(usize, usize)>,
+    /// Time from the whole body to the decision.
+    pub time: Duration,
+}
+
+const OUTCOME: HeaderName = HeaderName::from_static("x-epitome-outcome");
+const REASON: HeaderName = HeaderName::from_static("x-epitome-reason");
+const BEFORE: HeaderName = HeaderName::from_static("x-epitome-tokens-before");
+const AFTER: HeaderName = HeaderName::from_static("x-epitome-tokens-after");
+const RATIO: HeaderName = HeaderName::from_static("x-epitome-ratio");
+const MILLIS: HeaderName = HeaderName::from_static("x-epitome-ms");
+const CACHE: HeaderName = HeaderName::from_static("x-epitome-cache-hits");
+
+impl Account {
+    /// Nothing was done, and nothing counted.
+    pub fn passed(reason: &'static str) -> Self {
+        Self { verdict: Verdict::Passed, reason, tokens: None, cache: None, time: Duration::ZERO }
+    }
+
+    /// It was tried in vain.
+    pub fn failed_open(reason: &'static str) -> Self {
+        Self { verdict: Verdict::FailedOpen, ..Self::passed(reason) }
+    }
+
+    /// Puts the account into the headers of a response, in place of any other.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        // An upstream that is a proxy like this one has its own account.
+        for name in [OUTCOME, REASON, BEFORE, AFTER, RATIO, MILLIS, CACHE] {
+            headers.remove(name);
+        }
+        let mut put = |name: HeaderName, value: String| {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        };
+        put(OUTCOME, self.verdict.as_str().to_owned());
+        if !self.reason.is_empty() {
+            put(REASON, self.reason.to_owned());
+        }
+        if let Some((before, after)) = self.tokens {
+            put(BEFORE, before.to_string());
+            put(AFTER, after.to_string());
+            put(RATIO, format!("{:.2}", before as f64 / after.max(1) as f64));
+        }
+        if let Some((hits, lookups)) = self.cache {
+            put(CACHE, format!("{hits}/{lookups}"));
+        }
+        put(MILLIS, format!("{:.1}", self.time.as_secs_f64() * 1000.0));
+    }
+}

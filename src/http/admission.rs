@@ -1,0 +1,123 @@
+//! Who may have a compaction computed, and for how long.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{task, time};
+
+use super::{
+    account::Account,
+    error::ApiError,
+    options::Options,
+    rewrite::{self, Rewrite},
+    state::{Readiness, State},
+};
+use crate::{compaction::Cancel, telemetry};
+
+/// A body of at most this many bytes is looked at where it came in; a larger one on a blocking
+/// thread, so that it does not hold up others.
+const AT_ONCE: usize = 64 * 1024;
+
+/// Stops the work when its client has gone, and the handler with it.
+struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Why work on a blocking thread gave nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// As many run as may.
+    Busy,
+    /// The models are not there.
+    NotReady,
+    /// It took too long; it has been told to stop.
+    Deadline,
+    /// It panicked.
+    Panicked,
+}
+
+/// Runs `work` on a blocking thread, if one may run, for as long as the deadline allows. It holds
+/// its place until it has really ended, so that late work cannot pile up.
+///
+/// # Errors
+///
+/// [`Refused`]; never waits for a place.
+pub async fn run<T: Send + 'static>(
+    state: &State,
+    work: impl FnOnce(&Cancel) -> T + Send + 'static,
+) -> Result<T, Refused> {
+    if matches!(state.readiness(), Readiness::Failed(_)) {
+        return Err(Refused::NotReady);
+    }
+    let permit = state.permits.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
+    let deadline = Duration::from_millis(state.config.serve.deadline_ms);
+    let cancel = Instant::now().checked_add(deadline).map_or_else(Cancel::never, Cancel::at);
+    let guard = CancelOnDrop(cancel.clone());
+    let span = tracing::Span::current();
+    let running = task::spawn_blocking(move || {
+        let _permit = permit;
+        let _flight = telemetry::InFlight::compaction();
+        span.in_scope(|| work(&cancel))
+    });
+    let result = time::timeout(deadline, running).await;
+    drop(guard);
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the pipeline panicked");
+            Err(Refused::Panicked)
+        }
+        Err(_) => Err(Refused::Deadline),
+    }
+}
+
+/// Decides what becomes of the texts of a chat request. Never fails: at worst the original goes on.
+pub async fn decide(state: &Arc<State>, body: &Bytes, options: Options) -> Rewrite {
+    let start = Instant::now();
+    let mut rewrite = decided(state, body, options).await;
+    rewrite.account.time = start.elapsed();
+    rewrite
+}
+
+async fn decided(state: &Arc<State>, body: &Bytes, options: Options) -> Rewrite {
+    let untouched = |account| Rewrite { body: None, account };
+    if options.bypass {
+        return untouched(Account::passed("bypass"));
+    }
+    if body.len() <= AT_ONCE
+        && let Some(reason) = rewrite::at_once(body, &state.config.plan)
+    {
+        return untouched(Account::passed(reason));
+    }
+    let (shared, body) = (state.clone(), body.clone());
+    let work = move |cancel: &Cancel| {
+        let config = &shared.config.plan;
+        rewrite::rewrite(shared.pipeline.as_ref(), config, &body, &options.wishes, cancel)
+    };
+    match run(state, work).await {
+        Ok(rewrite) => rewrite,
+        Err(Refused::Busy) => untouched(Account::passed("busy")),
+        Err(Refused::NotReady) => untouched(Account::failed_open("not-ready")),
+        Err(Refused::Deadline) => untouched(Account::failed_open("deadline")),
+        Err(Refused::Panicked) => untouched(Account::failed_open("error")),
+    }
+}
+
+impl Refused {
+    /// As the answer to one who asked for the compaction itself.
+    pub fn into_error(self, state: &State, request_id: &str) -> ApiError {
+        match self {
+            Refused::Busy => ApiError::Busy(state.config.serve.max_concurrent),
+            Refused::NotReady => ApiError::NotReady,
+            Refused::Deadline => ApiError::Deadline(state.config.serve.deadline_ms),
+            Refused::Panicked => ApiError::Internal { request_id: request_id.to_owned() },
+        }
+    }
+}

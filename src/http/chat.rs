@@ -1,0 +1,61 @@
+//! `POST /v1/chat/completions`.
+
+use actix_web::{HttpRequest, HttpResponse, ResponseError, http::header, web};
+
+use super::{
+    account::Account,
+    admission,
+    body::{self, Incoming},
+    error::ApiError,
+    forward::{self, Flight},
+    options::Options,
+    state::State,
+};
+use crate::{telemetry, upstream::Body};
+
+/// Compacts what the plan names, sends the rest as it came, and streams the answer back. Every
+/// answer says in its headers what was done.
+pub async fn chat(
+    req: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    let mut flight = Flight::start();
+    let options = match Options::read(req.headers()) {
+        Ok(options) => options,
+        Err(error) => {
+            flight.done();
+            return Err(error);
+        }
+    };
+    let encoded =
+        req.headers().get(header::CONTENT_ENCODING).is_some_and(|value| value.as_bytes() != b"identity");
+    let (body, account) = if encoded {
+        (body::stream(&req, payload), Account::passed("encoded"))
+    } else {
+        match body::read(&req, payload, state.config.serve.body_limit_bytes).await? {
+            Incoming::TooLarge(stream) => (Body::Stream(stream), Account::passed("too-large")),
+            Incoming::Whole(original) => {
+                let rewrite = admission::decide(&state, &original, options).await;
+                let body = rewrite.body.map_or(original, Into::into);
+                (Body::Bytes(body), rewrite.account)
+            }
+        }
+    };
+    telemetry::request("chat", account.verdict.as_str(), account.reason);
+    telemetry::compaction(account.verdict.as_str(), account.time);
+    tracing::info!(
+        outcome = account.verdict.as_str(),
+        reason = account.reason,
+        tokens_before = account.tokens.map(|(before, _)| before),
+        tokens_after = account.tokens.map(|(_, after)| after),
+        ms = account.time.as_secs_f64() * 1000.0,
+        "decided"
+    );
+    let mut response = match forward::forward(&state, &req, body, flight).await {
+        Ok(response) => response,
+        Err(error) => error.error_response(),
+    };
+    account.write(response.headers_mut());
+    Ok(response)
+}

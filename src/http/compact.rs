@@ -1,0 +1,109 @@
+//! `POST /v1/compact`: the compaction itself.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use super::{
+    admission,
+    body::{self, Incoming},
+    error::ApiError,
+    observe::request_id,
+    state::State,
+};
+use crate::{
+    budget::Budget,
+    compaction::{Cancel, CompactRequest, Outcome, Stopped},
+    compactor::CompactError,
+    telemetry,
+};
+
+/// What may be asked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    text: String,
+    #[serde(default)]
+    query: Option<String>,
+    #[serde(default)]
+    budget: Option<Budget>,
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    explain: bool,
+}
+
+/// Compacts `text` and answers with the whole [`crate::compaction::Compaction`] as JSON.
+pub async fn compact(
+    req: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    let result = compacted(&req, payload, &state).await;
+    match &result {
+        Ok((_, outcome, reason)) => telemetry::request("compact", outcome, reason),
+        Err(_) => telemetry::request("compact", "error", ""),
+    }
+    let (json, _, _) = result?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(json))
+}
+
+/// The JSON, the outcome, and its reason.
+async fn compacted(
+    req: &HttpRequest,
+    payload: web::Payload,
+    state: &web::Data<State>,
+) -> Result<(String, &'static str, &'static str), ApiError> {
+    let limit = state.config.serve.body_limit_bytes;
+    let body = match body::read(req, payload, limit).await? {
+        Incoming::Whole(body) => body,
+        Incoming::TooLarge(_) => return Err(ApiError::TooLarge(limit)),
+    };
+    let internal = |error: &dyn std::fmt::Display| {
+        tracing::error!(%error, "the compaction failed");
+        ApiError::Internal { request_id: request_id(req) }
+    };
+    let shared = state.clone();
+    let work = move |cancel: &Cancel| -> Result<_, Failure> {
+        let asked: Asked =
+            serde_json::from_slice(&body).map_err(|error| Failure::Request(error.to_string()))?;
+        let request = CompactRequest {
+            text: asked.text,
+            query: asked.query.filter(|query| !query.trim().is_empty()),
+            budget: asked.budget.unwrap_or(shared.config.plan.budget),
+            model: asked.model,
+            explain: asked.explain,
+        };
+        let compaction =
+            shared.pipeline.compact(&request, cancel).map_err(|error| Failure::Compact(Box::new(error)))?;
+        telemetry::compacted(&compaction.figures);
+        let json = serde_json::to_string(&compaction).map_err(|error| Failure::Json(error.to_string()))?;
+        Ok((json, compaction.outcome))
+    };
+    let done = admission::run(state, work).await.map_err(|r| r.into_error(state, &request_id(req)))?;
+    match done {
+        Ok((json, Outcome::Compacted)) => Ok((json, "compacted", "")),
+        Ok((json, Outcome::Passed(reason))) => Ok((json, "passed", reason.as_str())),
+        Err(Failure::Request(problem)) => Err(ApiError::Request(problem)),
+        Err(Failure::Json(error)) => Err(internal(&error)),
+        Err(Failure::Compact(error)) => Err(match *error {
+            CompactError::BudgetTooSmall { .. } | CompactError::CodeTooLarge { .. } => {
+                ApiError::Budget(error)
+            }
+            CompactError::TooLong { .. } => ApiError::TooLarge(u32::MAX as usize),
+            CompactError::Stopped(Stopped::Deadline) => ApiError::Deadline(state.config.serve.deadline_ms),
+            // The client has left: nobody reads this.
+            CompactError::Stopped(Stopped::Cancelled)
+            | CompactError::Model(_)
+            | CompactError::Rank(_)
+            | CompactError::Summarize(_)
+            | CompactError::Template(_) => internal(&error),
+        }),
+    }
+}
+
+/// What can go wrong on the blocking thread.
+enum Failure {
+    Request(String),
+    Compact(Box<CompactError>),
+    Json(String),
+}

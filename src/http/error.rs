@@ -1,0 +1,93 @@
+//! Errors of our own, as clients of the OpenAI dialect know them.
+
+use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use thiserror::Error;
+
+use crate::{compactor::CompactError, wire::openai_error::OpenAiError};
+
+/// Why a request gets an error from the proxy itself.
+#[derive(Debug, Error)]
+pub enum ApiError {
+    /// A request header cannot be used.
+    #[error("the header {name} cannot be used: {problem}")]
+    Header {
+        /// Which.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The body ended early or was damaged on its way.
+    #[error("the body could not be read: {0}")]
+    Body(String),
+    /// The body is larger than we read.
+    #[error("the body is larger than {0} bytes (serve.body_limit_bytes)")]
+    TooLarge(usize),
+    /// The body is not what the route takes.
+    #[error("{0}; send {{\"text\": \"...\"}} with \"query\", \"budget\", \"model\", \"explain\" if you like")]
+    Request(String),
+    /// The budget cannot be met.
+    #[error(transparent)]
+    Budget(Box<CompactError>),
+    /// As many compactions run as may.
+    #[error("{0} compactions run already (serve.max_concurrent); try again in a second")]
+    Busy(usize),
+    /// It took too long.
+    #[error("the compaction was not done within {0} ms (serve.deadline_ms)")]
+    Deadline(u64),
+    /// The models are not there.
+    #[error("the models are not ready; GET /readyz says why")]
+    NotReady,
+    /// The upstream gave no answer.
+    #[error("the upstream could not be reached; request id {request_id}")]
+    Upstream {
+        /// By which the log tells why.
+        request_id: String,
+    },
+    /// Our fault.
+    #[error("something failed inside the proxy; request id {request_id}")]
+    Internal {
+        /// By which the log tells why.
+        request_id: String,
+    },
+}
+
+impl ApiError {
+    fn as_openai(&self) -> OpenAiError {
+        let (kind, param, code) = match self {
+            ApiError::Header { name, .. } => ("invalid_request_error", Some(*name), "invalid_header"),
+            ApiError::Body(_) => ("invalid_request_error", None, "incomplete_body"),
+            ApiError::TooLarge(_) => ("invalid_request_error", None, "body_too_large"),
+            ApiError::Request(_) => ("invalid_request_error", None, "invalid_body"),
+            ApiError::Budget(_) => ("invalid_request_error", Some("budget"), "budget_too_small"),
+            ApiError::Busy(_) => ("rate_limit_error", None, "busy"),
+            ApiError::Deadline(_) => ("server_error", None, "deadline_exceeded"),
+            ApiError::NotReady => ("server_error", None, "not_ready"),
+            ApiError::Upstream { .. } => ("upstream_error", None, "upstream_unreachable"),
+            ApiError::Internal { .. } => ("server_error", None, "internal_error"),
+        };
+        OpenAiError { message: self.to_string(), kind, param: param.map(str::to_owned), code: Some(code) }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            ApiError::Header { .. } | ApiError::Body(_) | ApiError::Request(_) => StatusCode::BAD_REQUEST,
+            ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            ApiError::Budget(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            ApiError::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
+            ApiError::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Upstream { .. } => StatusCode::BAD_GATEWAY,
+            ApiError::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        if matches!(self, ApiError::Busy(_)) {
+            response.insert_header((header::RETRY_AFTER, "1"));
+        }
+        response.content_type("application/json").body(self.as_openai().to_body())
+    }
+}

@@ -1,0 +1,156 @@
+//! Sends a request upstream and streams the answer back.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::SizedStream,
+    http::{Method, StatusCode, header},
+};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+use super::{error::ApiError, headers, observe::request_id, state::State};
+use crate::{
+    telemetry,
+    upstream::{self, Answer, Body, ByteStream, Call},
+};
+
+/// A request under way. If it is dropped before it is done, its client has left.
+pub struct Flight {
+    done: bool,
+    _counted: telemetry::InFlight,
+}
+
+impl Flight {
+    /// One more.
+    pub fn start() -> Self {
+        Self { done: false, _counted: telemetry::InFlight::request() }
+    }
+
+    /// The answer is complete, or its end is not the client's doing.
+    pub fn done(&mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if !self.done {
+            telemetry::client_left();
+            tracing::info!("the client left before its answer was complete");
+        }
+    }
+}
+
+/// Sends the request with `body` and gives the answer, which streams. Dropping either ends the
+/// request at the upstream.
+///
+/// # Errors
+///
+/// [`ApiError::Upstream`] if there is no answer.
+pub async fn forward(
+    state: &State,
+    req: &HttpRequest,
+    body: Body,
+    mut flight: Flight,
+) -> Result<HttpResponse, ApiError> {
+    let length = match &body {
+        Body::Bytes(bytes) => Some(bytes.len()),
+        Body::Empty | Body::Stream(_) => None,
+    };
+    let refused = |error: &dyn std::fmt::Display| {
+        telemetry::upstream_error();
+        let request_id = request_id(req);
+        tracing::error!(%error, "no answer from the upstream");
+        ApiError::Upstream { request_id }
+    };
+    let method = match upstream::Method::from_bytes(req.method().as_str().as_bytes()) {
+        Ok(method) => method,
+        Err(error) => {
+            flight.done();
+            return Err(refused(&error));
+        }
+    };
+    let path = req.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let headers = headers::to_upstream(req.headers(), length);
+    let start = Instant::now();
+    match state.upstream.send(Call { method, path, headers, body }).await {
+        Ok(answer) => {
+            telemetry::first_byte(start.elapsed());
+            Ok(respond(req, answer, flight))
+        }
+        Err(error) => {
+            flight.done();
+            Err(refused(&error))
+        }
+    }
+}
+
+fn respond(req: &HttpRequest, answer: Answer, mut flight: Flight) -> HttpResponse {
+    let status = StatusCode::from_u16(answer.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let length = headers::content_length(&answer.headers);
+    let mut response = HttpResponse::build(status);
+    for header in headers::to_client(&answer.headers) {
+        response.append_header(header);
+    }
+    let bodiless = req.method() == Method::HEAD
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED;
+    if bodiless {
+        flight.done();
+        return match length {
+            Some(length) if status == StatusCode::NOT_MODIFIED => {
+                response.insert_header((header::CONTENT_LENGTH, length)).finish()
+            }
+            Some(length) if req.method() == Method::HEAD => {
+                response.body(SizedStream::new(length, stream::empty::<Result<Bytes, io::Error>>()))
+            }
+            _ => response.finish(),
+        };
+    }
+    if length == Some(0) {
+        flight.done();
+    }
+    let body = Watched { inner: answer.body, left: length, flight };
+    match length {
+        Some(length) => response.body(SizedStream::new(length, body)),
+        None => response.streaming(body),
+    }
+}
+
+/// An answer's body that knows whether it came to its end.
+struct Watched {
+    inner: ByteStream,
+    left: Option<u64>,
+    flight: Flight,
+}
+
+impl Stream for Watched {
+    type Item = Result<Bytes, io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.inner.as_mut().poll_next(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(chunk))) => {
+                let left = self.left.map(|left| left.saturating_sub(chunk.len() as u64));
+                self.left = left;
+                if left == Some(0) {
+                    self.flight.done();
+                }
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::warn!(%error, "the upstream broke off its answer");
+                self.flight.done();
+            }
+            Poll::Ready(None) => self.flight.done(),
+            Poll::Pending => {}
+        }
+        polled
+    }
+}

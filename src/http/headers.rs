@@ -1,0 +1,134 @@
+//! Headers on their way through: what holds for one connection only is taken out, all else stays.
+//!
+//! Server and client know two types of header maps; they are converted here.
+
+use actix_web::http::header as server;
+
+use crate::upstream::header as client;
+
+/// Headers that hold for one connection only.
+const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+/// The prefix of those that are about a proxy.
+const PROXY: &str = "proxy-";
+/// The prefix of our own.
+const OWN: &str = "x-epitome-";
+
+/// The headers for the upstream: without hop-by-hop headers, `Host`, `Expect` (which the server has
+/// answered) and our own. `length` replaces `Content-Length`.
+pub fn to_upstream(headers: &server::HeaderMap, length: Option<usize>) -> client::HeaderMap {
+    let named = named(headers.get_all(server::CONNECTION).map(server::HeaderValue::as_bytes));
+    let mut out = client::HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let name = name.as_str();
+        if hops(name, &named) || name == "host" || name == "expect" || name.starts_with(OWN) {
+            continue;
+        }
+        if name == "content-length" && length.is_some() {
+            continue;
+        }
+        let pair = (
+            client::HeaderName::from_bytes(name.as_bytes()),
+            client::HeaderValue::from_bytes(value.as_bytes()),
+        );
+        if let (Ok(name), Ok(value)) = pair {
+            out.append(name, value);
+        }
+    }
+    if let Some(length) = length {
+        out.insert(client::CONTENT_LENGTH, client::HeaderValue::from(length));
+    }
+    out
+}
+
+/// The headers for the client, without hop-by-hop headers and `Content-Length`, which the server
+/// writes itself.
+pub fn to_client(headers: &client::HeaderMap) -> Vec<(server::HeaderName, server::HeaderValue)> {
+    let named = named(headers.get_all(client::CONNECTION).iter().map(|value| -> &[u8] { value.as_bytes() }));
+    headers
+        .iter()
+        .filter(|(name, _)| !hops(name.as_str(), &named) && name.as_str() != "content-length")
+        .filter_map(|(name, value)| {
+            let name = server::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+            Some((name, server::HeaderValue::from_bytes(value.as_bytes()).ok()?))
+        })
+        .collect()
+}
+
+/// The length of a body, if it is said.
+pub fn content_length(headers: &client::HeaderMap) -> Option<u64> {
+    headers.get(client::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Names listed in `Connection`.
+fn named<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+    values
+        .flat_map(|value| String::from_utf8_lossy(value).split(',').map(str::to_owned).collect::<Vec<_>>())
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect()
+}
+
+fn hops(name: &str, named: &[String]) -> bool {
+    HOP_BY_HOP.contains(&name) || name.starts_with(PROXY) || named.iter().any(|n| n == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hop_by_hop_headers_stay_here() {
+        let mut headers = server::HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Private"),
+            ("x-private", "1"),
+            ("host", "proxy"),
+            ("te", "trailers"),
+            ("proxy-authorization", "secret"),
+            ("authorization", "Bearer key"),
+            ("x-epitome-query", "q"),
+            ("content-length", "3"),
+            ("accept-encoding", "gzip"),
+            ("x-two", "a"),
+            ("x-two", "b"),
+        ] {
+            let name = server::HeaderName::from_static(name);
+            headers.append(name, server::HeaderValue::from_static(value));
+        }
+        let out = to_upstream(&headers, Some(7));
+        let mut kept: Vec<(String, String)> = out
+            .iter()
+            .map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
+            .collect();
+        kept.sort();
+        let kept: Vec<(&str, &str)> = kept.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!(
+            kept,
+            [
+                ("accept-encoding", "gzip"),
+                ("authorization", "Bearer key"),
+                ("content-length", "7"),
+                ("x-two", "a"),
+                ("x-two", "b")
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_upstream_says_of_its_connection_stays_there() {
+        let mut headers = client::HeaderMap::new();
+        for (name, value) in [
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "3"),
+            ("set-cookie", "a"),
+            ("set-cookie", "b"),
+        ] {
+            headers.append(name, client::HeaderValue::from_static(value));
+        }
+        assert_eq!(content_length(&headers), Some(3));
+        let kept: Vec<String> = to_client(&headers).into_iter().map(|(n, v)| format!("{n}={v:?}")).collect();
+        assert_eq!(kept, ["set-cookie=\"a\"", "set-cookie=\"b\""]);
+    }
+}

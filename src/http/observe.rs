@@ -1,0 +1,61 @@
+//! The outermost step: an id, a span and a line in the log for every request.
+
+use std::time::Instant;
+
+use actix_web::{
+    Error, HttpMessage, HttpRequest,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{HeaderName, HeaderValue},
+    middleware::Next,
+};
+use tracing::Instrument;
+
+use crate::telemetry;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A client's id longer than this is replaced by one of ours.
+const LONGEST_ID: usize = 200;
+
+#[derive(Clone)]
+struct RequestId(String);
+
+/// The id of a request.
+pub fn request_id(req: &HttpRequest) -> String {
+    req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
+}
+
+/// Gives the request its id and span. The answer names the id unless the upstream named one.
+///
+/// # Errors
+///
+/// Those of the steps within.
+pub async fn observe(
+    req: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let given = req.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let id = match given.filter(|id| !id.is_empty() && id.len() <= LONGEST_ID) {
+        Some(id) => id.to_owned(),
+        None => telemetry::unique_id(),
+    };
+    req.extensions_mut().insert(RequestId(id.clone()));
+    let span = tracing::info_span!("request", id, method = %req.method(), path = req.path());
+    let start = Instant::now();
+    async move {
+        let mut response = next.call(req).await?;
+        tracing::info!(
+            status = response.status().as_u16(),
+            ms = start.elapsed().as_secs_f64() * 1000.0,
+            "answered"
+        );
+        if !response.headers().contains_key(REQUEST_ID)
+            && let Ok(id) = HeaderValue::try_from(id)
+        {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        Ok(response)
+    }
+    .instrument(span)
+    .await
+}

@@ -1,0 +1,32 @@
+//! `/healthz`, `/readyz`, `/metrics`: for those who run the proxy.
+
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+use super::state::{Readiness, State};
+use crate::telemetry;
+
+/// The process answers.
+pub async fn health() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#)
+}
+
+/// 200 once texts can be compacted; 503 with the reason until then. Requests are answered either
+/// way.
+pub async fn ready(state: web::Data<State>) -> HttpResponse {
+    let (mut response, body) = match state.readiness() {
+        Readiness::Ready => (HttpResponse::Ok(), json!({ "status": "ready" })),
+        Readiness::Loading => (HttpResponse::ServiceUnavailable(), json!({ "status": "loading" })),
+        Readiness::Failed(reason) => {
+            (HttpResponse::ServiceUnavailable(), json!({ "status": "failed", "reason": reason }))
+        }
+    };
+    response.content_type("application/json").body(body.to_string())
+}
+
+/// Metrics in Prometheus' text format.
+pub async fn metrics() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(telemetry::metrics().render())
+}

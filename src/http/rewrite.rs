@@ -1,0 +1,132 @@
+//! A request body made short: plan, compact, splice. Knows nothing of connections; blocks.
+
+use std::time::Instant;
+
+use super::{
+    account::{Account, Verdict},
+    pipeline::Compact,
+};
+use crate::{
+    compaction::{Cancel, CompactRequest, Outcome, Stopped},
+    compactor::CompactError,
+    config,
+    plan::{self, LeaveReason, Wishes},
+    telemetry,
+    wire::{
+        json::{self, JsonError, Replacement},
+        openai_chat::{ChatError, ChatRequest},
+    },
+};
+
+/// The new body, if there is one, and the account.
+pub struct Rewrite {
+    /// `None`: the original goes upstream.
+    pub body: Option<Vec<u8>>,
+    /// What became of the texts.
+    pub account: Account,
+}
+
+/// What can be said of a body without counting a token.
+pub fn at_once(body: &[u8], config: &config::Plan) -> Option<&'static str> {
+    match ChatRequest::parse(body) {
+        Ok(chat) => plan::leave_at_once(&chat, config).map(LeaveReason::as_str),
+        Err(error) => Some(reason_of(error)),
+    }
+}
+
+/// Plans and compacts the texts of `body`. If one of them fails, all stay as they are.
+pub fn rewrite(
+    pipeline: &dyn Compact,
+    config: &config::Plan,
+    body: &[u8],
+    wishes: &Wishes,
+    cancel: &Cancel,
+) -> Rewrite {
+    let start = Instant::now();
+    let mut rewrite = work(pipeline, config, body, wishes, cancel)
+        .unwrap_or_else(|account| Rewrite { body: None, account });
+    rewrite.account.time = start.elapsed();
+    rewrite
+}
+
+fn work(
+    pipeline: &dyn Compact,
+    config: &config::Plan,
+    body: &[u8],
+    wishes: &Wishes,
+    cancel: &Cancel,
+) -> Result<Rewrite, Account> {
+    let chat = ChatRequest::parse(body).map_err(|error| Account::passed(reason_of(error)))?;
+    let counter = pipeline.counter(chat.model.as_deref());
+    let plan = plan::plan(&chat, config, counter.as_ref(), wishes).map_err(|leave| Account {
+        tokens: leave.tokens.map(|tokens| (tokens, tokens)),
+        ..Account::passed(leave.reason.as_str())
+    })?;
+
+    let mut account = Account { tokens: Some((plan.tokens, plan.tokens)), ..Account::passed("") };
+    let (mut after, mut hits, mut lookups) = (0, 0, 0);
+    let mut replacements = Vec::new();
+    for target in plan.targets {
+        let request = CompactRequest {
+            text: target.text,
+            query: plan.query.clone(),
+            budget: target.budget,
+            model: chat.model.clone(),
+            explain: false,
+        };
+        let compaction = pipeline.compact(&request, cancel).map_err(|error| Account {
+            tokens: account.tokens,
+            ..Account::failed_open(failure_of(&error))
+        })?;
+        hits += compaction.figures.cache_hits;
+        lookups += compaction.figures.cache_lookups;
+        match compaction.outcome {
+            Outcome::Compacted => {
+                after += compaction.figures.tokens_after;
+                telemetry::compacted(&compaction.figures);
+                replacements.push(Replacement { range: target.range, text: compaction.text });
+            }
+            Outcome::Passed(reason) => {
+                after += target.tokens;
+                account.reason = reason.as_str();
+            }
+        }
+    }
+    account.tokens = Some((plan.tokens, after));
+    account.cache = Some((hits, lookups));
+    if replacements.is_empty() {
+        return Err(account);
+    }
+    let body = json::splice(body, replacements).map_err(|error| {
+        tracing::error!(%error, "the compacted texts could not be put in their places");
+        Account::failed_open("error")
+    })?;
+    account.verdict = Verdict::Compacted;
+    account.reason = "";
+    Ok(Rewrite { body: Some(body), account })
+}
+
+fn reason_of(error: ChatError) -> &'static str {
+    match error {
+        ChatError::Json(JsonError::Syntax) => "not-json",
+        ChatError::Json(JsonError::Duplicate(_)) => "ambiguous",
+        ChatError::NoMessages => "no-text",
+    }
+}
+
+/// The word for a failure, which is logged where it is nobody's wish.
+fn failure_of(error: &CompactError) -> &'static str {
+    match error {
+        CompactError::BudgetTooSmall { .. } | CompactError::CodeTooLarge { .. } => "budget-too-small",
+        CompactError::TooLong { .. } => "too-large",
+        CompactError::Stopped(Stopped::Cancelled) => "cancelled",
+        CompactError::Stopped(Stopped::Deadline) => "deadline",
+        CompactError::Model(_)
+        | CompactError::Rank(_)
+        | CompactError::Summarize(_)
+        | CompactError::Template(_) => {
+            tracing::warn!(%error, "a text could not be compacted; the original goes upstream");
+            "error"
+        }
+    }
+}

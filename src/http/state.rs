@@ -1,0 +1,90 @@
+//! What all requests share.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, PoisonError, RwLock},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+
+use super::pipeline::Compact;
+use crate::{config::Config, telemetry, upstream::Upstream};
+
+/// How long to wait before the models are tried again.
+const RETRY: Duration = Duration::from_secs(15);
+
+/// Whether texts can be compacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Models are being fetched or loaded.
+    Loading,
+    /// They are there.
+    Ready,
+    /// They are not, for this reason. Tried again from time to time.
+    Failed(String),
+}
+
+/// Configuration, pipeline, upstream, and how busy and ready they are.
+pub struct State {
+    /// The effective configuration.
+    pub config: Arc<Config>,
+    /// The pipeline.
+    pub pipeline: Arc<dyn Compact>,
+    /// Where requests go.
+    pub upstream: Upstream,
+    /// One permit for each compaction that may run.
+    pub permits: Arc<Semaphore>,
+    readiness: RwLock<Readiness>,
+}
+
+impl State {
+    /// The state at start: loading.
+    pub fn new(config: Arc<Config>, pipeline: Arc<dyn Compact>, upstream: Upstream) -> Arc<Self> {
+        telemetry::metrics();
+        let permits = Arc::new(Semaphore::new(config.serve.max_concurrent.min(Semaphore::MAX_PERMITS)));
+        let readiness = RwLock::new(Readiness::Loading);
+        Arc::new(Self { config, pipeline, upstream, permits, readiness })
+    }
+
+    /// Whether texts can be compacted.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Loads the models on a thread of its own, again and again until they are there or nobody
+    /// holds the state any more.
+    pub fn load(self: &Arc<Self>) {
+        let state = Arc::downgrade(self);
+        thread::spawn(move || {
+            while let Some(held) = state.upgrade() {
+                // A bug in loading must not leave the proxy loading for ever.
+                let result = catch_unwind(AssertUnwindSafe(|| held.warm_up()))
+                    .unwrap_or_else(|_| Err("loading the models panicked; the log says where".into()));
+                match result {
+                    Ok(()) => {
+                        tracing::info!("ready");
+                        held.set(Readiness::Ready);
+                        return;
+                    }
+                    Err(reason) => {
+                        tracing::error!(%reason, "not ready; requests pass through untouched");
+                        held.set(Readiness::Failed(reason));
+                    }
+                }
+                drop(held);
+                thread::sleep(RETRY);
+            }
+        });
+    }
+
+    fn warm_up(&self) -> Result<(), String> {
+        self.pipeline.warm_up().map_err(|error| error.to_string())?;
+        self.upstream.warm_up()
+    }
+
+    fn set(&self, readiness: Readiness) {
+        *self.readiness.write().unwrap_or_else(PoisonError::into_inner) = readiness;
+    }
+}

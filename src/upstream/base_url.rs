@@ -1,0 +1,124 @@
+//! From the path of a request to the URL at the upstream.
+
+use std::fmt;
+
+use reqwest::Url;
+
+use super::UpstreamError;
+
+/// The part of a path that stands for the base URL of the dialect.
+const VERSION: &str = "/v1";
+
+/// A base URL, such as `https://host/v1`.
+///
+/// Paths under `/v1` go below the base, whatever its own path is; all others go to the same host
+/// as they are. A base without a path takes every path as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    origin: String,
+    path: String,
+    loopback: bool,
+}
+
+impl BaseUrl {
+    /// Reads a base URL; a slash at its end does not matter.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamError::BaseUrl`] if it is no http or https URL, or has a query or a fragment.
+    pub fn parse(text: &str) -> Result<Self, UpstreamError> {
+        let bad = |reason: &str| UpstreamError::BaseUrl { url: text.to_owned(), reason: reason.to_owned() };
+        let url = Url::parse(text.trim()).map_err(|error| bad(&error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(bad("neither http nor https"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(bad("a query or a fragment has no place in it"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(bad("credentials belong into the client's Authorization header"));
+        }
+        let host = url.host_str().ok_or_else(|| bad("no host"))?;
+        let loopback = host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let origin = url.origin().ascii_serialization();
+        Ok(Self { origin, path: url.path().trim_end_matches('/').to_owned(), loopback })
+    }
+
+    /// The URL for a request's path and query.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamError::Path`] if the path does not begin with a slash or makes no URL.
+    pub fn join(&self, path: &str) -> Result<Url, UpstreamError> {
+        let bad = || UpstreamError::Path(path.to_owned());
+        if !path.starts_with('/') {
+            return Err(bad());
+        }
+        let below = path
+            .strip_prefix(VERSION)
+            .filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+            .filter(|_| !self.path.is_empty());
+        let url = match below {
+            Some(rest) => format!("{}{}{rest}", self.origin, self.path),
+            None => format!("{}{path}", self.origin),
+        };
+        Url::parse(&url).map_err(|_| bad())
+    }
+
+    /// Whether it is https.
+    pub fn is_tls(&self) -> bool {
+        self.origin.starts_with("https:")
+    }
+
+    /// Whether the host is this machine, where no proxy of the environment stands between.
+    pub fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined() {
+        for (base, path, url) in [
+            ("http://h:1/v1", "/v1/chat/completions", "http://h:1/v1/chat/completions"),
+            ("http://h:1/v1/", "/v1/chat/completions", "http://h:1/v1/chat/completions"),
+            ("http://h:1", "/v1/chat/completions", "http://h:1/v1/chat/completions"),
+            ("http://h:1/", "/v1/models?a=b&c", "http://h:1/v1/models?a=b&c"),
+            ("https://h/v1", "/v1", "https://h/v1"),
+            ("https://h/v1", "/v1?x", "https://h/v1?x"),
+            ("https://h/v1", "/v1beta/x", "https://h/v1beta/x"),
+            ("https://h/api/v1", "/v1/models", "https://h/api/v1/models"),
+            ("https://h/v1beta/openai/", "/v1/models", "https://h/v1beta/openai/models"),
+            ("https://h/api/v1", "/health", "https://h/health"),
+            ("https://h/v1", "/v1/files/a%2Fb%20c?d=%20", "https://h/v1/files/a%2Fb%20c?d=%20"),
+            ("https://h/v1", "//other/x", "https://h//other/x"),
+            ("https://h/v1", "/", "https://h/"),
+            ("http://[::1]:80/v1", "/v1/x", "http://[::1]/v1/x"),
+        ] {
+            let joined = BaseUrl::parse(base).and_then(|b| b.join(path)).expect("a URL");
+            assert_eq!(joined.as_str(), url, "{base} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_base_is_refused() {
+        for bad in ["", "h:1", "ftp://h/v1", "http://", "http://h/v1?x=y", "http://h/v1#x", "http://u:p@h/v1"]
+        {
+            assert!(BaseUrl::parse(bad).is_err(), "{bad:?}");
+        }
+        let base = BaseUrl::parse("http://127.0.0.1:9").expect("a base");
+        assert!(base.is_loopback());
+        assert!(base.join("*").is_err());
+        assert!(!BaseUrl::parse("https://example.com/v1").expect("a base").is_loopback());
+    }
+}

@@ -1,0 +1,315 @@
+//! The embedded backend: the OpenAI dialect on the local decoder, so that the proxy answers without
+//! any other server. It is there to try things with; it serves few clients at once.
+
+mod chat;
+mod reply;
+
+use std::{
+    io,
+    ops::ControlFlow,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use self::{chat::Usage, reply::Reply};
+use super::{Answer, Call, Method, StatusCode};
+use crate::{
+    model::{Decoder, Finish, Generated, ModelError, Models, Sampling},
+    wire::openai_error::OpenAiError,
+};
+
+/// Generations that run at once; the decoder uses all cores for each.
+const RUNNING: usize = 1;
+/// Requests that may wait for their turn; one more is turned away.
+const WAITING: usize = 16;
+/// Pieces of text that may wait for a slow client before generation pauses.
+const PIECES: usize = 64;
+
+/// The local decoder behind the OpenAI dialect.
+pub struct Embedded {
+    models: Arc<Models>,
+    body_limit: usize,
+    admitted: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+}
+
+/// An error status and its body.
+struct Refusal(StatusCode, OpenAiError);
+
+/// What the generating thread says.
+enum Event {
+    Piece(String),
+    Done(Result<Generated, ModelError>),
+}
+
+impl Embedded {
+    /// A backend on the decoder of `models`, which is loaded when first needed. Bodies beyond
+    /// `body_limit` bytes are refused.
+    pub fn new(models: Arc<Models>, body_limit: usize) -> Self {
+        Self {
+            models,
+            body_limit,
+            admitted: Arc::new(Semaphore::new(RUNNING + WAITING)),
+            running: Arc::new(Semaphore::new(RUNNING)),
+        }
+    }
+
+    /// Loads the decoder.
+    ///
+    /// # Errors
+    ///
+    /// Says why there is none.
+    pub fn warm_up(&self) -> Result<(), String> {
+        self.models.decoder().map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    pub(super) async fn send(&self, call: Call) -> Answer {
+        let path = call.path.split('?').next().unwrap_or_default();
+        let result = match (&call.method, path) {
+            (&Method::POST, "/v1/chat/completions") => self.chat(call).await,
+            (&Method::GET | &Method::HEAD, "/v1/models") => self.list().await,
+            (&Method::GET | &Method::HEAD, _) if path.starts_with("/v1/models/") => {
+                let name = path.trim_start_matches("/v1/models/").to_owned();
+                self.describe(&name).await
+            }
+            (method, _) => Err(Refusal(
+                StatusCode::NOT_FOUND,
+                invalid(
+                    format!("the embedded backend does not know {method} {path}"),
+                    None,
+                    Some("not_found"),
+                ),
+            )),
+        };
+        result.unwrap_or_else(|Refusal(status, error)| refuse(status, &error))
+    }
+
+    async fn list(&self) -> Result<Answer, Refusal> {
+        let model = reply::model(&self.name().await?);
+        Ok(json(serde_json::json!({ "object": "list", "data": [model] }).to_string()))
+    }
+
+    async fn describe(&self, name: &str) -> Result<Answer, Refusal> {
+        if self.name().await? == name {
+            return Ok(json(reply::model(name).to_string()));
+        }
+        let message = format!("the embedded backend has no model {name:?}");
+        Err(Refusal(StatusCode::NOT_FOUND, invalid(message, Some("model"), Some("model_not_found"))))
+    }
+
+    async fn name(&self) -> Result<String, Refusal> {
+        let models = self.models.clone();
+        let id = blocking(move || models.decoder_id()).await?;
+        Ok(id.map_err(|error| no_model(&error))?.name)
+    }
+
+    async fn chat(&self, call: Call) -> Result<Answer, Refusal> {
+        let body = match call.body.collect(self.body_limit).await {
+            Ok(Some(body)) => body,
+            Ok(None) => {
+                let message = format!("the body is larger than {} bytes", self.body_limit);
+                return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, invalid(message, None, None)));
+            }
+            Err(error) => {
+                let message = format!("the body could not be read: {error}");
+                return Err(Refusal(StatusCode::BAD_REQUEST, invalid(message, None, None)));
+            }
+        };
+        let asked = chat::Asked::parse(&body).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error))?;
+        let Ok(admitted) = self.admitted.clone().try_acquire_owned() else {
+            return Err(Refusal(
+                StatusCode::TOO_MANY_REQUESTS,
+                OpenAiError {
+                    message: format!(
+                        "{WAITING} requests wait for the embedded model already; try again later"
+                    ),
+                    kind: "rate_limit_error",
+                    param: None,
+                    code: Some("rate_limit_exceeded"),
+                },
+            ));
+        };
+        let Ok(running) = self.running.clone().acquire_owned().await else {
+            return Err(internal("the embedded model is shutting down"));
+        };
+
+        let models = self.models.clone();
+        let messages = asked.messages.clone();
+        let (decoder, prompt, tokens) = blocking(move || {
+            let decoder = models.decoder().map_err(|error| no_model(&error))?;
+            let prompt = decoder.chat_prompt(&messages).map_err(|error| failed(&error))?;
+            let tokens = decoder.count(&prompt).map_err(|error| failed(&error))?;
+            Ok((decoder, prompt, tokens))
+        })
+        .await??;
+        if tokens >= decoder.context_length() {
+            return Err(Refusal(StatusCode::BAD_REQUEST, too_long(tokens, decoder.context_length())));
+        }
+
+        let (stream, usage) = (asked.stream, asked.usage);
+        let sampling = asked.sampling(decoder.context_length() - tokens);
+        let reply = Reply::new(&decoder.id().name, unix_time());
+        let events = generate(decoder, prompt, sampling, (admitted, running));
+        if stream { streamed(reply, events, usage).await } else { whole(reply, events).await }
+    }
+}
+
+/// Runs the generation on a thread of its own; it stops when nobody listens any more.
+fn generate(
+    decoder: Arc<Decoder>,
+    prompt: String,
+    sampling: Sampling,
+    permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+) -> mpsc::Receiver<Event> {
+    let (to, events) = mpsc::channel(PIECES);
+    tokio::task::spawn_blocking(move || {
+        let mut sink = |piece: &str| {
+            // While the prompt is read, there are empty pieces.
+            let left = if piece.is_empty() {
+                to.is_closed()
+            } else {
+                to.blocking_send(Event::Piece(piece.to_owned())).is_err()
+            };
+            if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let result = decoder.generate(&prompt, &sampling, &mut sink);
+        drop(permits);
+        // Nobody listens any more; that is why it ended.
+        let _ = to.blocking_send(Event::Done(result));
+    });
+    events
+}
+
+/// One JSON object when all is there.
+async fn whole(reply: Reply, mut events: mpsc::Receiver<Event>) -> Result<Answer, Refusal> {
+    while let Some(event) = events.recv().await {
+        if let Event::Done(result) = event {
+            let generated = result.map_err(|error| failed(&error))?;
+            return Ok(json(reply.whole(&generated)));
+        }
+    }
+    Err(internal("the embedded model stopped without an answer"))
+}
+
+/// Server-sent events as the text comes. The head waits for the first piece, so that a prompt that
+/// cannot be answered still gets an error status.
+async fn streamed(reply: Reply, mut events: mpsc::Receiver<Event>, usage: Usage) -> Result<Answer, Refusal> {
+    let first = match events.recv().await {
+        Some(Event::Done(Err(error))) => return Err(failed(&error)),
+        Some(event) => event,
+        None => return Err(internal("the embedded model stopped without an answer")),
+    };
+    let head = stream::iter([Bytes::from(reply.start(usage))]);
+    let rest = stream::unfold(Some((events, Some(first))), move |state| {
+        let reply = reply.clone();
+        async move {
+            let (mut events, waiting) = state?;
+            let event = match waiting {
+                Some(event) => Some(event),
+                None => events.recv().await,
+            };
+            match event {
+                Some(Event::Piece(text)) => {
+                    Some((Bytes::from(reply.piece(&text, usage)), Some((events, None))))
+                }
+                Some(Event::Done(Ok(generated))) => Some((Bytes::from(reply.end(&generated, usage)), None)),
+                Some(Event::Done(Err(error))) => {
+                    let Refusal(_, error) = failed(&error);
+                    Some((Bytes::from(reply::event(&error.to_body())), None))
+                }
+                None => None,
+            }
+        }
+    });
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(reqwest::header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let body = head.chain(rest).map(Ok::<_, io::Error>);
+    Ok(Answer { status: StatusCode::OK, headers, body: Box::pin(body) })
+}
+
+fn json(body: String) -> Answer {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let body = stream::iter([Ok(Bytes::from(body))]);
+    Answer { status: StatusCode::OK, headers, body: Box::pin(body) }
+}
+
+fn refuse(status: StatusCode, error: &OpenAiError) -> Answer {
+    let mut answer = json(error.to_body());
+    answer.status = status;
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    answer
+}
+
+fn invalid(message: String, param: Option<&str>, code: Option<&'static str>) -> OpenAiError {
+    OpenAiError { message, kind: "invalid_request_error", param: param.map(str::to_owned), code }
+}
+
+fn too_long(tokens: usize, limit: usize) -> OpenAiError {
+    let message = format!(
+        "this model's context is {limit} tokens, and the messages are {tokens}; send a shorter prompt, or \
+         let the proxy compact it to a smaller budget (x-epitome-budget)"
+    );
+    invalid(message, Some("messages"), Some("context_length_exceeded"))
+}
+
+fn internal(message: &str) -> Refusal {
+    let error = OpenAiError {
+        message: message.to_owned(),
+        kind: "server_error",
+        param: None,
+        code: Some("internal"),
+    };
+    Refusal(StatusCode::INTERNAL_SERVER_ERROR, error)
+}
+
+/// The decoder could not be loaded.
+fn no_model(error: &ModelError) -> Refusal {
+    tracing::error!(%error, "the embedded backend has no model");
+    let error = OpenAiError {
+        message:
+            "the embedded model cannot be loaded; the log says why, and `epitome doctor` what is missing"
+                .to_owned(),
+        kind: "server_error",
+        param: None,
+        code: Some("model_unavailable"),
+    };
+    Refusal(StatusCode::SERVICE_UNAVAILABLE, error)
+}
+
+/// Generation failed.
+fn failed(error: &ModelError) -> Refusal {
+    if let ModelError::PromptTooLong { tokens, limit, .. } = error {
+        return Refusal(StatusCode::BAD_REQUEST, too_long(*tokens, *limit));
+    }
+    tracing::error!(%error, "generation failed");
+    internal("generation failed; the log says why")
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "the embedded backend failed");
+        internal("the embedded model failed")
+    })
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// The dialect's word for how generation ended.
+fn finish_reason(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Length => "length",
+        Finish::Stop | Finish::Repetition | Finish::Cancelled => "stop",
+    }
+}

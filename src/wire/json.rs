@@ -1,0 +1,331 @@
+//! JSON as ranges of the original bytes.
+//!
+//! Objects and arrays are opened one level at a time; what lies deeper stays raw text, so nesting
+//! of any depth is walked without recursion, and keys that occur twice are seen twice.
+
+use std::{fmt, ops::Range};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+/// A value where it stands in the body.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a> {
+    text: &'a str,
+    start: usize,
+}
+
+/// A value could not be opened as what it was asked to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum JsonError {
+    /// The body is not UTF-8, or not JSON.
+    #[error("the body is not JSON")]
+    Syntax,
+    /// A key of the dialect occurs twice in one object, so that two readers may see two requests.
+    #[error("the key {0:?} occurs twice in one object")]
+    Duplicate(&'static str),
+}
+
+impl<'a> Raw<'a> {
+    /// The whole body.
+    ///
+    /// # Errors
+    ///
+    /// [`JsonError::Syntax`] unless it is one JSON value in UTF-8.
+    pub fn parse(body: &'a [u8]) -> Result<Self, JsonError> {
+        let text = std::str::from_utf8(body).map_err(|_| JsonError::Syntax)?;
+        let raw: &RawValue = serde_json::from_str(text).map_err(|_| JsonError::Syntax)?;
+        Ok(Self { text: raw.get(), start: offset(text, raw.get()) })
+    }
+
+    /// Its members, if it is an object; a key that occurs twice is there twice.
+    pub fn members(self) -> Option<Members<'a>> {
+        if !self.text.starts_with('{') {
+            return None;
+        }
+        let pairs: Pairs<'a> = serde_json::from_str(self.text).ok()?;
+        Some(Members(pairs.0.into_iter().map(|(key, value)| (key, self.inner(value))).collect()))
+    }
+
+    /// Its elements, if it is an array.
+    pub fn elements(self) -> Option<Vec<Raw<'a>>> {
+        if !self.text.starts_with('[') {
+            return None;
+        }
+        let items: Items<'a> = serde_json::from_str(self.text).ok()?;
+        Some(items.0.into_iter().map(|value| self.inner(value)).collect())
+    }
+
+    /// The string that it is, still as it is written; `None` if it is no string.
+    pub fn literal(self) -> Option<Literal<'a>> {
+        let inner = self.text.strip_prefix('"')?.strip_suffix('"')?;
+        Some(Literal { inner, start: self.start + 1 })
+    }
+
+    /// The text of the string that it is.
+    pub fn string(self) -> Option<String> {
+        self.literal()?.decode()
+    }
+
+    /// Whether it is `true`.
+    pub fn is_true(self) -> bool {
+        self.text == "true"
+    }
+
+    /// Whether it is `null`.
+    pub fn is_null(self) -> bool {
+        self.text == "null"
+    }
+
+    fn inner(self, value: &'a RawValue) -> Raw<'a> {
+        Raw { text: value.get(), start: self.start + offset(self.text, value.get()) }
+    }
+}
+
+/// The members of an object, in order.
+#[derive(Clone, Debug)]
+pub struct Members<'a>(Vec<(String, Raw<'a>)>);
+
+impl<'a> Members<'a> {
+    /// The value of `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`JsonError::Duplicate`] if the key occurs twice.
+    pub fn get(&self, key: &'static str) -> Result<Option<Raw<'a>>, JsonError> {
+        let mut found = self.0.iter().filter(|(name, _)| name == key).map(|(_, value)| *value);
+        let first = found.next();
+        if found.next().is_some() { Err(JsonError::Duplicate(key)) } else { Ok(first) }
+    }
+
+    /// Whether `key` occurs with a value other than `null`.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(name, value)| name == key && !value.is_null())
+    }
+}
+
+/// A string as it is written, without its quotes.
+#[derive(Clone, Copy, Debug)]
+pub struct Literal<'a> {
+    inner: &'a str,
+    start: usize,
+}
+
+impl Literal<'_> {
+    /// The text; `None` if an escape stands for half a character.
+    pub fn decode(&self) -> Option<String> {
+        if !self.inner.contains('\\') {
+            return Some(self.inner.to_owned());
+        }
+        let mut quoted = String::with_capacity(self.inner.len() + 2);
+        quoted.push('"');
+        quoted.push_str(self.inner);
+        quoted.push('"');
+        serde_json::from_str(&quoted).ok()
+    }
+
+    /// An upper bound of the text's bytes: escapes only ever get shorter.
+    pub fn max_len(&self) -> usize {
+        self.inner.len()
+    }
+
+    /// Where a byte range of the decoded text stands in the body; `None` if an end of it lies within
+    /// a character.
+    pub fn range(&self, decoded: &Range<usize>) -> Option<Range<usize>> {
+        let mut walk = Walk { inner: self.inner, raw: 0, decoded: 0 };
+        let start = walk.to(decoded.start)?;
+        let end = walk.to(decoded.end)?;
+        Some(self.start + start..self.start + end)
+    }
+}
+
+/// Walks a literal, counting the bytes of what is written and of what it says.
+struct Walk<'a> {
+    inner: &'a str,
+    raw: usize,
+    decoded: usize,
+}
+
+impl Walk<'_> {
+    /// The written offset of the decoded offset `target`, from here on.
+    fn to(&mut self, target: usize) -> Option<usize> {
+        while self.decoded < target {
+            let rest = self.inner.get(self.raw..)?;
+            match rest.find('\\') {
+                Some(0) => {
+                    let (written, said) = escape(rest)?;
+                    self.raw += written;
+                    self.decoded += said;
+                }
+                plain => {
+                    let step = plain.unwrap_or(rest.len()).min(target - self.decoded);
+                    if step == 0 {
+                        return None;
+                    }
+                    self.raw += step;
+                    self.decoded += step;
+                }
+            }
+        }
+        (self.decoded == target && self.inner.is_char_boundary(self.raw)).then_some(self.raw)
+    }
+}
+
+/// Bytes of the escape at the start of `text`, and of the character that it stands for.
+fn escape(text: &str) -> Option<(usize, usize)> {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    match text.as_bytes().get(1)? {
+        b'u' => match unit(0)? {
+            0xD800..0xDC00 => Some((12, 4)),
+            code => Some((6, char::from_u32(code)?.len_utf8())),
+        },
+        _ => Some((2, 1)),
+    }
+}
+
+/// New text for a range of the body that lies within a string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// The bytes to replace, as [`Literal::range`] gave them.
+    pub range: Range<usize>,
+    /// The text, not escaped.
+    pub text: String,
+}
+
+/// Replacements that do not fit the body.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("replacement {start}..{end} overlaps another one or lies outside the body of {len} bytes")]
+pub struct SpliceError {
+    start: usize,
+    end: usize,
+    len: usize,
+}
+
+/// The body with `replacements` in it, escaped, and every other byte as it was.
+///
+/// # Errors
+///
+/// [`SpliceError`] if two of them overlap or one reaches beyond the body.
+pub fn splice(body: &[u8], mut replacements: Vec<Replacement>) -> Result<Vec<u8>, SpliceError> {
+    replacements.sort_by_key(|r| r.range.start);
+    let mut out = Vec::with_capacity(body.len());
+    let mut done = 0;
+    for Replacement { range, text } in replacements {
+        let bad = || SpliceError { start: range.start, end: range.end, len: body.len() };
+        let before = body.get(done..range.start).ok_or_else(bad)?;
+        if range.end < range.start || range.end > body.len() {
+            return Err(bad());
+        }
+        out.extend_from_slice(before);
+        let quoted = serde_json::to_string(&text).map_err(|_| bad())?;
+        let escaped = quoted.strip_prefix('"').and_then(|q| q.strip_suffix('"')).unwrap_or_default();
+        out.extend_from_slice(escaped.as_bytes());
+        done = range.end;
+    }
+    out.extend_from_slice(body.get(done..).unwrap_or_default());
+    Ok(out)
+}
+
+/// Where `part`, a slice of `whole`, begins in it.
+fn offset(whole: &str, part: &str) -> usize {
+    part.as_ptr().addr().saturating_sub(whole.as_ptr().addr())
+}
+
+struct Pairs<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+
+        impl<'de> Visitor<'de> for V {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(V)
+    }
+}
+
+struct Items<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Items<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+
+        impl<'de> Visitor<'de> for V {
+            type Value = Items<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(Items(items))
+            }
+        }
+
+        deserializer.deserialize_seq(V)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decoded_ranges_are_found_in_what_is_written() {
+        let body = r#" "a\u00e9\ud83d\ude00é\/\n z" "#;
+        let literal = Raw::parse(body.as_bytes()).expect("json").literal().expect("string");
+        let text = literal.decode().expect("text");
+        assert_eq!(text, "aé😀é/\n z");
+        for (from, _) in text.char_indices() {
+            for to in (from..=text.len()).filter(|&to| text.is_char_boundary(to)) {
+                let range = literal.range(&(from..to)).expect("on borders");
+                let again: String = serde_json::from_str(&format!("\"{}\"", &body[range])).expect("string");
+                assert_eq!(again, text[from..to]);
+            }
+        }
+        assert_eq!(literal.range(&(0..2)), None);
+        assert_eq!(literal.range(&(0..4)), None);
+        assert_eq!(literal.range(&(0..100)), None);
+    }
+
+    #[test]
+    fn depth_is_no_matter() {
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(200_000), "]".repeat(200_000));
+        let members = Raw::parse(deep.as_bytes()).expect("json").members().expect("object");
+        assert!(members.has("a"));
+        assert_eq!(Raw::parse("[".repeat(100_000).as_bytes()).err(), Some(JsonError::Syntax));
+    }
+
+    #[test]
+    fn splicing_refuses_what_does_not_fit() {
+        let r = |range, text: &str| Replacement { range, text: text.into() };
+        assert!(splice(b"abcdef", vec![r(1..3, "x"), r(2..4, "y")]).is_err());
+        assert!(splice(b"abcdef", vec![r(4..7, "x")]).is_err());
+        let out = splice(b"abcdef", vec![r(4..5, "\""), r(0..1, "\n")]).expect("fits");
+        assert_eq!(out, b"\\nbcd\\\"f");
+    }
+}

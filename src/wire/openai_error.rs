@@ -1,0 +1,24 @@
+//! The error body that clients of the OpenAI dialect know how to show.
+
+use serde::Serialize;
+
+/// What went wrong, as the dialect says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OpenAiError {
+    /// For a person: what was wrong, and what to do.
+    pub message: String,
+    /// The class: `invalid_request_error`, `rate_limit_error`, `server_error`, `upstream_error`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The field or header at fault.
+    pub param: Option<String>,
+    /// For a program.
+    pub code: Option<&'static str>,
+}
+
+impl OpenAiError {
+    /// The whole body, `{"error": {...}}`.
+    pub fn to_body(&self) -> String {
+        serde_json::json!({ "error": self }).to_string()
+    }
+}

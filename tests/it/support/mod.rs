@@ -1,0 +1,74 @@
+//! A real upstream that records what reaches it, and the proxy in front of it.
+
+pub mod double;
+pub mod upstream;
+
+use std::{net::TcpListener, sync::Arc};
+
+use actix_web::{dev::ServerHandle, rt};
+use epitome::{
+    config::Config,
+    http::{pipeline::Compact, server::server, state::State},
+    model::Models,
+    upstream::Upstream,
+};
+
+/// A proxy on a free port of the loopback; it stops when it is dropped.
+pub struct Proxy {
+    /// `http://127.0.0.1:port`.
+    pub url: String,
+    /// `127.0.0.1:port`.
+    pub address: String,
+    pub state: Arc<State>,
+    handle: ServerHandle,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+    }
+}
+
+impl Proxy {
+    /// Starts it with `pipeline`, in front of `upstream`.
+    pub fn start(upstream: &str, pipeline: Arc<dyn Compact>, adjust: impl FnOnce(&mut Config)) -> Self {
+        // The environment says where model files are; all else is as by default.
+        let models = Config::load(None, &[]).expect("a configuration").models;
+        let mut config = Config { models, ..Config::default() };
+        config.serve.upstream = upstream.to_owned();
+        config.plan.min_tokens = 300;
+        adjust(&mut config);
+        let models = Arc::new(Models::new(&config.models).expect("the manifest"));
+        let upstream = Upstream::new(&config.serve, models).expect("an upstream");
+        let state = State::new(Arc::new(config), pipeline, upstream);
+        Self::with(state)
+    }
+
+    /// Starts it on `state`.
+    pub fn with(state: Arc<State>) -> Self {
+        // For the clients of the tests; the second time it is there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let server = server(listener, state.clone()).expect("a server");
+        let handle = server.handle();
+        rt::spawn(server);
+        Self { url: format!("http://{address}"), address, state, handle }
+    }
+
+    /// The URL of the chat route.
+    pub fn chat(&self) -> String {
+        format!("{}/v1/chat/completions", self.url)
+    }
+}
+
+/// Waits until `ready` holds; fails the test if it never does.
+pub async fn eventually(what: &str, mut ready: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if ready() {
+            return;
+        }
+        rt::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}
