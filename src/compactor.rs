@@ -287,7 +287,6 @@ impl Work<'_> {
         let mut room = self.budget;
         let mut summary: Option<Summary> = None;
         let mut best: Option<Fitted> = None;
-        let mut smallest = usize::MAX;
         for _ in 0..ROUNDS {
             self.cancel.check()?;
             let stage = Instant::now();
@@ -309,7 +308,6 @@ impl Work<'_> {
             let fitted = self.render(&kept, &written)?;
             figures.millis.render += millis(stage);
             let tokens = fitted.tokens;
-            smallest = smallest.min(tokens);
             if kept.is_empty() && written.is_empty() {
                 break;
             }
@@ -334,7 +332,7 @@ impl Work<'_> {
         }
         match best {
             Some(fitted) => Ok(fitted),
-            None if pin_code => self.code_alone(units, smallest),
+            None if pin_code => self.code_alone(units),
             None => self.single_span(),
         }
     }
@@ -443,7 +441,7 @@ impl Work<'_> {
         Err(CompactError::BudgetTooSmall { budget: self.budget, minimum })
     }
 
-    fn code_alone(&self, units: &[Unit], smallest: usize) -> Result<Fitted, CompactError> {
+    fn code_alone(&self, units: &[Unit]) -> Result<Fitted, CompactError> {
         let kept: Vec<Kept> = units
             .iter()
             .filter(|unit| unit.code)
@@ -453,7 +451,7 @@ impl Work<'_> {
         if fitted.tokens <= self.budget {
             return Ok(fitted);
         }
-        Err(CompactError::CodeTooLarge { budget: self.budget, minimum: fitted.tokens.min(smallest) })
+        Err(CompactError::CodeTooLarge { budget: self.budget, minimum: fitted.tokens })
     }
 }
 

@@ -138,6 +138,9 @@ impl Default for Text {
 pub struct Rank {
     /// Whether embeddings take part; without them ranking is lexical alone and needs no model.
     pub dense: bool,
+    /// Most tokens that are embedded. Of a longer text the segments are whose lexical scores (without
+    /// a query: whose criticality) are highest.
+    pub dense_tokens: usize,
     /// Weight of BM25 over sentences.
     pub lexical: f32,
     /// Weight of BM25 over paragraphs.
@@ -150,7 +153,7 @@ pub struct Rank {
 
 impl Default for Rank {
     fn default() -> Self {
-        Self { dense: true, lexical: 1.0, lexical_block: 1.0, dense_span: 1.0, dense_block: 1.0 }
+        Self { dense: true, dense_tokens: 160_000, lexical: 1.0, lexical_block: 1.0, dense_span: 1.0, dense_block: 1.0 }
     }
 }
 

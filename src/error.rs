@@ -14,13 +14,13 @@ pub enum Error {
     Config(#[from] ConfigError),
     /// A model could not be had or run.
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(Box<ModelError>),
     /// A text could not be compacted.
     #[error(transparent)]
-    Compact(#[from] CompactError),
+    Compact(Box<CompactError>),
     /// A batch could not be run, or not to its end.
     #[error(transparent)]
-    Batch(#[from] BatchError),
+    Batch(Box<BatchError>),
     /// The command was given something it cannot use.
     #[error("{0}")]
     Usage(String),
@@ -48,6 +48,24 @@ pub enum Error {
     Internal(String),
 }
 
+impl From<ModelError> for Error {
+    fn from(error: ModelError) -> Self {
+        Self::Model(Box::new(error))
+    }
+}
+
+impl From<CompactError> for Error {
+    fn from(error: CompactError) -> Self {
+        Self::Compact(Box::new(error))
+    }
+}
+
+impl From<BatchError> for Error {
+    fn from(error: BatchError) -> Self {
+        Self::Batch(Box::new(error))
+    }
+}
+
 impl Error {
     /// Makes a [`Error::File`] of what the system said about `path`.
     pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -59,9 +77,13 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Config(_) => Some("`epitome config` prints every key, its value and its variable".into()),
-            Error::Compact(CompactError::BudgetTooSmall { minimum, .. }) => {
-                Some(format!("give at least --budget {minimum}"))
-            }
+            Error::Compact(error) => match error.as_ref() {
+                CompactError::BudgetTooSmall { minimum, .. } => Some(format!("give at least --budget {minimum}")),
+                CompactError::CodeTooLarge { minimum, .. } => Some(format!(
+                    "give at least --budget {minimum}, or let code be left out by score: --set plan.code=rank"
+                )),
+                _ => None,
+            },
             Error::Batch(error) => error.hint(),
             Error::NotUtf8 { .. } => Some("convert it first, for example with `iconv -t UTF-8`".into()),
             _ => None,
@@ -71,25 +93,26 @@ impl Error {
     /// 2 for bad input, 1 for all else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Config(_)
-            | Error::Usage(_)
-            | Error::NotUtf8 { .. }
-            | Error::Compact(CompactError::BudgetTooSmall { .. }) => 2,
+            Error::Config(_) | Error::Usage(_) | Error::NotUtf8 { .. } => 2,
+            Error::Compact(error) => match error.as_ref() {
+                CompactError::BudgetTooSmall { .. }
+                | CompactError::CodeTooLarge { .. }
+                | CompactError::TooLong { .. }
+                | CompactError::Template(_) => 2,
+                _ => 1,
+            },
             Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
             Error::Batch(error) => error.exit_code(),
-            Error::Model(_)
-            | Error::Compact(_)
-            | Error::File { .. }
-            | Error::Unusable(_)
-            | Error::Internal(_) => 1,
+            Error::Model(_) | Error::File { .. } | Error::Unusable(_) | Error::Internal(_) => 1,
         }
     }
 
     /// Whether the reader of the output has left.
     pub fn is_broken_pipe(&self) -> bool {
         match self {
-            Error::File { source, .. } | Error::Batch(BatchError::Write { source, .. }) => {
-                source.kind() == io::ErrorKind::BrokenPipe
+            Error::File { source, .. } => source.kind() == io::ErrorKind::BrokenPipe,
+            Error::Batch(error) => {
+                matches!(error.as_ref(), BatchError::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
             }
             _ => false,
         }

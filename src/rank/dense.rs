@@ -8,7 +8,7 @@
 use std::{
     ops::Range,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -81,9 +81,14 @@ pub struct Lookups {
     pub found: usize,
 }
 
-/// Vectors of all spans of `doc`, segment by segment, from the cache where they are there.
+/// What a worker leaves for a segment.
+type Part = Mutex<Option<Result<Arc<[u8]>, RankError>>>;
+
+/// Vectors of the spans of `doc` in the segments that `wanted` names, from the cache where they are
+/// there. All other spans have none.
 pub fn embed(
     doc: &Document<'_>,
+    wanted: &[usize],
     models: &Models,
     cache: &Cache,
     cancel: &Cancel,
@@ -91,17 +96,16 @@ pub fn embed(
     let id = models.embedder_id()?;
     let next = AtomicUsize::new(0);
     let found = AtomicUsize::new(0);
-    let parts: Vec<Mutex<Option<Result<std::sync::Arc<[u8]>, RankError>>>> =
-        doc.segments.iter().map(|_| Mutex::new(None)).collect();
+    let parts: Vec<Part> = wanted.iter().map(|_| Mutex::new(None)).collect();
     // Plain threads, not the pool's: a pool thread that waits for a segment somebody else computes
     // could be the one that was to compute it.
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(doc.segments.len());
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(wanted.len());
     let work = || {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(slot) = parts.get(index) else { break };
+            let Some((slot, segment)) = parts.get(index).zip(wanted.get(index)) else { break };
             let result = cancel.check().map_err(RankError::from).and_then(|()| {
-                let (bytes, source) = segment_bytes(doc, index, &id, models, cache)?;
+                let (bytes, source) = segment_bytes(doc, *segment, &id, models, cache)?;
                 found.fetch_add(usize::from(source != Source::Computed), Ordering::Relaxed);
                 Ok(bytes)
             });
@@ -122,20 +126,24 @@ pub fn embed(
         work();
     });
 
+    let mut encoded: Vec<Option<Arc<[u8]>>> = vec![None; doc.segments.len()];
+    for (slot, segment) in parts.into_iter().zip(wanted) {
+        encoded[*segment] = slot.into_inner().ok().flatten().transpose()?;
+    }
+    cancel.check()?;
     let mut vectors = SpanVectors::default();
-    let mut missing = false;
-    for slot in parts {
-        match slot.into_inner().ok().flatten() {
-            Some(Ok(bytes)) => vectors.append(&bytes)?,
-            Some(Err(error)) => return Err(error),
-            None => missing = true,
+    // The first header tells the dimensions, which rows without a vector need too.
+    vectors.dim = encoded.iter().flatten().next().and_then(|bytes| dim_of(bytes)).unwrap_or(0);
+    for (segment, bytes) in doc.segments.iter().zip(encoded) {
+        match bytes {
+            Some(bytes) => vectors.append(&bytes)?,
+            None => vectors.skip(segment.spans.len()),
+        }
+        if vectors.weights.len() != segment.spans.end {
+            return Err(RankError::Vectors);
         }
     }
-    if missing {
-        cancel.check()?;
-        return Err(RankError::Vectors);
-    }
-    let lookups = Lookups { asked: doc.segments.len(), found: found.into_inner() };
+    let lookups = Lookups { asked: wanted.len(), found: found.into_inner() };
     Ok((vectors, lookups))
 }
 
@@ -180,7 +188,7 @@ fn segment_bytes(
     id: &ModelId,
     models: &Models,
     cache: &Cache,
-) -> Result<(std::sync::Arc<[u8]>, Source), RankError> {
+) -> Result<(Arc<[u8]>, Source), RankError> {
     let segment = &doc.segments[index];
     let first_block = doc.spans[segment.spans.start].block;
     // The segment's bytes, and what the windows take from outside of it or from its structure.
@@ -276,10 +284,29 @@ fn pack(sum: &[f32], tokens: u32, packed: &mut Vec<u8>) {
     packed.extend(sum.iter().map(|x| ((x * scale).round() as i8) as u8));
 }
 
+fn dim_of(packed: &[u8]) -> Option<usize> {
+    packed.first_chunk::<4>().map(|dim| u32::from_le_bytes(*dim) as usize)
+}
+
 impl SpanVectors {
+    /// Adds rows without a vector.
+    fn skip(&mut self, rows: usize) {
+        self.data.resize(self.data.len() + rows * self.dim, 0.0);
+        self.weights.resize(self.weights.len() + rows, 0.0);
+    }
+
+    /// Whether a span was encoded.
+    pub fn has(&self, span: usize) -> bool {
+        self.weights.get(span).is_some_and(|weight| *weight > 0.0)
+    }
+
     fn append(&mut self, packed: &[u8]) -> Result<(), RankError> {
-        let (dim, rows) = packed.split_first_chunk::<4>().ok_or(RankError::Vectors)?;
-        self.dim = u32::from_le_bytes(*dim) as usize;
+        let dim = dim_of(packed).ok_or(RankError::Vectors)?;
+        let rows = packed.get(4..).unwrap_or_default();
+        if self.dim != 0 && self.dim != dim {
+            return Err(RankError::Vectors);
+        }
+        self.dim = dim;
         let mut rows = rows.chunks_exact(4 + self.dim);
         for row in &mut rows {
             let (tokens, components) = row.split_first_chunk::<4>().ok_or(RankError::Vectors)?;

@@ -77,42 +77,69 @@ pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result
     (ranking.dense, ranking.dense_block) = (zeros(), zeros());
     let of_block = |blocks: &[f32]| doc.spans.iter().map(|span| blocks[span.block]).collect::<Vec<f32>>();
 
-    let mut centrality = None;
-    if tools.config.dense && count > 0 {
-        let (vectors, lookups) = dense::embed(doc, tools.models, tools.cache, tools.cancel)?;
+    if let Some(query) = query {
+        let lexical = lexical::rank(doc, &lexical::query_terms(query));
+        ranking.lexical_block = of_block(&lexical.blocks);
+        ranking.lexical = lexical.spans;
+    }
+    ranking.criticality = criticality::criticality(doc, None);
+    tools.cancel.check()?;
+    let dense = tools.config.dense && count > 0;
+    if dense {
+        let cheap = if query.is_some() { &ranking.lexical } else { &ranking.criticality };
+        let wanted = most_promising(doc, cheap, tools.config.dense_tokens);
+        let (vectors, lookups) = dense::embed(doc, &wanted, tools.models, tools.cache, tools.cancel)?;
         let means: Vec<Vec<f32>> = doc.segments.iter().map(|s| vectors.mean(s.spans.clone())).collect();
         let central = |span: usize| cosine(vectors.span(span), &means[doc.spans[span].segment]);
-        centrality = Some((0..count).map(central).collect::<Vec<f32>>());
+        let centrality: Vec<f32> = (0..count).map(central).collect();
+        ranking.criticality = criticality::criticality(doc, Some(&centrality));
         if let Some(query) = query {
             let wanted = dense::embed_query(query, tools.models, tools.cache)?;
-            ranking.dense = (0..count).map(|span| cosine(vectors.span(span), &wanted)).collect();
+            let known = |span: usize, value: f32| if vectors.has(span) { value } else { f32::NAN };
+            ranking.dense = (0..count).map(|span| known(span, cosine(vectors.span(span), &wanted))).collect();
             let blocks: Vec<f32> =
                 doc.blocks.iter().map(|block| cosine(&vectors.mean(block.spans.clone()), &wanted)).collect();
-            ranking.dense_block = of_block(&blocks);
+            ranking.dense_block = (0..count).map(|span| known(span, blocks[doc.spans[span].block])).collect();
         }
         ranking.vectors = Some(vectors);
         ranking.lookups = lookups;
     }
     tools.cancel.check()?;
-    ranking.criticality = criticality::criticality(doc, centrality.as_deref());
-    match query {
-        Some(query) => {
-            let lexical = lexical::rank(doc, &lexical::query_terms(query));
-            ranking.lexical_block = of_block(&lexical.blocks);
-            ranking.lexical = lexical.spans;
-            let none: &[f32] = &[];
-            let dense = tools.config.dense;
-            ranking.salience = fusion::fuse(
-                fusion::Signals {
-                    lexical: &ranking.lexical,
-                    lexical_block: &ranking.lexical_block,
-                    dense: if dense { &ranking.dense } else { none },
-                    dense_block: if dense { &ranking.dense_block } else { none },
-                },
-                tools.config,
-            );
-        }
-        None => ranking.salience = fusion::standardize(&ranking.criticality),
-    }
+    ranking.salience = if query.is_some() {
+        let none: &[f32] = &[];
+        let signals = fusion::Signals {
+            lexical: &ranking.lexical,
+            lexical_block: &ranking.lexical_block,
+            dense: if dense { &ranking.dense } else { none },
+            dense_block: if dense { &ranking.dense_block } else { none },
+        };
+        fusion::fuse(signals, tools.config)
+    } else {
+        fusion::standardize(&ranking.criticality)
+    };
     Ok(ranking)
+}
+
+/// The segments with the highest scores of a span, as many as fit `limit` tokens, in order: the first
+/// cut of the cascade, by what was cheap to know.
+fn most_promising(doc: &Document<'_>, scores: &[f32], limit: usize) -> Vec<usize> {
+    let mut order: Vec<(usize, f32)> = doc
+        .segments
+        .iter()
+        .map(|segment| scores[segment.spans.clone()].iter().copied().fold(f32::NEG_INFINITY, f32::max))
+        .enumerate()
+        .collect();
+    if doc.tokens.total() > limit {
+        order.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let mut left = limit;
+        order.retain(|(segment, _)| {
+            let size = doc.segments[*segment].tokens;
+            let fits = size <= left;
+            left -= if fits { size } else { 0 };
+            fits
+        });
+    }
+    let mut wanted: Vec<usize> = order.into_iter().map(|(segment, _)| segment).collect();
+    wanted.sort_unstable();
+    wanted
 }

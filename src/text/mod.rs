@@ -206,10 +206,8 @@ fn pieces(text: &str, block: &RawBlock) -> (Vec<(Range<usize>, Content)>, bool) 
             labelled = rows.len() > 2;
             let header = if ruled { 2 } else { 1 };
             push(at(header), if labelled { Content::Heading } else { Content::Table });
-            for row in header + 1..rows.len() {
-                if !rows[row].is_blank() {
-                    push(at(row), Content::Table);
-                }
+            for line in rows.iter().skip(header + 1).filter(|line| !line.is_blank()) {
+                push(block.range.start + line.start, Content::Table);
             }
             push(end, Content::Table);
         }

@@ -30,8 +30,7 @@ const STARTERS: &[&str] = &[
 pub fn sentence_ends(text: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut start = 0;
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
+    for (at, c) in text.char_indices() {
         if at < start || !is_terminator(c) {
             continue;
         }

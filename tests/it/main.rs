@@ -6,6 +6,7 @@ mod cache;
 mod cli;
 mod corpus;
 mod models;
+mod pipeline;
 mod proxy;
 mod proxy_models;
 mod serve;

@@ -1,0 +1,248 @@
+//! What holds for every compaction, whatever the input: pieces are their source, budgets hold, the
+//! same input gives the same bytes, odd input ends in a result or a clear error.
+
+use std::{fmt::Write as _, sync::Arc, sync::OnceLock};
+
+use epitome::{
+    budget::Budget,
+    cache::Cache,
+    compaction::{Cancel, CompactRequest, Compaction, Outcome, PieceKind, Stopped},
+    compactor::{CompactError, Compactor},
+    config::{CodePolicy, Config, SummarizerKind},
+    model::Models,
+};
+use proptest::prelude::*;
+
+fn compactor(adjust: impl FnOnce(&mut Config)) -> Compactor {
+    // The models' place comes from the environment, all else is as it is by default.
+    let mut config = Config { models: Config::load(None, &[]).unwrap().models, ..Config::default() };
+    adjust(&mut config);
+    let models = Arc::new(Models::new(&config.models).unwrap());
+    Compactor::new(Arc::new(config), models, Arc::new(Cache::memory_only())).unwrap()
+}
+
+/// Ranks by words alone: no model, fast enough for many cases.
+fn lexical() -> &'static Compactor {
+    static ONE: OnceLock<Compactor> = OnceLock::new();
+    ONE.get_or_init(|| {
+        compactor(|config| {
+            config.rank.dense = false;
+            config.plan.code = CodePolicy::Rank;
+        })
+    })
+}
+
+fn request(text: &str, query: Option<&str>, budget: Budget) -> CompactRequest {
+    CompactRequest { text: text.into(), query: query.map(Into::into), budget, model: None, explain: true }
+}
+
+fn corpus(file: &str) -> String {
+    std::fs::read_to_string(format!("{}/eval/corpus/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// Everything that must be true of a compaction of `text`.
+fn check(text: &str, compaction: &Compaction, compactor: &Compactor) {
+    let figures = &compaction.figures;
+    let counter = compactor.counter(None);
+    assert!(compaction.text.len() <= text.len(), "longer than the input");
+    assert_eq!(counter.count(&compaction.text), figures.tokens_after);
+    assert_eq!(counter.count(text), figures.tokens_before);
+    assert!(figures.tokens_after <= figures.tokens_before);
+    match compaction.outcome {
+        Outcome::Passed(_) => assert_eq!(compaction.text, text),
+        Outcome::Compacted => {
+            assert!(figures.tokens_after <= figures.budget, "{} over {}", figures.tokens_after, figures.budget);
+            assert!(!compaction.pieces.is_empty());
+        }
+    }
+    let mut end = 0;
+    for piece in &compaction.pieces {
+        assert!(piece.output.start >= end, "pieces overlap in the output");
+        end = piece.output.end;
+        let written = &compaction.text[piece.output.clone()];
+        if piece.kind.is_verbatim() {
+            assert_eq!(written, &text[piece.source.clone()]);
+        }
+        assert!(!written.trim().is_empty() && piece.reference > 0 && piece.score.is_finite());
+    }
+    if let Some(spans) = &compaction.explain {
+        let mut at = 0;
+        for span in spans {
+            assert_eq!(span.source.start, at, "the spans tile the input");
+            at = span.source.end;
+        }
+        assert_eq!(at, text.len());
+        let kept = spans.iter().filter(|span| span.place.is_some()).count();
+        assert_eq!(kept, figures.spans_kept);
+    }
+}
+
+fn paragraphs() -> impl Strategy<Value = String> {
+    let sentence = "[A-Z][a-z]{2,8}( [a-z0-9éß東]{1,9}){2,14}[.?!]( |  )";
+    let block = prop_oneof![
+        6 => prop::collection::vec(sentence, 1..7).prop_map(|s| s.concat()),
+        1 => "#{1,3} [A-Z][a-z ]{3,20}",
+        1 => "Document \\[[0-9]{1,2}\\]\\(Title: [A-Z][a-z]{2,9}\\) [A-Z][a-z ]{20,90}\\.",
+        1 => "```\n[a-z =();\n]{10,80}\n```",
+        1 => "\\| a \\| b \\|\n\\|---\\|---\\|\n(\\| [a-z]{1,5} \\| [0-9]{1,4} \\|\n){1,6}",
+        1 => "\\{\"[a-z]{1,5}\": \\[1\\.10, 2e400, \"[a-z \\\\n]{0,9}\"\\]\\}",
+        1 => "(- [a-z ]{4,30}\n){1,5}",
+        1 => "(2026-01-02T03:04:0[0-9]Z [a-z ]{4,40}\n){1,6}",
+    ];
+    prop::collection::vec((block, "\n{1,3}"), 1..40)
+        .prop_map(|blocks| blocks.into_iter().map(|(block, end)| block + &end).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_document_at_any_budget(
+        text in paragraphs(),
+        query in prop::option::of("[a-z]{2,8}( [a-z]{2,8}){0,4}\\?"),
+        budget in prop_oneof![
+            (1_usize..600).prop_map(Budget::Tokens),
+            (0.01_f64..1.0).prop_map(Budget::Share),
+        ],
+    ) {
+        let compactor = lexical();
+        match compactor.compact(&request(&text, query.as_deref(), budget), &Cancel::never()) {
+            Ok(compaction) => check(&text, &compaction, compactor),
+            Err(CompactError::BudgetTooSmall { minimum, .. }) => {
+                // The minimum that the error names works.
+                let again = compactor.compact(&request(&text, query.as_deref(), Budget::Tokens(minimum)), &Cancel::never());
+                check(&text, &again.unwrap(), compactor);
+            }
+            Err(error) => prop_assert!(false, "{error}"),
+        }
+    }
+}
+
+#[test]
+fn odd_inputs_end() {
+    let compactor = lexical();
+    let words = "lorem ipsum dolor sit amet ".repeat(200_000);
+    let solid = "x".repeat(5_000_000);
+    let lines = "a short line\n".repeat(100_000);
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let nul = "a\0b. ".repeat(2_000);
+    let blank = " \n\t".repeat(50_000);
+    let marks = "\u{FDD0}0\u{FDD1} {{ x }} {% for %}. ".repeat(500);
+    for text in ["", "x", &words, &solid, &lines, &deep, &nul, &blank, &marks] {
+        for query in [None, Some("what is a short line?")] {
+            let mut request = request(text, query, Budget::Tokens(300));
+            request.explain = false;
+            match compactor.compact(&request, &Cancel::never()) {
+                Ok(compaction) => check(text, &compaction, compactor),
+                Err(CompactError::BudgetTooSmall { minimum, .. }) => assert!(minimum > 300),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_answer_is_kept_and_the_bytes_are_the_same() {
+    let questions: serde_json::Value = serde_json::from_str(&corpus("questions.json")).unwrap();
+    let first = compactor(|_| {});
+    for question in questions.as_array().unwrap() {
+        let text = corpus(question["file"].as_str().unwrap());
+        let request = request(&text, question["query"].as_str(), Budget::Tokens(900));
+        let one = first.compact(&request, &Cancel::never()).unwrap();
+        check(&text, &one, &first);
+        assert_eq!(one.outcome, Outcome::Compacted);
+        let found = question["answers"].as_array().unwrap().iter().any(|a| one.text.contains(a.as_str().unwrap()));
+        assert!(found, "{question} is not answered by:\n{}", one.text);
+        // From the cache, and cold again in pools of other sizes.
+        let warm = first.compact(&request, &Cancel::never()).unwrap();
+        assert_eq!((warm.figures.cache_hits, &warm.text), (one.figures.segments, &one.text));
+        for threads in if question["file"] == "documents.txt" { &[1, 8][..] } else { &[] } {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(*threads).build().unwrap();
+            let cold = pool.install(|| compactor(|_| {}).compact(&request, &Cancel::never()).unwrap());
+            assert_eq!((&cold.text, &cold.pieces), (&one.text, &one.pieces));
+            assert_eq!(cold.figures.cache_hits, 0);
+        }
+    }
+}
+
+#[test]
+fn a_broad_query_and_none_get_summaries_of_the_whole() {
+    let text = corpus("meeting.txt");
+    let compactor = compactor(|_| {});
+    for query in [Some("Summarize the whole meeting."), None] {
+        let compaction = compactor.compact(&request(&text, query, Budget::Tokens(1200)), &Cancel::never()).unwrap();
+        check(&text, &compaction, &compactor);
+        assert!(compaction.figures.summary_share >= 0.5);
+        let extracts: Vec<_> = compaction.pieces.iter().filter(|p| p.kind == PieceKind::Extract).collect();
+        let reach = |part: usize| {
+            let range = part * text.len() / 4..(part + 1) * text.len() / 4;
+            extracts.iter().any(|piece| range.contains(&piece.source.start))
+        };
+        assert!((0..4).all(reach), "summaries reach all quarters of the text");
+    }
+}
+
+#[test]
+fn a_long_text_is_embedded_only_where_it_is_promising() {
+    let mut text = String::new();
+    for part in 0..12 {
+        writeln!(text, "Part {part}\n\n{}\n", corpus("paper.txt").repeat(1 + part % 2)).unwrap();
+    }
+    text.push_str("The pass phrase of the lighthouse keeper is seventeen herons.\n");
+    let compactor = compactor(|config| config.rank.dense_tokens = 6_000);
+    let question = "What is the pass phrase of the lighthouse keeper?";
+    let compaction = compactor.compact(&request(&text, Some(question), Budget::Tokens(600)), &Cancel::never()).unwrap();
+    check(&text, &compaction, &compactor);
+    assert!(compaction.text.contains("seventeen herons"));
+    assert!(compaction.figures.cache_lookups < 8 && compaction.figures.segments > 20);
+}
+
+#[test]
+fn code_is_kept_whole_or_the_error_says_so() {
+    let code = "```rust\nfn main() {\n\n    println!(\"{}\", 1.10);\n}\n```";
+    let text = format!("{}\n\n{code}\n\n{}", corpus("story.txt"), corpus("paper.txt"));
+    let keeping = compactor(|config| config.rank.dense = false);
+    let query = Some("Who is the captain?");
+    let compaction = keeping.compact(&request(&text, query, Budget::Tokens(400)), &Cancel::never()).unwrap();
+    check(&text, &compaction, &keeping);
+    assert!(compaction.text.contains(code));
+    let error = keeping.compact(&request(&text, query, Budget::Tokens(20)), &Cancel::never()).unwrap_err();
+    assert!(matches!(error, CompactError::CodeTooLarge { minimum, .. } if minimum > 20), "{error}");
+}
+
+#[test]
+fn a_stopped_compaction_stops() {
+    let cancel = Cancel::never();
+    cancel.cancel();
+    let text = corpus("story.txt");
+    let error = compactor(|_| {}).compact(&request(&text, Some("why?"), Budget::Tokens(500)), &cancel).unwrap_err();
+    assert!(matches!(error, CompactError::Stopped(Stopped::Cancelled)));
+}
+
+#[test]
+fn a_written_summary_holds_no_invented_figure() {
+    let text: String = corpus("story.txt").chars().take(9_000).collect();
+    let compactor = compactor(|config| {
+        config.summarize.kind = SummarizerKind::Abstractive;
+        config.summarize.share = "0.7".into();
+        config.summarize.leaf_tokens = 80;
+    });
+    let compaction = compactor.compact(&request(&text, None, Budget::Tokens(400)), &Cancel::never()).unwrap();
+    check(&text, &compaction, &compactor);
+    assert!(compaction.figures.models.iter().any(|model| model.starts_with("smollm2")));
+    let numbers = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).map(ToOwned::to_owned).collect()
+    };
+    let known = numbers(&text);
+    let lower = text.to_lowercase();
+    for piece in compaction.pieces.iter().filter(|piece| piece.kind == PieceKind::Summary) {
+        let written = &compaction.text[piece.output.clone()];
+        assert!(numbers(written).iter().all(|n| known.contains(n)), "{written}");
+        for name in written.split_whitespace().skip(1).filter(|w| w.chars().next().is_some_and(char::is_uppercase)) {
+            let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+            assert!(lower.contains(&name.to_lowercase()), "{name} in {written}");
+        }
+    }
+    let again = compactor.compact(&request(&text, None, Budget::Tokens(400)), &Cancel::never()).unwrap();
+    assert_eq!(again.text, compaction.text);
+}
