@@ -78,7 +78,9 @@ impl Error {
         match self {
             Error::Config(_) => Some("`epitome config` prints every key, its value and its variable".into()),
             Error::Compact(error) => match error.as_ref() {
-                CompactError::BudgetTooSmall { minimum, .. } => Some(format!("give at least --budget {minimum}")),
+                CompactError::BudgetTooSmall { minimum, .. } => {
+                    Some(format!("give at least --budget {minimum}"))
+                }
                 CompactError::CodeTooLarge { minimum, .. } => Some(format!(
                     "give at least --budget {minimum}, or let code be left out by score: --set plan.code=rank"
                 )),

