@@ -65,13 +65,14 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
     let jobs = args.jobs.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
 
     let (reader, total) = open_input(&args.input)?;
+    // Before the output is touched: what cannot work must not cost what is there.
+    let compactor = super::compactor(config)?;
+    compactor.warm_up()?;
     let mut lines = Lines::new(reader, &args.input);
     let (mut sink, resumed_bytes) =
         open_output(&args.output, &args.input, &digest, &mut lines, args.overwrite)?;
     let mut progress = Progress::new(total, sink.written(), resumed_bytes);
 
-    let compactor = super::compactor(config)?;
-    compactor.warm_up()?;
     let result = batch::run(&compactor, lines, &mut sink, &defaults, jobs, &mut progress);
     // Bad lines are reported after the end; all other errors leave the journal for the next start.
     if matches!(result, Ok(()) | Err(BatchError::BadLines { .. })) {

@@ -62,7 +62,7 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
             Ok(())
         }
         Command::Verify { names } => {
-            let here = || models.list().into_iter().filter(|status| status.path.is_some()).collect();
+            let here = || models.list().into_iter().filter(|status| !status.missing).collect();
             let names = if names.is_empty() { names_of(here()) } else { names };
             for name in names {
                 models.verify(&name)?;
@@ -88,7 +88,8 @@ fn table(list: &[ModelStatus]) -> String {
     for status in list {
         let (state, path) = match &status.path {
             Some(path) => ("present", path.display().to_string()),
-            None => ("missing", String::new()),
+            None if status.missing => ("missing", String::new()),
+            None => ("damaged", String::new()),
         };
         rows.push([
             if status.configured { "*" } else { "" }.to_owned(),

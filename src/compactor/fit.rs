@@ -62,6 +62,10 @@ impl Work<'_> {
             let spans_room = room.saturating_sub(summary.as_ref().map_or(summary_budget, |s| self.size(s)));
             let mut kept = place::select(self.doc, self.ranking, units, spans_room, pin_code);
             figures.millis.place += millis(stage);
+            let all_code = |unit: &Unit| !unit.code || kept.iter().any(|run| run.spans == unit.spans);
+            if pin_code && !units.iter().all(all_code) {
+                break;
+            }
             if summary.is_none() && summary_budget > 0 {
                 let stage = Instant::now();
                 let made = self.summarize(&kept, summary_budget)?;
@@ -210,6 +214,7 @@ impl Work<'_> {
         Err(CompactError::BudgetTooSmall { budget: self.budget, minimum })
     }
 
+    /// Nothing but the code blocks: what is left when they and a sentence do not fit together.
     fn code_alone(&self, units: &[Unit]) -> Result<Fitted, CompactError> {
         let kept: Vec<Kept> = units
             .iter()

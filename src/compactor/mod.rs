@@ -31,8 +31,8 @@ use crate::{
     },
 };
 
-/// Counters of model files, by model name; `None` where the model has none here.
-type Counters = RwLock<Vec<(String, Option<Arc<dyn TokenCounter>>)>>;
+/// Counters of model files that are here, by model name.
+type Counters = RwLock<Vec<(String, Arc<dyn TokenCounter>)>>;
 
 /// Makes texts short. Cheap to clone; all clones share models, cache and templates.
 #[derive(Clone)]
@@ -66,22 +66,20 @@ impl Compactor {
         if let Some(counter) = tokens::tiktoken(model) {
             return counter;
         }
-        let known = |counters: &Vec<(String, Option<Arc<dyn TokenCounter>>)>| {
+        let known = |counters: &Vec<(String, Arc<dyn TokenCounter>)>| {
             counters.iter().find(|(name, _)| name == model).map(|(_, counter)| counter.clone())
         };
         if let Some(counter) = self.counters.read().ok().and_then(|counters| known(&counters)) {
-            return counter.unwrap_or_else(default);
+            return counter;
         }
-        let counter = self.models.tokenizer(model).map(|tokenizer| {
-            Arc::new(ModelTokenizer::new(model.to_owned(), tokenizer)) as Arc<dyn TokenCounter>
-        });
-        if let Ok(mut counters) = self.counters.write() {
-            // Names come from clients: the list must not grow without end.
-            if counters.len() < 64 && known(&counters).is_none() {
-                counters.push((model.to_owned(), counter.clone()));
-            }
+        let Some(tokenizer) = self.models.tokenizer(model) else { return default() };
+        let counter: Arc<dyn TokenCounter> = Arc::new(ModelTokenizer::new(model.to_owned(), tokenizer));
+        if let Ok(mut counters) = self.counters.write()
+            && known(&counters).is_none()
+        {
+            counters.push((model.to_owned(), counter.clone()));
         }
-        counter.unwrap_or_else(default)
+        counter
     }
 
     /// Loads what compaction needs, so that the first request does not wait for it.

@@ -1,7 +1,7 @@
 //! The layers of the configuration: file, environment and flags over the defaults; and what is wrong
 //! with the result.
 
-use std::{env, fs, net::SocketAddr, path::Path, path::PathBuf};
+use std::{env, ffi::OsString, fs, net::SocketAddr, path::Path, path::PathBuf};
 
 use thiserror::Error;
 use toml::{Table, Value};
@@ -27,7 +27,10 @@ impl Config {
     ///
     /// [`ConfigError`] lists every unknown key, unreadable value and value out of range.
     pub fn load(file: Option<&Path>, flags: &[(String, String)]) -> Result<Self, ConfigError> {
-        Self::load_with(file, env::vars().collect(), flags)
+        // A name that is not UTF-8 is none of ours; a value that is not is refused by its key.
+        let named = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
+        let text = |(name, value): (String, OsString)| (name, value.to_string_lossy().into_owned());
+        Self::load_with(file, env::vars_os().filter_map(named).map(text).collect(), flags)
     }
 
     /// As [`Config::load`], with the environment given.
@@ -55,6 +58,7 @@ impl Config {
         }
 
         let keys = keys_of(&defaults);
+        let sections: Vec<String> = defaults.keys().map(|section| variable_of(&format!("{section}."))).collect();
         let mut environment = environment;
         environment.sort();
         for (name, value) in environment {
@@ -63,6 +67,8 @@ impl Config {
             }
             match keys.iter().find(|key| variable_of(key) == name) {
                 Some(key) => set(&mut merged, &defaults, key, &value, &name, &mut problems),
+                // A container platform sets variables of its own for a service named `epitome`.
+                None if !sections.iter().any(|section| name.starts_with(section)) => {}
                 None => problems.push(format!("{name}: no key has this variable")),
             }
         }
@@ -246,7 +252,7 @@ mod tests {
             Some(&file),
             vars(&[
                 ("EPITOME_SERVE_LISTEN", "here"),
-                ("EPITOME_NO_SUCH", "1"),
+                ("EPITOME_PLAN_NO_SUCH", "1"), ("EPITOME_PORT", "tcp://1.2.3.4"),
                 ("EPITOME_CACHE_DISK_MB", "big"),
             ]),
             &vars(&[("plan.budget", "0")]),

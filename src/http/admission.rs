@@ -21,6 +21,9 @@ use crate::{compaction::Cancel, telemetry};
 /// thread, so that it does not hold up others.
 const AT_ONCE: usize = 64 * 1024;
 
+/// How long a request waits for models that are being loaded.
+const LOADING_GRACE: Duration = Duration::from_secs(2);
+
 /// Stops the work when its client has gone, and the handler with it.
 struct CancelOnDrop(Cancel);
 
@@ -53,7 +56,7 @@ pub async fn run<T: Send + 'static>(
     state: &State,
     work: impl FnOnce(&Cancel) -> T + Send + 'static,
 ) -> Result<T, Refused> {
-    if matches!(state.readiness(), Readiness::Failed(_)) {
+    if !ready(state).await {
         return Err(Refused::NotReady);
     }
     let permit = state.permits.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
@@ -75,6 +78,20 @@ pub async fn run<T: Send + 'static>(
             Err(Refused::Panicked)
         }
         Err(_) => Err(Refused::Deadline),
+    }
+}
+
+/// Whether the models are there, or come within the grace: work that waits for them on a blocking
+/// thread could not be stopped.
+async fn ready(state: &State) -> bool {
+    let until = Instant::now() + LOADING_GRACE;
+    loop {
+        match state.readiness() {
+            Readiness::Ready => return true,
+            Readiness::Failed(_) => return false,
+            Readiness::Loading if Instant::now() >= until => return false,
+            Readiness::Loading => time::sleep(Duration::from_millis(25)).await,
+        }
     }
 }
 

@@ -34,7 +34,8 @@ pub fn at_once(body: &[u8], config: &config::Plan) -> Option<&'static str> {
     }
 }
 
-/// Plans and compacts the texts of `body`. If one of them fails, all stay as they are.
+/// Plans and compacts the texts of `body`. A text that its budget is too small for stays as it is; if
+/// anything else fails, all do.
 pub fn rewrite(
     pipeline: &dyn Compact,
     config: &config::Plan,
@@ -65,7 +66,7 @@ fn work(
 
     let mut account = Account { tokens: Some((plan.tokens, plan.tokens)), ..Account::passed("") };
     let (mut after, mut hits, mut lookups) = (0, 0, 0);
-    let mut replacements = Vec::new();
+    let (mut replacements, mut figures) = (Vec::new(), Vec::new());
     for target in plan.targets {
         let request = CompactRequest {
             text: target.text,
@@ -74,21 +75,31 @@ fn work(
             model: chat.model.clone(),
             explain: false,
         };
-        let compaction = pipeline.compact(&request, cancel).map_err(|error| Account {
-            tokens: account.tokens,
-            ..Account::failed_open(failure_of(&error))
-        })?;
+        let compaction = match pipeline.compact(&request, cancel) {
+            Ok(compaction) => compaction,
+            // One text that cannot be made small enough does not keep the others long.
+            Err(error @ (CompactError::BudgetTooSmall { .. } | CompactError::CodeTooLarge { .. })) => {
+                after += target.tokens;
+                account = Account { tokens: account.tokens, ..Account::failed_open(failure_of(&error)) };
+                continue;
+            }
+            Err(error) => {
+                return Err(Account { tokens: account.tokens, ..Account::failed_open(failure_of(&error)) });
+            }
+        };
         hits += compaction.figures.cache_hits;
         lookups += compaction.figures.cache_lookups;
         match compaction.outcome {
             Outcome::Compacted => {
                 after += compaction.figures.tokens_after;
-                telemetry::compacted(&compaction.figures);
+                figures.push(compaction.figures);
                 replacements.push(Replacement { range: target.range, text: compaction.text });
             }
             Outcome::Passed(reason) => {
                 after += target.tokens;
-                account.reason = reason.as_str();
+                if account.reason.is_empty() {
+                    account.reason = reason.as_str();
+                }
             }
         }
     }
@@ -101,6 +112,7 @@ fn work(
         tracing::error!(%error, "the compacted texts could not be put in their places");
         Account::failed_open("error")
     })?;
+    figures.iter().for_each(telemetry::compacted);
     account.verdict = Verdict::Compacted;
     account.reason = "";
     Ok(Rewrite { body: Some(body), account })

@@ -65,12 +65,12 @@ impl State {
                 match result {
                     Ok(()) => {
                         tracing::info!("ready");
-                        held.set(Readiness::Ready);
+                        held.mark(Readiness::Ready);
                         return;
                     }
                     Err(reason) => {
                         tracing::error!(%reason, "not ready; requests pass through untouched");
-                        held.set(Readiness::Failed(reason));
+                        held.mark(Readiness::Failed(reason));
                     }
                 }
                 drop(held);
@@ -84,7 +84,8 @@ impl State {
         self.upstream.warm_up()
     }
 
-    fn set(&self, readiness: Readiness) {
+    /// Says whether texts can be compacted from now on.
+    pub fn mark(&self, readiness: Readiness) {
         *self.readiness.write().unwrap_or_else(PoisonError::into_inner) = readiness;
     }
 }

@@ -65,6 +65,8 @@ pub struct ModelStatus {
     pub path: Option<PathBuf>,
     /// Why it cannot be used as it is.
     pub problem: Option<String>,
+    /// Whether the problem is that a file is not here, rather than that one is wrong.
+    pub missing: bool,
 }
 
 /// What a name in the configuration stands for.
@@ -169,11 +171,12 @@ impl Store {
             Ok((located.spec, path))
         });
         match located {
-            Ok((spec, path)) => ModelStatus { spec, configured, path: Some(path), problem: None },
+            Ok((spec, path)) => ModelStatus { spec, configured, path: Some(path), problem: None, missing: false },
             Err(error) => {
                 let spec = self.manifest.get(name).cloned();
                 let spec = spec.unwrap_or_else(|| ModelSpec::unlisted(name.to_owned(), role, Vec::new()));
-                ModelStatus { spec, configured, path: None, problem: Some(error.to_string()) }
+                let missing = matches!(error, ModelError::Missing { .. });
+                ModelStatus { spec, configured, path: None, problem: Some(error.to_string()), missing }
             }
         }
     }

@@ -131,9 +131,9 @@ pub fn embed(
         encoded[*segment] = slot.into_inner().ok().flatten().transpose()?;
     }
     cancel.check()?;
-    let mut vectors = SpanVectors::default();
     // The first header tells the dimensions, which rows without a vector need too.
-    vectors.dim = encoded.iter().flatten().next().and_then(|bytes| dim_of(bytes)).unwrap_or(0);
+    let dim = encoded.iter().flatten().next().and_then(|bytes| dim_of(bytes)).unwrap_or(0);
+    let mut vectors = SpanVectors { dim, ..SpanVectors::default() };
     for (segment, bytes) in doc.segments.iter().zip(encoded) {
         match bytes {
             Some(bytes) => vectors.append(&bytes)?,

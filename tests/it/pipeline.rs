@@ -216,6 +216,14 @@ fn code_is_kept_whole_or_the_error_says_so() {
     assert!(compaction.text.contains(code));
     let error = keeping.compact(&request(&text, query, Budget::Tokens(20)), &Cancel::never()).unwrap_err();
     assert!(matches!(error, CompactError::CodeTooLarge { minimum, .. } if minimum > 20), "{error}");
+
+    // Code that fills more than the budget is never dropped for the prose around it.
+    let large = format!("Here are the files.\n\n```\n{}```\n\n{code}\n", "let a = b + 1;\n".repeat(400));
+    for share in [5, 20, 50, 80] {
+        let request = request(&large, query, Budget::Share(f64::from(share) / 100.0));
+        let error = keeping.compact(&request, &Cancel::never()).unwrap_err();
+        assert!(matches!(error, CompactError::CodeTooLarge { .. }), "{share} %: {error}");
+    }
 }
 
 #[test]

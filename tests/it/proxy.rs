@@ -296,12 +296,16 @@ async fn work_that_does_not_stop_keeps_its_place() {
 
 #[actix_web::test]
 async fn a_pipeline_without_models_fails_open_and_says_so() {
+    use epitome::http::state::Readiness;
     let (upstream, double, proxy) = setup(Manner::TooSmall);
+    proxy.state.mark(Readiness::Loading);
+    let early = chat(&question_after(&document()));
+    assert_eq!(outcome(&post(&proxy, early).await), ("failed-open", "not-ready"));
     let ready = format!("{}/readyz", proxy.url);
     let get = |url: String| async move { reqwest::get(url).await.expect("an answer") };
     assert_eq!(get(ready.clone()).await.status(), 503);
     proxy.state.load();
-    let failed = || matches!(proxy.state.readiness(), epitome::http::state::Readiness::Failed(_));
+    let failed = || matches!(proxy.state.readiness(), Readiness::Failed(_));
     eventually("loading fails", failed).await;
     let response = get(ready).await;
     assert_eq!(response.status(), 503);
@@ -312,8 +316,9 @@ async fn a_pipeline_without_models_fails_open_and_says_so() {
     assert_eq!(double.asked(), 0);
 
     let (_upstream, _double, proxy) = setup(Manner::Shorten);
+    proxy.state.mark(Readiness::Loading);
     proxy.state.load();
-    eventually("it is ready", || proxy.state.readiness() == epitome::http::state::Readiness::Ready).await;
+    eventually("it is ready", || proxy.state.readiness() == Readiness::Ready).await;
     assert_eq!(get(format!("{}/readyz", proxy.url)).await.status(), 200);
     assert_eq!(get(format!("{}/healthz", proxy.url)).await.status(), 200);
 }

@@ -8,7 +8,7 @@ use std::{net::TcpListener, sync::Arc};
 use actix_web::{dev::ServerHandle, rt};
 use epitome::{
     config::Config,
-    http::{pipeline::Compact, server::server, state::State},
+    http::{pipeline::Compact, server::server, state::{Readiness, State}},
     model::Models,
     upstream::Upstream,
 };
@@ -41,6 +41,7 @@ impl Proxy {
         let models = Arc::new(Models::new(&config.models).expect("the manifest"));
         let upstream = Upstream::new(&config.serve, models).expect("an upstream");
         let state = State::new(Arc::new(config), pipeline, upstream);
+        state.mark(Readiness::Ready);
         Self::with(state)
     }
 
