@@ -15,7 +15,7 @@ pub const SIZE: SegmentSize = SegmentSize { min: 1000, max: 2000 };
 
 const FILES: [&str; 4] = ["story.txt", "documents.txt", "meeting.txt", "paper.txt"];
 
-/// Bytes after which a line of our own follows; about half a segment of the smallest size.
+/// Bytes after which a numbered line follows; about a third of the smallest segment.
 const STRETCH: usize = 1500;
 
 /// The counter that the pipeline has by default.
@@ -27,8 +27,7 @@ pub fn counter() -> std::sync::Arc<dyn TokenCounter> {
 /// the whole is at most `tokens` long.
 ///
 /// A numbered line stands after every [`STRETCH`], so that no two segments are the same: the cache
-/// goes by content, and would answer for the repetitions. The numbers are words of the corpus's
-/// own size, so they change what a text costs by a few percent at most.
+/// goes by content, and would answer for the repetitions.
 ///
 /// # Panics
 ///
