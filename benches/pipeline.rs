@@ -1,1 +1,237 @@
-fn main() {}
+//! How long the stages, the whole and the proxy take, on texts made of `eval/corpus` and with the
+//! default models and configuration.
+//!
+//! `cargo bench` measures all, `cargo bench -- compact` what has `compact` in its name. Models must
+//! be here already or are fetched as always; they are loaded before anything is measured.
+//!
+//! Most figures are criterion's. What takes too long to repeat ten times, and pairs that must be
+//! measured in turns on a machine that others use too, are measured by hand, each in a line.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::{cell::LazyCell, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, SamplingMode, Throughput};
+use epitome::{
+    budget::Budget,
+    cache::Cache,
+    compaction::{Cancel, CompactRequest, Compaction, Outcome},
+    compactor::Compactor,
+    config::{CacheConfig, Config, Rank},
+    model::Models,
+    rank::{self, Ranking, Tools},
+    text::Document,
+};
+use serde_json::json;
+use tempfile::TempDir;
+use text_splitter::{ChunkConfig, ChunkSizer, TextSplitter};
+use tiktoken_rs::CoreBPE;
+
+use support::{
+    by_hand::{Asked, compare, median_of},
+    corpus::{self, QUERY, SIZE, counter, document},
+    servers::{self, Client},
+};
+
+/// Tokens that the whole compaction may leave.
+const BUDGET: usize = 2000;
+
+/// A text, and how many tokens it is.
+struct Input {
+    name: &'static str,
+    text: String,
+    tokens: usize,
+}
+
+impl Input {
+    fn new(name: &'static str, tokens: usize) -> Self {
+        let text = corpus::text(tokens);
+        Self { name, tokens: counter().count(&text), text }
+    }
+}
+
+/// What all measurements share.
+struct Bench {
+    asked: Asked,
+    config: Arc<Config>,
+    models: Arc<Models>,
+}
+
+fn main() {
+    // The environment says where model files are.
+    let models = Config::load(None, &[]).expect("a configuration").models;
+    let config = Arc::new(Config { models, ..Config::default() });
+    let models = Arc::new(Models::new(&config.models).expect("the manifest"));
+    models.embedder().expect("the embedder");
+    let bench = Bench { asked: Asked::read(), config, models };
+
+    let mut criterion = Criterion::default().configure_from_args();
+    let ten = Input::new("10k", 10_000);
+    let hundred = Input::new("100k", 100_000);
+    let million = Input::new("1M", 1_000_000);
+    segmentation(&bench, &mut criterion, &hundred, &million);
+    ranking(&bench, &mut criterion, &hundred);
+    compaction(&bench, &mut criterion, &ten, &hundred);
+    proxy(&bench, &hundred);
+    criterion.final_summary();
+}
+
+/// Segments alone, and what the splitter that proposes their borders takes without the table of
+/// token ends.
+fn segmentation(bench: &Bench, criterion: &mut Criterion, hundred: &Input, million: &Input) {
+    let one_core = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+
+    let mut group = criterion.benchmark_group("segment");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_secs(10));
+    for input in [hundred, million] {
+        group.throughput(Throughput::Elements(input.tokens as u64));
+        group.bench_function(format!("{}/all cores", input.name), |b| b.iter(|| document(&input.text)));
+        group.bench_function(format!("{}/one core", input.name), |b| {
+            one_core.install(|| b.iter(|| document(&input.text)));
+        });
+    }
+    group.finish();
+
+    let bpe = tiktoken_rs::cl100k_base_singleton();
+    compare(
+        &bench.asked,
+        "segment/100k/document against text-splitter alone, one core",
+        5,
+        ("document", || one_core.install(|| document(&hundred.text).segments.len())),
+        ("text-splitter", || {
+            let config = ChunkConfig::new(SIZE.min..=SIZE.max).with_sizer(Sizer(bpe)).with_trim(false);
+            TextSplitter::new(config).chunks(&hundred.text).count()
+        }),
+    );
+}
+
+/// Tokenises every candidate, as the splitter's own support for this tokenizer does.
+struct Sizer(&'static CoreBPE);
+
+impl ChunkSizer for Sizer {
+    fn size(&self, chunk: &str) -> usize {
+        self.0.encode_ordinary(chunk).len()
+    }
+}
+
+/// Scores of all spans of a document that is there already.
+fn ranking(bench: &Bench, criterion: &mut Criterion, input: &Input) {
+    let doc = document(&input.text);
+    let cache = LazyCell::new(|| {
+        let cache = Cache::memory_only();
+        rank(bench, &doc, true, &cache);
+        cache
+    });
+    let none = Cache::disabled();
+
+    let mut group = criterion.benchmark_group(format!("rank/{}", input.name));
+    group.sample_size(20).throughput(Throughput::Elements(input.tokens as u64));
+    group.bench_function("lexical alone", |b| b.iter(|| rank(bench, &doc, false, &none)));
+    group.bench_function("lexical and embeddings from the cache", |b| {
+        // Its first use fills it, which is not to be measured.
+        let cache = &*cache;
+        b.iter(|| {
+            let ranking = rank(bench, &doc, true, cache);
+            assert_eq!(ranking.lookups.found, ranking.lookups.asked);
+            ranking
+        });
+    });
+    group.finish();
+}
+
+fn rank(bench: &Bench, doc: &Document<'_>, dense: bool, cache: &Cache) -> Ranking {
+    let config = Rank { dense, ..bench.config.rank.clone() };
+    let cancel = Cancel::never();
+    let tools = Tools { config: &config, models: &bench.models, cache, cancel: &cancel };
+    rank::rank(doc, Some(QUERY), tools).expect("a ranking")
+}
+
+/// The whole, from text to shorter text. Cold means that the cache is empty; the embedder is loaded.
+fn compaction(bench: &Bench, criterion: &mut Criterion, ten: &Input, hundred: &Input) {
+    let mut group = criterion.benchmark_group("compact");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.throughput(Throughput::Elements(ten.tokens as u64));
+    group.bench_function("10k/cold", |b| {
+        b.iter_batched(Cache::memory_only, |cache| cold(bench, ten, cache), BatchSize::PerIteration);
+    });
+    for input in [ten, hundred] {
+        let filled = LazyCell::new(|| {
+            let folder = tempfile::tempdir().expect("a folder");
+            cold(bench, input, disk(&folder));
+            folder
+        });
+        group.throughput(Throughput::Elements(input.tokens as u64));
+        group.bench_function(format!("{}/disk cache", input.name), |b| {
+            // Its first use fills it, which is not to be measured.
+            let folder = &*filled;
+            b.iter(|| {
+                let compaction = compact(bench, input, disk(folder));
+                assert_eq!(compaction.figures.cache_hits, compaction.figures.cache_lookups);
+                compaction
+            });
+        });
+    }
+    group.finish();
+
+    median_of(&bench.asked, "compact/100k/cold", 3, hundred.tokens, || {
+        cold(bench, hundred, Cache::memory_only())
+    });
+}
+
+fn disk(folder: &TempDir) -> Cache {
+    let dir = folder.path().to_str().expect("a path in UTF-8").to_owned();
+    Cache::open(&CacheConfig { dir, ..CacheConfig::default() })
+}
+
+fn cold(bench: &Bench, input: &Input, cache: Cache) -> Compaction {
+    let compaction = compact(bench, input, cache);
+    assert_eq!(compaction.figures.cache_hits, 0, "not cold");
+    compaction
+}
+
+/// Compacts with a cache that is dropped at the end, so that what it holds is on disk.
+fn compact(bench: &Bench, input: &Input, cache: Cache) -> Compaction {
+    let compactor =
+        Compactor::new(bench.config.clone(), bench.models.clone(), Arc::new(cache)).expect("a compactor");
+    let request = CompactRequest {
+        text: input.text.clone(),
+        query: Some(QUERY.into()),
+        budget: Budget::Tokens(BUDGET),
+        model: None,
+        explain: false,
+    };
+    let compaction = compactor.compact(&request, &Cancel::never()).expect("a compaction");
+    assert_eq!(compaction.outcome, Outcome::Compacted);
+    assert!(compaction.figures.tokens_after <= BUDGET);
+    compaction
+}
+
+/// What a request that passes through costs more than a direct one.
+fn proxy(bench: &Bench, input: &Input) {
+    let upstream = servers::upstream();
+    let proxy = servers::proxy(&bench.config, bench.models.clone(), &upstream);
+    let client = Client::new();
+    let (direct, through) = (upstream.chat(), proxy.chat());
+
+    let body = |text: &str| {
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": text}]});
+        Bytes::from(body.to_string())
+    };
+    let long = &input.text[..input.text.floor_char_boundary(20 * 1024)];
+    for (name, body, bypass, reason) in [
+        ("proxy/short chat request", body("Say hello."), false, "below-threshold"),
+        ("proxy/20 KiB with x-epitome-bypass", body(long), true, "bypass"),
+    ] {
+        compare(
+            &bench.asked,
+            name,
+            3000,
+            ("direct", || assert_eq!(client.post(&direct, &body, bypass), None)),
+            ("through the proxy", || {
+                assert_eq!(client.post(&through, &body, bypass).as_deref(), Some(reason));
+            }),
+        );
+    }
+}
