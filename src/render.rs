@@ -186,11 +186,14 @@ impl Templates {
 
         let mut output = String::with_capacity(frame.len());
         let mut pieces = Vec::with_capacity(flat.len());
+        let mut seen = vec![false; flat.len()];
         let mut rest = frame.as_str();
         while let Some((before, behind)) = rest.split_once(OPEN) {
             output.push_str(before);
             let (index, behind) = behind.split_once(CLOSE).unwrap_or((behind, ""));
-            if let Some((part, entry)) = index.parse::<usize>().ok().and_then(|i| flat.get(i)) {
+            let index = index.parse().unwrap_or(usize::MAX);
+            if let Some(((part, entry), seen)) = flat.get(index).zip(seen.get_mut(index)) {
+                *seen = true;
                 let start = output.len();
                 output.push_str(part.text.as_deref().unwrap_or_else(|| &text[part.source.clone()]));
                 pieces.push(Piece {
@@ -205,12 +208,9 @@ impl Templates {
             rest = behind;
         }
         output.push_str(rest);
-        if pieces.len() != flat.len() {
-            return Err(TemplateError::Parts {
-                name: NAME.to_owned(),
-                wrote: pieces.len(),
-                parts: flat.len(),
-            });
+        let wrote = seen.iter().filter(|seen| **seen).count();
+        if wrote != flat.len() || pieces.len() != flat.len() {
+            return Err(TemplateError::Parts { name: NAME.to_owned(), wrote, parts: flat.len() });
         }
         output.truncate(output.trim_end().len());
         Ok((output, pieces))

@@ -10,7 +10,7 @@ use crate::{
     place::{self, Kept, Sizes, Unit, Written},
     rank::Ranking,
     summarize::{self, Point, Summarizer, Summary, abstractive::Abstractive, extractive::Extractive},
-    text::{Document, tokens::TokenCounter},
+    text::{Content, Document, tokens::TokenCounter},
 };
 
 /// The head is at most this share of the budget, as a divisor.
@@ -52,7 +52,7 @@ impl Work<'_> {
     ) -> Result<Fitted, CompactError> {
         let pin_code =
             self.compactor.config.plan.code == CodePolicy::Keep && units.iter().any(|unit| unit.code);
-        let summary_budget = (self.budget as f64 * share) as usize;
+        let mut summary_budget = (self.budget as f64 * share) as usize;
         let mut room = self.budget;
         let mut summary: Option<Summary> = None;
         let mut best: Option<Fitted> = None;
@@ -62,9 +62,13 @@ impl Work<'_> {
             let spans_room = room.saturating_sub(summary.as_ref().map_or(summary_budget, |s| self.size(s)));
             let mut kept = place::select(self.doc, self.ranking, units, spans_room, pin_code);
             figures.millis.place += millis(stage);
-            let all_code = |unit: &Unit| !unit.code || kept.iter().any(|run| run.spans == unit.spans);
-            if pin_code && !units.iter().all(all_code) {
-                break;
+            if pin_code && !self.holds_all_code(&kept) {
+                // Summaries give way to code.
+                if summary_budget == 0 {
+                    break;
+                }
+                (summary_budget, summary, room) = (0, None, self.budget);
+                continue;
             }
             if summary.is_none() && summary_budget > 0 {
                 let stage = Instant::now();
@@ -86,10 +90,15 @@ impl Work<'_> {
             }
             if tokens > self.budget {
                 let over = tokens - self.budget;
-                if room <= over {
-                    break;
+                // Spans give way first; when none are left, the summary does.
+                match &mut summary {
+                    Some(summary) if spans_room <= over && !summary.points.is_empty() => {
+                        thin_out(&mut summary.points, self.budget, tokens);
+                    }
+                    _ if room <= over => break,
+                    _ => {}
                 }
-                room -= over;
+                room = room.saturating_sub(over);
                 continue;
             }
             let slack = self.budget - tokens;
@@ -112,7 +121,13 @@ impl Work<'_> {
 
     fn size(&self, summary: &Summary) -> usize {
         let context = self.context();
-        summary.points.iter().map(|point| context.tokens(point)).sum()
+        summary.points.iter().map(|point| context.tokens(point) + place::ENTRY).sum()
+    }
+
+    fn holds_all_code(&self, kept: &[Kept]) -> bool {
+        let mut codes =
+            (0..self.doc.spans.len()).filter(|span| self.doc.spans[*span].content == Content::Code);
+        codes.all(|span| kept.iter().any(|run| run.spans.contains(&span)))
     }
 
     fn context(&self) -> summarize::Context<'_> {
@@ -177,6 +192,10 @@ impl Work<'_> {
             head: config.head.min(self.budget / HEAD_SHARE),
             tail: config.tail.min(self.budget * TAIL_SHARE.0 / TAIL_SHARE.1),
         };
+        self.render_as(kept, written, sizes)
+    }
+
+    fn render_as(&self, kept: &[Kept], written: &[Written], sizes: Sizes) -> Result<Fitted, CompactError> {
         let entries = place::arrange(self.doc, kept, written, sizes);
         let (text, pieces) = self.compactor.templates.render(self.doc.text, &entries, self.query)?;
         Ok(Fitted { tokens: self.counter.count(&text), text, pieces })
@@ -221,10 +240,24 @@ impl Work<'_> {
             .filter(|unit| unit.code)
             .map(|unit| Kept { spans: unit.spans.clone(), kind: PieceKind::Span, score: unit.score })
             .collect();
-        let fitted = self.render(&kept, &[])?;
+        // In the order of the source, which needs the fewest marks and is the same for every budget.
+        let fitted = self.render_as(&kept, &[], Sizes { head: 0, tail: 0 })?;
         if fitted.tokens <= self.budget {
             return Ok(fitted);
         }
         Err(CompactError::CodeTooLarge { budget: self.budget, minimum: fitted.tokens })
     }
+}
+
+/// Leaves as many points, evenly chosen, as the budget is of the tokens that all of them came to; one
+/// fewer at least.
+fn thin_out(points: &mut Vec<Point>, budget: usize, tokens: usize) {
+    let all = points.len();
+    let left = (all * budget / tokens.max(1)).min(all.saturating_sub(1));
+    let mut index = 0;
+    points.retain(|_| {
+        let keep = (index + 1) * left / all > index * left / all;
+        index += 1;
+        keep
+    });
 }

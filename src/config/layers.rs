@@ -58,7 +58,8 @@ impl Config {
         }
 
         let keys = keys_of(&defaults);
-        let sections: Vec<String> = defaults.keys().map(|section| variable_of(&format!("{section}."))).collect();
+        let sections: Vec<String> =
+            defaults.keys().map(|section| variable_of(&format!("{section}."))).collect();
         let mut environment = environment;
         environment.sort();
         for (name, value) in environment {
@@ -252,7 +253,8 @@ mod tests {
             Some(&file),
             vars(&[
                 ("EPITOME_SERVE_LISTEN", "here"),
-                ("EPITOME_PLAN_NO_SUCH", "1"), ("EPITOME_PORT", "tcp://1.2.3.4"),
+                ("EPITOME_PLAN_NO_SUCH", "1"),
+                ("EPITOME_PORT", "tcp://1.2.3.4"),
                 ("EPITOME_CACHE_DISK_MB", "big"),
             ]),
             &vars(&[("plan.budget", "0")]),

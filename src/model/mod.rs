@@ -88,6 +88,18 @@ impl Models {
         self.embedder.located(&self.store)?.id()
     }
 
+    /// All that an embedder's vectors depend on besides the text: the hash of each of its files, and
+    /// the precision that this machine's processor gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::embedder_id`].
+    pub fn embedder_key(&self) -> Result<String, ModelError> {
+        let located = self.embedder.located(&self.store)?;
+        let hashes: Vec<&str> = located.spec.files.iter().map(|file| file.sha256.as_str()).collect();
+        Ok(format!("{}/{:?}", hashes.join("/"), linear::Precision::fastest()))
+    }
+
     /// The configured decoder; fetched and loaded if need be.
     ///
     /// # Errors

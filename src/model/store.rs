@@ -171,7 +171,9 @@ impl Store {
             Ok((located.spec, path))
         });
         match located {
-            Ok((spec, path)) => ModelStatus { spec, configured, path: Some(path), problem: None, missing: false },
+            Ok((spec, path)) => {
+                ModelStatus { spec, configured, path: Some(path), problem: None, missing: false }
+            }
             Err(error) => {
                 let spec = self.manifest.get(name).cloned();
                 let spec = spec.unwrap_or_else(|| ModelSpec::unlisted(name.to_owned(), role, Vec::new()));

@@ -4,7 +4,7 @@
 mod repair;
 mod units;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::ops::Range;
 
 use crate::{
     compaction::{PieceKind, Place},
@@ -15,7 +15,7 @@ use crate::{
 pub use units::{Unit, units};
 
 /// Tokens that the default template spends on one entry: its reference, its line, an omission.
-const ENTRY: usize = 8;
+pub const ENTRY: usize = 8;
 /// A unit may fill at most this share of a tight budget, as a divisor.
 const TIGHT: usize = 3;
 /// Less room than this is not worth another unit.
@@ -118,6 +118,18 @@ fn fit(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize, taken: 
         needed.map(|span| doc.spans[span].tokens).sum()
     };
     let room = limit.checked_sub(ENTRY)?;
+    let (mut first, mut last) = (unit.spans.start, unit.spans.end);
+    while first < last && taken[first] {
+        first += 1;
+    }
+    while first < last && taken[last - 1] {
+        last -= 1;
+    }
+    if first == last {
+        return None;
+    }
+    let trimmed = ((first..last) != unit.spans).then(|| units::unit(doc, ranking, first..last));
+    let unit = trimmed.as_ref().unwrap_or(unit);
     if unit.tokens + companions(&unit.spans) <= room {
         let start = repair::lean(doc, &unit.spans);
         let extra: usize = doc.spans[start..unit.spans.start].iter().map(|s| s.tokens).sum();
@@ -241,15 +253,17 @@ fn places(doc: &Document<'_>, kept: &[Kept], sizes: Sizes) -> Vec<Place> {
     places
 }
 
-fn number(doc: &Document<'_>, mut entries: Vec<(Place, f32, Vec<Part>)>) -> Vec<Entry> {
+fn number(doc: &Document<'_>, entries: Vec<(Place, f32, Vec<Part>)>) -> Vec<Entry> {
     let start = |parts: &[Part]| parts.last().map_or(0, |part| part.source.start);
     let end = |parts: &[Part]| parts.last().map_or(0, |part| part.source.end);
-    let mut by_source: Vec<usize> = entries.iter().map(|(_, _, parts)| start(parts)).collect();
-    by_source.sort_unstable();
-    by_source.dedup();
-    let references: BTreeMap<usize, usize> =
-        by_source.into_iter().enumerate().map(|(i, at)| (at, i + 1)).collect();
-    entries.sort_by(|(place_a, score_a, a), (place_b, score_b, b)| {
+    let mut by_source: Vec<usize> = (0..entries.len()).collect();
+    by_source.sort_by_key(|i| start(&entries[*i].2));
+    let mut entries: Vec<(Place, f32, Vec<Part>, usize)> =
+        entries.into_iter().map(|(place, score, parts)| (place, score, parts, 0)).collect();
+    for (number, index) in by_source.into_iter().enumerate() {
+        entries[index].3 = number + 1;
+    }
+    entries.sort_by(|(place_a, score_a, a, _), (place_b, score_b, b, _)| {
         let within = match place_a {
             Place::Head => score_b.total_cmp(score_a),
             Place::Tail => score_a.total_cmp(score_b),
@@ -261,7 +275,7 @@ fn number(doc: &Document<'_>, mut entries: Vec<(Place, f32, Vec<Part>)>) -> Vec<
     let mut above: Vec<Range<usize>> = Vec::new();
     entries
         .into_iter()
-        .map(|(place, _, mut parts)| {
+        .map(|(place, _, mut parts, reference)| {
             // A section's heading stands once for the entries that follow each other in it.
             let headings: Vec<Range<usize>> =
                 parts.iter().filter(|p| p.section).map(|p| p.source.clone()).collect();
@@ -277,7 +291,7 @@ fn number(doc: &Document<'_>, mut entries: Vec<(Place, f32, Vec<Part>)>) -> Vec<
             };
             let gap = doc.text.get(from..first).is_some_and(|text| !text.trim().is_empty());
             before = Some((place, end(&parts)));
-            Entry { reference: references.get(&start(&parts)).copied().unwrap_or(0), place, gap, parts }
+            Entry { reference, place, gap, parts }
         })
         .collect()
 }

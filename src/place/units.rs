@@ -120,8 +120,10 @@ fn runs(doc: &Document<'_>, spans: Range<usize>, units: &mut Vec<Range<usize>>) 
 /// The best run of at most `limit` tokens inside a unit: its most salient span and the better of
 /// its neighbours, one after the other. `None` where no span fits.
 pub fn shrink(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize) -> Option<Unit> {
-    let fits =
-        |span: &usize| doc.spans[*span].tokens <= limit && doc.spans[*span].content != Content::Heading;
+    let fits = |span: &usize| {
+        let s = &doc.spans[*span];
+        s.tokens <= limit && s.content != Content::Heading && !doc.span_text(*span).is_empty()
+    };
     let best = unit
         .spans
         .clone()

@@ -18,7 +18,7 @@ use super::RankError;
 use crate::{
     cache::{Cache, Key, KeyParts, Source},
     compaction::Cancel,
-    model::{Encoder, ModelId, Models, Window},
+    model::{Encoder, Models, Window},
     text::{Content, Document},
 };
 
@@ -26,6 +26,8 @@ use crate::{
 const WINDOW: usize = 192;
 /// A window this large ends with its block.
 const FULL_ENOUGH: usize = 64;
+/// A labelled block this large has windows of its own.
+const PASSAGE: usize = 24;
 /// Most tokens of the heading that a window is read under.
 const CONTEXT: usize = 32;
 /// Bytes of a single span that are read; the rest of a huge unit does not count.
@@ -93,7 +95,7 @@ pub fn embed(
     cache: &Cache,
     cancel: &Cancel,
 ) -> Result<(SpanVectors, Lookups), RankError> {
-    let id = models.embedder_id()?;
+    let model = models.embedder_key()?;
     let next = AtomicUsize::new(0);
     let found = AtomicUsize::new(0);
     let parts: Vec<Part> = wanted.iter().map(|_| Mutex::new(None)).collect();
@@ -105,7 +107,7 @@ pub fn embed(
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some((slot, segment)) = parts.get(index).zip(wanted.get(index)) else { break };
             let result = cancel.check().map_err(RankError::from).and_then(|()| {
-                let (bytes, source) = segment_bytes(doc, *segment, &id, models, cache)?;
+                let (bytes, source) = segment_bytes(doc, *segment, &model, models, cache)?;
                 found.fetch_add(usize::from(source != Source::Computed), Ordering::Relaxed);
                 Ok(bytes)
             });
@@ -149,11 +151,11 @@ pub fn embed(
 
 /// The unit vector of a query.
 pub fn embed_query(query: &str, models: &Models, cache: &Cache) -> Result<Vec<f32>, RankError> {
-    let id = models.embedder_id()?;
+    let model = models.embedder_key()?;
     let parts = KeyParts {
         stage: "query-vector",
         segment: query.as_bytes(),
-        model: &id.hash,
+        model: &model,
         template: "",
         params: &[1],
     };
@@ -185,14 +187,14 @@ fn heading<'a>(doc: &Document<'a>, block: usize) -> &'a str {
 fn segment_bytes(
     doc: &Document<'_>,
     index: usize,
-    id: &ModelId,
+    model: &str,
     models: &Models,
     cache: &Cache,
 ) -> Result<(Arc<[u8]>, Source), RankError> {
     let segment = &doc.segments[index];
     let first_block = doc.spans[segment.spans.start].block;
     // The segment's bytes, and what the windows take from outside of it or from its structure.
-    let mut params = vec![1_u8];
+    let mut params = vec![2_u8];
     params.extend_from_slice(heading(doc, first_block).as_bytes());
     params.push(0);
     for span in &doc.spans[segment.spans.clone()] {
@@ -204,7 +206,7 @@ fn segment_bytes(
     let key = Key::from(&KeyParts {
         stage: "span-vectors",
         segment: doc.text[segment.range.clone()].as_bytes(),
-        model: &id.hash,
+        model,
         template: "",
         params: &params,
     });
@@ -258,8 +260,12 @@ fn windows(doc: &Document<'_>, spans: Range<usize>, ids: &[Vec<u32>]) -> Vec<Ran
         let tokens = ids[span - spans.start].len().min(WINDOW);
         let block = doc.spans[span].block;
         let new_block = span > start && doc.spans[span - 1].block != block;
-        let passage = doc.blocks[block].labelled && doc.blocks[block].tokens >= FULL_ENOUGH;
-        let heading = doc.spans[span].content == Content::Heading;
+        // A labelled block of some length is a passage; a turn of a few words is read with its
+        // neighbours.
+        let here = doc.blocks[block].spans.clone().filter(|s| spans.contains(s));
+        let length: usize = if new_block { here.map(|s| ids[s - spans.start].len()).sum() } else { 0 };
+        let passage = doc.blocks[block].labelled && length >= PASSAGE;
+        let heading = doc.blocks[block].content == Content::Heading;
         if size > 0 && (size + tokens > WINDOW || new_block && (size >= FULL_ENOUGH || passage || heading)) {
             windows.push(start..span);
             (start, size) = (span, 0);

@@ -1,7 +1,7 @@
 //! BM25 over spans and over blocks (Robertson and Zaragoza, The Probabilistic Relevance Framework,
 //! 2009, equation 3.15), for the query's terms alone: nothing else of the text is indexed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 use rust_stemmers::{Algorithm, Stemmer};
@@ -15,6 +15,9 @@ const K1: f32 = 1.2;
 const B_SPAN: f32 = 0.4;
 /// Length normalisation of blocks.
 const B_BLOCK: f32 = 0.75;
+
+/// A query is ranked by no more distinct terms than this.
+const QUERY_TERMS: usize = 256;
 
 /// Words that carry no topic.
 const STOP_WORDS: &[&str] = &[
@@ -165,20 +168,24 @@ pub fn terms(text: &str) -> Vec<String> {
     terms
 }
 
-/// The terms of a query without those that carry no topic; all of them if nothing else is left.
+/// The first distinct terms of a query, [`QUERY_TERMS`] at most, without those that carry no topic;
+/// all kinds if nothing else is left.
 pub fn query_terms(query: &str) -> Vec<String> {
     let stemmer = Stemmer::create(Algorithm::English);
-    let (mut topic, mut all) = (Vec::new(), Vec::new());
+    let (mut topic, mut all, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for_each_word(query, &mut |word| {
         let term = term(&stemmer, word);
-        if !STOP_WORDS.contains(&word.to_lowercase().as_str()) && !topic.contains(&term) {
+        if !seen.insert(term.clone()) {
+            return;
+        }
+        if !STOP_WORDS.contains(&word.to_lowercase().as_str()) {
             topic.push(term.clone());
         }
-        if !all.contains(&term) {
-            all.push(term);
-        }
+        all.push(term);
     });
-    if topic.is_empty() { all } else { topic }
+    let mut terms = if topic.is_empty() { all } else { topic };
+    terms.truncate(QUERY_TERMS);
+    terms
 }
 
 fn term(stemmer: &Stemmer, word: &str) -> String {

@@ -19,7 +19,7 @@ const WHOLE: &[&str] = &[
     "in a nutshell",
     "what is the plot",
     "the plot of",
-    "gist",
+    "the gist",
     "what happens in",
     "what happened in the",
     "what was discussed",
@@ -49,7 +49,10 @@ const LEAST_SHARE: f64 = 0.1;
 pub fn share(query: Option<&str>, peak: f32) -> f64 {
     let Some(query) = query else { return NO_QUERY_SHARE };
     let lower = query.to_lowercase();
-    if WHOLE.iter().any(|phrase| lower.contains(phrase)) {
+    let at_word = |phrase: &&str| {
+        lower.match_indices(*phrase).any(|(at, _)| !lower[..at].ends_with(char::is_alphanumeric))
+    };
+    if WHOLE.iter().any(at_word) {
         return WHOLE_SHARE;
     }
     let share = FLAT_SHARE * f64::from(((SHARP - peak) / (SHARP - FLAT)).clamp(0.0, 1.0));
@@ -64,6 +67,7 @@ mod tests {
     fn breadth() {
         assert_eq!(share(Some("Summarize the whole meeting"), 5.0), WHOLE_SHARE);
         assert_eq!(share(Some("Who was Ann's brother?"), 3.0), 0.0);
+        assert_eq!(share(Some("Where was the psychologist registered?"), 3.0), 0.0);
         assert!(share(Some("Who was Ann's brother?"), 1.0) > 0.0);
         assert_eq!(share(None, 3.0), NO_QUERY_SHARE);
     }

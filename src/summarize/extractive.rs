@@ -50,6 +50,7 @@ pub fn choose(context: &Context<'_>, spans: &[usize], budget: usize) -> Vec<Poin
         LENGTH.contains(&span.tokens)
             && span.tokens <= budget
             && !matches!(span.content, Content::Heading | Content::Code)
+            && !doc.text[span.range.clone()].trim().is_empty()
     };
     let candidates: Vec<usize> = spans.iter().filter(fits).copied().collect();
     let critical =

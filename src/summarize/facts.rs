@@ -52,6 +52,27 @@ const UNITS: &[(&str, &[&str])] = &[
     ("trillion", &["trillion"]),
     ("am", &["am", "a.m"]),
     ("pm", &["pm", "p.m"]),
+    ("w", &["w", "watt", "watts"]),
+    ("kw", &["kw", "kilowatt", "kilowatts"]),
+    ("mw", &["mw", "megawatt", "megawatts"]),
+    ("gw", &["gw", "gigawatt", "gigawatts"]),
+    ("kwh", &["kwh"]),
+    ("mwh", &["mwh"]),
+    ("v", &["v", "volt", "volts"]),
+    ("hz", &["hz", "hertz"]),
+    ("khz", &["khz"]),
+    ("mhz", &["mhz"]),
+    ("ghz", &["ghz"]),
+    ("ha", &["ha", "hectare", "hectares"]),
+    ("acre", &["acre", "acres"]),
+    ("gal", &["gallon", "gallons"]),
+    ("yd", &["yard", "yards"]),
+    ("mph", &["mph"]),
+    ("kph", &["kph", "kmh"]),
+    ("psi", &["psi"]),
+    ("cal", &["calorie", "calories"]),
+    ("kcal", &["kcal"]),
+    ("deg", &["°", "degree", "degrees"]),
 ];
 
 /// Numbers as words. `one` is left out: it is a pronoun as often.
@@ -144,15 +165,41 @@ pub fn figures(text: &str) -> Vec<Figure> {
                 rest = rest.chars().skip(word.chars().count()).collect();
             }
         }
-        let unit = if symbol.is_empty() { unit_behind(&rest) } else { symbol };
-        figures.push(Figure { value: format!("{sign}{}", plain(&digits)), unit: unit.to_owned() });
+        // "$3 billion" is neither "$3 million" nor "3 billion".
+        let unit = match (symbol, unit_behind(&rest)) {
+            ("", unit) => unit.to_owned(),
+            (symbol, scale @ ("thousand" | "million" | "billion" | "trillion")) => {
+                format!("{symbol} {scale}")
+            }
+            (symbol, _) => symbol.to_owned(),
+        };
+        figures.push(Figure { value: format!("{sign}{}", plain(&digits)), unit });
     }
     let words: Vec<&str> = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).collect();
-    for (i, word) in words.iter().enumerate() {
-        if let Some((_, value)) = NUMBER_WORDS.iter().find(|(w, _)| w.eq_ignore_ascii_case(word)) {
+    let number =
+        |word: &str| NUMBER_WORDS.iter().find(|(w, _)| w.eq_ignore_ascii_case(word)).map(|(_, v)| *v);
+    let compound = |word: &str, next: Option<&&str>| -> Option<u32> {
+        let tens: u32 = number(word)?.parse().ok().filter(|t| (20..100).contains(t) && t % 10 == 0)?;
+        let ones: u32 = match next? {
+            one if one.eq_ignore_ascii_case("one") => 1,
+            next => number(next)?.parse().ok().filter(|o| *o < 10)?,
+        };
+        Some(tens + ones)
+    };
+    let mut i = 0;
+    while let Some(word) = words.get(i) {
+        let value = match compound(word, words.get(i + 1)) {
+            Some(value) => {
+                i += 1;
+                Some(value.to_string())
+            }
+            None => number(word).map(ToOwned::to_owned),
+        };
+        if let Some(value) = value {
             let unit = words.get(i + 1).filter(|next| next.len() > 1).map_or("", |next| unit_of(next));
-            figures.push(Figure { value: (*value).to_owned(), unit: unit.to_owned() });
+            figures.push(Figure { value, unit: unit.to_owned() });
         }
+        i += 1;
     }
     figures
 }
@@ -178,13 +225,21 @@ fn sign_and_symbol(chars: &[char], start: usize) -> (&'static str, &'static str)
     let minus = at.checked_sub(1).is_some_and(|i| {
         let sign = matches!(chars[i], '-' | '−' | '–');
         // Behind a word or a figure it is a hyphen or a range.
-        sign && i.checked_sub(1).is_none_or(|j| chars[j].is_whitespace() || chars[j] == '(')
+        sign && i.checked_sub(1).is_none_or(|j| chars[j].is_whitespace() || "([{:=\"'".contains(chars[j]))
     });
+    let before: String = chars[at.saturating_sub(10)..at].iter().collect::<String>().to_lowercase();
+    let minus = minus || ["minus", "negative"].iter().any(|word| before.trim_end().ends_with(word));
     (if minus { "-" } else { "" }, symbol)
 }
 
 fn unit_behind(rest: &str) -> &'static str {
     let trimmed = rest.trim_start_matches([' ', '\u{a0}', '-']);
+    let lower = trimmed.to_lowercase();
+    for (spelling, unit) in [("a.m", "am"), ("p.m", "pm"), ("per cent", "%")] {
+        if lower.starts_with(spelling) {
+            return unit;
+        }
+    }
     if let Some(c) = trimmed.chars().next()
         && !c.is_alphanumeric()
         && c != '°'

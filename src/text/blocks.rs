@@ -3,7 +3,10 @@
 
 use std::ops::Range;
 
-use super::{json, lines::Line, lines::lines};
+use super::{
+    json,
+    lines::{Fence, Line, lines},
+};
 
 /// What kind of content a block or span is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,7 +60,7 @@ const UNWRAPPED: usize = 140;
 
 /// Cuts `text` into blocks.
 pub fn blocks(text: &str) -> Vec<RawBlock> {
-    Scanner { text, lines: lines(text), blocks: Vec::new(), json_failed_at: 0, open_fence: None }.run()
+    Scanner { text, lines: lines(text), blocks: Vec::new(), json_failed_at: 0, open_fences: Vec::new() }.run()
 }
 
 struct Scanner<'a> {
@@ -66,8 +69,8 @@ struct Scanner<'a> {
     blocks: Vec<RawBlock>,
     /// No JSON value starts before this offset: a scan from further up broke off here.
     json_failed_at: usize,
-    /// First line from which a fence of some kind was found to be never closed.
-    open_fence: Option<usize>,
+    /// Fences that are never closed: none like them, or longer, that comes later is.
+    open_fences: Vec<Fence>,
 }
 
 impl Scanner<'_> {
@@ -143,14 +146,14 @@ impl Scanner<'_> {
     /// A fenced code block that is closed. An open fence is plain text, or it would swallow the rest.
     fn fence(&mut self, at: usize) -> Option<usize> {
         let fence = self.lines[at].fence()?;
-        if self.open_fence.is_some_and(|open| at >= open) {
+        if self.open_fences.iter().any(|open| fence.opens_like(open)) {
             return None;
         }
         let closes = |line: &Line<'_>| line.fence().is_some_and(|f| f.closes(&fence));
         match self.lines[at + 1..].iter().position(closes) {
             Some(offset) => Some(at + 1 + offset + 1),
             None => {
-                self.open_fence = Some(at);
+                self.open_fences.push(fence);
                 None
             }
         }
@@ -169,6 +172,9 @@ impl Scanner<'_> {
                 let last = self.lines.partition_point(|line| line.start < end);
                 let rest = &self.text[end..self.lines.get(last).map_or(self.text.len(), |line| line.start)];
                 let whole = rest.trim().is_empty() || rest.trim() == ",";
+                if !whole {
+                    self.json_failed_at = end;
+                }
                 (whole && end - start > 8).then_some(last)
             }
             Err(offset) => {

@@ -18,6 +18,11 @@ pub struct Fence {
 }
 
 impl Fence {
+    /// Whether only what closes `other`, or less, could close this one.
+    pub fn opens_like(&self, other: &Fence) -> bool {
+        self.mark == other.mark && self.length >= other.length
+    }
+
     /// Whether this line closes the block that `open` opened.
     pub fn closes(&self, open: &Fence) -> bool {
         self.mark == open.mark && self.length >= open.length && self.bare

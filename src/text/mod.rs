@@ -203,8 +203,8 @@ fn pieces(text: &str, block: &RawBlock) -> (Vec<(Range<usize>, Content)>, bool) 
             let rows = lines::lines(&text[block.range.clone()]);
             let at = |row: usize| rows.get(row).map_or(end, |line| block.range.start + line.start);
             let ruled = rows.get(1).is_some_and(lines::Line::is_table_rule);
-            labelled = rows.len() > 2;
             let header = if ruled { 2 } else { 1 };
+            labelled = rows.iter().filter(|row| !row.is_blank()).count() > header;
             push(at(header), if labelled { Content::Heading } else { Content::Table });
             for line in rows.iter().skip(header + 1).filter(|line| !line.is_blank()) {
                 push(block.range.start + line.start, Content::Table);

@@ -29,9 +29,9 @@ const STARTERS: &[&str] = &[
 /// Offsets at which the sentences of `text` end, the last one being `text.len()`.
 pub fn sentence_ends(text: &str) -> Vec<usize> {
     let mut ends = Vec::new();
-    let mut start = 0;
+    let (mut start, mut skip) = (0, 0);
     for (at, c) in text.char_indices() {
-        if at < start || !is_terminator(c) {
+        if at < skip || !is_terminator(c) {
             continue;
         }
         let after = closers_end(text, at + c.len_utf8());
@@ -45,9 +45,11 @@ pub fn sentence_ends(text: &str) -> Vec<usize> {
             '.' => point_ends(&text[start..at], trimmed),
             _ => !starts_lower(trimmed),
         };
+        // A run of terminators is looked at once.
+        skip = after;
         if ends_here && end > start {
             cut_long(text, start, end, &mut ends);
-            start = end;
+            (start, skip) = (end, end);
         }
     }
     if start < text.len() {
@@ -130,8 +132,8 @@ fn cut_long(text: &str, mut start: usize, end: usize, ends: &mut Vec<usize>) {
             }
             None => limit,
         };
-        let cut = if cut > start && cut < end { cut } else { limit.max(start + 1) };
-        if !text.is_char_boundary(cut) || cut >= end {
+        // Nothing but white space behind the cut: it belongs to what is before it.
+        if cut <= start || cut >= end {
             break;
         }
         ends.push(cut);

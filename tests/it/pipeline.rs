@@ -70,6 +70,13 @@ fn check(text: &str, compaction: &Compaction, compactor: &Compactor) {
         }
         assert!(!written.trim().is_empty() && piece.reference > 0 && piece.score.is_finite());
     }
+    // No stretch of the source stands twice, but for headings that several pieces need.
+    let mut sources: Vec<_> =
+        compaction.pieces.iter().filter(|p| matches!(p.kind, PieceKind::Span | PieceKind::Extract)).collect();
+    sources.sort_by_key(|piece| piece.source.start);
+    for pair in sources.windows(2) {
+        assert!(pair[0].source.end <= pair[1].source.start, "{:?} and {:?} overlap", pair[0], pair[1]);
+    }
     if let Some(spans) = &compaction.explain {
         let mut at = 0;
         for span in spans {
@@ -133,7 +140,17 @@ fn odd_inputs_end() {
     let nul = "a\0b. ".repeat(2_000);
     let blank = " \n\t".repeat(50_000);
     let marks = "\u{FDD0}0\u{FDD1} {{ x }} {% for %}. ".repeat(500);
-    for text in ["", "x", &words, &solid, &lines, &deep, &nul, &blank, &marks] {
+    let points = format!("{} and more.", ".".repeat(1_000_000));
+    let hollow = format!("Hello there.{}", " ".repeat(2_000_000));
+    let nested = format!("{}1{} x", "{\"a\":\n".repeat(60_000), "}".repeat(60_000));
+    let sections: String = (0..300)
+        .map(|i| {
+            format!("# A heading of some length for the section {i}\n\nOne {i}. Two is so. Three it is.\n\n")
+        })
+        .collect();
+    for text in
+        ["", "x", &words, &solid, &lines, &deep, &nul, &blank, &marks, &points, &hollow, &nested, &sections]
+    {
         for query in [None, Some("what is a short line?")] {
             let mut request = request(text, query, Budget::Tokens(300));
             request.explain = false;
@@ -144,6 +161,29 @@ fn odd_inputs_end() {
             }
         }
     }
+}
+
+#[test]
+fn many_small_sections_fill_the_budget() {
+    let section = |i| {
+        format!("# A heading of some length for section {i}\n\nOne {i} is here. Two is so. Three it is.\n\n")
+    };
+    let text: String = (0..300).map(section).collect();
+    for query in [None, Some("Summarize the whole document."), Some("What is in section 7?")] {
+        let compaction =
+            lexical().compact(&request(&text, query, Budget::Tokens(1500)), &Cancel::never()).unwrap();
+        check(&text, &compaction, lexical());
+        assert!(compaction.figures.tokens_after > 1000, "{query:?}: {}", compaction.figures.tokens_after);
+    }
+}
+
+#[test]
+fn a_huge_query_ends() {
+    let query: String = (0..150_000).map(|i| format!("word{i} ")).collect();
+    let text = corpus("story.txt");
+    let compaction =
+        lexical().compact(&request(&text, Some(&query), Budget::Tokens(500)), &Cancel::never()).unwrap();
+    check(&text, &compaction, lexical());
 }
 
 #[test]

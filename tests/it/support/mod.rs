@@ -8,7 +8,11 @@ use std::{net::TcpListener, sync::Arc};
 use actix_web::{dev::ServerHandle, rt};
 use epitome::{
     config::Config,
-    http::{pipeline::Compact, server::server, state::{Readiness, State}},
+    http::{
+        pipeline::Compact,
+        server::server,
+        state::{Readiness, State},
+    },
     model::Models,
     upstream::Upstream,
 };
