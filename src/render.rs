@@ -116,6 +116,11 @@ impl Templates {
         Ok(templates)
     }
 
+    /// Name and text of every template.
+    pub fn sources(&self) -> &[(String, String)] {
+        &self.sources
+    }
+
     /// The text of a template, for cache keys.
     pub fn source(&self, name: &str) -> &str {
         self.sources.iter().find(|(n, _)| n == name).map_or("", |(_, text)| text)

