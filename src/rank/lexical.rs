@@ -168,7 +168,7 @@ pub fn terms(text: &str) -> Vec<String> {
     terms
 }
 
-/// The first distinct terms of a query, [`QUERY_TERMS`] at most, without those that carry no topic;
+/// The first 256 distinct terms of a query, without those that carry no topic;
 /// all kinds if nothing else is left.
 pub fn query_terms(query: &str) -> Vec<String> {
     let stemmer = Stemmer::create(Algorithm::English);
