@@ -204,10 +204,12 @@ impl Work<'_> {
     /// The result for a budget that holds no unit: the most salient single span that fits.
     fn single_span(&self) -> Result<Fitted, CompactError> {
         let doc = self.doc;
-        let mut spans: Vec<usize> = (0..doc.spans.len())
-            .filter(|span| !doc.span_text(*span).is_empty())
-            .filter(|span| doc.spans[*span].tokens <= self.budget)
-            .collect();
+        // A heading or a label alone says nothing, unless there is nothing else.
+        let content = |span: &usize| doc.spans[*span].content != Content::Heading;
+        let bare = !(0..doc.spans.len()).any(|span| content(&span) && !doc.span_text(span).is_empty());
+        let says = |span: &usize| !doc.span_text(*span).is_empty() && (bare || content(span));
+        let mut spans: Vec<usize> =
+            (0..doc.spans.len()).filter(says).filter(|span| doc.spans[*span].tokens <= self.budget).collect();
         spans.sort_by(|a, b| self.ranking.salience[*b].total_cmp(&self.ranking.salience[*a]).then(a.cmp(b)));
         let alone = |span: usize| {
             let score = self.ranking.salience[span];
@@ -219,8 +221,7 @@ impl Work<'_> {
                 return Ok(fitted);
             }
         }
-        let mut shortest: Vec<usize> =
-            (0..doc.spans.len()).filter(|s| !doc.span_text(*s).is_empty()).collect();
+        let mut shortest: Vec<usize> = (0..doc.spans.len()).filter(says).collect();
         shortest.sort_by_key(|span| (doc.spans[*span].tokens, *span));
         let mut minimum = doc.tokens.total();
         for span in shortest.into_iter().take(16) {

@@ -140,7 +140,10 @@ impl Compactor {
         let stage = Instant::now();
         let tools =
             rank::Tools { config: &self.config.rank, models: &self.models, cache: &self.cache, cancel };
-        let ranking = rank::rank(&doc, query, tools)?;
+        let mut ranking = rank::rank(&doc, query, tools)?;
+        if query.is_some_and(breadth::asks_for_whole) {
+            ranking.weigh_criticality();
+        }
         figures.millis.rank = millis(stage);
         (figures.cache_lookups, figures.cache_hits) = (ranking.lookups.asked, ranking.lookups.found);
         if self.config.rank.dense {

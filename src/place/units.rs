@@ -143,5 +143,9 @@ pub fn shrink(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize) 
         }
         size = doc.spans[run.clone()].iter().map(|s| s.tokens).sum();
     }
+    // A label at the end belongs to what was left out behind it.
+    while run.len() > 1 && doc.spans[run.end - 1].content == Content::Heading {
+        run.end -= 1;
+    }
     Some(self::unit(doc, ranking, run))
 }

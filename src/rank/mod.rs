@@ -56,6 +56,20 @@ pub struct Ranking {
     pub lookups: Lookups,
 }
 
+/// Share of criticality in the salience for a query that asks for a whole: its words say little about
+/// which spans it needs.
+const WHOLE_CRITICALITY: f32 = 0.7;
+
+impl Ranking {
+    /// Adds how critical spans are in themselves to their salience.
+    pub fn weigh_criticality(&mut self) {
+        let critical = fusion::standardize(&self.criticality);
+        for (salience, critical) in self.salience.iter_mut().zip(critical) {
+            *salience = (1.0 - WHOLE_CRITICALITY) * *salience + WHOLE_CRITICALITY * critical;
+        }
+    }
+}
+
 /// What ranking needs besides the document.
 #[derive(Clone, Copy)]
 pub struct Tools<'a> {

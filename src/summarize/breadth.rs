@@ -48,15 +48,20 @@ const LEAST_SHARE: f64 = 0.1;
 /// The share for summaries, 0 to 1. `peak` is the highest score of a unit.
 pub fn share(query: Option<&str>, peak: f32) -> f64 {
     let Some(query) = query else { return NO_QUERY_SHARE };
-    let lower = query.to_lowercase();
-    let at_word = |phrase: &&str| {
-        lower.match_indices(*phrase).any(|(at, _)| !lower[..at].ends_with(char::is_alphanumeric))
-    };
-    if WHOLE.iter().any(at_word) {
+    if asks_for_whole(query) {
         return WHOLE_SHARE;
     }
     let share = FLAT_SHARE * f64::from(((SHARP - peak) / (SHARP - FLAT)).clamp(0.0, 1.0));
     if share < LEAST_SHARE { 0.0 } else { share }
+}
+
+/// Whether a query asks for a whole, by its words.
+pub fn asks_for_whole(query: &str) -> bool {
+    let lower = query.to_lowercase();
+    let at_word = |phrase: &&str| {
+        lower.match_indices(*phrase).any(|(at, _)| !lower[..at].ends_with(char::is_alphanumeric))
+    };
+    WHOLE.iter().any(at_word)
 }
 
 #[cfg(test)]
