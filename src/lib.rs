@@ -92,6 +92,10 @@ pub mod http;
 
 pub mod batch;
 
+pub mod eval;
+
+pub mod measure;
+
 pub mod cli;
 
 pub mod config;
