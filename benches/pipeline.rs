@@ -19,7 +19,7 @@ use epitome::{
     cache::Cache,
     compaction::{Cancel, CompactRequest, Compaction, Outcome},
     compactor::Compactor,
-    config::{CacheConfig, Config, Rank},
+    config::{CacheConfig, Config, DenseKind, Rank},
     model::Models,
     rank::{self, Ranking, Tools},
     text::Document,
@@ -116,35 +116,29 @@ impl ChunkSizer for Sizer {
     }
 }
 
-/// Scores of all spans of a document that is there already.
+/// Scores of all spans of a document that is there already, by more and more of the cascade.
 fn ranking(bench: &Bench, criterion: &mut Criterion, input: &Input) {
     let doc = document(&input.text);
-    let cache = LazyCell::new(|| {
-        let cache = Cache::memory_only();
-        rank(bench, &doc, true, &cache);
-        cache
-    });
     let none = Cache::disabled();
+    let whole = bench.config.rank.clone();
+    let cheap = Rank { cross_tokens: 0, ..whole.clone() };
+    let lexical = Rank { dense: DenseKind::None, ..cheap.clone() };
+    let encoder = Rank { dense: DenseKind::Encoder, ..cheap.clone() };
 
     let mut group = criterion.benchmark_group(format!("rank/{}", input.name));
-    group.sample_size(20).throughput(Throughput::Elements(input.tokens as u64));
-    group.bench_function("lexical alone", |b| b.iter(|| rank(bench, &doc, false, &none)));
-    group.bench_function("lexical and embeddings from the cache", |b| {
-        // Its first use fills it, which is not to be measured.
-        let cache = &*cache;
-        b.iter(|| {
-            let ranking = rank(bench, &doc, true, cache);
-            assert_eq!(ranking.lookups.found, ranking.lookups.asked);
-            ranking
-        });
-    });
+    group.sample_size(10).throughput(Throughput::Elements(input.tokens as u64));
+    group.bench_function("lexical alone", |b| b.iter(|| rank(bench, &doc, &lexical, &none)));
+    group.bench_function("and static vectors", |b| b.iter(|| rank(bench, &doc, &cheap, &none)));
+    group.bench_function("and the cross-encoder", |b| b.iter(|| rank(bench, &doc, &whole, &none)));
+    if input.tokens < 20_000 {
+        group.bench_function("lexical and MiniLM vectors", |b| b.iter(|| rank(bench, &doc, &encoder, &none)));
+    }
     group.finish();
 }
 
-fn rank(bench: &Bench, doc: &Document<'_>, dense: bool, cache: &Cache) -> Ranking {
-    let config = Rank { dense, ..bench.config.rank.clone() };
+fn rank(bench: &Bench, doc: &Document<'_>, config: &Rank, cache: &Cache) -> Ranking {
     let cancel = Cancel::never();
-    let tools = Tools { config: &config, models: &bench.models, cache, cancel: &cancel };
+    let tools = Tools { config, models: &bench.models, cache, cancel: &cancel };
     rank::rank(doc, Some(QUERY), tools).expect("a ranking")
 }
 

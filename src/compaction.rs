@@ -185,6 +185,10 @@ pub struct SpanScore {
     pub dense: f32,
     /// Cosine of paragraph and query.
     pub dense_block: f32,
+    /// The cross-encoder's log-odds that the sentence is needed; none where it was not read.
+    pub cross: Option<f32>,
+    /// The cross-encoder's log-odds that the window around it answers the query; likewise.
+    pub cross_window: Option<f32>,
     /// How critical the span is without a query.
     pub criticality: f32,
     /// The fused score by which spans are chosen.

@@ -19,7 +19,7 @@ use crate::{
         Cancel, CompactRequest, Compaction, Figures, Outcome, PassReason, Piece, PieceKind, Place, SpanScore,
         StageTimes,
     },
-    config::{Config, SummarizerKind},
+    config::{Config, DenseKind, SummarizerKind},
     model::Models,
     place,
     rank::{self, Ranking},
@@ -94,8 +94,11 @@ impl Compactor {
     /// [`CompactError::Model`] if a model cannot be had.
     pub fn warm_up(&self) -> Result<(), CompactError> {
         self.counter(None).count("warm");
-        if self.config.rank.dense {
-            self.models.embedder()?;
+        self.models.ranker()?;
+        match self.config.rank.dense {
+            DenseKind::Static => drop(self.models.static_embedder()?),
+            DenseKind::Encoder => drop(self.models.embedder()?),
+            DenseKind::None => {}
         }
         if self.config.summarize.kind == SummarizerKind::Abstractive {
             self.models.decoder()?;
@@ -146,8 +149,11 @@ impl Compactor {
         }
         figures.millis.rank = millis(stage);
         (figures.cache_lookups, figures.cache_hits) = (ranking.lookups.asked, ranking.lookups.found);
-        if self.config.rank.dense {
+        if self.config.rank.dense == DenseKind::Encoder {
             figures.models.push(label(&self.models.embedder_id()?));
+        }
+        if query.is_some() && self.config.rank.cross_tokens > 0 {
+            figures.models.push(label(self.models.ranker()?.id()));
         }
         cancel.check()?;
 
@@ -235,6 +241,11 @@ fn span_places(doc: &Document<'_>, pieces: &[Piece]) -> Vec<Option<Place>> {
     places
 }
 
+/// Not a number is not JSON.
+fn finite(value: f32) -> Option<f32> {
+    value.is_finite().then_some(value)
+}
+
 fn explain(doc: &Document<'_>, ranking: &Ranking, places: &[Option<Place>]) -> Vec<SpanScore> {
     doc.spans
         .iter()
@@ -248,6 +259,8 @@ fn explain(doc: &Document<'_>, ranking: &Ranking, places: &[Option<Place>]) -> V
             lexical_block: ranking.lexical_block[i],
             dense: ranking.dense[i],
             dense_block: ranking.dense_block[i],
+            cross: finite(ranking.cross[i]),
+            cross_window: finite(ranking.cross_window[i]),
             criticality: ranking.criticality[i],
             salience: ranking.salience[i],
             place: places[i],

@@ -127,11 +127,12 @@ impl Config {
             "summarize.share: neither \"auto\" nor a number from 0 to 1",
         );
         check(self.summarize.leaf_tokens >= 20, "summarize.leaf_tokens: must be at least 20");
-        let weights =
-            [self.rank.lexical, self.rank.lexical_block, self.rank.dense_span, self.rank.dense_block];
+        let rank = &self.rank;
+        let cheap = [rank.lexical, rank.lexical_block, rank.dense_span, rank.dense_block];
+        let weights = [&cheap[..], &[rank.cross_span, rank.cross_window]].concat();
         check(
-            weights.iter().all(|w| w.is_finite() && *w >= 0.0) && weights.iter().any(|w| *w > 0.0),
-            "rank: weights must be finite, not negative, and not all 0",
+            weights.iter().all(|w| w.is_finite() && *w >= 0.0) && cheap.iter().any(|w| *w > 0.0),
+            "rank: weights must be finite, not negative, and those of the cheap stages not all 0",
         );
         const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
         check(

@@ -136,11 +136,15 @@ impl Default for Text {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rank {
-    /// Whether embeddings take part; without them ranking is lexical alone and needs no model.
-    pub dense: bool,
-    /// Most tokens that are embedded. Of a longer text the segments are whose lexical scores (without
-    /// a query: whose criticality) are highest.
+    /// Whose vectors take part: `static` (a table that is compiled in), `encoder`
+    /// (`models.embedder`), or `none`.
+    pub dense: DenseKind,
+    /// Most tokens that `encoder` embeds. Of a longer text the segments are whose lexical scores
+    /// (without a query: whose criticality) are highest.
     pub dense_tokens: usize,
+    /// Most tokens that the cross-encoder reads, those first that the other scores find promising; 0
+    /// turns it off.
+    pub cross_tokens: usize,
     /// Weight of BM25 over sentences.
     pub lexical: f32,
     /// Weight of BM25 over paragraphs.
@@ -149,17 +153,36 @@ pub struct Rank {
     pub dense_span: f32,
     /// Weight of the cosine of paragraphs.
     pub dense_block: f32,
+    /// Weight of the cross-encoder's log-odds of sentences.
+    pub cross_span: f32,
+    /// Weight of the cross-encoder's log-odds of whole windows.
+    pub cross_window: f32,
+}
+
+/// Whose vectors take part in ranking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DenseKind {
+    /// The table that is compiled in.
+    Static,
+    /// `models.embedder`.
+    Encoder,
+    /// Nobody's.
+    None,
 }
 
 impl Default for Rank {
     fn default() -> Self {
         Self {
-            dense: true,
+            dense: DenseKind::Static,
             dense_tokens: 160_000,
-            lexical: 1.0,
-            lexical_block: 1.0,
-            dense_span: 1.0,
-            dense_block: 1.0,
+            cross_tokens: 8192,
+            lexical: 0.3,
+            lexical_block: 0.3,
+            dense_span: 0.0,
+            dense_block: 0.3,
+            cross_span: 1.0,
+            cross_window: 1.0,
         }
     }
 }

@@ -19,12 +19,12 @@ use super::{
 pub(crate) struct BertConfig {
     pub(crate) hidden_size: usize,
     pub(crate) max_position_embeddings: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    layer_norm_eps: f64,
-    hidden_act: String,
+    pub(crate) num_hidden_layers: usize,
+    pub(crate) num_attention_heads: usize,
+    pub(crate) layer_norm_eps: f64,
+    pub(crate) hidden_act: String,
     #[serde(default = "absolute")]
-    position_embedding_type: String,
+    pub(crate) position_embedding_type: String,
 }
 
 fn absolute() -> String {
@@ -38,9 +38,19 @@ pub(crate) struct Bert {
     words: Vec<f32>,
     /// Position and first segment type, added up.
     positions: Vec<f32>,
+    /// What the second segment type adds to that; empty where there is none.
+    second: Vec<f32>,
     norm: Norm,
     layers: Vec<Layer>,
     precision: Precision,
+}
+
+/// The tokens that are read together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sequence {
+    pub(crate) ids: Vec<u32>,
+    /// Where the second of two texts begins; the length, where there is one text.
+    pub(crate) second: usize,
 }
 
 #[derive(Debug)]
@@ -131,6 +141,14 @@ impl Weights {
 
 impl Bert {
     pub(crate) fn load(path: &Path, config: BertConfig, precision: Precision) -> Result<Self> {
+        Self::new(candle_core::safetensors::load(path, &Device::Cpu)?, config, precision)
+    }
+
+    pub(crate) fn new(
+        tensors: HashMap<String, Tensor>,
+        config: BertConfig,
+        precision: Precision,
+    ) -> Result<Self> {
         let (heads, dim) = (config.num_attention_heads, config.hidden_size);
         if heads == 0 || dim == 0 || !dim.is_multiple_of(heads) {
             bail!("{heads} attention heads do not divide a hidden size of {dim}");
@@ -141,7 +159,6 @@ impl Bert {
         if config.position_embedding_type != "absolute" {
             bail!("positions of type {:?} are not supported", config.position_embedding_type);
         }
-        let tensors = candle_core::safetensors::load(path, &Device::Cpu)?;
         let weights = Weights { tensors, epsilon: config.layer_norm_eps as f32 };
         let words = weights.values("embeddings.word_embeddings.weight")?;
         let mut positions = weights.values("embeddings.position_embeddings.weight")?;
@@ -152,11 +169,15 @@ impl Bert {
         for row in positions.chunks_exact_mut(dim) {
             row.iter_mut().zip(&types).for_each(|(position, segment)| *position += segment);
         }
+        let second = match (types.get(..dim), types.get(dim..2 * dim)) {
+            (Some(first), Some(second)) => second.iter().zip(first).map(|(b, a)| b - a).collect(),
+            _ => Vec::new(),
+        };
         let norm = weights.norm("embeddings.LayerNorm")?;
         let layers = (0..config.num_hidden_layers)
             .map(|index| weights.layer(index, precision))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { config, words, positions, norm, layers, precision })
+        Ok(Self { config, words, positions, second, norm, layers, precision })
     }
 
     pub(crate) fn dim(&self) -> usize {
@@ -170,16 +191,17 @@ impl Bert {
     }
 
     /// The last layer's vectors for all tokens of all windows, `dim` values a token.
-    pub(crate) fn forward(&self, windows: &[Vec<u32>]) -> Result<Vec<f32>> {
+    pub(crate) fn forward(&self, windows: &[Sequence]) -> Result<Vec<f32>> {
         let dim = self.dim();
         let mut ranges = Vec::with_capacity(windows.len());
         let mut rows = 0;
         for window in windows {
-            if window.len() > self.config.max_position_embeddings {
-                bail!("{} tokens are more than {}", window.len(), self.config.max_position_embeddings);
+            let length = window.ids.len();
+            if length > self.config.max_position_embeddings {
+                bail!("{length} tokens are more than {}", self.config.max_position_embeddings);
             }
-            ranges.push(rows..rows + window.len());
-            rows += window.len();
+            ranges.push(rows..rows + length);
+            rows += length;
         }
         let mut hidden = self.embed(windows, rows)?;
         for layer in &self.layers {
@@ -202,16 +224,21 @@ impl Bert {
         Ok(hidden)
     }
 
-    fn embed(&self, windows: &[Vec<u32>], rows: usize) -> Result<Vec<f32>> {
+    fn embed(&self, windows: &[Sequence], rows: usize) -> Result<Vec<f32>> {
         let dim = self.dim();
         let mut hidden = Vec::with_capacity(rows * dim);
         for window in windows {
-            for (id, position) in window.iter().zip(self.positions.chunks_exact(dim)) {
+            let places = self.positions.chunks_exact(dim).enumerate();
+            for (id, (at, position)) in window.ids.iter().zip(places) {
                 let start = *id as usize * dim;
                 let Some(word) = self.words.get(start..start + dim) else {
                     bail!("token {id} is not in the vocabulary");
                 };
+                let row = hidden.len();
                 hidden.extend(word.iter().zip(position).map(|(word, position)| word + position));
+                if at >= window.second {
+                    hidden.iter_mut().skip(row).zip(&self.second).for_each(|(x, second)| *x += second);
+                }
             }
         }
         hidden.par_chunks_exact_mut(dim).for_each(|row| {

@@ -6,7 +6,7 @@ use tokenizers::Tokenizer;
 
 use super::{
     Located, ModelError, ModelId,
-    bert::{Bert, BertConfig},
+    bert::{Bert, BertConfig, Sequence},
     error::at,
     linear::Precision,
 };
@@ -102,10 +102,7 @@ impl Encoder {
     ///
     /// [`ModelError::Tokenize`].
     pub fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, ModelError> {
-        let encodings = self.tokenizer.encode_batch_fast(texts.to_vec(), false).map_err(|error| {
-            ModelError::Tokenize { model: self.id.name.clone(), reason: error.to_string() }
-        })?;
-        Ok(encodings.into_iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+        token_ids(&self.tokenizer, &self.id.name, texts)
     }
 
     /// Encodes windows; the outer result is by window, the inner by part. A window's result depends
@@ -164,7 +161,7 @@ impl Encoder {
     fn encode_group(&self, group: Vec<Input>, results: &mut Vec<Vec<Pooled>>) -> Result<(), ModelError> {
         let dim = self.dim();
         let (ids, owners): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|input| (input.ids, (input.parts, input.owners))).unzip();
+            group.into_iter().map(|input| (Sequence { second: input.ids.len(), ids: input.ids }, (input.parts, input.owners))).unzip();
         let vectors = self
             .bert
             .forward(&ids)
@@ -196,6 +193,18 @@ impl Input {
         self.ids.push(id);
         self.owners.push(owner);
     }
+}
+
+/// Ids without special tokens.
+pub(crate) fn token_ids(
+    tokenizer: &Tokenizer,
+    model: &str,
+    texts: &[&str],
+) -> Result<Vec<Vec<u32>>, ModelError> {
+    let encodings = tokenizer
+        .encode_batch_fast(texts.to_vec(), false)
+        .map_err(|error| ModelError::Tokenize { model: model.to_owned(), reason: error.to_string() })?;
+    Ok(encodings.into_iter().map(|encoding| encoding.get_ids().to_vec()).collect())
 }
 
 /// Reads a tokenizer and takes off what its file says about padding and length: windows are built here.

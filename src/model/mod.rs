@@ -11,6 +11,7 @@ use std::{
 use crate::config;
 
 mod bert;
+mod cross_encoder;
 mod decoder;
 mod encoder;
 mod error;
@@ -21,15 +22,18 @@ mod gguf_tokenizer;
 mod kernels;
 mod linear;
 mod manifest;
+mod static_embedder;
 mod store;
 mod transformer;
 mod verify;
 
+pub use cross_encoder::{CrossEncoder, Passage, QUERY_TOKENS, Relevance, TITLE_TOKENS, WINDOW_TOKENS};
 pub use decoder::Decoder;
 pub use encoder::{Encoder, Pooled, Window};
 pub use error::{Attempt, ModelError};
 pub use generation::{ChatMessage, Finish, Generated, Sampling};
 pub use manifest::{FileSpec, Manifest, ModelSpec, Role};
+pub use static_embedder::StaticEmbedder;
 pub use store::{Located, ModelStatus};
 
 use gguf::Gguf;
@@ -54,6 +58,8 @@ pub struct Models {
     store: Store,
     embedder: Slot<Encoder>,
     decoder: Slot<Decoder>,
+    ranker: Mutex<Option<Arc<CrossEncoder>>>,
+    table: Mutex<Option<Arc<StaticEmbedder>>>,
 }
 
 impl Models {
@@ -67,7 +73,27 @@ impl Models {
             store: Store::new(config)?,
             embedder: Slot::new(&config.embedder, Role::Embedder),
             decoder: Slot::new(&config.decoder, Role::Decoder),
+            ranker: Mutex::default(),
+            table: Mutex::default(),
         })
+    }
+
+    /// The cross-encoder that ranks, unpacked on first use.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Invalid`], which only a faulty build gives.
+    pub fn ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
+        unpacked(&self.ranker, CrossEncoder::built_in)
+    }
+
+    /// The static embedder, unpacked on first use. Its tokens are those of [`Models::ranker`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::ranker`].
+    pub fn static_embedder(&self) -> Result<Arc<StaticEmbedder>, ModelError> {
+        unpacked(&self.table, StaticEmbedder::built_in)
     }
 
     /// The configured embedder; fetched and loaded if need be.
@@ -211,6 +237,20 @@ impl Models {
             None => Role::Decoder,
         }
     }
+}
+
+/// What is compiled in, unpacked once.
+fn unpacked<T>(
+    slot: &Mutex<Option<Arc<T>>>,
+    read: impl FnOnce() -> Result<T, ModelError>,
+) -> Result<Arc<T>, ModelError> {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = &*slot {
+        return Ok(known.clone());
+    }
+    let new = Arc::new(read()?);
+    *slot = Some(new.clone());
+    Ok(new)
 }
 
 /// One configured model: located once, loaded once.

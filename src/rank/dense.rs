@@ -8,13 +8,12 @@
 use std::{
     ops::Range,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
 };
 
-use super::RankError;
+use super::{RankError, workers};
 use crate::{
     cache::{Cache, Key, KeyParts, Source},
     compaction::Cancel,
@@ -43,6 +42,19 @@ pub struct SpanVectors {
 }
 
 impl SpanVectors {
+    /// From the sums of the vectors of each span's tokens, which weigh as much as they are long.
+    pub(super) fn from_sums(dim: usize, mut data: Vec<f32>) -> Self {
+        let weights = data
+            .chunks_exact_mut(dim.max(1))
+            .map(|row| {
+                let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+                normalize(row);
+                length
+            })
+            .collect();
+        Self { dim, data, weights }
+    }
+
     /// The vector of a span; empty where there is none.
     pub fn span(&self, span: usize) -> &[f32] {
         self.data.get(span * self.dim..(span + 1) * self.dim).unwrap_or_default()
@@ -67,7 +79,7 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
-fn normalize(vector: &mut [f32]) {
+pub(super) fn normalize(vector: &mut [f32]) {
     let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
     if norm > 0.0 {
         vector.iter_mut().for_each(|x| *x /= norm);
@@ -83,9 +95,6 @@ pub struct Lookups {
     pub found: usize,
 }
 
-/// What a worker leaves for a segment.
-type Part = Mutex<Option<Result<Arc<[u8]>, RankError>>>;
-
 /// Vectors of the spans of `doc` in the segments that `wanted` names, from the cache where they are
 /// there. All other spans have none.
 pub fn embed(
@@ -96,41 +105,15 @@ pub fn embed(
     cancel: &Cancel,
 ) -> Result<(SpanVectors, Lookups), RankError> {
     let model = models.embedder_key()?;
-    let next = AtomicUsize::new(0);
     let found = AtomicUsize::new(0);
-    let parts: Vec<Part> = wanted.iter().map(|_| Mutex::new(None)).collect();
-    // Plain threads, not the pool's: a pool thread that waits for a segment somebody else computes
-    // could be the one that was to compute it.
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(wanted.len());
-    let work = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some((slot, segment)) = parts.get(index).zip(wanted.get(index)) else { break };
-            let result = cancel.check().map_err(RankError::from).and_then(|()| {
-                let (bytes, source) = segment_bytes(doc, *segment, &model, models, cache)?;
-                found.fetch_add(usize::from(source != Source::Computed), Ordering::Relaxed);
-                Ok(bytes)
-            });
-            let failed = result.is_err();
-            if let Ok(mut slot) = slot.lock() {
-                *slot = Some(result);
-            }
-            if failed {
-                next.store(usize::MAX / 2, Ordering::Relaxed);
-                break;
-            }
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..workers {
-            scope.spawn(work);
-        }
-        work();
-    });
-
+    let parts = workers::each(wanted.len(), cancel, |index| {
+        let (bytes, source) = segment_bytes(doc, wanted[index], &model, models, cache)?;
+        found.fetch_add(usize::from(source != Source::Computed), Ordering::Relaxed);
+        Ok(bytes)
+    })?;
     let mut encoded: Vec<Option<Arc<[u8]>>> = vec![None; doc.segments.len()];
-    for (slot, segment) in parts.into_iter().zip(wanted) {
-        encoded[*segment] = slot.into_inner().ok().flatten().transpose()?;
+    for (bytes, segment) in parts.into_iter().zip(wanted) {
+        encoded[*segment] = Some(bytes);
     }
     cancel.check()?;
     // The first header tells the dimensions, which rows without a vector need too.

@@ -1,20 +1,5 @@
 //! Scores of different scales become one: each is normalised within the request and weighted.
 
-use crate::config;
-
-/// The four scores by which a query ranks spans, each one value a span.
-#[derive(Clone, Copy, Debug)]
-pub struct Signals<'a> {
-    /// BM25 of the span.
-    pub lexical: &'a [f32],
-    /// BM25 of its block.
-    pub lexical_block: &'a [f32],
-    /// Cosine of the span.
-    pub dense: &'a [f32],
-    /// Cosine of its block.
-    pub dense_block: &'a [f32],
-}
-
 /// Standard scores: mean 0, deviation 1; all 0 where nothing varies. Values that are not finite
 /// (not scored) get the lowest score that there is.
 pub fn standardize(values: &[f32]) -> Vec<f32> {
@@ -32,17 +17,11 @@ pub fn standardize(values: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-/// The weighted mean of the standardised signals: the salience of each span.
-pub fn fuse(signals: Signals<'_>, weights: &config::Rank) -> Vec<f32> {
-    let parts = [
-        (signals.lexical, weights.lexical),
-        (signals.lexical_block, weights.lexical_block),
-        (signals.dense, weights.dense_span),
-        (signals.dense_block, weights.dense_block),
-    ];
-    let sum: f32 = parts.iter().filter(|(s, _)| !s.is_empty()).map(|(_, w)| w).sum();
-    let mut fused = vec![0.0; signals.lexical.len()];
-    for (signal, weight) in parts {
+/// The weighted mean of the standardised signals, each one value a span: the salience of each span.
+pub fn fuse(signals: &[(&[f32], f32)]) -> Vec<f32> {
+    let sum: f32 = signals.iter().map(|(_, weight)| weight).sum();
+    let mut fused = vec![0.0; signals.first().map_or(0, |(signal, _)| signal.len())];
+    for (signal, weight) in signals.iter().filter(|(_, weight)| *weight > 0.0) {
         for (slot, value) in fused.iter_mut().zip(standardize(signal)) {
             *slot += value * weight / sum.max(f32::EPSILON);
         }

@@ -1,20 +1,24 @@
 //! Salience: how much the query needs each span.
 //!
-//! Lexical scores ([`lexical`]) and embeddings ([`dense`]) of spans and of their blocks are fused
-//! ([`fusion`]). Without a query the salience is how critical a span is in itself
-//! ([`criticality`]).
+//! A cascade, cheap first: lexical scores ([`lexical`]) and static vectors ([`static_dense`]) of every
+//! span and its block; an encoder's vectors ([`dense`]) where they are configured; a cross-encoder
+//! ([`cross`]) on what those find promising. All are fused ([`fusion`]). Without a query the salience
+//! is how critical a span is in itself ([`criticality`]).
 
 pub mod criticality;
+pub mod cross;
 pub mod dense;
 pub mod fusion;
 pub mod lexical;
+pub mod static_dense;
+mod workers;
 
 use thiserror::Error;
 
 use crate::{
     cache::Cache,
     compaction::{Cancel, Stopped},
-    config,
+    config::{self, DenseKind},
     model::{ModelError, Models},
     text::Document,
 };
@@ -46,6 +50,10 @@ pub struct Ranking {
     pub dense: Vec<f32>,
     /// Cosine of the span's block and the query; likewise.
     pub dense_block: Vec<f32>,
+    /// The cross-encoder's log-odds that the span is needed; not a number where it was not read.
+    pub cross: Vec<f32>,
+    /// Its log-odds that the window around the span answers the query; likewise.
+    pub cross_window: Vec<f32>,
     /// How critical the span is in itself.
     pub criticality: Vec<f32>,
     /// The fused score, about standard: 0 is the mean span.
@@ -89,49 +97,85 @@ pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result
     let zeros = || vec![0.0; count];
     let mut ranking = Ranking { lexical: zeros(), lexical_block: zeros(), ..Ranking::default() };
     (ranking.dense, ranking.dense_block) = (zeros(), zeros());
-    let of_block = |blocks: &[f32]| doc.spans.iter().map(|span| blocks[span.block]).collect::<Vec<f32>>();
+    (ranking.cross, ranking.cross_window) = (vec![f32::NAN; count], vec![f32::NAN; count]);
 
     if let Some(query) = query {
         let lexical = lexical::rank(doc, &lexical::query_terms(query));
-        ranking.lexical_block = of_block(&lexical.blocks);
+        ranking.lexical_block = doc.spans.iter().map(|span| lexical.blocks[span.block]).collect();
         ranking.lexical = lexical.spans;
     }
     ranking.criticality = criticality::criticality(doc, None);
     tools.cancel.check()?;
-    let dense = tools.config.dense && count > 0;
-    if dense {
-        let cheap = if query.is_some() { &ranking.lexical } else { &ranking.criticality };
-        let wanted = most_promising(doc, cheap, tools.config.dense_tokens);
-        let (vectors, lookups) = dense::embed(doc, &wanted, tools.models, tools.cache, tools.cancel)?;
+    if tools.config.dense != DenseKind::None && count > 0 {
+        ranking.add_dense(doc, query, tools)?;
+    }
+    tools.cancel.check()?;
+    let Some(query) = query else {
+        ranking.salience = fusion::standardize(&ranking.criticality);
+        return Ok(ranking);
+    };
+    let cheap = fusion::fuse(&ranking.cheap(tools.config));
+    ranking.salience = if tools.config.cross_tokens == 0 || count == 0 {
+        cheap
+    } else {
+        let encoder = tools.models.ranker()?;
+        let limit = tools.config.cross_tokens;
+        let read = cross::score(doc, query, &cheap, limit, &encoder, tools.cache, tools.cancel)?;
+        ranking.lookups.asked += read.lookups.asked;
+        ranking.lookups.found += read.lookups.found;
+        (ranking.cross, ranking.cross_window) = (read.span, read.window);
+        let mut signals = ranking.cheap(tools.config);
+        signals.push((&ranking.cross, tools.config.cross_span));
+        signals.push((&ranking.cross_window, tools.config.cross_window));
+        fusion::fuse(&signals)
+    };
+    Ok(ranking)
+}
+
+impl Ranking {
+    /// Vectors, how central each span is in its segment, and cosines with the query.
+    fn add_dense(&mut self, doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result<(), RankError> {
+        let count = doc.spans.len();
+        let (vectors, wanted) = if tools.config.dense == DenseKind::Static {
+            let (words, table) = (tools.models.ranker()?, tools.models.static_embedder()?);
+            let vectors = static_dense::embed(doc, &words, &table, tools.cancel)?;
+            let wanted = query.map(|query| static_dense::embed_query(query, &words, &table)).transpose()?;
+            (vectors, wanted)
+        } else {
+            let cheap = if query.is_some() { &self.lexical } else { &self.criticality };
+            let segments = most_promising(doc, cheap, tools.config.dense_tokens);
+            let (vectors, lookups) = dense::embed(doc, &segments, tools.models, tools.cache, tools.cancel)?;
+            self.lookups = lookups;
+            let wanted = query.map(|query| dense::embed_query(query, tools.models, tools.cache)).transpose()?;
+            (vectors, wanted)
+        };
         let means: Vec<Vec<f32>> = doc.segments.iter().map(|s| vectors.mean(s.spans.clone())).collect();
         let central = |span: usize| cosine(vectors.span(span), &means[doc.spans[span].segment]);
         let centrality: Vec<f32> = (0..count).map(central).collect();
-        ranking.criticality = criticality::criticality(doc, Some(&centrality));
-        if let Some(query) = query {
-            let wanted = dense::embed_query(query, tools.models, tools.cache)?;
+        self.criticality = criticality::criticality(doc, Some(&centrality));
+        if let Some(wanted) = wanted {
             let known = |span: usize, value: f32| if vectors.has(span) { value } else { f32::NAN };
-            ranking.dense = (0..count).map(|span| known(span, cosine(vectors.span(span), &wanted))).collect();
+            self.dense = (0..count).map(|span| known(span, cosine(vectors.span(span), &wanted))).collect();
             let blocks: Vec<f32> =
                 doc.blocks.iter().map(|block| cosine(&vectors.mean(block.spans.clone()), &wanted)).collect();
-            ranking.dense_block = (0..count).map(|span| known(span, blocks[doc.spans[span].block])).collect();
+            self.dense_block = (0..count).map(|span| known(span, blocks[doc.spans[span].block])).collect();
         }
-        ranking.vectors = Some(vectors);
-        ranking.lookups = lookups;
+        self.vectors = Some(vectors);
+        Ok(())
     }
-    tools.cancel.check()?;
-    ranking.salience = if query.is_some() {
-        let none: &[f32] = &[];
-        let signals = fusion::Signals {
-            lexical: &ranking.lexical,
-            lexical_block: &ranking.lexical_block,
-            dense: if dense { &ranking.dense } else { none },
-            dense_block: if dense { &ranking.dense_block } else { none },
-        };
-        fusion::fuse(signals, tools.config)
-    } else {
-        fusion::standardize(&ranking.criticality)
-    };
-    Ok(ranking)
+
+    /// The signals of the stages that see every span, and their weights.
+    fn cheap<'a>(&'a self, weights: &config::Rank) -> Vec<(&'a [f32], f32)> {
+        let mut signals = vec![
+            (self.lexical.as_slice(), weights.lexical),
+            (self.lexical_block.as_slice(), weights.lexical_block),
+        ];
+        if self.vectors.is_some() {
+            signals.push((&self.dense, weights.dense_span));
+            signals.push((&self.dense_block, weights.dense_block));
+        }
+        signals
+    }
 }
 
 /// The segments with the highest scores of a span, as many as fit `limit` tokens, in order: the first

@@ -290,7 +290,7 @@ fn odd_inputs_give_a_result_or_a_clear_error() {
             command.args(["compact", "-", "--budget", "2000", "--format", "json"]);
             if input.len() > 20_000 {
                 // By words alone: a million tokens of embeddings would say nothing more.
-                command.args(["--set", "rank.dense=false", "--set", "summarize.kind=none"]);
+                command.args(["--set", "rank.dense=none", "--set", "rank.cross_tokens=0", "--set", "summarize.kind=none"]);
             }
             if let Some(query) = query {
                 command.args(["--query", query]);
@@ -316,7 +316,7 @@ fn odd_inputs_give_a_result_or_a_clear_error() {
 fn a_reader_that_leaves_is_no_error() {
     let home = tempfile::tempdir().unwrap();
     let mut child = epitome(home.path())
-        .args(["compact", "-", "--set", "rank.dense=false", "--budget", "90%"])
+        .args(["compact", "-", "--set", "rank.dense=none", "--set", "rank.cross_tokens=0", "--budget", "90%"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -8,7 +8,7 @@ use epitome::{
     cache::Cache,
     compaction::{Cancel, CompactRequest, Compaction, Outcome, PieceKind, Stopped},
     compactor::{CompactError, Compactor},
-    config::{CodePolicy, Config, SummarizerKind},
+    config::{CodePolicy, Config, DenseKind, SummarizerKind},
     model::Models,
 };
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ fn lexical() -> &'static Compactor {
     static ONE: OnceLock<Compactor> = OnceLock::new();
     ONE.get_or_init(|| {
         compactor(|config| {
-            config.rank.dense = false;
+            (config.rank.dense, config.rank.cross_tokens) = (DenseKind::None, 0);
             config.plan.code = CodePolicy::Rank;
         })
     })
@@ -236,7 +236,7 @@ fn a_long_text_is_embedded_only_where_it_is_promising() {
         writeln!(text, "Part {part}\n\n{}\n", corpus("paper.txt").repeat(1 + part % 2)).unwrap();
     }
     text.push_str("The pass phrase of the lighthouse keeper is seventeen herons.\n");
-    let compactor = compactor(|config| config.rank.dense_tokens = 6_000);
+    let compactor = compactor(|config| config.rank.cross_tokens = 6_000);
     let question = "What is the pass phrase of the lighthouse keeper?";
     let compaction =
         compactor.compact(&request(&text, Some(question), Budget::Tokens(600)), &Cancel::never()).unwrap();
@@ -249,7 +249,9 @@ fn a_long_text_is_embedded_only_where_it_is_promising() {
 fn code_is_kept_whole_or_the_error_says_so() {
     let code = "```rust\nfn main() {\n\n    println!(\"{}\", 1.10);\n}\n```";
     let text = format!("{}\n\n{code}\n\n{}", corpus("story.txt"), corpus("paper.txt"));
-    let keeping = compactor(|config| config.rank.dense = false);
+    let keeping = compactor(|config| {
+        (config.rank.dense, config.rank.cross_tokens) = (DenseKind::None, 0);
+    });
     let query = Some("Who is the captain?");
     let compaction = keeping.compact(&request(&text, query, Budget::Tokens(400)), &Cancel::never()).unwrap();
     check(&text, &compaction, &keeping);

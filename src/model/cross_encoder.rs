@@ -1,0 +1,253 @@
+//! A query and a passage read together: how likely the passage answers, sentence by sentence.
+
+use std::{collections::HashMap, io::Cursor};
+
+use candle_core::{
+    Device,
+    quantized::gguf_file::{Content, Value},
+};
+use sha2::{Digest, Sha256};
+use tokenizers::{
+    Tokenizer,
+    models::wordpiece::WordPiece,
+    normalizers::BertNormalizer,
+    pre_tokenizers::bert::BertPreTokenizer,
+};
+
+use super::{
+    ModelError, ModelId,
+    bert::{Bert, BertConfig, Sequence},
+    linear::Precision,
+};
+
+/// The weights that every build carries.
+const BUILT_IN: &[u8] = include_bytes!("weights/cross-encoder.gguf");
+/// What the built-in model is called.
+const NAME: &str = "epitome-ranker";
+/// Most tokens of the query that are read.
+pub const QUERY_TOKENS: usize = 48;
+/// Most tokens of the title that are read.
+pub const TITLE_TOKENS: usize = 32;
+/// Tokens of the longest window that it was trained on, special tokens included.
+pub const WINDOW_TOKENS: usize = 255;
+/// Rows that go through the layers together.
+const GROUP_ROWS: usize = 512;
+
+/// What is read together with the query.
+#[derive(Clone, Debug, Default)]
+pub struct Passage<'a> {
+    /// Title, label or heading, read but not scored.
+    pub title: &'a [u32],
+    /// Sentences, scored one by one.
+    pub parts: Vec<&'a [u32]>,
+}
+
+/// Log-odds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Relevance {
+    /// That the passage answers the query.
+    pub passage: f32,
+    /// That each part is needed for it; not a number where a part lay beyond the window.
+    pub parts: Vec<f32>,
+}
+
+/// A BERT-type cross-encoder with a head for the window and one for each sentence in it.
+#[derive(Debug)]
+pub struct CrossEncoder {
+    id: ModelId,
+    tokenizer: Tokenizer,
+    bert: Bert,
+    sentence: Head,
+    passage: Head,
+    first: u32,
+    separator: u32,
+}
+
+#[derive(Debug)]
+struct Head {
+    weight: Vec<f32>,
+    bias: f32,
+}
+
+impl Head {
+    fn logit(&self, vector: &[f32]) -> f32 {
+        self.weight.iter().zip(vector).map(|(w, x)| w * x).sum::<f32>() + self.bias
+    }
+}
+
+impl CrossEncoder {
+    /// The model that is compiled in.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Invalid`], which only a faulty build gives.
+    pub fn built_in() -> Result<Self, ModelError> {
+        Self::read(BUILT_IN, NAME, Precision::fastest())
+    }
+
+    pub(crate) fn read(bytes: &[u8], name: &str, precision: Precision) -> Result<Self, ModelError> {
+        let invalid = |reason: String| ModelError::Invalid { path: name.to_owned(), reason };
+        let mut reader = Cursor::new(bytes);
+        let content = Content::read(&mut reader).map_err(|error| invalid(error.to_string()))?;
+        let number = |key: &str| {
+            let value = content.metadata.get(key);
+            let value = value.and_then(|value| value.to_u32().ok()).ok_or_else(|| invalid(format!("no {key}")))?;
+            Ok::<_, ModelError>(value as usize)
+        };
+        let config = BertConfig {
+            hidden_size: number("bert.embedding_length")?,
+            max_position_embeddings: number("bert.context_length")?,
+            num_hidden_layers: number("bert.block_count")?,
+            num_attention_heads: number("bert.attention.head_count")?,
+            layer_norm_eps: 1e-12,
+            hidden_act: "gelu".into(),
+            position_embedding_type: "absolute".into(),
+        };
+        let mut tensors = HashMap::new();
+        for name in content.tensor_infos.keys() {
+            let tensor = content
+                .tensor(&mut reader, name, &Device::Cpu)
+                .and_then(|tensor| tensor.dequantize(&Device::Cpu))
+                .map_err(|error| invalid(error.to_string()))?;
+            tensors.insert(name.clone(), tensor);
+        }
+        let head = |name: &str| {
+            let values = |part: &str| {
+                let tensor = tensors.get(&format!("{name}.{part}"));
+                tensor.and_then(|t| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).ok()).unwrap_or_default()
+            };
+            let (weight, bias) = (values("weight"), values("bias"));
+            match bias.first() {
+                Some(bias) if weight.len() == config.hidden_size => Ok(Head { weight, bias: *bias }),
+                _ => Err(invalid(format!("no head {name:?} of {} values", config.hidden_size))),
+            }
+        };
+        let (sentence, passage) = (head("sentence")?, head("passage")?);
+        let tokenizer = tokenizer(&content).map_err(invalid)?;
+        let special =
+            |token: &str| tokenizer.token_to_id(token).ok_or_else(|| invalid(format!("no token {token}")));
+        let (first, separator) = (special("[CLS]")?, special("[SEP]")?);
+        let bert = Bert::new(tensors, config, precision).map_err(|error| invalid(error.to_string()))?;
+        let id = ModelId { name: name.to_owned(), hash: format!("{:x}", Sha256::digest(bytes)) };
+        Ok(Self { id, tokenizer, bert, sentence, passage, first, separator })
+    }
+
+    /// Which model.
+    pub fn id(&self) -> &ModelId {
+        &self.id
+    }
+
+    /// All that its scores depend on besides the input.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.id.hash, self.bert.packs())
+    }
+
+    /// Ids without special tokens, however long the text.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Tokenize`].
+    pub fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, ModelError> {
+        super::encoder::token_ids(&self.tokenizer, &self.id.name, texts)
+    }
+
+    /// Scores passages for a query. A passage's result depends on it and the query alone. Of the
+    /// query the first [`QUERY_TOKENS`] are read, of a title [`TITLE_TOKENS`], and of all together
+    /// [`WINDOW_TOKENS`].
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Forward`], for an id that is not in the vocabulary, say.
+    pub fn score(&self, query: &[u32], passages: &[Passage<'_>]) -> Result<Vec<Relevance>, ModelError> {
+        let mut results = Vec::with_capacity(passages.len());
+        let (mut group, mut owners, mut rows) = (Vec::new(), Vec::new(), 0);
+        for passage in passages {
+            let (sequence, owner) = self.input(query, passage);
+            let full = !self.bert.packs() || rows + sequence.ids.len() > GROUP_ROWS;
+            if full && !group.is_empty() {
+                self.score_group(&std::mem::take(&mut group), &std::mem::take(&mut owners), &mut results)?;
+                rows = 0;
+            }
+            rows += sequence.ids.len();
+            group.push(sequence);
+            owners.push((passage.parts.len(), owner));
+        }
+        if !group.is_empty() {
+            self.score_group(&group, &owners, &mut results)?;
+        }
+        Ok(results)
+    }
+
+    /// The ids of a window, and the part that each belongs to.
+    fn input(&self, query: &[u32], passage: &Passage<'_>) -> (Sequence, Vec<Option<usize>>) {
+        let mut ids = vec![self.first];
+        ids.extend(query.iter().take(QUERY_TOKENS));
+        ids.push(self.separator);
+        let second = ids.len();
+        ids.extend(passage.title.iter().take(TITLE_TOKENS));
+        let mut owners = vec![None; ids.len()];
+        'parts: for (index, part) in passage.parts.iter().enumerate() {
+            for id in *part {
+                if ids.len() + 1 >= WINDOW_TOKENS {
+                    break 'parts;
+                }
+                ids.push(*id);
+                owners.push(Some(index));
+            }
+        }
+        ids.push(self.separator);
+        owners.push(None);
+        (Sequence { ids, second }, owners)
+    }
+
+    fn score_group(
+        &self,
+        group: &[Sequence],
+        owners: &[(usize, Vec<Option<usize>>)],
+        results: &mut Vec<Relevance>,
+    ) -> Result<(), ModelError> {
+        let vectors = self
+            .bert
+            .forward(group)
+            .map_err(|error| ModelError::forward(&self.id.name, "scoring a passage", error))?;
+        let mut vectors = vectors.chunks_exact(self.bert.dim());
+        for (parts, owners) in owners {
+            let mut relevance = Relevance { passage: 0.0, parts: vec![0.0; *parts] };
+            let mut counts = vec![0.0_f32; *parts];
+            for (at, (owner, vector)) in owners.iter().zip(vectors.by_ref()).enumerate() {
+                if at == 0 {
+                    relevance.passage = self.passage.logit(vector);
+                }
+                let Some(owner) = owner else { continue };
+                if let (Some(sum), Some(count)) = (relevance.parts.get_mut(*owner), counts.get_mut(*owner)) {
+                    *sum += self.sentence.logit(vector);
+                    *count += 1.0;
+                }
+            }
+            // 0 / 0 marks what was not read.
+            relevance.parts.iter_mut().zip(&counts).for_each(|(sum, count)| *sum /= count);
+            results.push(relevance);
+        }
+        Ok(())
+    }
+}
+
+/// The uncased WordPiece tokenizer over the vocabulary in the file.
+fn tokenizer(content: &Content) -> Result<Tokenizer, String> {
+    let Some(Value::Array(tokens)) = content.metadata.get("tokenizer.ggml.tokens") else {
+        return Err("no vocabulary".into());
+    };
+    let mut vocabulary = String::new();
+    for token in tokens {
+        vocabulary.push_str(token.to_string().map_err(|error| error.to_string())?);
+        vocabulary.push('\n');
+    }
+    let vocabulary = WordPiece::read_bytes(vocabulary.as_bytes()).map_err(|error| error.to_string())?;
+    let model = WordPiece::builder().vocab(vocabulary).build().map_err(|error| error.to_string())?;
+    let mut tokenizer = Tokenizer::new(model);
+    tokenizer
+        .with_normalizer(Some(BertNormalizer::new(true, true, None, true)))
+        .map_err(|error| error.to_string())?
+        .with_pre_tokenizer(Some(BertPreTokenizer));
+    Ok(tokenizer)
+}
