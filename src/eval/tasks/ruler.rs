@@ -26,13 +26,8 @@ struct Raw {
 }
 
 /// How a template's question begins.
-const QUESTIONS: [&str; 5] = [
-    "\nWhat are all the special magic ",
-    "\nWhat is the special magic ",
-    "\nQuestion: Find all variables ",
-    "\nQuestion: ",
-    "\n\nAnswer the question based on the given documents.",
-];
+const QUESTIONS: [&str; 3] =
+    ["\nWhat are all the special magic ", "\nWhat is the special magic ", "\nQuestion: "];
 /// How the instruction before the text ends.
 const INSTRUCTIONS: [&str; 5] = [
     "afterwards.\n",
