@@ -1,6 +1,6 @@
 //! A row and a budget -> the context that an arm would send to the reader.
 //!
-//! Baselines ([`baseline`]) select whole spans of the source by one criterion, put them in the order
+//! Baselines select whole spans of the source by one criterion, put them in the order
 //! of the source, and use no template. The epitome arm runs the whole pipeline. An HTTP arm asks any
 //! service. No arm but that one can go over its budget.
 
