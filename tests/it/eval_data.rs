@@ -403,7 +403,7 @@ proptest! {
 
 #[test]
 fn arms_do_what_they_say() {
-    let row = &ROW;
+    let row: &Row = &ROW;
     let quarter = Some(Budget::Share(0.25));
     let never = Cancel::never();
     let head = arm(ArmKind::Head).produce(row, quarter, &never);
@@ -485,7 +485,7 @@ mod service {
                     "/slow",
                     web::post().to(|| async {
                         rt::time::sleep(std::time::Duration::from_secs(600)).await;
-                        HttpResponse::Ok()
+                        HttpResponse::Ok().finish()
                     }),
                 )
                 .route("/odd", web::post().to(|| async { HttpResponse::Ok().body("[1]") }))

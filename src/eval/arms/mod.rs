@@ -9,7 +9,7 @@ mod http;
 mod pipeline;
 mod select;
 
-use std::{borrow::Cow, ops::Range, path::PathBuf, sync::Arc, time::Instant};
+use std::{borrow::Cow, iter, ops::Range, path::PathBuf, sync::Arc, time::Instant};
 
 use thiserror::Error;
 
@@ -195,7 +195,7 @@ impl Made {
 
     /// The original, for the reason given.
     fn original(row: &Row, outcome: &'static str, reason: impl Into<String>) -> Self {
-        let whole = vec![0..row.context.len()];
+        let whole = iter::once(0..row.context.len()).collect();
         Self { outcome, reason: Some(reason.into()), ..Self::compacted(row.context.to_string(), whole) }
     }
 }

@@ -1,6 +1,6 @@
 //! Whole spans within a budget, in the order of the source.
 
-use std::ops::Range;
+use std::{iter, ops::Range};
 
 use crate::text::{Document, tokens::TokenCounter};
 
@@ -74,7 +74,8 @@ fn beginning(doc: &Document<'_>, counter: &dyn TokenCounter, order: &[usize], bu
         let end = whole.floor_char_boundary(bytes);
         let text = whole.get(..end).unwrap_or_default();
         if end > 0 && counter.count(text) <= budget {
-            return Selection { text: text.to_owned(), kept: vec![range.start..range.start + end] };
+            let kept = iter::once(range.start..range.start + end).collect();
+            return Selection { text: text.to_owned(), kept };
         }
     }
     Selection { text: String::new(), kept: Vec::new() }
