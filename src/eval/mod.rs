@@ -18,6 +18,10 @@
 //!
 //! The run writes a file of records ([`record`]); report and gate read nothing else.
 
+pub mod arms;
 pub mod record;
+pub mod retention;
 pub mod row;
+pub mod scoring;
 pub mod suite;
+pub mod tasks;

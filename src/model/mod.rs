@@ -36,6 +36,8 @@ pub use manifest::{FileSpec, Manifest, ModelSpec, Role};
 pub use static_embedder::StaticEmbedder;
 pub use store::{Located, ModelStatus};
 
+pub(crate) use fetch::hub::{DatasetFile, Hub};
+
 use gguf::Gguf;
 use gguf_tokenizer::Vocabulary;
 use store::Store;
