@@ -19,5 +19,7 @@
 //! The run writes a file of records ([`record`]); report and gate read nothing else.
 
 pub mod record;
+pub mod results;
 pub mod row;
+pub mod statistics;
 pub mod suite;
