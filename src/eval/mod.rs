@@ -18,7 +18,9 @@
 //!
 //! The run writes a file of records ([`record`]); report and gate read nothing else.
 
+pub mod gate;
 pub mod record;
+pub mod report;
 pub mod results;
 pub mod row;
 pub mod statistics;

@@ -67,8 +67,10 @@ impl Analysis {
         });
         let order = Order::of(&results.headers, names, Some(&options.baseline));
         let families = families(records, &order, &options.baseline);
-        let parts: Vec<Part> =
-            families.par_iter().map(|(key, family)| Part::of(key, family, &order, options.resamples)).collect();
+        let parts: Vec<Part> = families
+            .par_iter()
+            .map(|(key, family)| Part::of(key, family, &order, options.resamples))
+            .collect();
         let mut analysis = Self {
             baseline: Some(options.baseline.clone()).filter(|name| order.arms.all().contains(name)),
             costs: costs(records, &order),
@@ -208,7 +210,9 @@ impl Part {
         for (task, cell) in family {
             let task = order.tasks.name(*task);
             let rows: Vec<Observation> = cell.iter().map(|(_, observation)| *observation).collect();
-            let Some((summary, replicates)) = Summary::of(&rows, resamples, &mut stream(task, "")) else { continue };
+            let Some((summary, replicates)) = Summary::of(&rows, resamples, &mut stream(task, "")) else {
+                continue;
+            };
             let size = size_of(cell);
             part.groups.push(Group {
                 measure,

@@ -121,9 +121,8 @@ mod tests {
     #[test]
     fn rows_that_agree_within_a_document_widen_the_interval() {
         // 20 documents of 10 rows each; all rows of a document have one value.
-        let clustered: Vec<Sums> = (0..20)
-            .map(|i| Sums { rows: 10.0, value: 10.0 * f64::from(i % 2), ..Sums::default() })
-            .collect();
+        let clustered: Vec<Sums> =
+            (0..20).map(|i| Sums { rows: 10.0, value: 10.0 * f64::from(i % 2), ..Sums::default() }).collect();
         let rows: Vec<f64> = (0..200).map(|i| f64::from(i % 2)).collect();
         let width = |sums: &[Sums]| {
             let replicates = Replicates::draw(sums, 2_000, &mut SplitMix64::new(3));

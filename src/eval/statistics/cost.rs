@@ -48,9 +48,11 @@ impl Cost {
     /// The cost of these records, which are of one arm, budget and reader. None without records.
     pub fn of(records: &[&Record]) -> Option<Self> {
         let first = records.first()?;
-        let all = |value: fn(&Record) -> f64| -> Vec<f64> { records.iter().map(|record| value(record)).collect() };
-        let known =
-            |value: fn(&Record) -> Option<f64>| -> Vec<f64> { records.iter().filter_map(|r| value(r)).collect() };
+        let all =
+            |value: fn(&Record) -> f64| -> Vec<f64> { records.iter().map(|record| value(record)).collect() };
+        let known = |value: fn(&Record) -> Option<f64>| -> Vec<f64> {
+            records.iter().filter_map(|r| value(r)).collect()
+        };
         let compacted = || records.iter().filter(|record| record.outcome == "compacted");
         let millis: f64 = compacted().map(|record| record.compact_ms).sum();
         let tokens: usize = compacted().map(|record| record.tokens_full).sum();

@@ -40,8 +40,8 @@ pub fn wilson(share: f64, n: usize) -> Option<(f64, f64)> {
     let n = n as f64;
     let square = Z_TWO_SIDED * Z_TWO_SIDED;
     let center = (share + square / (2.0 * n)) / (1.0 + square / n);
-    let half =
-        Z_TWO_SIDED / (1.0 + square / n) * (share * (1.0 - share) / n + square / (4.0 * n * n)).max(0.0).sqrt();
+    let half = Z_TWO_SIDED / (1.0 + square / n)
+        * (share * (1.0 - share) / n + square / (4.0 * n * n)).max(0.0).sqrt();
     // The ends at 0 and 1 are exact; rounding must not put the share itself outside.
     Some(((center - half).clamp(0.0, share), (center + half).clamp(share, 1.0)))
 }
@@ -72,7 +72,12 @@ mod tests {
     #[test]
     fn wilson_is_as_published() {
         // Newcombe, Statistics in Medicine 17 (1998), table I, method 3: 81/263, 15/148, 0/20, 1/29.
-        let known = [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)];
+        let known = [
+            (81, 263, 0.2553, 0.3662),
+            (15, 148, 0.0624, 0.1605),
+            (0, 20, 0.0, 0.1611),
+            (1, 29, 0.0061, 0.1718),
+        ];
         for (k, n, low, high) in known {
             let (l, h) = wilson(k as f64 / n as f64, n).unwrap();
             assert!((l - low).abs() < 5e-5 && (h - high).abs() < 5e-5, "{k}/{n}: {l} {h}");

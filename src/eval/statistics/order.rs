@@ -84,7 +84,11 @@ impl Order {
                 &listed("arms", &["name", "kind"]),
             ),
             budgets: Names::from_sorted(budgets),
-            readers: Names::of(records.filter_map(|(.., reader)| reader), None, &listed("readers", &["name"])),
+            readers: Names::of(
+                records.filter_map(|(.., reader)| reader),
+                None,
+                &listed("readers", &["name"]),
+            ),
         }
     }
 }

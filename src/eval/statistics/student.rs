@@ -55,8 +55,15 @@ mod tests {
     #[test]
     fn quantiles_are_those_of_the_tables() {
         // Any table of the t distribution, column 0.975.
-        let known =
-            [(1, 12.706_2), (2, 4.302_7), (3, 3.182_4), (4, 2.776_4), (9, 2.262_2), (30, 2.042_3), (100, 1.984_0)];
+        let known = [
+            (1, 12.706_2),
+            (2, 4.302_7),
+            (3, 3.182_4),
+            (4, 2.776_4),
+            (9, 2.262_2),
+            (30, 2.042_3),
+            (100, 1.984_0),
+        ];
         for (freedom, t) in known {
             let ours = two_sided(0.05, freedom);
             assert!((ours - t).abs() < 1e-4, "{freedom}: {ours}");

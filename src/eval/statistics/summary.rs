@@ -156,7 +156,7 @@ impl Summary {
 }
 
 /// The sums of each document, in the order of their numbers.
-fn by_document(observations: &[Observation]) -> Vec<Sums> {
+pub fn by_document(observations: &[Observation]) -> Vec<Sums> {
     let mut documents: BTreeMap<usize, Sums> = BTreeMap::new();
     for row in observations {
         let mut sums = Sums { rows: 1.0, value: row.value, ..Sums::default() };
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn tasks_weigh_the_same_in_a_macro_average() {
         let small = rows(&[(0, 1.0, 1.0), (1, 0.0, 1.0)]);
-        let large: Vec<_> = (0..100).map(|i| (i, 1.0, f64::from(i % 2))).collect();
+        let large: Vec<_> = (0..100).map(|i| (i, 1.0, f64::from(i % 2 == 1))).collect();
         let mut random = SplitMix64::new(9);
         let tasks: Vec<_> =
             [small, rows(&large)].iter().filter_map(|rows| Summary::of(rows, 500, &mut random)).collect();
