@@ -4,7 +4,13 @@ use std::{io, path::Path};
 
 use thiserror::Error;
 
-use crate::{batch::BatchError, compactor::CompactError, config::ConfigError, model::ModelError};
+use crate::{
+    batch::BatchError,
+    compactor::CompactError,
+    config::ConfigError,
+    eval::{gate::GateError, report::ReportError, results::ResultsError},
+    model::ModelError,
+};
 
 /// What a command can end with.
 #[derive(Debug, Error)]
@@ -21,6 +27,15 @@ pub enum Error {
     /// A batch could not be run, or not to its end.
     #[error(transparent)]
     Batch(Box<BatchError>),
+    /// A results file cannot be used.
+    #[error(transparent)]
+    Results(Box<ResultsError>),
+    /// A report could not be written.
+    #[error(transparent)]
+    Report(Box<ReportError>),
+    /// The gate stays shut.
+    #[error(transparent)]
+    Gate(Box<GateError>),
     /// The command was given something it cannot use.
     #[error("{0}")]
     Usage(String),
@@ -66,6 +81,24 @@ impl From<BatchError> for Error {
     }
 }
 
+impl From<ResultsError> for Error {
+    fn from(error: ResultsError) -> Self {
+        Self::Results(Box::new(error))
+    }
+}
+
+impl From<ReportError> for Error {
+    fn from(error: ReportError) -> Self {
+        Self::Report(Box::new(error))
+    }
+}
+
+impl From<GateError> for Error {
+    fn from(error: GateError) -> Self {
+        Self::Gate(Box::new(error))
+    }
+}
+
 impl Error {
     /// Makes a [`Error::File`] of what the system said about `path`.
     pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -87,12 +120,14 @@ impl Error {
                 _ => None,
             },
             Error::Batch(error) => error.hint(),
+            Error::Results(error) => error.hint(),
+            Error::Gate(error) => error.hint(),
             Error::NotUtf8 { .. } => Some("convert it first, for example with `iconv -t UTF-8`".into()),
             _ => None,
         }
     }
 
-    /// 2 for bad input, 1 for all else.
+    /// 2 for bad input, and for a gate that cannot tell; 1 for all else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) | Error::Usage(_) | Error::NotUtf8 { .. } => 2,
@@ -105,7 +140,13 @@ impl Error {
             },
             Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
             Error::Batch(error) => error.exit_code(),
-            Error::Model(_) | Error::File { .. } | Error::Unusable(_) | Error::Internal(_) => 1,
+            Error::Results(error) => error.exit_code(),
+            Error::Gate(error) => error.exit_code(),
+            Error::Report(_)
+            | Error::Model(_)
+            | Error::File { .. }
+            | Error::Unusable(_)
+            | Error::Internal(_) => 1,
         }
     }
 

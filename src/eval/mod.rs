@@ -19,9 +19,13 @@
 //! The run writes a file of records ([`record`]); report and gate read nothing else.
 
 pub mod arms;
+pub mod gate;
 pub mod record;
+pub mod report;
+pub mod results;
 pub mod retention;
 pub mod row;
 pub mod scoring;
+pub mod statistics;
 pub mod suite;
 pub mod tasks;

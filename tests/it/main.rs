@@ -6,6 +6,7 @@ mod cache;
 mod cli;
 mod corpus;
 mod eval_data;
+mod eval_report;
 mod models;
 mod pipeline;
 mod proxy;

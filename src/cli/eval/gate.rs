@@ -1,0 +1,154 @@
+//! `epitome eval gate`: an exit code for a CI.
+
+use std::path::PathBuf;
+
+use super::super::{print, tell};
+use crate::{
+    config::Config,
+    error::Error,
+    eval::{
+        gate::{Comparison, Gate, Options, Verdict},
+        report::{
+            escape, format,
+            table::{Cell, Table},
+        },
+        results::Results,
+    },
+};
+
+/// Compares results with a baseline, row by row.
+///
+/// Ends with 0 if a drop as large as is allowed is excluded, with 1 if there is a real drop larger
+/// than that, and with 2 if the run is too small to tell.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What `epitome eval run` wrote now.
+    results: PathBuf,
+    /// What it wrote before.
+    #[arg(long, value_name = "FILE")]
+    baseline: PathBuf,
+    /// The largest drop of the mean that is allowed, as a share: 0.02 is two points of a hundred.
+    #[arg(long, value_name = "SHARE", default_value = "0.02", value_parser = max_drop)]
+    max_drop: f64,
+    /// Compare this arm alone. Without it, the arms of the suite that run the pipeline.
+    #[arg(long)]
+    arm: Option<String>,
+    /// Compare this budget alone.
+    #[arg(long)]
+    budget: Option<String>,
+    /// How many rows to list of those that fell; JSON has all.
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    rows: usize,
+    /// The layout.
+    #[arg(long, value_enum, default_value_t)]
+    format: Layout,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Layout {
+    /// For people.
+    #[default]
+    Text,
+    /// One object.
+    Json,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// A file could not be read, nothing pairs, or the gate stays shut.
+pub fn run(args: Args, _config: Config) -> Result<(), Error> {
+    let results = Results::read(&args.results)?;
+    let baseline = Results::read(&args.baseline)?;
+    let options = Options { max_drop: args.max_drop, arm: args.arm, budget: args.budget };
+    let gate = Gate::of(&results, &baseline, &options)?;
+    match args.format {
+        Layout::Text => {
+            for warning in &gate.warnings {
+                tell(&format!("warning: {}\n", escape::terminal(warning)));
+            }
+            print(&text(&gate, args.rows))?;
+        }
+        Layout::Json => {
+            let json = serde_json::to_string_pretty(&gate)
+                .map_err(|error| Error::Internal(format!("cannot write JSON: {error}")))?;
+            print(&format!("{json}\n"))?;
+        }
+    }
+    Ok(gate.outcome()?)
+}
+
+fn max_drop(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(0.0) => Err("no run can show that nothing at all is lost; allow a little, such as 0.005".into()),
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("not a share above 0 and up to 1".into()),
+    }
+}
+
+fn text(gate: &Gate, rows: usize) -> String {
+    let mut text = String::new();
+    let heads = ["<arm", "<budget", "<reader", "rows", "before", "after", "change [95 %]", "p", "<verdict"];
+    let mut table = Table::new("", &heads);
+    for one in &gate.comparisons {
+        let change = match one.interval {
+            Some((low, high)) => {
+                let points = [one.difference, low, high].map(format::points);
+                format!("{} [{} {}]", points[0], points[1], points[2])
+            }
+            None => format::points(one.difference),
+        };
+        table.rows.push(
+            [
+                one.arm.clone(),
+                one.budget.clone(),
+                one.reader.clone().unwrap_or_else(|| format::NONE.into()),
+                format::count(one.rows as f64),
+                format::percent(one.before),
+                format::percent(one.after),
+                change,
+                one.p.map_or_else(|| format::NONE.into(), format::p),
+                words(one.verdict).into(),
+            ]
+            .map(Cell::new)
+            .into(),
+        );
+    }
+    text.push_str(&table.to_terminal());
+    for one in &gate.comparisons {
+        text.push_str(&worse(one, rows));
+    }
+    let same = gate.comparisons.iter().all(|comparison| comparison.identical);
+    text.push_str(&format!(
+        "\nverdict: {}{}\n",
+        words(gate.verdict),
+        if same { ", nothing changed" } else { "" }
+    ));
+    text
+}
+
+/// The rows that fell, the worst first.
+fn worse(comparison: &Comparison, rows: usize) -> String {
+    if comparison.worse.is_empty() || rows == 0 {
+        return String::new();
+    }
+    let caption = format!("\n{}: {} rows fell\n", comparison.name(), comparison.worse.len());
+    let mut table = Table::new("", &["<row", "<task", "before", "after"]);
+    for change in comparison.worse.iter().take(rows) {
+        let values = [change.before, change.after].map(format::percent);
+        let [before, after] = values;
+        table.rows.push([change.row.clone(), change.task.clone(), before, after].map(Cell::new).into());
+    }
+    let rest = comparison.worse.len().saturating_sub(rows);
+    let more = if rest > 0 { format!("and {rest} more\n") } else { String::new() };
+    format!("{caption}{}{more}", table.to_terminal())
+}
+
+fn words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Drop => "drop",
+        Verdict::Undecided => "too small to tell",
+    }
+}

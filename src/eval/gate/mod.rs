@@ -1,0 +1,163 @@
+//! The gate of a CI: whether results have fallen against a baseline file.
+//!
+//! # What is compared
+//!
+//! Rows are paired by task, row, arm, budget and reader. The value of a row is its score where there
+//! is a reader; else whether its answer is kept, or where that cannot be told, the share of its gold
+//! spans that is. Each arm, budget and reader is a comparison of its own over the rows of all tasks, so
+//! that a drop at one budget is not thinned out by the others. Without a name, the arms that are
+//! compared are those of the suite that run the pipeline, because the others do not change with it.
+//!
+//! # How it is decided
+//!
+//! For each comparison, with the allowed drop `m` and the mean paired difference `d`:
+//!
+//! * **pass** if the lower end of the interval of `d` is above `-m`: a drop as large as `m` is
+//!   excluded. This is a test of non-inferiority (Walker and Nowacki, Understanding Equivalence and
+//!   Noninferiority Testing, Journal of General Internal Medicine 26 (2011)). Also if every row came
+//!   out the same to the last letter, in which case nothing was changed that these rows could show.
+//! * **drop** if `d` is below `-m`, and no change at all is refuted at 5 %. The test is McNemar's,
+//!   exact, where values are 0 or 1 and each document is one row, else the t test by document of
+//!   [`Adjusted`](super::statistics::paired::Adjusted). With several comparisons p values are adjusted by Holm (A Simple Sequentially
+//!   Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6 (1979)), as each further
+//!   comparison is a further chance of a false alarm.
+//! * **undecided** otherwise: the run is too small to tell.
+//!
+//! The interval is the hull of the bootstrap's over documents and of `Adjusted`'s: the first is a
+//! point where no row differs, however few there are, and too narrow for few documents.
+//!
+//! One drop makes the verdict a drop; else one undecided comparison makes it undecided.
+
+mod comparison;
+mod error;
+mod selection;
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use super::{
+    record::Record,
+    results::{Key, Results, Seeded, differences},
+};
+
+pub use comparison::{Change, Comparison, TaskChange};
+pub use error::GateError;
+
+use comparison::{Pair, adjust};
+use selection::Selection;
+
+/// What the gate looks at and what it allows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// The largest drop of the mean that is allowed, in (0, 1].
+    pub max_drop: f64,
+    /// One arm; without it those that run the pipeline.
+    pub arm: Option<String>,
+    /// One budget; all without it.
+    pub budget: Option<String>,
+}
+
+/// What is said of a comparison, or of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// A drop as large as is allowed is excluded.
+    Pass,
+    /// There is a drop, and it is larger than allowed.
+    Drop,
+    /// The run is too small to tell.
+    Undecided,
+}
+
+/// The whole outcome.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Gate {
+    /// Of all comparisons.
+    pub verdict: Verdict,
+    /// The largest drop that is allowed.
+    pub max_drop: f64,
+    /// What may mislead.
+    pub warnings: Vec<String>,
+    /// Each arm, budget and reader.
+    pub comparisons: Vec<Comparison>,
+}
+
+impl Gate {
+    /// Compares results with a baseline.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::Unknown`] and [`GateError::NothingPairs`]. A drop is no error here; see
+    /// [`Gate::outcome`].
+    pub fn of(results: &Results, baseline: &Results, options: &Options) -> Result<Self, GateError> {
+        let selected = Selection::of(results, options)?;
+        let mut warnings: Vec<String> = results.warnings.iter().chain(&baseline.warnings).cloned().collect();
+        let both: Vec<_> = results.headers.iter().chain(&baseline.headers).cloned().collect();
+        // Commits and configurations are meant to differ; data are not.
+        warnings.extend(differences(&both).into_iter().filter(|warning| warning.contains("same data")));
+
+        let before: HashMap<Key, &Record> =
+            baseline.records.iter().map(|seeded| (Key::of(&seeded.record), &seeded.record)).collect();
+        let mut cells: BTreeMap<(Option<&str>, &str, &str), Vec<Pair<'_>>> = BTreeMap::new();
+        let mut paired = 0;
+        for Seeded { record, .. } in results.records.iter().filter(|seeded| selected.holds(&seeded.record)) {
+            let Some(pair) = before.get(&Key::of(record)).and_then(|before| Pair::of(before, record)) else {
+                continue;
+            };
+            paired += 1;
+            let key = (record.reader.as_deref(), record.arm.as_str(), record.budget.as_str());
+            cells.entry(key).or_default().push(pair);
+        }
+        if paired == 0 {
+            let (now, before) = (count(results, &selected), count(baseline, &selected));
+            let reason = format!("of {selected}, it has {before} measured rows and the results have {now}");
+            return Err(GateError::NothingPairs { reason });
+        }
+        let missing = count(baseline, &selected).saturating_sub(paired);
+        if missing > 0 {
+            warnings.push(format!(
+                "{missing} measured rows of the baseline have no measured row in the results; they are not compared"
+            ));
+        }
+        let mut comparisons: Vec<Comparison> =
+            cells.values().filter_map(|pairs| Comparison::of(pairs)).collect();
+        adjust(&mut comparisons);
+        comparisons.iter_mut().for_each(|comparison| comparison.decide(options.max_drop));
+        let any = |verdict| comparisons.iter().any(|comparison| comparison.verdict == verdict);
+        let verdict = if any(Verdict::Drop) {
+            Verdict::Drop
+        } else if any(Verdict::Undecided) {
+            Verdict::Undecided
+        } else {
+            Verdict::Pass
+        };
+        Ok(Self { verdict, max_drop: options.max_drop, warnings, comparisons })
+    }
+
+    /// The verdict as the end of a command.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::Drop`] and [`GateError::Undecided`].
+    pub fn outcome(&self) -> Result<(), GateError> {
+        let allowed = format!("{}", (self.max_drop * 1e4).round() / 1e2);
+        let of = || self.comparisons.iter().filter(|comparison| comparison.verdict == self.verdict);
+        match self.verdict {
+            Verdict::Pass => Ok(()),
+            Verdict::Drop => {
+                let what: Vec<String> = of().map(Comparison::drop_words).collect();
+                Err(GateError::Drop { what: what.join("; "), allowed })
+            }
+            Verdict::Undecided => {
+                let what: Vec<String> = of().map(Comparison::undecided_words).collect();
+                Err(GateError::Undecided { what: what.join("; "), allowed })
+            }
+        }
+    }
+}
+
+fn count(results: &Results, selected: &Selection) -> usize {
+    let measured = |record: &Record| Pair::of(record, record).is_some();
+    results.records.iter().filter(|seeded| selected.holds(&seeded.record) && measured(&seeded.record)).count()
+}

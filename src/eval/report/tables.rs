@@ -1,0 +1,233 @@
+//! The tables of a report.
+
+use super::{
+    format::{self, NONE},
+    table::{Cell, Table},
+};
+use crate::eval::statistics::{
+    Analysis, Cost, Estimate, Exact, Paired,
+    figures::{Curve, CurvePoint, Group, LENGTHS, POSITIONS, Size, StratumSummary},
+};
+
+/// One row for each arm and budget of a task.
+pub fn groups(analysis: &Analysis, groups: &[&Group]) -> Table {
+    let versus = versus(analysis);
+    let heads = [
+        "<arm",
+        "<budget",
+        "ratio",
+        "rows",
+        "+documents",
+        "mean",
+        &versus,
+        "retains",
+        "+retains, 95 %",
+        "+better",
+        "+worse",
+        "p",
+        "sees",
+    ];
+    let mut table = Table::new("", &heads);
+    for group in groups {
+        let (estimate, paired) = (&group.summary.estimate, group.summary.paired.as_ref());
+        let test = paired.and_then(test);
+        let mut row = start(&group.arm, &group.budget, &group.size);
+        row.push(Cell::new(format::count(estimate.rows as f64)));
+        row.push(Cell::new(format::count(estimate.documents as f64)));
+        row.extend(figures(estimate, paired));
+        row.push(optional(test.map(|test| test.gains.to_string())));
+        row.push(optional(test.map(|test| test.losses.to_string())));
+        row.push(optional(test.map(|test| format::p(test.p))));
+        row.push(sees(paired));
+        table.rows.push(row);
+    }
+    table
+}
+
+/// One row for each arm and budget of a stratum.
+pub fn strata(analysis: &Analysis, averages: &[&StratumSummary]) -> Table {
+    let versus = versus(analysis);
+    let heads = [
+        "<arm",
+        "<budget",
+        "ratio",
+        "tasks",
+        "+rows",
+        "macro mean",
+        &versus,
+        "retains",
+        "+retains, 95 %",
+        "sees",
+    ];
+    let mut table = Table::new("Macro average over tasks", &heads);
+    for average in averages {
+        let (estimate, paired) = (&average.summary.estimate, average.summary.paired.as_ref());
+        let mut row = start(&average.arm, &average.budget, &average.size);
+        row.push(Cell::new(average.tasks.to_string()));
+        row.push(Cell::new(format::count(estimate.rows as f64)));
+        row.extend(figures(estimate, paired));
+        row.push(sees(paired));
+        table.rows.push(row);
+    }
+    table
+}
+
+/// One row for each arm and budget, one column for each bin. None where all rows are in one bin.
+pub fn curve(analysis: &Analysis, points: &[&CurvePoint], curve: Curve) -> Option<Table> {
+    let (caption, labels): (&str, Vec<&str>) = match curve {
+        Curve::Position => ("By place of the gold in the text", POSITIONS.to_vec()),
+        Curve::Length => {
+            ("By tokens of the whole context", LENGTHS.iter().map(|(_, label)| *label).collect())
+        }
+    };
+    let bins: Vec<(usize, &str)> = labels
+        .into_iter()
+        .enumerate()
+        .filter(|(bin, _)| points.iter().any(|point| point.bin == *bin))
+        .collect();
+    if bins.len() < 2 {
+        return None;
+    }
+    let mut heads = vec!["<arm", "<budget"];
+    heads.extend(bins.iter().map(|(_, label)| *label));
+    let mut table = Table::new(caption, &heads);
+    let mut rows = vec![Cell::new("rows"), Cell::default()];
+    rows.extend(bins.iter().map(|(bin, _)| {
+        let most =
+            points.iter().filter(|point| point.bin == *bin).map(|point| point.summary.estimate.rows).max();
+        Cell::new(format::count(most.unwrap_or(0) as f64))
+    }));
+    table.rows.push(rows);
+    for arm in analysis.order.arms.all() {
+        for budget in analysis.order.budgets.all() {
+            let of = |point: &&&CurvePoint| &point.arm == arm && &point.budget == budget;
+            let points: Vec<&CurvePoint> = points.iter().filter(of).copied().collect();
+            if points.is_empty() {
+                continue;
+            }
+            let mut row = vec![Cell::new(arm.clone()), Cell::new(budget.clone())];
+            row.extend(bins.iter().map(|(bin, _)| match points.iter().find(|point| point.bin == *bin) {
+                Some(point) => {
+                    let Estimate { mean, interval, .. } = point.summary.estimate;
+                    let long = format::with_interval(mean, interval, format::percent);
+                    Cell::pair(format::percent(mean), long)
+                }
+                None => Cell::new(NONE),
+            }));
+            table.rows.push(row);
+        }
+    }
+    Some(table)
+}
+
+/// Cost of each arm, the baseline first: one table for the compaction and one for reading and resources.
+pub fn costs(analysis: &Analysis) -> Vec<Table> {
+    if analysis.costs.is_empty() {
+        return Vec::new();
+    }
+    let mut compaction = Table::new(
+        "Compaction",
+        &[
+            "<arm",
+            "<budget",
+            "<reader",
+            "rows",
+            "failed",
+            "tokens before",
+            "tokens",
+            "ms median",
+            "ms p95",
+            "tokens/s",
+            "cache hits %",
+        ],
+    );
+    let mut reading = Table::new(
+        "Reading and resources, of a query",
+        &[
+            "<arm",
+            "<budget",
+            "<reader",
+            "first token ms",
+            "reader ms",
+            "process GiB",
+            "GPU GiB",
+            "joules",
+            "price",
+        ],
+    );
+    for cost in &analysis.costs {
+        compaction.rows.push(compaction_row(cost));
+        reading.rows.push(reading_row(cost));
+    }
+    vec![compaction, reading]
+}
+
+fn compaction_row(cost: &Cost) -> Vec<Cell> {
+    let mut row = names(cost);
+    row.extend([
+        Cell::new(format::count(cost.rows as f64)),
+        Cell::new(format::count(cost.failed as f64)),
+        Cell::new(format::count(cost.tokens_full)),
+        Cell::new(format::count(cost.tokens)),
+        Cell::new(format::amount(cost.compact_ms_median)),
+        Cell::new(format::amount(cost.compact_ms_p95)),
+        optional(cost.tokens_per_second.map(format::count)),
+        optional(cost.cache_hits.map(format::percent)),
+    ]);
+    row
+}
+
+fn reading_row(cost: &Cost) -> Vec<Cell> {
+    let unknown = |text: Option<String>| Cell::new(text.unwrap_or_else(|| "unknown".into()));
+    let mut row = names(cost);
+    row.extend([
+        optional(cost.first_token_ms.map(format::amount)),
+        optional(cost.reader_ms.map(format::amount)),
+        unknown(cost.peak_memory.map(format::gibibytes)),
+        optional(cost.peak_gpu_memory.map(format::gibibytes)),
+        unknown(cost.joules.map(format::amount)),
+        unknown(cost.price.map(format::price)),
+    ]);
+    row
+}
+
+fn names(cost: &Cost) -> Vec<Cell> {
+    let reader = cost.reader.as_deref().unwrap_or(NONE);
+    vec![Cell::new(cost.arm.clone()), Cell::new(cost.budget.clone()), Cell::new(reader)]
+}
+
+fn versus(analysis: &Analysis) -> String {
+    format!("vs {}", analysis.baseline.as_deref().unwrap_or("baseline"))
+}
+
+fn start(arm: &str, budget: &str, size: &Size) -> Vec<Cell> {
+    vec![Cell::new(arm), Cell::new(budget), optional(size.ratio().map(format::ratio))]
+}
+
+fn figures(estimate: &Estimate, paired: Option<&Paired>) -> [Cell; 4] {
+    let retention = |paired: &Paired| {
+        paired.retention_interval.map(|i| format!("{} {}", format::percent(i.low), format::percent(i.high)))
+    };
+    [
+        Cell::new(format::with_interval(estimate.mean, estimate.interval, format::percent)),
+        optional(
+            paired.map(|paired| format::with_interval(paired.difference, paired.interval, format::points)),
+        ),
+        optional(paired.and_then(|paired| paired.retention).map(format::percent)),
+        optional(paired.and_then(retention)),
+    ]
+}
+
+/// McNemar's over rows where each document is one row, else the sign test over documents.
+fn test(paired: &Paired) -> Option<Exact> {
+    let single = paired.rows == paired.documents;
+    paired.exact.filter(|_| single).or(paired.exact_documents)
+}
+
+fn sees(paired: Option<&Paired>) -> Cell {
+    optional(paired.and_then(|paired| paired.detectable).map(format::percent))
+}
+
+fn optional(text: Option<String>) -> Cell {
+    Cell::new(text.unwrap_or_else(|| NONE.into()))
+}

@@ -1,0 +1,50 @@
+//! From records to figures with intervals.
+//!
+//! ```text
+//! records
+//!   -> order      tasks, arms, budgets and readers in the order of the suite
+//!   -> analysis   cells of one task, arm, budget and reader; each row beside its baseline
+//!   -> summary    mean, paired difference, retention, macro average
+//!        bootstrap   intervals, resampled by document
+//!        interval    Wilson's interval for shares
+//!        paired      standard error by document, interval of small samples, what could be seen
+//!        exact       McNemar's test and the sign test
+//!   -> cost       tokens, time, memory, energy and price of each arm
+//! ```
+//!
+//! The unit of resampling is the document, because rows that ask about one text are right or wrong
+//! together. All intervals are at 95 %, all tests two-sided. The same records give the same figures to
+//! the last bit: the random numbers are our own and their seeds come from the names of what is
+//! summarised.
+
+pub mod analysis;
+pub mod bootstrap;
+pub mod cost;
+pub mod exact;
+pub mod figures;
+pub mod interval;
+pub mod order;
+pub mod paired;
+pub mod random;
+pub mod student;
+pub mod summary;
+
+pub use analysis::{Analysis, Options};
+pub use cost::Cost;
+pub use exact::Exact;
+pub use figures::{Curve, CurvePoint, Group, Measure, Scope, Size, StratumSummary};
+pub use interval::{Interval, Method};
+pub use summary::{Estimate, Paired, Summary};
+
+/// Resamples of a bootstrap, unless another number is asked for. Efron and Tibshirani, An
+/// Introduction to the Bootstrap (1993), chapter 13, take 1,000 and more for percentile intervals.
+pub const RESAMPLES: usize = 2_000;
+
+/// What an interval leaves out on both sides together.
+pub const ALPHA: f64 = 0.05;
+
+/// Quantile of the standard normal distribution at 97.5 %.
+pub const Z_TWO_SIDED: f64 = 1.959_963_984_540_054;
+
+/// Quantile of the standard normal distribution at 80 %: the power that a run is planned for.
+pub const Z_POWER: f64 = 0.841_621_233_572_914_2;
