@@ -18,6 +18,7 @@
 //!
 //! The run writes a file of records ([`record`]); report and gate read nothing else.
 
+pub mod readers;
 pub mod record;
 pub mod row;
 pub mod suite;
