@@ -18,7 +18,12 @@
 //!
 //! The run writes a file of records ([`record`]); report and gate read nothing else.
 
+pub mod arms;
 pub mod readers;
 pub mod record;
+pub mod retention;
 pub mod row;
+pub mod run;
+pub mod scoring;
 pub mod suite;
+pub mod tasks;

@@ -32,6 +32,8 @@ pub use generation::{ChatMessage, Finish, Generated, Sampling};
 pub use manifest::{FileSpec, Manifest, ModelSpec, Role};
 pub use store::{Located, ModelStatus};
 
+pub(crate) use fetch::hub::{DatasetFile, Hub};
+
 use gguf::Gguf;
 use gguf_tokenizer::Vocabulary;
 use store::Store;

@@ -57,8 +57,17 @@ impl Hub {
     /// Writes the file to `target`.
     pub(crate) fn fetch(&self, spec: &ModelSpec, file: &FileSpec, target: &Path) -> Result<(), String> {
         let Some(repo) = repo(spec) else { return Err("not on the hub".into()) };
-        let scratch = target.with_extension("hub");
         let name = file.path.clone().unwrap_or_else(|| file.name.clone());
+        self.fetch_from(repo, name, Some(file.bytes), target)
+    }
+
+    /// Writes a file of a dataset to `target`. Its size is not known beforehand.
+    pub(crate) fn fetch_dataset(&self, file: &DatasetFile, target: &Path) -> Result<(), String> {
+        self.fetch_from(file.repo(), file.path.clone(), None, target)
+    }
+
+    fn fetch_from(&self, repo: Repo, name: String, bytes: Option<u64>, target: &Path) -> Result<(), String> {
+        let scratch = target.with_extension("hub");
         let mut builder =
             ApiBuilder::from_cache(Cache::new(scratch)).with_progress(false).with_token(self.token.clone());
         if let Some(endpoint) = &self.endpoint {
@@ -66,10 +75,32 @@ impl Hub {
         }
         let api = builder.build().map_err(|error| error.to_string())?.repo(repo);
         probe(&api.url(&name), self.connect_timeout)?;
-        let downloaded = download(api, name, file, self.connect_timeout)?;
+        let downloaded = download(api, name, bytes, self.connect_timeout)?;
         // The downloaded name is a link into the scratch directory's store.
         let real = downloaded.canonicalize().map_err(|error| error.to_string())?;
         fs::rename(&real, target).map_err(|error| error.to_string())
+    }
+}
+
+/// A file of a dataset's repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DatasetFile {
+    /// `OWNER/DATASET`.
+    pub(crate) id: String,
+    /// Branch, tag or commit.
+    pub(crate) revision: String,
+    /// Path in the repository.
+    pub(crate) path: String,
+}
+
+impl DatasetFile {
+    /// Where the hub's own clients would keep the file, if it is there.
+    pub(crate) fn cached(&self) -> Option<PathBuf> {
+        cache()?.repo(self.repo()).get(&self.path)
+    }
+
+    fn repo(&self) -> Repo {
+        Repo::with_revision(self.id.clone(), RepoType::Dataset, self.revision.clone())
     }
 }
 
@@ -142,23 +173,28 @@ impl Progress for Report {
 fn download(
     api: ApiRepo,
     name: String,
-    file: &FileSpec,
+    bytes: Option<u64>,
     connect_timeout: Duration,
 ) -> Result<PathBuf, String> {
+    let progress = bar(bytes.unwrap_or(0), name.rsplit('/').next().unwrap_or(&name).to_owned());
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let report = Report(sender.clone());
         let result = api.download_with_progress(&name, report).map_err(|error| error.to_string());
         let _ = sender.send(Event::Done(result));
     });
-    let progress = bar(file.bytes, file.name.clone());
     let mut patience = FIRST_ANSWER.max(connect_timeout);
     let result = loop {
         match receiver.recv_timeout(patience) {
-            Ok(Event::Size(size)) if size as u64 != file.bytes => {
-                break Err(format!("the file there has {size} bytes, not {}", file.bytes));
-            }
-            Ok(Event::Size(_)) => patience = STALL,
+            Ok(Event::Size(size)) => match bytes {
+                Some(bytes) if size as u64 != bytes => {
+                    break Err(format!("the file there has {size} bytes, not {bytes}"));
+                }
+                _ => {
+                    progress.set_length(size as u64);
+                    patience = STALL;
+                }
+            },
             Ok(Event::Read(size)) => progress.inc(size as u64),
             Ok(Event::Done(result)) => break result,
             Err(RecvTimeoutError::Timeout) => break Err(format!("no data for {patience:?}")),

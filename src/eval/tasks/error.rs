@@ -1,0 +1,128 @@
+//! Why a task could not be read.
+
+use std::{fmt, io};
+
+use thiserror::Error;
+
+/// Bad rows that a message names; the rest is counted.
+const SHOWN: usize = 8;
+
+/// A bad row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Line of the file, counted from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub reason: String,
+}
+
+/// Why a task could not be read.
+#[derive(Debug, Error)]
+pub enum TaskError {
+    /// The file cannot be read.
+    #[error("{path}: {source}; a path is relative to the suite file")]
+    Read {
+        /// The path that was tried.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The compressed file is broken.
+    #[error("{path} cannot be unpacked: {reason}")]
+    Unpack {
+        /// As the suite names it.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file is larger than what is read.
+    #[error("{path} unpacks to more than {limit} bytes; split it")]
+    TooLarge {
+        /// As the suite names it.
+        path: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// The file is not UTF-8.
+    #[error("{path} is not UTF-8: the byte at offset {offset} (counted from 0) does not belong")]
+    NotUtf8 {
+        /// As the suite names it.
+        path: String,
+        /// The first byte that does not belong.
+        offset: usize,
+    },
+    /// The file is not JSON as a whole.
+    #[error("{path} line {line}: {reason}")]
+    Json {
+        /// As the suite names it.
+        path: String,
+        /// Line, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The name of a file on the hub is none.
+    #[error("{path:?} names no file of a dataset; write hub:OWNER/DATASET/PATH or hub:OWNER/DATASET@REVISION/PATH")]
+    HubPath {
+        /// As the suite names it.
+        path: String,
+    },
+    /// The hub did not give the file.
+    #[error("{path} could not be had from the hub: {reason}; to provide it by hand, put it at {by_hand}")]
+    Hub {
+        /// As the suite names it.
+        path: String,
+        /// Why not.
+        reason: String,
+        /// Where it is looked for.
+        by_hand: String,
+    },
+    /// Some rows are wrong.
+    #[error("{path}: {}", list(problems))]
+    Rows {
+        /// As the suite names it.
+        path: String,
+        /// All bad rows, in the order of the file.
+        problems: Vec<Problem>,
+    },
+    /// There are no rows.
+    #[error("{path} holds no row")]
+    Empty {
+        /// As the suite names it.
+        path: String,
+    },
+}
+
+impl TaskError {
+    /// Whether the suite or its files are to be changed, rather than the machine or the network.
+    pub fn is_input(&self) -> bool {
+        match self {
+            TaskError::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            TaskError::Hub { .. } => false,
+            TaskError::Unpack { .. }
+            | TaskError::TooLarge { .. }
+            | TaskError::NotUtf8 { .. }
+            | TaskError::Json { .. }
+            | TaskError::HubPath { .. }
+            | TaskError::Rows { .. }
+            | TaskError::Empty { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.reason)
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    let mut text = format!("{} bad row(s)", problems.len());
+    for problem in problems.iter().take(SHOWN) {
+        text.push_str(&format!("\n  - {problem}"));
+    }
+    if problems.len() > SHOWN {
+        text.push_str(&format!("\n  - and {} more", problems.len() - SHOWN));
+    }
+    text
+}

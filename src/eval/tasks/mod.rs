@@ -1,0 +1,230 @@
+//! Rows of each task, whatever the format they come in.
+//!
+//! ```text
+//! path of the suite      ->  file      bytes from the disk or the hub, unpacked, cut in records
+//! one record             ->  adapter   a draft of a row, one file a format
+//! where the answer stands -> gold      byte ranges of the context
+//! draft                  ->  row       checked, its context shared, its defaults filled
+//! all rows               ->  sample    some of them, spread over the documents
+//! ```
+
+mod epitome;
+mod error;
+mod file;
+pub(super) mod gold;
+mod longbench;
+mod longbench_v2;
+mod lost_in_the_middle;
+mod plain;
+mod ruler;
+pub(crate) mod sample;
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    path::Path,
+    sync::Arc,
+};
+
+pub use error::{Problem, TaskError};
+
+use super::{
+    record::DataSource,
+    row::{Row, Scoring, Stratum},
+    suite::{Format, TaskSpec},
+};
+
+/// A task with its rows.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The rows that were drawn, in the order of the file.
+    pub rows: Vec<Row>,
+    /// Where they came from.
+    pub source: DataSource,
+}
+
+/// Reads the rows of a task.
+///
+/// `base` is the directory of the suite file, or the suite file itself; relative paths start there.
+/// `seed` draws the sample: the same seed draws the same rows, whatever else the suite holds.
+///
+/// # Errors
+///
+/// [`TaskError`]. A bad row is an error, not left out: all bad rows of a file are listed, each with
+/// its line.
+pub fn load(spec: &TaskSpec, base: &Path, seed: u64) -> Result<Task, TaskError> {
+    let bytes = file::bytes(&spec.path, base)?;
+    let hash = blake3::hash(&bytes).to_hex().to_string();
+    let text = file::text(&spec.path, bytes)?;
+    let read: fn(&str, &TaskSpec) -> Result<Draft, String> = match spec.format {
+        Format::Epitome => epitome::read,
+        Format::Longbench => longbench::read,
+        Format::LongbenchV2 => longbench_v2::read,
+        Format::Ruler => ruler::read,
+        Format::LostInTheMiddle => lost_in_the_middle::read,
+        Format::Plain => plain::read,
+    };
+    let mut shelf = Shelf::default();
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    for record in file::records(&spec.path, &text)? {
+        let row = read(record.json, spec).and_then(|draft| draft.finish(spec, record.line, &mut shelf));
+        match row {
+            Ok(row) => rows.push(row),
+            Err(reason) => problems.push(Problem { line: record.line, reason }),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(TaskError::Rows { path: spec.path.clone(), problems });
+    }
+    if rows.is_empty() {
+        return Err(TaskError::Empty { path: spec.path.clone() });
+    }
+    if let Some(size) = spec.sample {
+        rows = sample::draw(rows, size, seed, &spec.name);
+    }
+    let source = DataSource { task: spec.name.clone(), path: spec.path.clone(), hash, rows: rows.len() };
+    Ok(Task { rows, source })
+}
+
+/// What an adapter finds in a record.
+struct Draft {
+    /// Its line stands for it where there is none.
+    id: Option<String>,
+    context: String,
+    query: String,
+    answers: Vec<String>,
+    choices: Vec<String>,
+    answer_index: Option<usize>,
+    scoring: Scoring,
+    gold: Vec<Range<usize>>,
+    /// The context's hash stands for it where there is none.
+    document: Option<String>,
+    stratum: Stratum,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            id: None,
+            context: String::new(),
+            query: String::new(),
+            answers: Vec::new(),
+            choices: Vec::new(),
+            answer_index: None,
+            scoring: Scoring::F1OrJudge,
+            gold: Vec::new(),
+            document: None,
+            stratum: Stratum::Semantic,
+        }
+    }
+}
+
+/// Contexts and ids that were seen.
+#[derive(Default)]
+struct Shelf {
+    contexts: HashMap<blake3::Hash, Arc<str>>,
+    ids: HashSet<String>,
+}
+
+impl Draft {
+    /// Checks the draft and makes a row of it.
+    fn finish(mut self, spec: &TaskSpec, line: usize, shelf: &mut Shelf) -> Result<Row, String> {
+        let scoring = spec.scoring.unwrap_or(self.scoring);
+        self.answers.retain(|answer| !answer.trim().is_empty());
+        if self.context.trim().is_empty() {
+            return Err("the context is empty".into());
+        }
+        if self.query.trim().is_empty() {
+            return Err("the query is empty".into());
+        }
+        match self.answer_index {
+            Some(index) if index >= self.choices.len() => {
+                return Err(format!("answer_index is {index}, but there are {} choices", self.choices.len()));
+            }
+            None if scoring == Scoring::Mcq => {
+                return Err("scoring is mcq, but there is no answer_index among choices".into());
+            }
+            None if self.answers.is_empty() => return Err("there is no answer".into()),
+            _ => {}
+        }
+        let id = self.id.unwrap_or_else(|| line.to_string());
+        if !shelf.ids.insert(id.clone()) {
+            return Err(format!("the id {id:?} stands in the file twice"));
+        }
+        let hash = blake3::hash(self.context.as_bytes());
+        let context = shelf.contexts.entry(hash).or_insert_with(|| Arc::from(self.context)).clone();
+        let gold = gold::tidy(&context, self.gold);
+        Ok(Row {
+            id,
+            task: spec.name.clone(),
+            position: position(&gold, context.len()),
+            query: self.query.trim().to_owned(),
+            answers: self.answers,
+            choices: self.choices,
+            answer_index: self.answer_index,
+            scoring,
+            gold,
+            document: self.document.unwrap_or_else(|| short(&hash)),
+            stratum: spec.stratum.unwrap_or(self.stratum),
+            context,
+        })
+    }
+}
+
+/// The middle of the gold place, if it is a single one.
+fn position(gold: &[Range<usize>], length: usize) -> Option<f64> {
+    match gold {
+        [one] => Some((one.start + one.end) as f64 / 2.0 / length.max(1) as f64),
+        _ => None,
+    }
+}
+
+/// The first half of a hash's digits, which is plenty within one run.
+fn short(hash: &blake3::Hash) -> String {
+    let mut digits = hash.to_hex().to_string();
+    digits.truncate(32);
+    digits
+}
+
+/// A field that is one string in some files and a list in others.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            OneOrMany::One(one) => vec![one],
+            OneOrMany::Many(many) => many,
+        }
+    }
+}
+
+/// A field that is a number in some files and a string in others.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(untagged)]
+enum Label {
+    Number(i64),
+    Text(String),
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Label::Number(number) => write!(f, "{number}"),
+            Label::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Reads a record as `T`; the reason names the field.
+fn parse<'a, T: serde::Deserialize<'a>>(json: &'a str) -> Result<T, String> {
+    serde_json::from_str(json).map_err(|error| {
+        let text = error.to_string();
+        // The record's own line is always 1.
+        text.replace(" at line 1 column ", " at column ")
+    })
+}
