@@ -4,7 +4,17 @@ use std::{io, path::Path};
 
 use thiserror::Error;
 
-use crate::{batch::BatchError, compactor::CompactError, config::ConfigError, model::ModelError};
+use crate::{
+    batch::BatchError,
+    compactor::CompactError,
+    config::ConfigError,
+    eval::{
+        arms::ArmError,
+        run::{RunError, SuiteError},
+        tasks::TaskError,
+    },
+    model::ModelError,
+};
 
 /// What a command can end with.
 #[derive(Debug, Error)]
@@ -21,6 +31,18 @@ pub enum Error {
     /// A batch could not be run, or not to its end.
     #[error(transparent)]
     Batch(Box<BatchError>),
+    /// The suite of an evaluation cannot be used.
+    #[error(transparent)]
+    Suite(Box<SuiteError>),
+    /// The rows of a task cannot be read.
+    #[error(transparent)]
+    Task(Box<TaskError>),
+    /// An arm cannot be set up.
+    #[error(transparent)]
+    Arm(Box<ArmError>),
+    /// An evaluation did not come to its end.
+    #[error(transparent)]
+    Run(Box<RunError>),
     /// The command was given something it cannot use.
     #[error("{0}")]
     Usage(String),
@@ -66,6 +88,30 @@ impl From<BatchError> for Error {
     }
 }
 
+impl From<SuiteError> for Error {
+    fn from(error: SuiteError) -> Self {
+        Self::Suite(Box::new(error))
+    }
+}
+
+impl From<TaskError> for Error {
+    fn from(error: TaskError) -> Self {
+        Self::Task(Box::new(error))
+    }
+}
+
+impl From<ArmError> for Error {
+    fn from(error: ArmError) -> Self {
+        Self::Arm(Box::new(error))
+    }
+}
+
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Self {
+        Self::Run(Box::new(error))
+    }
+}
+
 impl Error {
     /// Makes a [`Error::File`] of what the system said about `path`.
     pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -87,6 +133,7 @@ impl Error {
                 _ => None,
             },
             Error::Batch(error) => error.hint(),
+            Error::Run(error) => error.hint(),
             Error::NotUtf8 { .. } => Some("convert it first, for example with `iconv -t UTF-8`".into()),
             _ => None,
         }
@@ -105,6 +152,10 @@ impl Error {
             },
             Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
             Error::Batch(error) => error.exit_code(),
+            Error::Suite(error) => error.exit_code(),
+            Error::Task(error) => 1 + u8::from(error.is_input()),
+            Error::Arm(_) => 2,
+            Error::Run(error) => error.exit_code(),
             Error::Model(_) | Error::File { .. } | Error::Unusable(_) | Error::Internal(_) => 1,
         }
     }
@@ -115,6 +166,9 @@ impl Error {
             Error::File { source, .. } => source.kind() == io::ErrorKind::BrokenPipe,
             Error::Batch(error) => {
                 matches!(error.as_ref(), BatchError::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+            }
+            Error::Run(error) => {
+                matches!(error.as_ref(), RunError::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
             }
             _ => false,
         }

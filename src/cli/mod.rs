@@ -15,6 +15,7 @@ pub mod batch;
 pub mod compact;
 pub mod config;
 pub mod doctor;
+pub mod eval;
 pub mod models;
 pub mod serve;
 
@@ -52,6 +53,8 @@ enum Command {
     Compact(compact::Args),
     /// Compact every line of a JSON Lines file.
     Batch(batch::Args),
+    /// Measure what compaction does to answers.
+    Eval(eval::Args),
     /// List, fetch and check model files.
     Models(models::Args),
     /// Print the effective configuration.
@@ -77,6 +80,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Serve(args) => serve::run(args, config),
         Command::Compact(args) => compact::run(args, config),
         Command::Batch(args) => batch::run(args, config),
+        Command::Eval(args) => eval::run(args, config),
         Command::Models(args) => models::run(args, config),
         Command::Config(args) => config::run(args, config),
         Command::Doctor(args) => doctor::run(args, config),

@@ -58,7 +58,7 @@ use super::{
     arms::{Arm, Produced},
     readers::{Answer, Reader, ReaderError},
     record::Record,
-    retention,
+    retention::Retention,
     row::Row,
     scoring,
 };
@@ -269,6 +269,8 @@ impl Shared<'_> {
         made: &mpsc::Sender<Made>,
         queues: &[mpsc::Sender<Arc<Compacted>>],
     ) {
+        // The rows of a task come one after the other, each through all arms.
+        let mut known: Option<((usize, usize), Retention)> = None;
         loop {
             if permits.lock().unwrap_or_else(PoisonError::into_inner).recv().is_err() {
                 return;
@@ -286,8 +288,13 @@ impl Shared<'_> {
                 return;
             }
             let Some(produced) = produced else { return };
+            let place = (cell.task, cell.row);
+            let (_, retention) = match known.take().filter(|(at, _)| *at == place) {
+                Some(same) => known.insert(same),
+                None => known.insert((place, Retention::new(row))),
+            };
             let compacted = match produced {
-                Ok(produced) => self.compacted(index, cell, row, produced, joules),
+                Ok(produced) => self.compacted(index, cell, row, retention, produced, joules),
                 Err(error) => {
                     // A writer that has left has an error already.
                     let _ = made.send(Err(error));
@@ -312,10 +319,10 @@ impl Shared<'_> {
         index: usize,
         cell: Cell,
         row: &Row,
+        retention: &Retention,
         produced: Produced,
         joules: Option<f64>,
     ) -> Compacted {
-        let gold = produced.kept.as_ref().and_then(|kept| retention::gold_kept(row, kept));
         let record = Record {
             task: row.task.clone(),
             row: row.id.clone(),
@@ -330,8 +337,8 @@ impl Shared<'_> {
             tokens: produced.tokens,
             outcome: produced.outcome.to_string(),
             reason: produced.reason,
-            answer_kept: retention::answer_kept(row, &produced.text),
-            gold_kept: gold,
+            answer_kept: retention.answer_kept(&produced.text),
+            gold_kept: produced.kept.as_ref().and_then(|kept| retention.gold_kept(kept)),
             answer: None,
             score: None,
             compact_ms: produced.compact_ms,
