@@ -99,7 +99,8 @@ impl Gold {
         let mut sentences = Vec::new();
         for end in sentence_ends(body) {
             let sentence = body.get(start..end).unwrap_or_default();
-            let says = sentence.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count();
+            let says =
+                sentence.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count();
             if says >= SENTENCE {
                 let from = range.start + label + start;
                 let left = sentence.len() - sentence.trim_start().len();
@@ -210,7 +211,13 @@ mod tests {
         assert_eq!(kept(&[at("The ship sank in the storm of May.")]), Some(0.5));
         assert_eq!(kept(&[at("Document [1](Title: A) Yes.")]), Some(0.0), "a label says nothing");
         assert_eq!(kept(&[at("ship sank")]), Some(0.0));
-        assert_eq!(kept(&[at("sank in the storm of May. Nobody knows why it"), at("happened, and nobody asked, for a")]), Some(0.5));
+        assert_eq!(
+            kept(&[
+                at("sank in the storm of May. Nobody knows why it"),
+                at("happened, and nobody asked, for a")
+            ]),
+            Some(0.5)
+        );
         assert_eq!(kept(&[at("Other text")]), Some(0.5));
         assert_eq!(gold_kept(&row(context, Scoring::SubspanEm, &["x"], vec![]), &[0..9]), None);
     }

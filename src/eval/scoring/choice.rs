@@ -7,12 +7,16 @@ use super::{contains_words, normalize};
 /// Index of the chosen option; none where the answer chooses none, or more than one.
 ///
 /// Looked for, in this order: a letter behind "answer" ("The correct answer is (B)", the last one if
-/// there are several); a letter at the beginning ("B", "(b)", "B. Two dogs"); the words of an option;
-/// a letter in parentheses or behind "option" that is the only one. A capital A or I before a word is
+/// there are several); a letter at the beginning ("B", "(b)", "B. Two dogs"); a letter in parentheses
+/// or behind "option" that is the only one; the words of an option. A capital A or I before a word is
 /// taken for a word.
 pub fn choice(answer: &str, choices: &[String]) -> Option<usize> {
     let letters = Letters::of(answer, choices.len());
-    letters.behind_answer().or_else(|| letters.first()).or_else(|| by_words(answer, choices)).or_else(|| letters.only())
+    letters
+        .behind_answer()
+        .or_else(|| letters.first())
+        .or_else(|| letters.only())
+        .or_else(|| by_words(answer, choices))
 }
 
 /// The option whose words the answer holds, or that holds the answer's words.
@@ -119,8 +123,10 @@ impl<'a> Letters<'a> {
                 && self.text.get(range.end..).is_some_and(|after| after.starts_with(')'));
             in_parentheses || matches!(self.word(place.checked_sub(1)).as_str(), "option" | "choice")
         };
-        let mut found: Vec<usize> =
-            (0..self.words.len()).filter(|place| marked(*place)).filter_map(|place| self.letter(place)).collect();
+        let mut found: Vec<usize> = (0..self.words.len())
+            .filter(|place| marked(*place))
+            .filter_map(|place| self.letter(place))
+            .collect();
         found.sort_unstable();
         found.dedup();
         match found.as_slice() {
@@ -155,7 +161,7 @@ mod tests {
             ("Two dogs, and a cat!", Some(2)),
             ("They used FEVER and CSQA.", None),
             ("fever csqa", Some(3)),
-            ("It must be option C because of the cat.", Some(1)),
+            ("It must be option C because of the cat.", Some(2)),
             ("Either (A) or (B)", None),
             ("I think it is (A)", Some(0)),
             ("E", None),

@@ -64,9 +64,7 @@ pub fn score(row: &Row, answer: &str) -> f64 {
             let line = overlap::first_code_line(answer);
             best(row, |reference| edit_similarity(line, reference))
         }
-        Scoring::Exact => {
-            right(row.answers.iter().any(|reference| reference.trim() == answer.trim()))
-        }
+        Scoring::Exact => right(row.answers.iter().any(|reference| reference.trim() == answer.trim())),
     }
 }
 

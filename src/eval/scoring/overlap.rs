@@ -8,8 +8,8 @@ use super::normalize;
 const MOST: usize = 4096;
 
 /// F1 of the tokens that both have, as bags, after normalising (Rajpurkar et al., arXiv 1606.05250,
-/// section 6.1). Tokens are what stands between spaces; of Chinese, Japanese and Korean each
-/// character is one, where LongBench cuts words with a dictionary.
+/// section 6.1). Tokens are runs of letters and digits; of Chinese, Japanese and Korean each character
+/// is one, where LongBench cuts words with a dictionary.
 pub fn token_f1(answer: &str, reference: &str) -> f64 {
     let (answer, reference) = (normalize(answer), normalize(reference));
     let (answer, reference) = (tokens(&answer), tokens(&reference));
@@ -56,8 +56,7 @@ fn f_measure(common: usize, answer: usize, reference: usize) -> f64 {
     if common == 0 { 0.0 } else { 2.0 * common as f64 / (answer + reference) as f64 }
 }
 
-/// Runs of characters that are no space and, but for marks that normalising has left, no punctuation;
-/// single characters of scripts without spaces.
+/// Runs of letters and digits, and single characters of scripts without spaces.
 fn tokens(text: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut start = None;

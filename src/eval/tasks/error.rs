@@ -62,7 +62,9 @@ pub enum TaskError {
         reason: String,
     },
     /// The name of a file on the hub is none.
-    #[error("{path:?} names no file of a dataset; write hub:OWNER/DATASET/PATH or hub:OWNER/DATASET@REVISION/PATH")]
+    #[error(
+        "{path:?} names no file of a dataset; write hub:OWNER/DATASET/PATH or hub:OWNER/DATASET@REVISION/PATH"
+    )]
     HubPath {
         /// As the suite names it.
         path: String,

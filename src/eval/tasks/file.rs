@@ -185,7 +185,8 @@ mod tests {
                     }
                     let request = String::from_utf8(request).unwrap();
                     let found = request.starts_with("GET /datasets/someone/rows/resolve/v7/data/few.jsonl ");
-                    let body = if request.to_lowercase().contains("bytes=0-0") { &content[..1] } else { content };
+                    let body =
+                        if request.to_lowercase().contains("bytes=0-0") { &content[..1] } else { content };
                     let head = if found {
                         format!(
                             "HTTP/1.1 206 Partial Content\r\nconnection: close\r\netag: \"e\"\r\nx-repo-commit: c\r\n\

@@ -81,7 +81,10 @@ pub(super) fn read(json: &str, _: &TaskSpec) -> Result<Draft, String> {
 
 /// The needles and the assignments that hold the answers.
 fn places(context: &str, answers: &[String]) -> Vec<Range<usize>> {
-    answers.iter().filter_map(|answer| needle(context, answer).or_else(|| assignment(context, answer))).collect()
+    answers
+        .iter()
+        .filter_map(|answer| needle(context, answer).or_else(|| assignment(context, answer)))
+        .collect()
 }
 
 fn needle(context: &str, answer: &str) -> Option<Range<usize>> {

@@ -1,0 +1,110 @@
+//! Selection by one criterion alone.
+
+use super::{Arm, Made, model_label, select::select};
+use crate::{
+    compaction::Cancel,
+    eval::{row::Row, tasks::sample::Draw},
+    rank::{
+        RankError,
+        dense::{self, cosine},
+        lexical,
+    },
+    text::Document,
+};
+
+/// What spans are chosen by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The first.
+    Head,
+    /// The first for half of the budget, the last for the rest.
+    HeadTail,
+    /// Chance.
+    Random,
+    /// BM25 of the span, then of its block.
+    Bm25,
+    /// Cosine with the query.
+    Dense,
+}
+
+impl By {
+    pub(super) fn produce(self, arm: &Arm, row: &Row, budget: usize, cancel: &Cancel) -> Made {
+        let doc = Document::new(&row.context, arm.counter.as_ref(), arm.size);
+        let (mut lookups, mut models) = ((0, 0), Vec::new());
+        let mut order: Vec<usize> = (0..doc.spans.len()).collect();
+        match self {
+            By::Head => {}
+            By::HeadTail => order = ends(&doc, budget),
+            By::Random => {
+                let name = format!("{}/{}", row.task, row.id);
+                Draw::new(arm.context.seed, &name).shuffle(&mut order);
+            }
+            By::Bm25 => by_words(&doc, &row.query, &mut order),
+            By::Dense => match by_vectors(arm, &doc, &row.query, cancel, &mut order) {
+                Ok((found, model)) => {
+                    lookups = found;
+                    models.push(model);
+                }
+                Err(error) => return Made::original(row, "failed", error.to_string()),
+            },
+        }
+        let selection = select(&doc, arm.counter.as_ref(), &order, budget, self != By::Head);
+        Made { lookups, models, ..Made::compacted(selection.text, selection.kept) }
+    }
+}
+
+/// The first spans up to half of the budget, then the last ones up to the rest, inward.
+fn ends(doc: &Document<'_>, budget: usize) -> Vec<usize> {
+    let mut head = 0;
+    let mut used = 0;
+    for span in &doc.spans {
+        if used + span.tokens > budget / 2 {
+            break;
+        }
+        used += span.tokens;
+        head += 1;
+    }
+    let mut order: Vec<usize> = (0..head).collect();
+    for (index, span) in doc.spans.iter().enumerate().skip(head).rev() {
+        used += span.tokens;
+        if used > budget {
+            break;
+        }
+        order.push(index);
+    }
+    // Where not even the last span fits, more of the beginning does.
+    if order.len() == head {
+        order.extend(head..doc.spans.len());
+    }
+    order
+}
+
+fn by_words(doc: &Document<'_>, query: &str, order: &mut [usize]) {
+    let scores = lexical::rank(doc, &lexical::query_terms(query));
+    let of = |span: usize| {
+        let block = doc.spans.get(span).and_then(|span| scores.blocks.get(span.block));
+        (scores.spans.get(span).copied().unwrap_or(0.0), block.copied().unwrap_or(0.0))
+    };
+    order.sort_by(|a, b| {
+        let ((a_span, a_block), (b_span, b_block)) = (of(*a), of(*b));
+        b_span.total_cmp(&a_span).then(b_block.total_cmp(&a_block)).then(a.cmp(b))
+    });
+}
+
+/// Sorts by cosine; gives what the cache knew and which model took part.
+fn by_vectors(
+    arm: &Arm,
+    doc: &Document<'_>,
+    query: &str,
+    cancel: &Cancel,
+    order: &mut [usize],
+) -> Result<((usize, usize), String), RankError> {
+    let (models, cache) = (&arm.context.models, &arm.context.cache);
+    let all: Vec<usize> = (0..doc.segments.len()).collect();
+    let (vectors, lookups) = dense::embed(doc, &all, models, cache, cancel)?;
+    let wanted = dense::embed_query(query, models, cache)?;
+    let scores: Vec<f32> = (0..doc.spans.len()).map(|span| cosine(vectors.span(span), &wanted)).collect();
+    let of = |span: usize| scores.get(span).copied().unwrap_or(0.0);
+    order.sort_by(|a, b| of(*b).total_cmp(&of(*a)).then(a.cmp(b)));
+    Ok(((lookups.asked, lookups.found), model_label(&models.embedder_id()?)))
+}

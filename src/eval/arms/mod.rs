@@ -1,0 +1,304 @@
+//! A row and a budget -> the context that an arm would send to the reader.
+//!
+//! Baselines ([`baseline`]) select whole spans of the source by one criterion, put them in the order
+//! of the source, and use no template. The epitome arm runs the whole pipeline. An HTTP arm asks any
+//! service. No arm but that one can go over its budget.
+
+mod baseline;
+mod http;
+mod pipeline;
+mod select;
+
+use std::{borrow::Cow, ops::Range, path::PathBuf, sync::Arc, time::Instant};
+
+use thiserror::Error;
+
+use super::{
+    retention::merged,
+    row::Row,
+    suite::{ArmKind, ArmSpec},
+};
+use crate::{
+    budget::Budget,
+    cache::Cache,
+    compaction::Cancel,
+    compactor::{CompactError, Compactor},
+    config::{Config, ConfigError},
+    model::{ModelError, Models},
+    text::{SegmentSize, tokens::TokenCounter},
+};
+
+/// What all arms of a run share.
+#[derive(Clone)]
+pub struct ArmContext {
+    /// The effective configuration.
+    pub config: Arc<Config>,
+    /// The configuration file that it was read from, if one was named.
+    pub file: Option<PathBuf>,
+    /// The flags that it was read with: dotted keys and values.
+    pub flags: Vec<(String, String)>,
+    /// Models of `config`.
+    pub models: Arc<Models>,
+    /// Cache of `config`.
+    pub cache: Arc<Cache>,
+    /// Seed of the random arm.
+    pub seed: u64,
+}
+
+/// Why an arm cannot be set up.
+#[derive(Debug, Error)]
+pub enum ArmError {
+    /// Its overrides of the configuration are wrong.
+    #[error("arm {arm}: {source}")]
+    Config {
+        /// The arm's name.
+        arm: String,
+        /// What is wrong.
+        source: ConfigError,
+    },
+    /// Its models cannot be set up.
+    #[error("arm {arm}: {source}")]
+    Model {
+        /// The arm's name.
+        arm: String,
+        /// What is wrong.
+        source: Box<ModelError>,
+    },
+    /// Its pipeline cannot be set up.
+    #[error("arm {arm}: {source}")]
+    Compact {
+        /// The arm's name.
+        arm: String,
+        /// What is wrong.
+        source: Box<CompactError>,
+    },
+    /// Its URL is none.
+    #[error(
+        "arm {arm}: {url:?} is no URL of a service ({reason}); give one such as http://127.0.0.1:8001/compact"
+    )]
+    Url {
+        /// The arm's name.
+        arm: String,
+        /// As the suite has it.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The HTTP client cannot be set up.
+    #[error("arm {arm}: the HTTP client cannot be set up: {reason}")]
+    Client {
+        /// The arm's name.
+        arm: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// What an arm makes of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Produced {
+    /// The context for the reader.
+    pub text: String,
+    /// Tokens of the whole context, by the compactor's default counter.
+    pub tokens_full: usize,
+    /// Tokens of `text`, by the same.
+    pub tokens: usize,
+    /// Byte ranges of the row's context that stand in `text` verbatim, in order and apart from one
+    /// another. None where the arm does not say.
+    pub kept: Option<Vec<Range<usize>>>,
+    /// `compacted`, `passed`, or `failed` (then `text` is the original).
+    pub outcome: String,
+    /// Why it passed or failed; `over-budget` for a service that gave more than it was asked for.
+    pub reason: Option<String>,
+    /// Wall time in milliseconds.
+    pub compact_ms: f64,
+    /// Segments asked of the cache.
+    pub cache_lookups: usize,
+    /// Segments found there.
+    pub cache_hits: usize,
+    /// Models that took part: `name@hash`.
+    pub models: Vec<String>,
+}
+
+impl ArmKind {
+    /// Whether the arm has a size. Those without one are run once for each row.
+    pub fn takes_budget(&self) -> bool {
+        !matches!(self, ArmKind::ClosedBook | ArmKind::Full | ArmKind::Oracle)
+    }
+
+    /// The kind's name in a suite file.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            ArmKind::ClosedBook => "closed-book",
+            ArmKind::Full => "full",
+            ArmKind::Oracle => "oracle",
+            ArmKind::Head => "head",
+            ArmKind::HeadTail => "head-tail",
+            ArmKind::Random => "random",
+            ArmKind::Bm25 => "bm25",
+            ArmKind::Dense => "dense",
+            ArmKind::Epitome { .. } => "epitome",
+            ArmKind::Http { .. } => "http",
+        }
+    }
+}
+
+impl ArmSpec {
+    /// The name shown in reports.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.kind.as_str())
+    }
+}
+
+/// An arm, ready to run. Threads may share it.
+pub struct Arm {
+    name: String,
+    takes_budget: bool,
+    way: Way,
+    counter: Arc<dyn TokenCounter>,
+    size: SegmentSize,
+    context: ArmContext,
+}
+
+/// How the arm comes to its text.
+enum Way {
+    ClosedBook,
+    Full,
+    Oracle,
+    Baseline(baseline::By),
+    Pipeline(pipeline::Pipeline),
+    Service(http::Service),
+}
+
+/// What a way gives; the frame around it counts and times.
+struct Made {
+    text: String,
+    kept: Option<Vec<Range<usize>>>,
+    outcome: &'static str,
+    reason: Option<String>,
+    /// Segments asked of the cache, and found there.
+    lookups: (usize, usize),
+    models: Vec<String>,
+}
+
+impl Made {
+    fn compacted(text: String, kept: Vec<Range<usize>>) -> Self {
+        Self {
+            text,
+            kept: Some(kept),
+            outcome: "compacted",
+            reason: None,
+            lookups: (0, 0),
+            models: Vec::new(),
+        }
+    }
+
+    /// The original, for the reason given.
+    fn original(row: &Row, outcome: &'static str, reason: impl Into<String>) -> Self {
+        let whole = vec![0..row.context.len()];
+        Self { outcome, reason: Some(reason.into()), ..Self::compacted(row.context.to_string(), whole) }
+    }
+}
+
+impl Arm {
+    /// Sets up an arm. No model is loaded, no service is asked yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ArmError`] names the arm.
+    pub fn new(spec: &ArmSpec, context: &ArmContext) -> Result<Self, ArmError> {
+        let name = spec.label().to_owned();
+        let base = Compactor::new(context.config.clone(), context.models.clone(), context.cache.clone());
+        let base = base.map_err(|error| ArmError::Compact { arm: name.clone(), source: Box::new(error) })?;
+        let counter = base.counter(None);
+        let way = match &spec.kind {
+            ArmKind::ClosedBook => Way::ClosedBook,
+            ArmKind::Full => Way::Full,
+            ArmKind::Oracle => Way::Oracle,
+            ArmKind::Head => Way::Baseline(baseline::By::Head),
+            ArmKind::HeadTail => Way::Baseline(baseline::By::HeadTail),
+            ArmKind::Random => Way::Baseline(baseline::By::Random),
+            ArmKind::Bm25 => Way::Baseline(baseline::By::Bm25),
+            ArmKind::Dense => Way::Baseline(baseline::By::Dense),
+            ArmKind::Epitome { set } => Way::Pipeline(pipeline::Pipeline::new(&name, set, base, context)?),
+            ArmKind::Http { url } => Way::Service(http::Service::new(&name, url)?),
+        };
+        Ok(Self {
+            name,
+            takes_budget: spec.kind.takes_budget(),
+            way,
+            counter,
+            size: SegmentSize { min: context.config.text.segment_min, max: context.config.text.segment_max },
+            context: context.clone(),
+        })
+    }
+
+    /// The name shown in reports.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it has a size.
+    pub fn takes_budget(&self) -> bool {
+        self.takes_budget
+    }
+
+    /// Whether it has anything to say of the row: the oracle has not where no gold place is known.
+    pub fn applies(&self, row: &Row) -> bool {
+        !matches!(self.way, Way::Oracle) || !row.gold.is_empty()
+    }
+
+    /// What the arm makes of the row. Never worse than the original: where it fails, that counts, and
+    /// `outcome` and `reason` say so. An arm that has no size does not look at `budget`; one that has
+    /// takes the whole where there is none.
+    pub fn produce(&self, row: &Row, budget: Option<Budget>, cancel: &Cancel) -> Produced {
+        let tokens_full = self.counter.count(&row.context);
+        let started = Instant::now();
+        let ceiling = budget.map_or(tokens_full, |budget| budget.resolve(tokens_full));
+        let mut made = match &self.way {
+            Way::ClosedBook => Made::compacted(String::new(), Vec::new()),
+            Way::Full => Made { reason: None, ..Made::original(row, "passed", "") },
+            Way::Oracle => oracle(row),
+            _ if tokens_full <= ceiling => Made::original(row, "passed", "within-budget"),
+            Way::Baseline(by) => by.produce(self, row, ceiling, cancel),
+            Way::Pipeline(pipeline) => pipeline.produce(row, budget, ceiling, cancel),
+            Way::Service(service) => service.produce(row, ceiling, cancel),
+        };
+        let compact_ms = (started.elapsed().as_secs_f64() * 1e5).round() / 100.0;
+        let tokens = match made.outcome {
+            "compacted" => self.counter.count(&made.text),
+            _ => tokens_full,
+        };
+        if matches!(self.way, Way::Service(_)) && made.outcome == "compacted" && tokens > ceiling {
+            made.reason = Some("over-budget".into());
+        }
+        Produced {
+            text: made.text,
+            tokens_full,
+            tokens,
+            kept: made.kept,
+            outcome: made.outcome.to_owned(),
+            reason: made.reason,
+            compact_ms,
+            cache_lookups: made.lookups.0,
+            cache_hits: made.lookups.1,
+            models: made.models,
+        }
+    }
+}
+
+/// The gold places, each on lines of its own.
+fn oracle(row: &Row) -> Made {
+    if row.gold.is_empty() {
+        return Made::original(row, "passed", "no-gold");
+    }
+    let kept = merged(&row.gold);
+    let text = kept.iter().filter_map(|range| row.context.get(range.clone())).collect::<Vec<_>>().join("\n");
+    Made::compacted(text, kept)
+}
+
+/// A model as the account names it.
+fn model_label(id: &crate::model::ModelId) -> String {
+    let hash: Cow<'_, str> = id.hash.chars().take(12).collect();
+    format!("{}@{hash}", id.name)
+}

@@ -1,0 +1,81 @@
+//! The whole pipeline, with overrides of the configuration.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{ArmContext, ArmError, Made};
+use crate::{
+    budget::Budget,
+    cache::Cache,
+    compaction::{Cancel, CompactRequest, Outcome},
+    compactor::Compactor,
+    config::Config,
+    eval::{retention::merged, row::Row},
+    model::Models,
+};
+
+/// A compactor of the arm's own configuration.
+pub(super) struct Pipeline(Compactor);
+
+impl Pipeline {
+    /// `base` serves where nothing is overridden. Models and cache are shared unless the overrides
+    /// ask for others.
+    pub(super) fn new(
+        arm: &str,
+        set: &BTreeMap<String, String>,
+        base: Compactor,
+        context: &ArmContext,
+    ) -> Result<Self, ArmError> {
+        if set.is_empty() {
+            return Ok(Self(base));
+        }
+        let mut flags = context.flags.clone();
+        flags.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
+        let config = Config::load(context.file.as_deref(), &flags)
+            .map_err(|source| ArmError::Config { arm: arm.to_owned(), source })?;
+        let models = if config.models == context.config.models {
+            context.models.clone()
+        } else {
+            let models = Models::new(&config.models);
+            Arc::new(
+                models.map_err(|error| ArmError::Model { arm: arm.to_owned(), source: Box::new(error) })?,
+            )
+        };
+        let cache = if config.cache == context.config.cache {
+            context.cache.clone()
+        } else {
+            Arc::new(Cache::open(&config.cache))
+        };
+        Compactor::new(Arc::new(config), models, cache)
+            .map(Self)
+            .map_err(|error| ArmError::Compact { arm: arm.to_owned(), source: Box::new(error) })
+    }
+
+    pub(super) fn produce(&self, row: &Row, budget: Option<Budget>, ceiling: usize, cancel: &Cancel) -> Made {
+        let request = CompactRequest {
+            text: row.context.to_string(),
+            query: Some(row.query.clone()),
+            budget: budget.unwrap_or(Budget::Tokens(ceiling)),
+            model: None,
+            explain: false,
+        };
+        match self.0.compact(&request, cancel) {
+            Err(error) => Made::original(row, "failed", error.to_string()),
+            Ok(compaction) => {
+                let verbatim = compaction.pieces.iter().filter(|piece| piece.kind.is_verbatim());
+                let kept: Vec<_> = verbatim.map(|piece| piece.source.clone()).collect();
+                let (outcome, reason) = match compaction.outcome {
+                    Outcome::Compacted => ("compacted", None),
+                    Outcome::Passed(reason) => ("passed", Some(reason.as_str().to_owned())),
+                };
+                Made {
+                    text: compaction.text,
+                    kept: Some(merged(&kept)),
+                    outcome,
+                    reason,
+                    lookups: (compaction.figures.cache_lookups, compaction.figures.cache_hits),
+                    models: compaction.figures.models,
+                }
+            }
+        }
+    }
+}

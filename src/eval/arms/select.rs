@@ -1,0 +1,82 @@
+//! Whole spans within a budget, in the order of the source.
+
+use std::ops::Range;
+
+use crate::text::{Document, tokens::TokenCounter};
+
+/// A text of whole spans, and the ranges that they are.
+pub(super) struct Selection {
+    pub(super) text: String,
+    pub(super) kept: Vec<Range<usize>>,
+}
+
+/// Takes spans in the order given as long as they fit `budget` tokens. `skip`: a span that does not
+/// fit is passed over; else it is the end. Where not even the first fits, its beginning is taken.
+pub(super) fn select(
+    doc: &Document<'_>,
+    counter: &dyn TokenCounter,
+    order: &[usize],
+    budget: usize,
+    skip: bool,
+) -> Selection {
+    let mut taken: Vec<usize> = Vec::new();
+    let mut left = budget;
+    for span in order {
+        let Some(tokens) = doc.spans.get(*span).map(|span| span.tokens) else { continue };
+        if tokens <= left {
+            left -= tokens;
+            taken.push(*span);
+        } else if !skip || left == 0 {
+            break;
+        }
+    }
+    // Where spans that were apart come together, tokens may differ by a few.
+    loop {
+        let selection = join(doc, &taken);
+        if taken.is_empty() || counter.count(&selection.text) <= budget {
+            break if taken.is_empty() { beginning(doc, counter, order, budget) } else { selection };
+        }
+        taken.pop();
+    }
+}
+
+/// The spans in the order of the source, a line break where text is left out within a line.
+fn join(doc: &Document<'_>, taken: &[usize]) -> Selection {
+    let mut spans = taken.to_vec();
+    spans.sort_unstable();
+    let mut kept: Vec<Range<usize>> = Vec::new();
+    for range in spans.into_iter().filter_map(|span| doc.spans.get(span)).map(|span| span.range.clone()) {
+        match kept.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => kept.push(range),
+        }
+    }
+    let mut text = String::new();
+    for part in kept.iter().filter_map(|range| doc.text.get(range.clone())) {
+        if !text.is_empty() && !text.ends_with(char::is_whitespace) {
+            text.push('\n');
+        }
+        text.push_str(part);
+    }
+    Selection { text, kept }
+}
+
+/// As much of the first span as fits.
+fn beginning(doc: &Document<'_>, counter: &dyn TokenCounter, order: &[usize], budget: usize) -> Selection {
+    let first = order.first().and_then(|span| doc.spans.get(*span));
+    let Some(range) = first.map(|span| span.range.clone()) else {
+        return Selection { text: String::new(), kept: Vec::new() };
+    };
+    let whole = doc.text.get(range.clone()).unwrap_or_default();
+    for tokens in (1..=budget).rev() {
+        let bytes: usize =
+            counter.token_lengths(whole).iter().take(tokens).map(|bytes| *bytes as usize).sum();
+        let end = whole.floor_char_boundary(bytes);
+        let text = whole.get(..end).unwrap_or_default();
+        if counter.count(text) <= budget {
+            let kept = if end == 0 { Vec::new() } else { vec![range.start..range.start + end] };
+            return Selection { text: text.to_owned(), kept };
+        }
+    }
+    Selection { text: String::new(), kept: Vec::new() }
+}
