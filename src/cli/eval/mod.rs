@@ -1,5 +1,7 @@
 //! `epitome eval`: what compaction does to answers.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 use crate::{config::Config, error::Error};
@@ -19,13 +21,22 @@ enum Command {
     Run(run::Args),
 }
 
+/// Where the configuration came from, so that an arm can set keys over the same layers.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The file, if one was named.
+    pub file: Option<PathBuf>,
+    /// Dotted keys and values of the command line.
+    pub flags: Vec<(String, String)>,
+}
+
 /// Runs the command.
 ///
 /// # Errors
 ///
 /// What the command ended with.
-pub fn run(args: Args, config: Config) -> Result<(), Error> {
+pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
     match args.command {
-        Command::Run(args) => run::run(args, config),
+        Command::Run(args) => run::run(args, config, origin),
     }
 }

@@ -7,6 +7,7 @@ use std::{
     thread,
 };
 
+use super::Origin;
 use crate::{
     budget::Budget,
     cache::{self, Cache},
@@ -19,7 +20,7 @@ use crate::{
         arms::{Arm, ArmContext},
         readers::{Reader, ReaderContext, answers::Answers, prompt::Prompts},
         row::{Row, Scoring, Stratum},
-        run::{self, Account, Cells, ResultsFile, RunError, Work, has_size, label},
+        run::{self, Account, Cells, ResultsFile, RunError, Work},
         suite::Suite,
         tasks::{self, Task},
     },
@@ -65,7 +66,7 @@ pub struct Args {
 ///
 /// The suite, a task or a model cannot be used, a reader gives no answers, or the output cannot be
 /// written.
-pub fn run(args: Args, config: Config) -> Result<(), Error> {
+pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
     let suite = selected(run::read_suite(&args.suite)?, &args)?;
     let tasks = load(&suite, &args.suite)?;
 
@@ -74,7 +75,15 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
     let cancel = Cancel::never();
     stop_on_signal(&cancel)?;
     let turns = Arc::new(Turns::new(args.jobs.get(), Meter::detect()));
-    let (arms, mut names) = arms(&suite, &config, &models, &tasks, &cancel)?;
+    let context = ArmContext {
+        config: config.clone(),
+        file: origin.file,
+        flags: origin.flags,
+        models: models.clone(),
+        cache: Arc::new(Cache::open(&config.cache)),
+        seed: suite.seed,
+    };
+    let (arms, mut names) = arms(&suite, &context, &tasks, &cancel)?;
     let answers = Arc::new(if suite.readers.is_empty() { Answers::memory_only() } else { answers(&config) });
     let context = ReaderContext {
         config: config.clone(),
@@ -86,10 +95,10 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
         seed: suite.seed,
     };
     let readers = readers(&suite, &context)?;
-    names.extend(readers.iter().map(Reader::identity));
+    names.extend(readers.iter().map(Reader::label));
 
     // The output comes last: what cannot work must not cost what is there.
-    let cells = Cells::new(&suite, &tasks);
+    let cells = Cells::new(&suite, &tasks, &arms);
     let sources = tasks.iter().map(|task| task.source.clone()).collect();
     let header = run::make_header(&suite, &config, names, sources);
     let path = args.output.clone().unwrap_or_else(|| default_output(&suite.name));
@@ -130,7 +139,7 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
 /// The suite with the tasks, arms, readers and rows that the command line names.
 fn selected(mut suite: Suite, args: &Args) -> Result<Suite, Error> {
     let tasks: Vec<String> = suite.tasks.iter().map(|task| task.name.clone()).collect();
-    let arms: Vec<String> = suite.arms.iter().map(label).collect();
+    let arms: Vec<String> = suite.arms.iter().map(|arm| arm.label().to_owned()).collect();
     for (what, wanted, known) in [("task", &args.task, &tasks), ("arm", &args.arm, &arms)] {
         let unknown: Vec<&str> =
             wanted.iter().filter(|name| !known.contains(name)).map(String::as_str).collect();
@@ -144,7 +153,7 @@ fn selected(mut suite: Suite, args: &Args) -> Result<Suite, Error> {
         }
     }
     suite.tasks.retain(|task| args.task.is_empty() || args.task.contains(&task.name));
-    suite.arms.retain(|arm| args.arm.is_empty() || args.arm.contains(&label(arm)));
+    suite.arms.retain(|arm| args.arm.is_empty() || args.arm.iter().any(|name| name == arm.label()));
     if args.no_reader {
         suite.readers.clear();
     }
@@ -163,23 +172,21 @@ fn load(suite: &Suite, path: &Path) -> Result<Vec<Task>, Error> {
 /// The arms, each run once on a small text so that its models are loaded, and the models' names.
 fn arms(
     suite: &Suite,
-    config: &Arc<Config>,
-    models: &Arc<Models>,
+    context: &ArmContext,
     tasks: &[Task],
     cancel: &Cancel,
 ) -> Result<(Vec<Arm>, Vec<String>), Error> {
-    let context = ArmContext {
-        config: config.clone(),
-        models: models.clone(),
-        cache: Arc::new(Cache::open(&config.cache)),
-        seed: suite.seed,
-    };
     let example = example(tasks);
     let (mut arms, mut names) = (Vec::new(), Vec::new());
     for spec in &suite.arms {
-        let arm = Arm::new(spec, &context)?;
-        if has_size(&spec.kind) {
-            names.extend(arm.produce(&example, Some(Budget::Share(0.5)), cancel).models);
+        let arm = Arm::new(spec, context)?;
+        if arm.takes_budget() {
+            let produced = arm.produce(&example, Some(Budget::Share(0.5)), cancel);
+            if produced.outcome == "failed" {
+                let (arm, reason) = (arm.name().to_owned(), produced.reason.unwrap_or_default());
+                return Err(RunError::Arm { arm, reason }.into());
+            }
+            names.extend(produced.models);
         }
         arms.push(arm);
     }
@@ -188,7 +195,8 @@ fn arms(
 
 /// A small text that every arm has something to do with.
 fn example(tasks: &[Task]) -> Row {
-    let text: String = (1..=60).map(|n| format!("House {n} of the street has {} windows.\n", n + 2)).collect();
+    let text: String =
+        (1..=60).map(|n| format!("House {n} of the street has {} windows.\n", n + 2)).collect();
     Row {
         id: "example".into(),
         task: tasks.first().map_or_else(String::new, |task| task.source.task.clone()),

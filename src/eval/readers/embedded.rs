@@ -38,7 +38,13 @@ impl Embedded {
         Ok(Self { decoder, turns: context.turns.clone(), cancel: context.cancel.clone() })
     }
 
-    /// `name@hash`.
+    /// `name@hash` with the first digits of the hash, as the account of a compaction has it.
+    pub fn label(&self) -> String {
+        let id = self.decoder.id();
+        format!("{}@{}", id.name, id.hash.get(..12).unwrap_or(&id.hash))
+    }
+
+    /// The name and the whole hash.
     pub fn identity(&self) -> String {
         let id = self.decoder.id();
         format!("{}@{}", id.name, id.hash)

@@ -204,9 +204,9 @@ impl Reader {
     }
 
     /// `name@hash` of an embedded model, `model@url` of a server's.
-    pub fn identity(&self) -> String {
+    pub fn label(&self) -> String {
         match &self.kind {
-            Kind::Embedded(embedded) => embedded.identity(),
+            Kind::Embedded(embedded) => embedded.label(),
             Kind::OpenAi(server) => server.identity(),
         }
     }

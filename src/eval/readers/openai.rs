@@ -1,9 +1,6 @@
 //! A server of the OpenAI dialect as a reader.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -36,7 +33,8 @@ const LARGEST: usize = 16 << 20;
 /// A server. Every answer is streamed, so that the time to its first token is known.
 pub struct OpenAi {
     server: Remote,
-    runtime: Arc<Runtime>,
+    /// None only while it is dropped.
+    runtime: Option<Runtime>,
     url: String,
     model: String,
     key: Option<HeaderValue>,
@@ -90,7 +88,7 @@ impl OpenAi {
             .map_err(|error| ReaderError::Client(error.to_string()))?;
         Ok(Self {
             server,
-            runtime: Arc::new(runtime),
+            runtime: Some(runtime),
             url: base.to_string(),
             model: spec.model.clone(),
             key,
@@ -130,7 +128,8 @@ impl OpenAi {
             "stream_options": { "include_usage": true },
         })
         .to_string();
-        self.runtime.block_on(async {
+        let Some(runtime) = &self.runtime else { return Err(ReaderError::Stopped) };
+        runtime.block_on(async {
             tokio::select! {
                 answer = self.persist(&body) => answer,
                 () = stopped(&self.cancel) => Err(ReaderError::Stopped),
@@ -233,6 +232,15 @@ impl OpenAi {
         } else {
             ReaderError::Status { url: self.url.clone(), status: status.as_u16(), message }
         })
+    }
+}
+
+impl Drop for OpenAi {
+    fn drop(&mut self) {
+        // Waiting for its threads would not be allowed where the caller is a runtime itself.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -108,7 +108,8 @@ impl Account {
         self.display.tell(self.table().trim_end());
         if self.failed > 0 {
             let failed = self.failed;
-            self.display.tell(&format!("{failed} compactions failed; there the original counts, as in the proxy"));
+            self.display
+                .tell(&format!("{failed} compactions failed; there the original counts, as in the proxy"));
         }
         if self.unanswered > 0 {
             let unanswered = self.unanswered;

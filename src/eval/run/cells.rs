@@ -2,15 +2,8 @@
 
 use crate::{
     budget::Budget,
-    eval::{
-        record::Record,
-        row::Row,
-        suite::{ArmSpec, Suite},
-        tasks::Task,
-    },
+    eval::{arms::Arm, record::Record, row::Row, suite::Suite, tasks::Task},
 };
-
-use super::suite_file::{has_size, label};
 
 /// One row through one arm at one size.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,31 +23,39 @@ pub struct Cell {
 #[derive(Debug)]
 pub struct Cells<'a> {
     tasks: &'a [Task],
-    /// Name and sizes of each arm.
-    arms: Vec<(String, Vec<Option<Budget>>)>,
+    arms: Vec<String>,
     readers: Vec<String>,
     cells: Vec<Cell>,
 }
 
 impl<'a> Cells<'a> {
-    /// The cells of `suite` over its tasks, which are in its order.
-    pub fn new(suite: &Suite, tasks: &'a [Task]) -> Self {
-        let sizes = |arm: &ArmSpec| -> Vec<Option<Budget>> {
-            if has_size(&arm.kind) {
-                arm.budgets.as_ref().unwrap_or(&suite.budgets).iter().copied().map(Some).collect()
-            } else {
-                vec![None]
-            }
-        };
-        let arms: Vec<_> = suite.arms.iter().map(|arm| (label(arm), sizes(arm))).collect();
+    /// The cells of `suite` over its tasks and through its arms, both in its order. A row of which an
+    /// arm has nothing to say is left out there.
+    pub fn new(suite: &Suite, tasks: &'a [Task], arms: &[Arm]) -> Self {
+        let sizes: Vec<Vec<Option<Budget>>> = suite
+            .arms
+            .iter()
+            .map(|arm| match arm.kind.takes_budget() {
+                true => arm.budgets.as_ref().unwrap_or(&suite.budgets).iter().copied().map(Some).collect(),
+                false => vec![None],
+            })
+            .collect();
         let mut cells = Vec::new();
         for (task, rows) in tasks.iter().enumerate() {
-            for row in 0..rows.rows.len() {
-                for (arm, (_, sizes)) in arms.iter().enumerate() {
-                    cells.extend(sizes.iter().map(|budget| Cell { task, row, arm, budget: *budget }));
+            for (row, content) in rows.rows.iter().enumerate() {
+                for (index, (arm, sizes)) in arms.iter().zip(&sizes).enumerate() {
+                    if arm.applies(content) {
+                        cells.extend(sizes.iter().map(|budget| Cell {
+                            task,
+                            row,
+                            arm: index,
+                            budget: *budget,
+                        }));
+                    }
                 }
             }
         }
+        let arms = arms.iter().map(|arm| arm.name().to_owned()).collect();
         let readers = suite.readers.iter().map(|reader| reader.name.clone()).collect();
         Self { tasks, arms, readers, cells }
     }
@@ -98,7 +99,7 @@ impl<'a> Cells<'a> {
 
     /// The name of a cell's arm.
     pub fn arm(&self, cell: Cell) -> &str {
-        self.arms.get(cell.arm).map_or("", |(name, _)| name)
+        self.arms.get(cell.arm).map_or("", String::as_str)
     }
 }
 

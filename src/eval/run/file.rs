@@ -51,8 +51,13 @@ impl ResultsFile {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).map_err(&failed)?;
         }
-        let file =
-            File::options().create(true).truncate(false).read(true).write(true).open(path).map_err(&failed)?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(&failed)?;
         only_ours(&file).map_err(&failed)?;
         let (mut file, kept, written) = if overwrite {
             (file, 0, 0)
@@ -112,7 +117,9 @@ fn check(
         lines.read_until(b'\n', &mut line).map_err(RunError::write(path))?;
         // The end, or a line that was torn when the run died.
         if !line.ends_with(b"\n") {
-            return if number == 0 && !line.is_empty() && !b"{\"suite\"".starts_with(line.get(..8).unwrap_or(&line))
+            return if number == 0
+                && !line.is_empty()
+                && !b"{\"suite\"".starts_with(line.get(..8).unwrap_or(&line))
             {
                 Err(no("it is no results file".into()))
             } else {

@@ -52,7 +52,7 @@ pub use account::Account;
 pub use cells::{Cell, Cells};
 pub use file::ResultsFile;
 pub use header::make as make_header;
-pub use suite_file::{SuiteError, has_size, label, read as read_suite};
+pub use suite_file::{SuiteError, read as read_suite};
 
 use super::{
     arms::{Arm, Produced},
@@ -93,6 +93,14 @@ pub enum RunError {
         /// What does not fit.
         reason: String,
     },
+    /// An arm can do nothing at all.
+    #[error("arm {arm:?} fails on a small text already: {reason}")]
+    Arm {
+        /// Its name.
+        arm: String,
+        /// Why.
+        reason: String,
+    },
     /// A reader gives no answers.
     #[error("reader {reader:?}: {source}")]
     Reader {
@@ -123,7 +131,7 @@ impl RunError {
             }
             RunError::Reader { source, .. } => source.hint().map(str::to_owned),
             RunError::Stopped { .. } => Some("the same command goes on from there".to_owned()),
-            RunError::Write { .. } | RunError::Internal(_) => None,
+            RunError::Write { .. } | RunError::Arm { .. } | RunError::Internal(_) => None,
         }
     }
 
@@ -133,7 +141,7 @@ impl RunError {
             RunError::NotOurs { .. } => 2,
             RunError::Reader { source, .. } => source.exit_code(),
             RunError::Stopped { .. } => 130,
-            RunError::Write { .. } | RunError::Internal(_) => 1,
+            RunError::Write { .. } | RunError::Arm { .. } | RunError::Internal(_) => 1,
         }
     }
 
@@ -208,7 +216,8 @@ pub fn run(work: &Work<'_>, file: &mut ResultsFile, account: &mut Account) -> Re
             }
         }
         for _ in 0..work.jobs.get() {
-            let (shared, permits, next, made, queues) = (&shared, &permits, &next, made.clone(), queues.clone());
+            let (shared, permits, next, made, queues) =
+                (&shared, &permits, &next, made.clone(), queues.clone());
             scope.spawn(move || shared.compact(permits, next, &made, &queues));
         }
         drop((queues, made));
@@ -335,7 +344,7 @@ impl Shared<'_> {
             position: row.position,
             tokens_full: produced.tokens_full,
             tokens: produced.tokens,
-            outcome: produced.outcome.to_string(),
+            outcome: produced.outcome,
             reason: produced.reason,
             answer_kept: retention.answer_kept(&produced.text),
             gold_kept: produced.kept.as_ref().and_then(|kept| retention.gold_kept(kept)),
@@ -442,9 +451,8 @@ impl Shared<'_> {
 
 /// Runs what must not take the run down by a panic.
 fn guarded<T>(what: &str, work: impl FnOnce() -> T) -> Result<T, RunError> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        RunError::Internal(format!("{what} panicked: {}", words(panic.as_ref())))
-    })
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|panic| RunError::Internal(format!("{what} panicked: {}", words(panic.as_ref()))))
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {

@@ -8,7 +8,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::eval::suite::{ArmKind, ArmSpec, Suite};
+use crate::eval::suite::Suite;
 
 /// A suite that cannot be used.
 #[derive(Debug, Error)]
@@ -123,7 +123,7 @@ fn senseless(suite: &Suite) -> Vec<String> {
     check(!suite.name.trim().is_empty(), "name: must not be empty".into());
     check(!suite.tasks.is_empty(), "tasks: there must be at least one".into());
     check(!suite.arms.is_empty(), "arms: there must be at least one".into());
-    let arms: Vec<String> = suite.arms.iter().map(label).collect();
+    let arms: Vec<String> = suite.arms.iter().map(|arm| arm.label().to_owned()).collect();
     let named = [
         ("tasks", suite.tasks.iter().map(|task| task.name.clone()).collect::<Vec<_>>()),
         ("arms", arms.clone()),
@@ -140,7 +140,7 @@ fn senseless(suite: &Suite) -> Vec<String> {
         check(task.sample != Some(0), format!("tasks.sample: {}: must be at least 1", task.name));
     }
     for (arm, name) in suite.arms.iter().zip(&arms) {
-        if !has_size(&arm.kind) {
+        if !arm.kind.takes_budget() {
             check(arm.budgets.is_none(), format!("arms.budgets: {name}: this kind of arm has no size"));
         } else {
             let budgets = arm.budgets.as_ref().unwrap_or(&suite.budgets);
@@ -154,37 +154,6 @@ fn senseless(suite: &Suite) -> Vec<String> {
         check(reader.max_tokens > 0, format!("readers.max_tokens: {name}: must be at least 1"));
     }
     problems
-}
-
-/// The name of an arm in reports: its own, else that of its kind.
-pub fn label(arm: &ArmSpec) -> String {
-    let kind = match &arm.kind {
-        ArmKind::ClosedBook => "closed-book",
-        ArmKind::Full => "full",
-        ArmKind::Oracle => "oracle",
-        ArmKind::Head => "head",
-        ArmKind::HeadTail => "head-tail",
-        ArmKind::Random => "random",
-        ArmKind::Bm25 => "bm25",
-        ArmKind::Dense => "dense",
-        ArmKind::Epitome { .. } => "epitome",
-        ArmKind::Http { .. } => "http",
-    };
-    arm.name.clone().unwrap_or_else(|| kind.to_owned())
-}
-
-/// Whether an arm is run at budgets.
-pub fn has_size(kind: &ArmKind) -> bool {
-    match kind {
-        ArmKind::ClosedBook | ArmKind::Full | ArmKind::Oracle => false,
-        ArmKind::Head
-        | ArmKind::HeadTail
-        | ArmKind::Random
-        | ArmKind::Bm25
-        | ArmKind::Dense
-        | ArmKind::Epitome { .. }
-        | ArmKind::Http { .. } => true,
-    }
 }
 
 #[cfg(test)]
@@ -218,7 +187,7 @@ model = "m"
     fn a_suite_is_read_and_written() {
         let suite = parse(SUITE, "s.toml").unwrap();
         assert_eq!(suite.budgets, [Budget::Share(0.25), Budget::Tokens(2000)]);
-        assert_eq!(suite.arms.iter().map(label).collect::<Vec<_>>(), ["full", "lexical"]);
+        assert_eq!(suite.arms.iter().map(|arm| arm.label()).collect::<Vec<_>>(), ["full", "lexical"]);
         let again = toml::to_string(&suite).unwrap();
         assert_eq!(parse(&again, "again").unwrap(), suite, "{again}");
     }
