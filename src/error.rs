@@ -8,7 +8,14 @@ use crate::{
     batch::BatchError,
     compactor::CompactError,
     config::ConfigError,
-    eval::{gate::GateError, report::ReportError, results::ResultsError},
+    eval::{
+        arms::ArmError,
+        gate::GateError,
+        report::ReportError,
+        results::ResultsError,
+        run::{RunError, SuiteError},
+        tasks::TaskError,
+    },
     model::ModelError,
 };
 
@@ -36,6 +43,18 @@ pub enum Error {
     /// The gate stays shut.
     #[error(transparent)]
     Gate(Box<GateError>),
+    /// The suite of an evaluation cannot be used.
+    #[error(transparent)]
+    Suite(Box<SuiteError>),
+    /// The rows of a task cannot be read.
+    #[error(transparent)]
+    Task(Box<TaskError>),
+    /// An arm cannot be set up.
+    #[error(transparent)]
+    Arm(Box<ArmError>),
+    /// An evaluation did not come to its end.
+    #[error(transparent)]
+    Run(Box<RunError>),
     /// The command was given something it cannot use.
     #[error("{0}")]
     Usage(String),
@@ -99,6 +118,30 @@ impl From<GateError> for Error {
     }
 }
 
+impl From<SuiteError> for Error {
+    fn from(error: SuiteError) -> Self {
+        Self::Suite(Box::new(error))
+    }
+}
+
+impl From<TaskError> for Error {
+    fn from(error: TaskError) -> Self {
+        Self::Task(Box::new(error))
+    }
+}
+
+impl From<ArmError> for Error {
+    fn from(error: ArmError) -> Self {
+        Self::Arm(Box::new(error))
+    }
+}
+
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Self {
+        Self::Run(Box::new(error))
+    }
+}
+
 impl Error {
     /// Makes a [`Error::File`] of what the system said about `path`.
     pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -122,6 +165,7 @@ impl Error {
             Error::Batch(error) => error.hint(),
             Error::Results(error) => error.hint(),
             Error::Gate(error) => error.hint(),
+            Error::Run(error) => error.hint(),
             Error::NotUtf8 { .. } => Some("convert it first, for example with `iconv -t UTF-8`".into()),
             _ => None,
         }
@@ -142,6 +186,10 @@ impl Error {
             Error::Batch(error) => error.exit_code(),
             Error::Results(error) => error.exit_code(),
             Error::Gate(error) => error.exit_code(),
+            Error::Suite(error) => error.exit_code(),
+            Error::Task(error) => 1 + u8::from(error.is_input()),
+            Error::Arm(_) => 2,
+            Error::Run(error) => error.exit_code(),
             Error::Report(_)
             | Error::Model(_)
             | Error::File { .. }
@@ -156,6 +204,9 @@ impl Error {
             Error::File { source, .. } => source.kind() == io::ErrorKind::BrokenPipe,
             Error::Batch(error) => {
                 matches!(error.as_ref(), BatchError::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+            }
+            Error::Run(error) => {
+                matches!(error.as_ref(), RunError::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
             }
             _ => false,
         }

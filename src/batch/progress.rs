@@ -15,18 +15,81 @@ use super::{
 /// How often a line is written where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// Counts lines and tokens; shows a bar on a terminal, and a line now and then elsewhere.
-pub struct Progress {
+/// A bar on a terminal, and a line now and then elsewhere.
+pub(crate) struct Display {
     bar: ProgressBar,
     /// Whether there is no terminal.
     plain: bool,
-    /// Bytes of the input, where it is known.
+    /// Where the end is, where it is known.
     total: Option<u64>,
-    bytes: u64,
-    resumed: u64,
-    resumed_bytes: u64,
+    first: u64,
     started: Instant,
     last: Instant,
+}
+
+impl Display {
+    /// For work of `total` steps, of which `done` are done.
+    pub(crate) fn new(total: Option<u64>, done: u64) -> Self {
+        let plain = !io::stderr().is_terminal();
+        let bar = match total {
+            _ if plain => ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()),
+            Some(total) => ProgressBar::new(total)
+                .with_style(style("{bar:30} {percent:>3}%  {msg}  {eta} left"))
+                .with_position(done),
+            None => ProgressBar::new_spinner().with_style(style("{spinner} {msg}")),
+        };
+        bar.reset_eta();
+        let now = Instant::now();
+        Self { bar, plain, total, first: done, started: now, last: now }
+    }
+
+    /// So many steps are done.
+    pub(crate) fn update(&mut self, position: u64, message: impl FnOnce() -> String) {
+        self.bar.set_position(position);
+        if !self.plain {
+            self.bar.set_message(message());
+        } else if self.last.elapsed() >= PLAIN_EVERY {
+            self.last = Instant::now();
+            self.tell(&format!("{}{}", message(), self.left(position)));
+        }
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// The time left, for a plain line.
+    fn left(&self, position: u64) -> String {
+        let (Some(total), done) = (self.total, position.saturating_sub(self.first)) else {
+            return String::new();
+        };
+        if done == 0 {
+            return String::new();
+        }
+        let seconds = self.seconds() * total.saturating_sub(position) as f64 / done as f64;
+        format!(", {seconds:.0} s left")
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Writes a line beside the bar.
+    pub(crate) fn tell(&self, line: &str) {
+        self.bar.suspend(|| {
+            // A closed standard error is no reason to fail.
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        });
+    }
+}
+
+/// Counts lines and tokens, and shows them.
+pub struct Progress {
+    display: Display,
+    bytes: u64,
+    resumed: u64,
     compacted: u64,
     passed: u64,
     failed_open: u64,
@@ -38,25 +101,10 @@ pub struct Progress {
 impl Progress {
     /// For an input of `total` bytes, of which `resumed` lines with `resumed_bytes` bytes are done.
     pub fn new(total: Option<u64>, resumed: u64, resumed_bytes: u64) -> Self {
-        let plain = !io::stderr().is_terminal();
-        let bar = match total {
-            _ if plain => ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()),
-            Some(total) => ProgressBar::new(total)
-                .with_style(style("{bar:30} {percent:>3}%  {msg}  {eta} left"))
-                .with_position(resumed_bytes),
-            None => ProgressBar::new_spinner().with_style(style("{spinner} {msg}")),
-        };
-        bar.reset_eta();
-        let now = Instant::now();
         Self {
-            bar,
-            plain,
-            total,
+            display: Display::new(total, resumed_bytes),
             bytes: resumed_bytes,
             resumed,
-            resumed_bytes,
-            started: now,
-            last: now,
             compacted: 0,
             passed: 0,
             failed_open: 0,
@@ -68,7 +116,7 @@ impl Progress {
 
     /// Reports a line that could not be used.
     pub(super) fn bad_line(&self, number: u64, reason: &str) {
-        self.tell(&format!("line {number}: {reason}"));
+        self.display.tell(&format!("line {number}: {reason}"));
     }
 
     /// A line of so many bytes has been written.
@@ -83,12 +131,8 @@ impl Progress {
         self.tokens_before += record.tokens_before as u64;
         self.tokens_after += record.tokens_after as u64;
         self.bytes += bytes;
-        self.bar.set_position(self.bytes);
-        self.bar.set_message(self.rate());
-        if self.plain && self.last.elapsed() >= PLAIN_EVERY {
-            self.last = Instant::now();
-            self.tell(&format!("{}{}", self.rate(), self.left()));
-        }
+        let rate = self.rate();
+        self.display.update(self.bytes, || rate);
     }
 
     /// Lines done in this run.
@@ -97,7 +141,7 @@ impl Progress {
     }
 
     fn rate(&self) -> String {
-        let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
+        let seconds = self.display.seconds().max(1e-3);
         format!(
             "{} docs, {:.1} docs/s, {:.0} tokens/s",
             self.resumed + self.lines(),
@@ -106,32 +150,19 @@ impl Progress {
         )
     }
 
-    /// The time left, for a plain line.
-    fn left(&self) -> String {
-        let (Some(total), done) = (self.total, self.bytes - self.resumed_bytes) else {
-            return String::new();
-        };
-        if done == 0 {
-            return String::new();
-        }
-        let seconds =
-            self.started.elapsed().as_secs_f64() * total.saturating_sub(self.bytes) as f64 / done as f64;
-        format!(", {:.0} s left", seconds)
-    }
-
     /// Writes the account.
     ///
     /// # Errors
     ///
     /// [`BatchError::BadLines`] if there were any in this run.
     pub(super) fn finish(&mut self) -> Result<(), BatchError> {
-        self.bar.finish_and_clear();
+        self.display.clear();
         let resumed = match self.resumed {
             0 => String::new(),
             lines => format!(" ({lines} were done before)"),
         };
         let ratio = self.tokens_before as f64 / self.tokens_after.max(1) as f64;
-        self.tell(&format!(
+        self.display.tell(&format!(
             "{} lines{resumed}: {} compacted, {} passed, {} failed open, {} bad",
             self.lines(),
             self.compacted,
@@ -139,24 +170,17 @@ impl Progress {
             self.failed_open,
             self.bad
         ));
-        self.tell(&format!(
+        self.display.tell(&format!(
             "{} -> {} tokens ({ratio:.1}x) in {:.1} s: {}",
             self.tokens_before,
             self.tokens_after,
-            self.started.elapsed().as_secs_f64(),
+            self.display.seconds(),
             self.rate()
         ));
         match self.bad {
             0 => Ok(()),
             bad => Err(BatchError::BadLines { bad, lines: self.lines() }),
         }
-    }
-
-    fn tell(&self, line: &str) {
-        self.bar.suspend(|| {
-            // A closed standard error is no reason to fail.
-            let _ = writeln!(io::stderr().lock(), "{line}");
-        });
     }
 }
 

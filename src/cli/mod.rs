@@ -80,7 +80,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Serve(args) => serve::run(args, config),
         Command::Compact(args) => compact::run(args, config),
         Command::Batch(args) => batch::run(args, config),
-        Command::Eval(args) => eval::run(args, config),
+        Command::Eval(args) => eval::run(args, config, eval::Origin { file: global.config, flags }),
         Command::Models(args) => models::run(args, config),
         Command::Config(args) => config::run(args, config),
         Command::Doctor(args) => doctor::run(args, config),

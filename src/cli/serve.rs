@@ -94,7 +94,7 @@ async fn stop_on_signal(server: ServerHandle) {
 }
 
 #[cfg(unix)]
-async fn signal() {
+pub(super) async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -108,7 +108,7 @@ async fn signal() {
 }
 
 #[cfg(not(unix))]
-async fn signal() {
+pub(super) async fn signal() {
     if tokio::signal::ctrl_c().await.is_err() {
         tracing::error!("signals cannot be heard; stop the process by force");
         std::future::pending::<()>().await;

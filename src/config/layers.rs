@@ -7,7 +7,7 @@ use thiserror::Error;
 use toml::{Table, Value};
 
 use super::Config;
-use crate::budget::Budget;
+use crate::{budget::Budget, measure::cost::Price};
 
 /// What is wrong with the configuration, all of it at once.
 #[derive(Debug, Error)]
@@ -16,6 +16,8 @@ pub struct ConfigError(pub Vec<String>);
 
 /// The prefix of every environment variable.
 const PREFIX: &str = "EPITOME_";
+/// The table whose keys are the user's own.
+const OPEN: &str = "eval.prices";
 /// Variables that are no configuration keys.
 const OTHER_VARIABLES: [&str; 1] = ["EPITOME_CONFIG"];
 
@@ -134,6 +136,12 @@ impl Config {
             weights.iter().all(|w| w.is_finite() && *w >= 0.0) && cheap.iter().any(|w| *w > 0.0),
             "rank: weights must be finite, not negative, and those of the cheap stages not all 0",
         );
+        check(self.eval.timeout_ms > 0, "eval.timeout_ms: must be at least 1");
+        check(self.eval.attempts > 0, "eval.attempts: must be at least 1");
+        check(
+            self.eval.prices.values().all(Price::is_sound),
+            "eval.prices: a price must be a number and not negative",
+        );
         const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
         check(
             self.plan.roles.iter().all(|role| ROLES.contains(&role.as_str())),
@@ -181,6 +189,7 @@ fn overlay(base: &mut Table, over: &Table, path: &str, file: &str, problems: &mu
     for (key, value) in over {
         let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match (base.get_mut(key), value) {
+            (Some(slot @ Value::Table(_)), Value::Table(_)) if full == OPEN => *slot = value.clone(),
             (Some(Value::Table(inner)), Value::Table(over)) => overlay(inner, over, &full, file, problems),
             (Some(Value::Table(_)), _) => problems.push(format!("{file}: {full} is a section, not a value")),
             (Some(slot), value) => *slot = value.clone(),
@@ -206,6 +215,10 @@ fn set(merged: &mut Table, defaults: &Table, key: &str, text: &str, from: &str, 
         Some(Value::Boolean(_)) => {
             text.parse().map(Value::Boolean).map_err(|_| "neither true nor false".to_owned())
         }
+        Some(Value::Table(_)) => match format!("it = {text}").parse::<Table>() {
+            Ok(mut table) => Ok(table.remove("it").unwrap_or(Value::Table(Table::new()))),
+            Err(error) => Err(format!("not an inline table of TOML: {}", error.message())),
+        },
         Some(Value::Array(_)) => Ok(Value::Array(
             text.split(',').filter(|s| !s.is_empty()).map(|s| Value::String(s.trim().to_owned())).collect(),
         )),
@@ -263,6 +276,25 @@ mod tests {
         .err()
         .ok_or("taken")?;
         assert_eq!(error.0.len(), 6, "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn prices_are_the_users_own_keys() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("c.toml");
+        fs::write(&file, "[eval.prices.\"gpt-4o\"]\ninput = 2.5\noutput = 10\n")?;
+        let config = Config::load_with(Some(&file), vec![], &[])?;
+        assert!((config.eval.prices["gpt-4o"].input - 2.5).abs() < 1e-9);
+        assert_eq!(config.to_toml().parse::<Table>()?.try_into::<Config>()?, config);
+        let flags =
+            vars(&[("eval.prices", "{ \"m 1\" = { input = 1.0, output = 2.0, cached_input = 0.5 } }")]);
+        let config = Config::load_with(Some(&file), vec![], &flags)?;
+        assert_eq!(config.eval.prices.keys().collect::<Vec<_>>(), ["m 1"]);
+        for bad in ["{", "7", "{ m = { input = -1.0, output = 0.0 } }", "{ m = { inputs = 1.0 } }"] {
+            let flags = vars(&[("eval.prices", bad)]);
+            assert!(Config::load_with(Some(&file), vec![], &flags).is_err(), "{bad}");
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use layers::ConfigError;
 
-use crate::budget::Budget;
+use crate::{budget::Budget, measure::cost::PriceTable};
 
 /// Everything that can be set. The defaults are what an empty file gives.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// Model files.
     pub models: Models,
+    /// Evaluation.
+    pub eval: Eval,
     /// Logging, to standard error.
     pub log: Log,
 }
@@ -293,6 +295,27 @@ impl Default for Models {
             pip: true,
             connect_timeout_ms: 3_000,
         }
+    }
+}
+
+/// Evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Eval {
+    /// Whether the answers of readers are kept on disk and not asked for again.
+    pub keep_answers: bool,
+    /// How long an answer of a server may take.
+    pub timeout_ms: u64,
+    /// How often a server is asked for an answer before the run gives up.
+    pub attempts: u32,
+    /// Prices by model, for a million tokens: `[eval.prices."gpt-4o"]` with `input`, `output` and,
+    /// where there is one, `cached_input`. In one line: `{ gpt-4o = { input = 2.5, output = 10.0 } }`.
+    pub prices: PriceTable,
+}
+
+impl Default for Eval {
+    fn default() -> Self {
+        Self { keep_answers: true, timeout_ms: 600_000, attempts: 6, prices: PriceTable::new() }
     }
 }
 

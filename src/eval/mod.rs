@@ -20,11 +20,13 @@
 
 pub mod arms;
 pub mod gate;
+pub mod readers;
 pub mod record;
 pub mod report;
 pub mod results;
 pub mod retention;
 pub mod row;
+pub mod run;
 pub mod scoring;
 pub mod statistics;
 pub mod suite;

@@ -1,1 +1,8 @@
 //! What a run costs: energy, memory, money. Unknown is said to be unknown.
+
+pub mod cost;
+pub mod energy;
+pub mod gpu;
+pub mod hardware;
+pub mod memory;
+pub mod turns;

@@ -49,7 +49,7 @@ impl Remote {
         &self.base
     }
 
-    pub(super) async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
+    pub(crate) async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
         let mut request = Request::new(call.method, self.base.join(&call.path)?);
         *request.headers_mut() = call.headers;
         *request.body_mut() = match call.body {

@@ -5,5 +5,6 @@
 //! whitespace, the order of keys.
 
 pub mod json;
+pub mod openai_answer;
 pub mod openai_chat;
 pub mod openai_error;

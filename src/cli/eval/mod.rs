@@ -1,4 +1,6 @@
-//! `epitome eval`: accuracy before and after compaction.
+//! `epitome eval`: what compaction does to answers.
+
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
@@ -6,6 +8,7 @@ use crate::{config::Config, error::Error};
 
 pub mod gate;
 pub mod report;
+pub mod run;
 
 /// Measures what compaction does to answers.
 #[derive(Debug, clap::Args)]
@@ -16,10 +19,21 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a suite, and write a record for every row, arm, budget and reader.
+    Run(run::Args),
     /// Report on results files.
     Report(report::Args),
     /// Compare results with a baseline and end with 1 if they have fallen.
     Gate(gate::Args),
+}
+
+/// Where the configuration came from, so that an arm can set keys over the same layers.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The file, if one was named.
+    pub file: Option<PathBuf>,
+    /// Dotted keys and values of the command line.
+    pub flags: Vec<(String, String)>,
 }
 
 /// Runs the command.
@@ -27,8 +41,9 @@ enum Command {
 /// # Errors
 ///
 /// What the command ended with.
-pub fn run(args: Args, config: Config) -> Result<(), Error> {
+pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
     match args.command {
+        Command::Run(args) => run::run(args, config, origin),
         Command::Report(args) => report::run(args, config),
         Command::Gate(args) => gate::run(args, config),
     }

@@ -1,0 +1,256 @@
+//! `epitome eval run`: a suite from its file to the results file.
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use super::Origin;
+use crate::{
+    budget::Budget,
+    cache::{self, Cache},
+    cli::is_standard,
+    compaction::Cancel,
+    compactor::CompactError,
+    config::Config,
+    error::Error,
+    eval::{
+        arms::{Arm, ArmContext},
+        readers::{Reader, ReaderContext, answers::Answers, prompt::Prompts},
+        row::{Row, Scoring, Stratum},
+        run::{self, Account, Cells, ResultsFile, RunError, Work},
+        suite::Suite,
+        tasks::{self, Task},
+    },
+    measure::{energy::Meter, turns::Turns},
+    model::Models,
+};
+
+/// Runs a suite: every row through every arm at every budget, and then through every reader.
+///
+/// A run that was interrupted goes on where it was when it is started again with the same arguments,
+/// and answers that are known are not asked for again.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The suite, a TOML file.
+    suite: PathBuf,
+    /// Where the records go; `-` is standard output [default: results/<name of the suite>.jsonl].
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Run this task alone. May be given more than once.
+    #[arg(long, value_name = "NAME")]
+    task: Vec<String>,
+    /// Run this arm alone. May be given more than once.
+    #[arg(long, value_name = "NAME")]
+    arm: Vec<String>,
+    /// Ask no reader; give the reader-free scores alone.
+    #[arg(long)]
+    no_reader: bool,
+    /// Most rows of each task; they are drawn as the suite's own samples are.
+    #[arg(long, value_name = "N")]
+    limit: Option<NonZeroUsize>,
+    /// Compactions and local answers at once. With more than one, times are not those of a step alone,
+    /// and energy is unknown.
+    #[arg(long, short, default_value = "1")]
+    jobs: NonZeroUsize,
+    /// Begin anew, whatever is in the output.
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// The suite, a task or a model cannot be used, a reader gives no answers, or the output cannot be
+/// written.
+pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
+    let suite = selected(run::read_suite(&args.suite)?, &args)?;
+    let tasks = load(&suite, &args.suite)?;
+
+    let config = Arc::new(config);
+    let models = Arc::new(Models::new(&config.models)?);
+    let cancel = Cancel::never();
+    stop_on_signal(&cancel)?;
+    let turns = Arc::new(Turns::new(args.jobs.get(), Meter::detect()));
+    let context = ArmContext {
+        config: config.clone(),
+        file: origin.file,
+        flags: origin.flags,
+        models: models.clone(),
+        cache: Arc::new(Cache::open(&config.cache)),
+        seed: suite.seed,
+    };
+    let (arms, mut names) = arms(&suite, &context, &tasks, &cancel)?;
+    let answers = Arc::new(if suite.readers.is_empty() { Answers::memory_only() } else { answers(&config) });
+    let context = ReaderContext {
+        config: config.clone(),
+        models,
+        prompts: Arc::new(Prompts::load(&config.render.templates).map_err(CompactError::from)?),
+        answers: answers.clone(),
+        turns: turns.clone(),
+        cancel: cancel.clone(),
+        seed: suite.seed,
+    };
+    let readers = readers(&suite, &context)?;
+    names.extend(readers.iter().map(Reader::label));
+
+    // The output comes last: what cannot work must not cost what is there.
+    let cells = Cells::new(&suite, &tasks, &arms);
+    let sources = tasks.iter().map(|task| task.source.clone()).collect();
+    let header = run::make_header(&suite, &config, names, sources);
+    let path = args.output.clone().unwrap_or_else(|| default_output(&suite.name));
+    let reader_names: Vec<String> = readers.iter().map(|reader| reader.name.clone()).collect();
+    let mut known = Vec::new();
+    let mut file = if is_standard(&path) {
+        ResultsFile::stdout(&header)?
+    } else {
+        ResultsFile::open(&path, &header, &cells, args.overwrite, |record| known.push(record.clone()))?
+    };
+    let mut account = Account::new(&reader_names, cells.records(), file.written());
+    if !known.is_empty() {
+        account.tell(&format!("{} of {} records were done before", known.len(), cells.records()));
+        known.drain(..).for_each(|record| account.known(&record));
+    }
+    let work = Work {
+        cells: &cells,
+        arms: &arms,
+        readers: &readers,
+        prices: &config.eval.prices,
+        turns: &turns,
+        jobs: args.jobs,
+        cancel: &cancel,
+    };
+    let result = run::run(&work, &mut file, &mut account);
+    account.finish();
+    let (found, asked) = answers.counts();
+    if found + asked > 0 {
+        account.tell(&format!("{asked} answers were asked for, {found} were known"));
+    }
+    result?;
+    if !is_standard(&path) {
+        account.tell(&format!("report: epitome eval report {}", path.display()));
+    }
+    Ok(())
+}
+
+/// The suite with the tasks, arms, readers and rows that the command line names.
+fn selected(mut suite: Suite, args: &Args) -> Result<Suite, Error> {
+    let tasks: Vec<String> = suite.tasks.iter().map(|task| task.name.clone()).collect();
+    let arms: Vec<String> = suite.arms.iter().map(|arm| arm.label().to_owned()).collect();
+    for (what, wanted, known) in [("task", &args.task, &tasks), ("arm", &args.arm, &arms)] {
+        let unknown: Vec<&str> =
+            wanted.iter().filter(|name| !known.contains(name)).map(String::as_str).collect();
+        if !unknown.is_empty() {
+            return Err(Error::Usage(format!(
+                "{} has no {what} {}; it has {}",
+                args.suite.display(),
+                unknown.join(", "),
+                known.join(", ")
+            )));
+        }
+    }
+    suite.tasks.retain(|task| args.task.is_empty() || args.task.contains(&task.name));
+    suite.arms.retain(|arm| args.arm.is_empty() || args.arm.iter().any(|name| name == arm.label()));
+    if args.no_reader {
+        suite.readers.clear();
+    }
+    if let Some(limit) = args.limit {
+        for task in &mut suite.tasks {
+            task.sample = Some(task.sample.map_or(limit.get(), |sample| sample.min(limit.get())));
+        }
+    }
+    Ok(suite)
+}
+
+fn load(suite: &Suite, path: &Path) -> Result<Vec<Task>, Error> {
+    suite.tasks.iter().map(|spec| Ok(tasks::load(spec, path, suite.seed)?)).collect()
+}
+
+/// The arms, each run once on a small text so that its models are loaded, and the models' names.
+fn arms(
+    suite: &Suite,
+    context: &ArmContext,
+    tasks: &[Task],
+    cancel: &Cancel,
+) -> Result<(Vec<Arm>, Vec<String>), Error> {
+    let example = example(tasks);
+    let (mut arms, mut names) = (Vec::new(), Vec::new());
+    for spec in &suite.arms {
+        let arm = Arm::new(spec, context)?;
+        if arm.takes_budget() {
+            let produced = arm.produce(&example, Some(Budget::Share(0.5)), cancel);
+            if produced.outcome == "failed" {
+                let (arm, reason) = (arm.name().to_owned(), produced.reason.unwrap_or_default());
+                return Err(RunError::Arm { arm, reason }.into());
+            }
+            names.extend(produced.models);
+        }
+        arms.push(arm);
+    }
+    Ok((arms, names))
+}
+
+/// A small text that every arm has something to do with.
+fn example(tasks: &[Task]) -> Row {
+    let text: String =
+        (1..=60).map(|n| format!("House {n} of the street has {} windows.\n", n + 2)).collect();
+    Row {
+        id: "example".into(),
+        task: tasks.first().map_or_else(String::new, |task| task.source.task.clone()),
+        context: text.into(),
+        query: "How many windows has house 7?".into(),
+        answers: vec!["9".into()],
+        choices: Vec::new(),
+        answer_index: None,
+        scoring: Scoring::SubspanEm,
+        gold: Vec::new(),
+        position: None,
+        document: "example".into(),
+        stratum: Stratum::Semantic,
+    }
+}
+
+fn readers(suite: &Suite, context: &ReaderContext) -> Result<Vec<Reader>, Error> {
+    let make = |spec| {
+        Reader::new(spec, context).map_err(|source| {
+            Error::from(RunError::Reader { reader: spec.name.clone(), source: Box::new(source) })
+        })
+    };
+    suite.readers.iter().map(make).collect()
+}
+
+/// The answers that are known; they stand beside the segment cache, and are kept whether or not that
+/// is in use.
+fn answers(config: &Config) -> Answers {
+    match cache::directory(&config.cache) {
+        Some(directory) if config.eval.keep_answers => Answers::open(&directory),
+        _ => Answers::memory_only(),
+    }
+}
+
+fn default_output(suite: &str) -> PathBuf {
+    let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = suite.chars().map(plain).collect();
+    Path::new("results").join(format!("{name}.jsonl"))
+}
+
+/// The first signal ends the run with what is done kept; the second ends the process.
+fn stop_on_signal(cancel: &Cancel) -> Result<(), Error> {
+    let cancel = cancel.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Internal(format!("signals cannot be heard: {error}")))?;
+    thread::spawn(move || {
+        runtime.block_on(async {
+            crate::cli::serve::signal().await;
+            cancel.cancel();
+            crate::cli::serve::signal().await;
+            std::process::exit(130);
+        });
+    });
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! The embedded decoder as a reader.
+
+use std::{
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Answer, ReaderContext, ReaderError};
+use crate::{
+    compaction::Cancel,
+    config,
+    eval::suite::ReaderSpec,
+    measure::turns::Turns,
+    model::{ChatMessage, Decoder, Finish, Models, Sampling},
+};
+
+/// A local model. It takes its turn with all other work of the run, so that nothing else slows it.
+pub struct Embedded {
+    decoder: Arc<Decoder>,
+    turns: Arc<Turns>,
+    cancel: Cancel,
+}
+
+impl Embedded {
+    /// Loads the model that the suite names.
+    ///
+    /// # Errors
+    ///
+    /// [`ReaderError::Model`].
+    pub fn new(spec: &ReaderSpec, context: &ReaderContext) -> Result<Self, ReaderError> {
+        let configured = &context.config.models;
+        let decoder = if configured.decoder == spec.model {
+            context.models.decoder()?
+        } else {
+            Models::new(&config::Models { decoder: spec.model.clone(), ..configured.clone() })?.decoder()?
+        };
+        Ok(Self { decoder, turns: context.turns.clone(), cancel: context.cancel.clone() })
+    }
+
+    /// `name@hash` with the first digits of the hash, as the account of a compaction has it.
+    pub fn label(&self) -> String {
+        let id = self.decoder.id();
+        format!("{}@{}", id.name, id.hash.get(..12).unwrap_or(&id.hash))
+    }
+
+    /// The name and the whole hash.
+    pub fn identity(&self) -> String {
+        let id = self.decoder.id();
+        format!("{}@{}", id.name, id.hash)
+    }
+
+    /// Answers a prompt, given to the model as a user's message.
+    ///
+    /// # Errors
+    ///
+    /// [`ReaderError::TooLong`], [`ReaderError::Stopped`], or [`ReaderError::Model`].
+    pub fn ask(&self, prompt: &str, max_tokens: usize) -> Result<Answer, ReaderError> {
+        let (answer, joules) = self.turns.take(|| self.generate(prompt, max_tokens));
+        Ok(Answer { joules, ..answer? })
+    }
+
+    fn generate(&self, prompt: &str, max_tokens: usize) -> Result<Answer, ReaderError> {
+        self.cancel.check().map_err(|_| ReaderError::Stopped)?;
+        let message = ChatMessage { role: "user".into(), content: prompt.to_owned() };
+        let prompt = self.decoder.chat_prompt(&[message])?;
+        let sampling = Sampling {
+            max_tokens,
+            temperature: 0.0,
+            top_p: 1.0,
+            seed: 0,
+            stop: Vec::new(),
+            repetition_guard: true,
+        };
+        let start = Instant::now();
+        let mut first = None;
+        let generated = self.decoder.generate(&prompt, &sampling, &mut |piece| {
+            if !piece.is_empty() {
+                first.get_or_insert_with(|| start.elapsed());
+            }
+            if self.cancel.check().is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if generated.finish == Finish::Cancelled {
+            return Err(ReaderError::Stopped);
+        }
+        let total = start.elapsed();
+        Ok(Answer {
+            text: generated.text,
+            // An answer without a character has its first token at its end.
+            first_token_ms: Some(millis(first.unwrap_or(total))),
+            total_ms: millis(total),
+            prompt_tokens: Some(generated.prompt_tokens),
+            cached_tokens: None,
+            completion_tokens: Some(generated.completion_tokens),
+            joules: None,
+        })
+    }
+}
+
+/// Milliseconds with two digits behind the point.
+pub(super) fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e5).round() / 100.0
+}

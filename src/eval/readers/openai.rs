@@ -1,0 +1,271 @@
+//! A server of the OpenAI dialect as a reader.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use serde_json::{Value, json};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time,
+};
+
+use super::{Answer, ReaderContext, ReaderError, embedded::millis};
+use crate::{
+    compaction::Cancel,
+    config,
+    eval::suite::ReaderSpec,
+    upstream::{self, Body, Call, Method, StatusCode, base_url::BaseUrl, remote::Remote},
+    wire::openai_answer::{Collector, message_of},
+};
+
+/// The first wait before another attempt; it doubles each time.
+const WAIT: Duration = Duration::from_millis(500);
+/// The longest wait of our own choosing.
+const LONGEST: Duration = Duration::from_secs(30);
+/// The longest wait that a server may ask for.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How often a wait looks whether the run was told to stop.
+const LOOK: Duration = Duration::from_millis(25);
+/// Most bytes of an answer.
+const LARGEST: usize = 16 << 20;
+
+/// A server. Every answer is streamed, so that the time to its first token is known.
+pub struct OpenAi {
+    server: Remote,
+    /// None only while it is dropped.
+    runtime: Option<Runtime>,
+    url: String,
+    model: String,
+    key: Option<HeaderValue>,
+    seed: u64,
+    timeout: Duration,
+    attempts: u32,
+    cancel: Cancel,
+}
+
+/// What an attempt came to, if not to an answer.
+enum Failure {
+    /// Another attempt makes no sense.
+    Final(ReaderError),
+    /// It may be better next time, after the time that the server asks for.
+    Passing(String, Option<Duration>),
+}
+
+impl OpenAi {
+    /// Sets up the client. Connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ReaderError::Url`], [`ReaderError::ApiKey`], [`ReaderError::Client`].
+    pub fn new(spec: &ReaderSpec, url: &str, context: &ReaderContext) -> Result<Self, ReaderError> {
+        let bad = |error: upstream::UpstreamError| match error {
+            upstream::UpstreamError::BaseUrl { url, reason } => {
+                ReaderError::Url { reader: spec.name.clone(), url, reason }
+            }
+            other => ReaderError::Client(other.to_string()),
+        };
+        let base = BaseUrl::parse(url).map_err(bad)?;
+        let serve = config::Serve { upstream: url.to_owned(), ..context.config.serve.clone() };
+        let server = Remote::new(&serve).map_err(bad)?;
+        let key = match &spec.api_key_env {
+            None => None,
+            Some(variable) => {
+                let missing =
+                    || ReaderError::ApiKey { reader: spec.name.clone(), variable: variable.clone() };
+                let key = std::env::var(variable).ok().filter(|key| !key.trim().is_empty());
+                let value = format!("Bearer {}", key.ok_or_else(missing)?.trim());
+                let mut value = HeaderValue::try_from(value).map_err(|_| missing())?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("reader")
+            .enable_all()
+            .build()
+            .map_err(|error| ReaderError::Client(error.to_string()))?;
+        Ok(Self {
+            server,
+            runtime: Some(runtime),
+            url: base.to_string(),
+            model: spec.model.clone(),
+            key,
+            seed: context.seed,
+            timeout: Duration::from_millis(context.config.eval.timeout_ms),
+            attempts: context.config.eval.attempts.max(1),
+            cancel: context.cancel.clone(),
+        })
+    }
+
+    /// `model@url`.
+    pub fn identity(&self) -> String {
+        format!("{}@{}", self.model, self.url)
+    }
+
+    /// What decides an answer beside prompt and length.
+    pub fn sampling(&self) -> String {
+        format!("seed={}", self.seed)
+    }
+
+    /// Answers a prompt, sent as a user's message. What may pass (status 408, 409, 429 and 5xx, no
+    /// connection, an answer that breaks off or takes too long) is tried again, after the time that the
+    /// server names in `Retry-After`, else after a time that doubles. The times in the answer are those
+    /// of the attempt that gave it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReaderError`].
+    pub fn ask(&self, prompt: &str, max_tokens: usize) -> Result<Answer, ReaderError> {
+        let body = json!({
+            "model": self.model,
+            "messages": [{ "role": "user", "content": prompt }],
+            "temperature": 0,
+            "seed": self.seed,
+            "max_tokens": max_tokens,
+            "stream": true,
+            "stream_options": { "include_usage": true },
+        })
+        .to_string();
+        let Some(runtime) = &self.runtime else { return Err(ReaderError::Stopped) };
+        runtime.block_on(async {
+            tokio::select! {
+                answer = self.persist(&body) => answer,
+                () = stopped(&self.cancel) => Err(ReaderError::Stopped),
+            }
+        })
+    }
+
+    async fn persist(&self, body: &str) -> Result<Answer, ReaderError> {
+        let mut last = String::new();
+        for attempt in 1..=self.attempts {
+            let (reason, asked) = match time::timeout(self.timeout, self.attempt(body)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(Failure::Final(error))) => return Err(error),
+                Ok(Err(Failure::Passing(reason, asked))) => (reason, asked),
+                Err(_) => (format!("no answer within {} ms", self.timeout.as_millis()), None),
+            };
+            if attempt < self.attempts {
+                let doubled = WAIT.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST);
+                let wait = asked.map_or(doubled, |asked| asked.min(PATIENCE));
+                tracing::info!(attempt, %reason, wait_ms = wait.as_millis() as u64, "another attempt follows");
+                time::sleep(wait).await;
+            }
+            last = reason;
+        }
+        Err(ReaderError::Exhausted { url: self.url.clone(), attempts: self.attempts, last })
+    }
+
+    async fn attempt(&self, body: &str) -> Result<Answer, Failure> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
+        if let Some(key) = &self.key {
+            headers.insert(AUTHORIZATION, key.clone());
+        }
+        let call = Call {
+            method: Method::POST,
+            path: "/v1/chat/completions".into(),
+            headers,
+            body: Body::Bytes(body.to_owned().into()),
+        };
+        let start = Instant::now();
+        let mut answer =
+            self.server.send(call).await.map_err(|error| Failure::Passing(error.to_string(), None))?;
+        let kind = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let good = answer.status.is_success();
+        let mut collector = Collector::new(kind);
+        let mut first = None;
+        let mut refusal = Vec::new();
+        while let Some(chunk) = answer.body.next().await {
+            let chunk = chunk.map_err(|error| Failure::Passing(error.to_string(), None))?;
+            if good {
+                collector.push(&chunk);
+            } else {
+                refusal.extend_from_slice(&chunk);
+            }
+            if collector.has_begun() {
+                first.get_or_insert_with(|| start.elapsed());
+            }
+            if collector.len() + refusal.len() > LARGEST {
+                return Err(Failure::Passing(format!("an answer of more than {LARGEST} bytes"), None));
+            }
+        }
+        let total = start.elapsed();
+        if !good {
+            return Err(self.refused(answer.status, &answer.headers, &refusal));
+        }
+        let answer = collector.finish().map_err(|error| Failure::Passing(error.to_string(), None))?;
+        Ok(Answer {
+            text: answer.text,
+            first_token_ms: first.map(millis),
+            total_ms: millis(total),
+            prompt_tokens: answer.usage.map(|usage| usage.prompt),
+            cached_tokens: answer.usage.map(|usage| usage.cached),
+            completion_tokens: answer.usage.map(|usage| usage.completion),
+            joules: None,
+        })
+    }
+
+    fn refused(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+        let json: Option<Value> = serde_json::from_slice(body).ok();
+        let message = match &json {
+            Some(json) => message_of(json),
+            None => String::from_utf8_lossy(body).chars().take(300).collect(),
+        };
+        let code = json.as_ref().and_then(|json| json.get("error")?.get("code")?.as_str()).unwrap_or("");
+        let passing = matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS
+        ) || status.is_server_error();
+        // An account without money answers 429 for ever.
+        if passing && code != "insufficient_quota" {
+            let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(seconds);
+            return Failure::Passing(format!("status {}: {message}", status.as_u16()), wait);
+        }
+        let told = message.to_ascii_lowercase();
+        Failure::Final(if code == "context_length_exceeded" || told.contains("context length") {
+            ReaderError::TooLong(message)
+        } else if code == "content_filter" {
+            ReaderError::Refused(message)
+        } else {
+            ReaderError::Status { url: self.url.clone(), status: status.as_u16(), message }
+        })
+    }
+}
+
+impl Drop for OpenAi {
+    fn drop(&mut self) {
+        // Waiting for its threads would not be allowed where the caller is a runtime itself.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// `Retry-After` in seconds. The form with a date is left to our own waiting.
+fn seconds(value: &str) -> Option<Duration> {
+    let seconds: f64 = value.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+async fn stopped(cancel: &Cancel) {
+    while cancel.check().is_ok() {
+        time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_read() {
+        assert_eq!(seconds(" 2 "), Some(Duration::from_secs(2)));
+        assert_eq!(seconds("0.5"), Some(Duration::from_millis(500)));
+        for odd in ["", "-1", "NaN", "inf", "Wed, 21 Oct 2015 07:28:00 GMT"] {
+            assert_eq!(seconds(odd), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The results file: written line by line, in order, and gone on with after an interruption.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use super::{
+    RunError,
+    cells::Cells,
+    header::{self, Relevant},
+};
+use crate::eval::record::{Header, Record};
+
+/// Where records go.
+pub struct ResultsFile {
+    path: PathBuf,
+    to: Box<dyn Write + Send>,
+    written: usize,
+}
+
+impl ResultsFile {
+    /// Writes to standard output; nothing can be gone on with there.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Write`].
+    pub fn stdout(header: &Header) -> Result<Self, RunError> {
+        let mut file = Self { path: PathBuf::from("-"), to: Box::new(io::stdout()), written: 0 };
+        file.line(header)?;
+        Ok(file)
+    }
+
+    /// Begins a file, or goes on with one that is the beginning of this run's records. A last line that
+    /// was torn is cut off. Every record that is there already is given to `known`.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NotOurs`] if the file is anything else; [`RunError::Write`] if it cannot be used.
+    pub fn open(
+        path: &Path,
+        header: &Header,
+        cells: &Cells<'_>,
+        overwrite: bool,
+        mut known: impl FnMut(&Record),
+    ) -> Result<Self, RunError> {
+        let failed = RunError::write(path);
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(&failed)?;
+        }
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(&failed)?;
+        only_ours(&file).map_err(&failed)?;
+        let (mut file, kept, written) = if overwrite {
+            (file, 0, 0)
+        } else {
+            let mut lines = BufReader::new(file);
+            let (kept, written) = check(&mut lines, path, header, cells, &mut known)?;
+            (lines.into_inner(), kept, written)
+        };
+        file.set_len(kept).and_then(|()| file.seek(SeekFrom::Start(kept))).map_err(&failed)?;
+        let mut file = Self { path: path.to_owned(), to: Box::new(file), written };
+        if kept == 0 {
+            file.line(header)?;
+        }
+        Ok(file)
+    }
+
+    /// How many records are in the file.
+    pub fn written(&self) -> usize {
+        self.written
+    }
+
+    /// Adds a record.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Write`].
+    pub fn record(&mut self, record: &Record) -> Result<(), RunError> {
+        self.line(record)?;
+        self.written += 1;
+        Ok(())
+    }
+
+    fn line(&mut self, value: &impl Serialize) -> Result<(), RunError> {
+        let write = |to: &mut dyn Write| -> io::Result<()> {
+            let mut line = serde_json::to_vec(value)?;
+            line.push(b'\n');
+            to.write_all(&line)?;
+            to.flush()
+        };
+        write(&mut self.to).map_err(RunError::write(&self.path))
+    }
+}
+
+/// Reads the lines of a file that is there; gives the bytes that are whole, and the records in them.
+fn check(
+    lines: &mut BufReader<File>,
+    path: &Path,
+    header: &Header,
+    cells: &Cells<'_>,
+    known: &mut impl FnMut(&Record),
+) -> Result<(u64, usize), RunError> {
+    let no = |reason: String| RunError::NotOurs { path: path.display().to_string(), reason };
+    let mut line = Vec::new();
+    let (mut kept, mut written, mut number) = (0, 0, 0);
+    loop {
+        line.clear();
+        lines.read_until(b'\n', &mut line).map_err(RunError::write(path))?;
+        // The end, or a line that was torn when the run died.
+        if !line.ends_with(b"\n") {
+            return if number == 0
+                && !line.is_empty()
+                && !b"{\"suite\"".starts_with(line.get(..8).unwrap_or(&line))
+            {
+                Err(no("it is no results file".into()))
+            } else {
+                Ok((kept, written))
+            };
+        }
+        number += 1;
+        if number == 1 {
+            let found: Header =
+                serde_json::from_slice(&line).map_err(|_| no("its first line is no header".into()))?;
+            let differences = header::differences(&Relevant::of(&found), &Relevant::of(header));
+            if !differences.is_empty() {
+                return Err(no(format!("it was made with another {}", differences.join(", "))));
+            }
+        } else {
+            let record: Record = serde_json::from_slice(&line)
+                .map_err(|error| no(format!("its line {number} is no record: {error}")))?;
+            if !cells.is_record(written, &record) {
+                return Err(no(format!("its line {number} is not the record that this run has there")));
+            }
+            known(&record);
+            written += 1;
+        }
+        kept += line.len() as u64;
+    }
+}
+
+/// Locks the file for this run. A file system without locks has none to take.
+fn only_ours(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another run writes this file; wait for it, or stop it",
+        )),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
+}

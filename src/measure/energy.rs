@@ -1,0 +1,159 @@
+//! Energy from the counters of the hardware: RAPL for processor and memory, NVML for GPUs.
+//!
+//! The counters are of the whole machine, whoever uses it. So a reading between two moments is the
+//! energy of a step only where the step has the machine to itself.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::gpu;
+
+/// Where Linux shows the RAPL counters (kernel documentation, `power/powercap/powercap.rst`).
+const POWERCAP: &str = "/sys/class/powercap";
+
+/// Reads every counter that this machine has.
+#[derive(Debug)]
+pub struct Meter {
+    zones: Vec<Zone>,
+    gpus: bool,
+}
+
+/// One RAPL counter.
+#[derive(Debug)]
+struct Zone {
+    counter: PathBuf,
+    /// The counter begins anew behind this many microjoules.
+    range: u64,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    microjoules: Vec<u64>,
+    gpus: Option<f64>,
+}
+
+impl Meter {
+    /// The counters that can be read here; often none, since the kernel gives RAPL to root alone.
+    pub fn detect() -> Self {
+        Self::at(Path::new(POWERCAP), gpu::joules().is_some())
+    }
+
+    fn at(powercap: &Path, gpus: bool) -> Self {
+        let entries = fs::read_dir(powercap).into_iter().flatten().flatten();
+        let zones: Vec<Zone> = entries.filter_map(|entry| zone(&entry.path())).collect();
+        Self { zones, gpus }
+    }
+
+    /// Which counters there are; empty if there are none.
+    pub fn sources(&self) -> &'static str {
+        match (self.zones.is_empty(), self.gpus) {
+            (true, false) => "",
+            (false, false) => "RAPL",
+            (true, true) => "NVML (GPU alone)",
+            (false, true) => "RAPL and NVML",
+        }
+    }
+
+    /// The counters now; none where there are none, or one of them cannot be read any more.
+    pub fn read(&self) -> Option<Reading> {
+        if self.zones.is_empty() && !self.gpus {
+            return None;
+        }
+        let microjoules = self.zones.iter().map(|zone| number(&zone.counter)).collect::<Option<_>>()?;
+        let gpus = if self.gpus { Some(gpu::joules()?) } else { None };
+        Some(Reading { microjoules, gpus })
+    }
+
+    /// Joules between two readings of this meter. A counter that has become smaller has begun anew
+    /// once; a step long enough for two rounds (hours on a desktop, about half an hour on a large
+    /// server) is told too small.
+    pub fn joules(&self, before: &Reading, after: &Reading) -> f64 {
+        let pairs = before.microjoules.iter().zip(&after.microjoules);
+        let processor: u64 =
+            self.zones.iter().zip(pairs).map(|(zone, (before, after))| zone.between(*before, *after)).sum();
+        let gpus = before.gpus.zip(after.gpus).map_or(0.0, |(before, after)| (after - before).max(0.0));
+        processor as f64 / 1e6 + gpus
+    }
+
+    /// Runs `work` and says what it took.
+    pub fn around<T>(&self, work: impl FnOnce() -> T) -> (T, Option<f64>) {
+        let before = self.read();
+        let result = work();
+        let after = before.as_ref().and_then(|_| self.read());
+        let joules = before.zip(after).map(|(before, after)| self.joules(&before, &after));
+        (result, joules)
+    }
+}
+
+impl Zone {
+    fn between(&self, before: u64, after: u64) -> u64 {
+        if after >= before { after - before } else { self.range.saturating_sub(before).saturating_add(after) }
+    }
+}
+
+/// A folder of powercap, if it is a counter to be added up: processor packages, and memory beside
+/// them. What lies within a package is in its sum already, and `psys` holds all of them.
+fn zone(folder: &Path) -> Option<Zone> {
+    let name = fs::read_to_string(folder.join("name")).ok()?;
+    let name = name.trim();
+    if !(name.starts_with("package") || name == "dram") {
+        return None;
+    }
+    let counter = folder.join("energy_uj");
+    number(&counter)?;
+    let range = number(&folder.join("max_energy_range_uj"))?;
+    // The same counter may be shown a second time through memory-mapped registers.
+    let mmio = folder.file_name().is_some_and(|name| name.to_string_lossy().contains("mmio"));
+    (!mmio).then_some(Zone { counter, range })
+}
+
+fn number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(root: &Path, folder: &str, name: &str, energy: &str) {
+        let folder = root.join(folder);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("name"), format!("{name}\n")).unwrap();
+        fs::write(folder.join("energy_uj"), format!("{energy}\n")).unwrap();
+        fs::write(folder.join("max_energy_range_uj"), "1000000000\n").unwrap();
+    }
+
+    #[test]
+    fn packages_and_memory_are_added_and_counters_wrap() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        add(root, "intel-rapl:0", "package-0", "999000000");
+        add(root, "intel-rapl:0:0", "core", "5");
+        add(root, "intel-rapl:0:1", "dram", "10");
+        add(root, "intel-rapl:1", "psys", "7");
+        add(root, "intel-rapl-mmio:0", "package-0", "999000000");
+        let meter = Meter::at(root, false);
+        assert_eq!(meter.sources(), "RAPL");
+        let ((), joules) = meter.around(|| {
+            // The package's counter begins anew, memory takes another 2 joules.
+            fs::write(root.join("intel-rapl:0/energy_uj"), "3000000").unwrap();
+            fs::write(root.join("intel-rapl:0:1/energy_uj"), "2000010").unwrap();
+            fs::write(root.join("intel-rapl:0:0/energy_uj"), "900000000").unwrap();
+        });
+        assert!((joules.unwrap() - (1.0 + 3.0 + 2.0)).abs() < 1e-9, "{joules:?}");
+        let ((), gone) = meter.around(|| fs::remove_file(root.join("intel-rapl:0/energy_uj")).unwrap());
+        assert_eq!(gone, None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_unknown() {
+        let root = tempfile::tempdir().unwrap();
+        add(root.path(), "intel-rapl:0", "package-0", "permission denied");
+        let meter = Meter::at(root.path(), false);
+        assert_eq!((meter.sources(), meter.read()), ("", None));
+        assert_eq!(Meter::at(&root.path().join("none"), false).around(|| 5), (5, None));
+    }
+}

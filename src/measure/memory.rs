@@ -1,0 +1,58 @@
+//! Resident memory of this process.
+
+use std::fs;
+
+/// The most memory that was ever resident in this process, bytes (`VmHWM` of Linux'
+/// `/proc/self/status`, proc(5)); none where the system does not tell.
+pub fn peak() -> Option<u64> {
+    field(&status()?, "VmHWM:")
+}
+
+/// The memory that is resident now, bytes (`VmRSS`).
+pub fn resident() -> Option<u64> {
+    field(&status()?, "VmRSS:")
+}
+
+/// All memory of this machine, bytes.
+pub fn total() -> Option<u64> {
+    field(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")
+}
+
+fn status() -> Option<String> {
+    fs::read_to_string("/proc/self/status").ok()
+}
+
+/// A line `NAME  123 kB`, in bytes.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let mut words = line.split_whitespace();
+    let number = words.next()?.parse::<u64>().ok()?;
+    // The kernel's kB has always been 1,024 bytes.
+    (words.next()? == "kB").then_some(())?;
+    number.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read() {
+        let text = "Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\tmany kB\n";
+        assert_eq!(field(text, "VmHWM:"), Some(2 << 20));
+        assert_eq!(field(text, "VmRSS:"), None);
+        assert_eq!(field(text, "VmPeak:"), None);
+        assert_eq!(field("VmHWM: 5 MB", "VmHWM:"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_peak_is_no_less_than_what_is_resident() {
+        let before = peak().unwrap();
+        let block = vec![1u8; 64 << 20];
+        let (peak, resident) = (peak().unwrap(), resident().unwrap());
+        assert_eq!(block.iter().map(|b| u64::from(*b)).sum::<u64>(), 64 << 20);
+        assert!(peak >= resident && resident >= 64 << 20 && peak >= before);
+        assert!(total().unwrap() > peak);
+    }
+}
