@@ -87,7 +87,7 @@ fn max_drop(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A table of comparisons (`needs`: about how many rows more would tell), and the rows that fell.
+/// A table of comparisons, and the rows that fell.
 fn text(gate: &Gate, rows: usize) -> String {
     let mut text = String::new();
     let heads =
@@ -120,6 +120,9 @@ fn text(gate: &Gate, rows: usize) -> String {
         );
     }
     text.push_str(&table.to_terminal());
+    if gate.comparisons.iter().any(|comparison| comparison.more_rows.is_some()) {
+        text.push_str("(needs: about how many rows more would tell)\n");
+    }
     for one in &gate.comparisons {
         text.push_str(&worse(one, rows));
     }
