@@ -14,12 +14,15 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 44.0;
 /// Mean width of a character of the legend. A little too much leaves a gap, too little overlaps.
-const CHARACTER: f64 = 6.4;
+const CHARACTER: f64 = 7.0;
 const LEGEND_LINE: f64 = 18.0;
+const LEGEND_LEFT: f64 = 14.0;
 /// Width of a legend's sample.
 const SAMPLE: f64 = 28.0;
 /// Distance between series that stand at one ratio.
 const DODGE: f64 = 2.0;
+/// Distance between the first and the last of them, at most.
+const MOST_DODGE: f64 = 12.0;
 /// Most characters of a name in a legend.
 const NAME: usize = 40;
 /// Colours of the page.
@@ -104,7 +107,10 @@ impl Plot {
             // Side by side, so that intervals in one bin do not hide each other.
             let dodge = match self.axis {
                 Axis::Bins(_) => x.step * 0.7 * ((place as f64 + 0.5) / count.max(1) as f64 - 0.5),
-                Axis::Ratio | Axis::Time => DODGE * (place as f64 - (count.max(1) - 1) as f64 / 2.0),
+                Axis::Ratio | Axis::Time => {
+                    let apart = DODGE.min(MOST_DODGE / count.max(1) as f64);
+                    apart * (place as f64 - (count.max(1) - 1) as f64 / 2.0)
+                }
             };
             draw_series(&mut svg, series, &x, &y, dodge);
             place += usize::from(!series.points.is_empty());
@@ -163,17 +169,17 @@ impl Plot {
 
     fn legend(&self) -> Legend {
         let mut legend = Legend { svg: String::new(), lines: 1 };
-        let mut at = LEFT;
+        let mut at = LEGEND_LEFT;
         for series in &self.series {
             let name: String = if series.name.chars().count() > NAME {
                 series.name.chars().take(NAME - 1).chain(['…']).collect()
             } else {
                 series.name.clone()
             };
-            let width = SAMPLE + name.chars().count() as f64 * CHARACTER + 10.0;
-            if at > LEFT && at + width > WIDTH {
+            let width = SAMPLE + name.chars().count() as f64 * CHARACTER + 12.0;
+            if at > LEGEND_LEFT && at + width > WIDTH {
                 legend.lines += 1;
-                at = LEFT;
+                at = LEGEND_LEFT;
             }
             let y = HEIGHT + (legend.lines as f64 - 0.5) * LEGEND_LINE;
             let (colour, dashes) = style(series.style);
