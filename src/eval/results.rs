@@ -283,7 +283,8 @@ pub fn differences(headers: &[Header]) -> Vec<String> {
             warnings.push(format!("the files do not hold the same data for task {}", source.task));
         }
     }
-    let aspects: [(&str, fn(&Header) -> &str); 3] = [
+    type Aspect = (&'static str, fn(&Header) -> &str);
+    let aspects: [Aspect; 3] = [
         ("commits", |header| &header.commit),
         ("configurations", |header| &header.config),
         ("machines", |header| &header.hardware),

@@ -87,15 +87,17 @@ fn max_drop(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A table of comparisons, and the rows that fell.
 fn text(gate: &Gate, rows: usize) -> String {
     let mut text = String::new();
-    let heads = ["<arm", "<budget", "<reader", "rows", "before", "after", "change [95 %]", "p", "<verdict"];
+    let heads =
+        ["<arm", "<budget", "<reader", "rows", "before", "after", "change [95 %]", "p", "needs", "<verdict"];
     let mut table = Table::new("", &heads);
     for one in &gate.comparisons {
         let change = match one.interval {
             Some((low, high)) => {
-                let points = [one.difference, low, high].map(format::points);
-                format!("{} [{} {}]", points[0], points[1], points[2])
+                let [difference, low, high] = [one.difference, low, high].map(format::points);
+                format!("{difference} [{low} {high}]")
             }
             None => format::points(one.difference),
         };
@@ -109,6 +111,8 @@ fn text(gate: &Gate, rows: usize) -> String {
                 format::percent(one.after),
                 change,
                 one.p.map_or_else(|| format::NONE.into(), format::p),
+                one.more_rows
+                    .map_or_else(|| format::NONE.into(), |rows| format!("+{}", format::count(rows as f64))),
                 words(one.verdict).into(),
             ]
             .map(Cell::new)
@@ -116,6 +120,9 @@ fn text(gate: &Gate, rows: usize) -> String {
         );
     }
     text.push_str(&table.to_terminal());
+    if gate.comparisons.iter().any(|comparison| comparison.more_rows.is_some()) {
+        text.push_str("(needs: about how many rows more would tell)\n");
+    }
     for one in &gate.comparisons {
         text.push_str(&worse(one, rows));
     }

@@ -47,6 +47,9 @@ pub use error::GateError;
 use comparison::{Pair, adjust};
 use selection::Selection;
 
+/// Comparisons that an error names.
+const NAMED: usize = 2;
+
 /// What the gate looks at and what it allows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -145,16 +148,21 @@ impl Gate {
         let of = || self.comparisons.iter().filter(|comparison| comparison.verdict == self.verdict);
         match self.verdict {
             Verdict::Pass => Ok(()),
-            Verdict::Drop => {
-                let what: Vec<String> = of().map(Comparison::drop_words).collect();
-                Err(GateError::Drop { what: what.join("; "), allowed })
-            }
+            Verdict::Drop => Err(GateError::Drop { what: listed(of().map(Comparison::drop_words)), allowed }),
             Verdict::Undecided => {
-                let what: Vec<String> = of().map(Comparison::undecided_words).collect();
-                Err(GateError::Undecided { what: what.join("; "), allowed })
+                Err(GateError::Undecided { what: listed(of().map(Comparison::undecided_words)), allowed })
             }
         }
     }
+}
+
+/// The first few; the output has all.
+fn listed(words: impl Iterator<Item = String>) -> String {
+    let mut words: Vec<String> = words.collect();
+    let rest = words.len().saturating_sub(NAMED);
+    words.truncate(NAMED);
+    let more = if rest > 0 { format!("; and {rest} more, see above") } else { String::new() };
+    words.join("; ") + &more
 }
 
 fn count(results: &Results, selected: &Selection) -> usize {

@@ -15,7 +15,7 @@ pub fn markdown(text: &str) -> String {
     while let Some(c) = rest.next() {
         let c = if is_control(c) { ' ' } else { c };
         let marks = match c {
-            '\\' | '|' | '`' | '*' | '<' | '>' | '[' | ']' | '#' | '~' | '&' | '!' => true,
+            '\\' | '|' | '`' | '*' | '[' | ']' | '#' | '~' | '!' => true,
             // Within a word it marks nothing, and names are full of it.
             '_' => !(before.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric())),
             _ => false,
@@ -23,7 +23,13 @@ pub fn markdown(text: &str) -> String {
         if marks {
             escaped.push('\\');
         }
-        escaped.push(c);
+        // Not every reader of Markdown takes a backslash before markup of HTML.
+        match c {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            c => escaped.push(c),
+        }
         before = c;
     }
     escaped
@@ -57,7 +63,7 @@ mod tests {
     #[test]
     fn names_stay_text() {
         assert_eq!(terminal("a\u{1b}[31mb\nc"), "a\u{FFFD}[31mb\u{FFFD}c");
-        assert_eq!(markdown("nq_multi|_x_<b>\n"), "nq_multi\\|\\_x\\_\\<b\\> ");
+        assert_eq!(markdown("nq_multi|_x_<b>\n"), "nq_multi\\|\\_x\\_&lt;b&gt; ");
         assert_eq!(html("<a href='x'>&\u{0}"), "&lt;a href=&#39;x&#39;&gt;&amp;\u{FFFD}");
     }
 }

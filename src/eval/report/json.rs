@@ -2,42 +2,39 @@
 
 use serde::Serialize;
 
-use super::{html::ReportError, provenance::Provenance};
+use super::{html::ReportError, page, provenance::Provenance};
 use crate::eval::{
     results::Results,
-    statistics::{
-        Analysis, Cost, RESAMPLES,
-        figures::{CurvePoint, Group, StratumSummary},
-    },
+    statistics::{ALPHA, Analysis, RESAMPLES},
 };
 
-#[derive(Serialize)]
-struct Report<'a> {
-    runs: Vec<Provenance<'a>>,
-    warnings: Vec<String>,
-    baseline: Option<&'a str>,
-    confidence: f64,
-    resamples: usize,
-    groups: &'a [Group],
-    strata: &'a [StratumSummary],
-    curves: &'a [CurvePoint],
-    costs: &'a [Cost],
+/// One object; each element of its lists stands on a line of its own.
+///
+/// `runs` says what made the results, `groups` has a row for each measure, task, arm, budget and
+/// reader, `strata` the macro averages, `curves` the points along position and length, `costs` a row
+/// for each arm, budget and reader.
+pub fn write(results: &Results, analysis: &Analysis) -> Result<String, ReportError> {
+    let runs: Vec<Provenance<'_>> = results.headers.iter().map(Provenance::of).collect();
+    let fields = [
+        ("runs", list(&runs)?),
+        ("warnings", list(&page::warnings(results, analysis))?),
+        ("baseline", value(&analysis.baseline)?),
+        ("confidence", value(&(1.0 - ALPHA))?),
+        ("resamples", value(&RESAMPLES)?),
+        ("groups", list(&analysis.groups)?),
+        ("strata", list(&analysis.strata)?),
+        ("curves", list(&analysis.curves)?),
+        ("costs", list(&analysis.costs)?),
+    ];
+    let fields: Vec<String> = fields.into_iter().map(|(name, text)| format!("\"{name}\": {text}")).collect();
+    Ok(format!("{{\n{}\n}}\n", fields.join(",\n")))
 }
 
-/// One object.
-pub fn write(results: &Results, analysis: &Analysis) -> Result<String, ReportError> {
-    let report = Report {
-        runs: results.headers.iter().map(Provenance::of).collect(),
-        warnings: super::page::warnings(results, analysis),
-        baseline: analysis.baseline.as_deref(),
-        confidence: 0.95,
-        resamples: RESAMPLES,
-        groups: &analysis.groups,
-        strata: &analysis.strata,
-        curves: &analysis.curves,
-        costs: &analysis.costs,
-    };
-    let mut text = serde_json::to_string_pretty(&report).map_err(ReportError::Json)?;
-    text.push('\n');
-    Ok(text)
+fn list<T: Serialize>(items: &[T]) -> Result<String, ReportError> {
+    let lines: Vec<String> = items.iter().map(value).collect::<Result<_, _>>()?;
+    Ok(if lines.is_empty() { "[]".into() } else { format!("[\n{}\n]", lines.join(",\n")) })
+}
+
+fn value<T: Serialize>(item: &T) -> Result<String, ReportError> {
+    serde_json::to_string(item).map_err(ReportError::Json)
 }

@@ -14,10 +14,15 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 44.0;
 /// Mean width of a character of the legend. A little too much leaves a gap, too little overlaps.
-const CHARACTER: f64 = 6.7;
+const CHARACTER: f64 = 7.0;
 const LEGEND_LINE: f64 = 18.0;
+const LEGEND_LEFT: f64 = 14.0;
 /// Width of a legend's sample.
 const SAMPLE: f64 = 28.0;
+/// Distance between series that stand at one ratio.
+const DODGE: f64 = 2.0;
+/// Distance between the first and the last of them, at most.
+const MOST_DODGE: f64 = 12.0;
 /// Most characters of a name in a legend.
 const NAME: usize = 40;
 /// Colours of the page.
@@ -102,7 +107,10 @@ impl Plot {
             // Side by side, so that intervals in one bin do not hide each other.
             let dodge = match self.axis {
                 Axis::Bins(_) => x.step * 0.7 * ((place as f64 + 0.5) / count.max(1) as f64 - 0.5),
-                Axis::Ratio | Axis::Time => 0.0,
+                Axis::Ratio | Axis::Time => {
+                    let apart = DODGE.min(MOST_DODGE / count.max(1) as f64);
+                    apart * (place as f64 - (count.max(1) - 1) as f64 / 2.0)
+                }
             };
             draw_series(&mut svg, series, &x, &y, dodge);
             place += usize::from(!series.points.is_empty());
@@ -136,11 +144,16 @@ impl Plot {
 
     fn draw_x(&self, svg: &mut String, x: &scale::Horizontal) {
         let bottom = HEIGHT - BOTTOM;
+        for at in &x.grid {
+            let _ = write!(
+                svg,
+                "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>"
+            );
+        }
         for (at, label) in &x.ticks {
             let _ = write!(
                 svg,
-                "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>\
-                 <text class=\"tick\" text-anchor=\"middle\" x=\"{at:.1}\" y=\"{:.1}\">{}</text>",
+                "<text class=\"tick\" text-anchor=\"middle\" x=\"{at:.1}\" y=\"{:.1}\">{}</text>",
                 bottom + 16.0,
                 escape::html(label),
             );
@@ -156,17 +169,17 @@ impl Plot {
 
     fn legend(&self) -> Legend {
         let mut legend = Legend { svg: String::new(), lines: 1 };
-        let mut at = LEFT;
+        let mut at = LEGEND_LEFT;
         for series in &self.series {
             let name: String = if series.name.chars().count() > NAME {
                 series.name.chars().take(NAME - 1).chain(['…']).collect()
             } else {
                 series.name.clone()
             };
-            let width = SAMPLE + name.chars().count() as f64 * CHARACTER + 14.0;
-            if at > LEFT && at + width > WIDTH {
+            let width = SAMPLE + name.chars().count() as f64 * CHARACTER + 12.0;
+            if at > LEGEND_LEFT && at + width > WIDTH {
                 legend.lines += 1;
-                at = LEFT;
+                at = LEGEND_LEFT;
             }
             let y = HEIGHT + (legend.lines as f64 - 0.5) * LEGEND_LINE;
             let (colour, dashes) = style(series.style);

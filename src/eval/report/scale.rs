@@ -51,6 +51,8 @@ pub struct Horizontal {
     right: f64,
     /// Place and label of each tick.
     pub ticks: Vec<(f64, String)>,
+    /// Places of lines: at ticks, or between bins.
+    pub grid: Vec<f64>,
     /// Width of a bin.
     pub step: f64,
 }
@@ -66,12 +68,14 @@ impl Horizontal {
         // Some room beside the first and the last point, and never a range of nothing.
         let room = ((high / low).ln() * 0.06).max(0.08);
         let (low, high) = (low.ln() - room, high.ln() + room);
-        let mut axis = Self { log: true, low, high, left, right, ticks: Vec::new(), step: 0.0 };
+        let mut axis =
+            Self { log: true, low, high, left, right, ticks: Vec::new(), grid: Vec::new(), step: 0.0 };
         let (low, high) = (low.exp(), high.exp());
         let unit = if doublings { "x" } else { "" };
         let values = if doublings { doubling_ticks(low, high) } else { decimal_ticks(low, high) };
         axis.ticks =
             values.into_iter().map(|value| (axis.at(value), format!("{}{unit}", label(value)))).collect();
+        axis.grid = axis.ticks.iter().map(|(at, _)| *at).collect();
         axis
     }
 
@@ -85,9 +89,11 @@ impl Horizontal {
             left,
             right,
             ticks: Vec::new(),
+            grid: Vec::new(),
             step: (right - left) / count,
         };
         axis.ticks = names.iter().enumerate().map(|(at, name)| (axis.at(at as f64), name.clone())).collect();
+        axis.grid = (0..=names.len()).map(|edge| axis.at(edge as f64 - 0.5)).collect();
         axis
     }
 

@@ -145,7 +145,7 @@ mod tests {
         table.rows.push(vec![Cell::new("a|b"), Cell::new("12.0"), Cell::new("y")]);
         let text = table.to_terminal();
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-        assert!(text.lines().nth(1).is_some_and(|line| line.ends_with("…    1.0")), "{text}");
+        assert!(text.lines().nth(1).is_some_and(|line| line.ends_with("…   1.0")), "{text}");
         assert!(!text.contains("more"));
         let markdown = table.to_markdown();
         assert!(markdown.contains("a\\|b | 12.0 | y |"), "{markdown}");

@@ -120,17 +120,25 @@ pub fn curve(analysis: &Analysis, points: &[&CurvePoint], curve: Curve) -> Optio
     Some(table)
 }
 
-/// Cost of each arm, the baseline first: one table for the compaction and one for reading and resources.
+/// Cost of each arm, the baseline first: for each reader, one table for the compaction and one for
+/// reading and resources.
 pub fn costs(analysis: &Analysis) -> Vec<Table> {
-    if analysis.costs.is_empty() {
+    let readers =
+        [None].into_iter().chain(analysis.order.readers.all().iter().map(|name| Some(name.as_str())));
+    readers.flat_map(|reader| costs_of(analysis, reader)).collect()
+}
+
+fn costs_of(analysis: &Analysis, reader: Option<&str>) -> Vec<Table> {
+    let costs: Vec<&Cost> = analysis.costs.iter().filter(|cost| cost.reader.as_deref() == reader).collect();
+    if costs.is_empty() {
         return Vec::new();
     }
+    let of = reader.map_or_else(|| "without a reader".to_owned(), |reader| format!("with {reader}"));
     let mut compaction = Table::new(
-        "Compaction",
+        format!("Compaction, {of}"),
         &[
             "<arm",
             "<budget",
-            "<reader",
             "rows",
             "failed",
             "tokens before",
@@ -142,20 +150,10 @@ pub fn costs(analysis: &Analysis) -> Vec<Table> {
         ],
     );
     let mut reading = Table::new(
-        "Reading and resources, of a query",
-        &[
-            "<arm",
-            "<budget",
-            "<reader",
-            "first token ms",
-            "reader ms",
-            "process GiB",
-            "GPU GiB",
-            "joules",
-            "price",
-        ],
+        format!("Reading and resources of a query, {of}"),
+        &["<arm", "<budget", "first token ms", "reader ms", "process GiB", "GPU GiB", "joules", "price"],
     );
-    for cost in &analysis.costs {
+    for cost in costs {
         compaction.rows.push(compaction_row(cost));
         reading.rows.push(reading_row(cost));
     }
@@ -184,7 +182,7 @@ fn reading_row(cost: &Cost) -> Vec<Cell> {
         optional(cost.first_token_ms.map(format::amount)),
         optional(cost.reader_ms.map(format::amount)),
         unknown(cost.peak_memory.map(format::gibibytes)),
-        optional(cost.peak_gpu_memory.map(format::gibibytes)),
+        unknown(cost.peak_gpu_memory.map(format::gibibytes)),
         unknown(cost.joules.map(format::amount)),
         unknown(cost.price.map(format::price)),
     ]);
@@ -192,8 +190,7 @@ fn reading_row(cost: &Cost) -> Vec<Cell> {
 }
 
 fn names(cost: &Cost) -> Vec<Cell> {
-    let reader = cost.reader.as_deref().unwrap_or(NONE);
-    vec![Cell::new(cost.arm.clone()), Cell::new(cost.budget.clone()), Cell::new(reader)]
+    vec![Cell::new(cost.arm.clone()), Cell::new(cost.budget.clone())]
 }
 
 fn versus(analysis: &Analysis) -> String {

@@ -132,6 +132,7 @@ impl Summary {
             let baseline = pairs.iter().map(|pair| pair.baseline).sum::<f64>() / count;
             let difference = pairs.iter().map(|pair| pair.difference).sum::<f64>() / count;
             let errors: Option<Vec<f64>> = pairs.iter().map(|pair| pair.standard_error).collect();
+            let seen: Option<Vec<f64>> = pairs.iter().map(|pair| pair.detectable).collect();
             let standard_error =
                 errors.map(|errors| errors.iter().map(|error| error * error).sum::<f64>().sqrt() / count);
             let single = pairs.first().filter(|_| pairs.len() == 1);
@@ -144,7 +145,7 @@ impl Summary {
                 difference,
                 interval: combine(&intervals, &replicates.differences()),
                 standard_error,
-                detectable: standard_error.filter(|error| *error > 0.0).map(paired::detectable),
+                detectable: seen.map(|seen| seen.iter().map(|one| one * one).sum::<f64>().sqrt() / count),
                 retention: (baseline > 0.0).then(|| (baseline + difference) / baseline),
                 retention_interval: combine(&retentions, &replicates.retentions()),
                 exact: single.and_then(|pair| pair.exact),
