@@ -11,5 +11,6 @@ mod pipeline;
 mod proxy;
 mod proxy_models;
 mod serve;
+mod shadow;
 mod support;
 mod wire;
