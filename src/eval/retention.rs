@@ -207,7 +207,8 @@ mod tests {
         };
         let at = |part: &str| context.find(part).map(|at| at..at + part.len()).unwrap();
         assert_eq!(kept(&[]), Some(0.0));
-        assert_eq!(kept(&[0..context.len()]), Some(1.0));
+        let whole = 0..context.len();
+        assert_eq!(kept(&[whole]), Some(1.0));
         assert_eq!(kept(&[at("The ship sank in the storm of May.")]), Some(0.5));
         assert_eq!(kept(&[at("Document [1](Title: A) Yes.")]), Some(0.0), "a label says nothing");
         assert_eq!(kept(&[at("ship sank")]), Some(0.0));
@@ -219,6 +220,6 @@ mod tests {
             Some(0.5)
         );
         assert_eq!(kept(&[at("Other text")]), Some(0.5));
-        assert_eq!(gold_kept(&row(context, Scoring::SubspanEm, &["x"], vec![]), &[0..9]), None);
+        assert_eq!(gold_kept(&row(context, Scoring::SubspanEm, &["x"], vec![]), &[]), None);
     }
 }

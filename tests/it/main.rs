@@ -5,6 +5,7 @@ mod batch;
 mod cache;
 mod cli;
 mod corpus;
+mod eval_data;
 mod eval_run;
 mod models;
 mod pipeline;

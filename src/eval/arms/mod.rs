@@ -1,6 +1,6 @@
 //! A row and a budget -> the context that an arm would send to the reader.
 //!
-//! Baselines ([`baseline`]) select whole spans of the source by one criterion, put them in the order
+//! Baselines select whole spans of the source by one criterion, put them in the order
 //! of the source, and use no template. The epitome arm runs the whole pipeline. An HTTP arm asks any
 //! service. No arm but that one can go over its budget.
 
@@ -9,7 +9,7 @@ mod http;
 mod pipeline;
 mod select;
 
-use std::{borrow::Cow, ops::Range, path::PathBuf, sync::Arc, time::Instant};
+use std::{borrow::Cow, iter, ops::Range, path::PathBuf, sync::Arc, time::Instant};
 
 use thiserror::Error;
 
@@ -195,7 +195,7 @@ impl Made {
 
     /// The original, for the reason given.
     fn original(row: &Row, outcome: &'static str, reason: impl Into<String>) -> Self {
-        let whole = vec![0..row.context.len()];
+        let whole = iter::once(0..row.context.len()).collect();
         Self { outcome, reason: Some(reason.into()), ..Self::compacted(row.context.to_string(), whole) }
     }
 }

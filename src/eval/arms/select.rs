@@ -1,6 +1,6 @@
 //! Whole spans within a budget, in the order of the source.
 
-use std::ops::Range;
+use std::{iter, ops::Range};
 
 use crate::text::{Document, tokens::TokenCounter};
 
@@ -68,13 +68,13 @@ fn beginning(doc: &Document<'_>, counter: &dyn TokenCounter, order: &[usize], bu
         return Selection { text: String::new(), kept: Vec::new() };
     };
     let whole = doc.text.get(range.clone()).unwrap_or_default();
-    for tokens in (1..=budget).rev() {
-        let bytes: usize =
-            counter.token_lengths(whole).iter().take(tokens).map(|bytes| *bytes as usize).sum();
+    let lengths = counter.token_lengths(whole);
+    for tokens in (1..=budget.min(lengths.len())).rev() {
+        let bytes: usize = lengths.iter().take(tokens).map(|bytes| *bytes as usize).sum();
         let end = whole.floor_char_boundary(bytes);
         let text = whole.get(..end).unwrap_or_default();
-        if counter.count(text) <= budget {
-            let kept = if end == 0 { Vec::new() } else { vec![range.start..range.start + end] };
+        if end > 0 && counter.count(text) <= budget {
+            let kept = iter::once(range.start..range.start + end).collect();
             return Selection { text: text.to_owned(), kept };
         }
     }

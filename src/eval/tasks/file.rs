@@ -210,16 +210,17 @@ mod tests {
 
     #[test]
     fn a_dataset_is_fetched_from_the_hub_once() {
-        let hub = Hub { endpoint: Some(serve(b"{\"a\": 1}\n")), ..Hub::from_env(CONNECT) };
+        let mut hub = Hub::from_env(CONNECT);
+        hub.endpoint = Some(serve(b"{\"a\": 1}\n"));
         let dir = tempfile::tempdir().unwrap();
         let file = hub_file("someone/rows@v7/data/few.jsonl").unwrap();
         let path = fetched("hub:x", &file, &hub, dir.path()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{\"a\": 1}\n");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left there");
-        let gone = Hub { endpoint: Some("http://127.0.0.1:1".into()), ..hub };
-        assert_eq!(fetched("hub:x", &file, &gone, dir.path()).unwrap(), path);
+        hub.endpoint = Some("http://127.0.0.1:1".into());
+        assert_eq!(fetched("hub:x", &file, &hub, dir.path()).unwrap(), path);
         let other = hub_file("someone/rows@v7/data/none.jsonl").unwrap();
-        let error = fetched("hub:x", &other, &gone, dir.path()).unwrap_err();
+        let error = fetched("hub:x", &other, &hub, dir.path()).unwrap_err();
         assert!(!error.is_input() && error.to_string().contains("none.jsonl"), "{error}");
     }
 

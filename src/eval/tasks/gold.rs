@@ -4,8 +4,11 @@ use std::{collections::HashMap, ops::Range};
 
 use crate::text::sentence_ends;
 
-/// A run of words this long is the evidence itself, not a coincidence.
+/// A run of words this long is the evidence itself, not a coincidence, if it is two fifths of the
+/// sentence.
 const RUN: usize = 6;
+/// A run this long is, whatever it is of the sentence.
+const LONG_RUN: usize = 10;
 /// A whole sentence shorter than this says nothing of its place.
 const LEAST: usize = 3;
 /// Words of a turn below which it only acknowledges.
@@ -112,7 +115,8 @@ pub(super) fn evidence(text: &str, quotations: &[String]) -> Vec<Range<usize>> {
                 start = end;
                 let Some((place, length)) = longest_run(&sentence, &words_of_text, &places) else { continue };
                 let whole = length == sentence.len() && length >= LEAST;
-                if !whole && (length < RUN || length * 5 < sentence.len() * 2) {
+                let long = length >= LONG_RUN || length >= RUN && length * 5 >= sentence.len() * 2;
+                if !whole && !long {
                     continue;
                 }
                 let first = words_of_text.get(place).map(|(range, _)| range.start);
@@ -126,8 +130,8 @@ pub(super) fn evidence(text: &str, quotations: &[String]) -> Vec<Range<usize>> {
 
 /// Place and length of the longest run of `sentence` in the text.
 fn longest_run(
-    sentence: &[(Range<usize>, String)],
-    text: &[(Range<usize>, String)],
+    sentence: &[Word],
+    text: &[Word],
     places: &HashMap<&str, Vec<usize>>,
 ) -> Option<(usize, usize)> {
     let mut best: Option<(usize, usize)> = None;
@@ -136,7 +140,7 @@ fn longest_run(
             break;
         }
         for place in places.get(first.as_str()).into_iter().flatten() {
-            let same = |((_, a), (_, b)): &(&(Range<usize>, String), &(Range<usize>, String))| a == b;
+            let same = |(a, b): &(&Word, &Word)| a.1 == b.1;
             let length = sentence.iter().skip(from).zip(text.iter().skip(*place)).take_while(same).count();
             if best.is_none_or(|(_, longest)| length > longest) {
                 best = Some((*place, length));
@@ -146,8 +150,10 @@ fn longest_run(
     best
 }
 
-/// Words in lower case, with their places.
-fn words(text: &str) -> Vec<(Range<usize>, String)> {
+/// A word in lower case, and its place.
+type Word = (Range<usize>, String);
+
+fn words(text: &str) -> Vec<Word> {
     let mut words = Vec::new();
     let mut start = None;
     for (at, c) in text.char_indices().chain([(text.len(), ' ')]) {
@@ -190,7 +196,8 @@ mod tests {
     #[test]
     fn short_turns_count_only_where_no_longer_one_is() {
         let text = "A: Yes .\nB: The remote control costs twenty five Euros .\nA: Okay .";
-        assert_eq!(turns(text, &[(0, 2)]), [9..54]);
+        let turn = text.find("B: ").unwrap()..text.find("\nA: Okay").unwrap();
+        assert_eq!(turns(text, &[(0, 2)]), [turn]);
         assert_eq!(turns(text, &[(0, 0), (2, 9)]).len(), 2);
     }
 }
