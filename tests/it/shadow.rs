@@ -1,7 +1,9 @@
 //! Shadow requests: a real upstream that answers the original otherwise than the compacted request.
 
+use std::sync::Arc;
+
 use actix_web::rt;
-use epitome::config::Config;
+use epitome::{cache::Cache, compactor::Compactor, config::Config, model::Models};
 use serde_json::json;
 
 use crate::support::{
@@ -145,4 +147,27 @@ async fn a_judge_is_asked_where_one_is_named() {
     assert_eq!(bodies[2]["model"], "judge");
     let asked = bodies[2]["messages"][0]["content"].as_str().expect("text");
     assert!(asked.contains("First answer:\nanswer7") && asked.contains("Second answer:\nnothing"), "{asked}");
+}
+
+#[test]
+fn embeddings_tell_answers_apart() {
+    let compactor = |dense: bool| {
+        // The environment says where model files are.
+        let mut config = Config::load(None, &[]).expect("a configuration");
+        config.rank.dense = dense;
+        let config = Arc::new(config);
+        let models = Arc::new(Models::new(&config.models).expect("the manifest"));
+        Compactor::new(config, models, Arc::new(Cache::disabled())).expect("a compactor")
+    };
+    assert_eq!(compactor(false).similarity("a", "a"), None);
+    let compactor = compactor(true);
+    let paris = "The capital of France is Paris.";
+    let of = |other: &str| compactor.similarity(paris, other).expect("an embedder");
+    assert!((of(paris) - 1.0).abs() < 1e-3);
+    let (near, far) = (of("Paris is France's capital city."), of("Boil the eggs for seven minutes."));
+    assert!(near > 0.8 && far < 0.4, "{near} {far}");
+    // Neither nothing nor far too much is an error.
+    for odd in [String::new(), format!("{paris} ").repeat(500)] {
+        assert!((0.0..=1.0).contains(&of(&odd)));
+    }
 }
