@@ -16,6 +16,12 @@
 //! | `epitome_cache_hits_total` | counter | segments | |
 //! | `epitome_requests_in_flight` | gauge | requests | |
 //! | `epitome_compactions_in_flight` | gauge | compactions | |
+//! | `epitome_shadow_samples_total` | counter | requests drawn for comparison | `route`, `result` |
+//! | `epitome_shadow_retention` | gauge | mean agreement of the last samples, 0 to 1 | `route` |
+//! | `epitome_shadow_drift` | gauge | that less the mean of the first samples | `route` |
+//! | `epitome_shadow_agreement` | gauge | mean of one figure of the last samples | `route`, `figure` |
+//! | `epitome_shadow_tokens_saved_total` | counter | tokens that the compared requests saved | `route` |
+//! | `epitome_compaction_off` | gauge | 1 while the floor keeps compaction off | `route` |
 //! | `epitome_client_disconnects_total` | counter | answers that the client did not wait for | |
 
 use std::{
@@ -46,6 +52,12 @@ const CACHE_LOOKUPS: &str = "epitome_cache_lookups_total";
 const CACHE_HITS: &str = "epitome_cache_hits_total";
 const IN_FLIGHT: &str = "epitome_requests_in_flight";
 const COMPACTIONS: &str = "epitome_compactions_in_flight";
+const SHADOW_SAMPLES: &str = "epitome_shadow_samples_total";
+const SHADOW_RETENTION: &str = "epitome_shadow_retention";
+const SHADOW_DRIFT: &str = "epitome_shadow_drift";
+const SHADOW_AGREEMENT: &str = "epitome_shadow_agreement";
+const SHADOW_SAVED: &str = "epitome_shadow_tokens_saved_total";
+const COMPACTION_OFF: &str = "epitome_compaction_off";
 const DISCONNECTS: &str = "epitome_client_disconnects_total";
 
 /// Upper bounds of every histogram, in seconds: from a pass-through to a long compaction.
@@ -94,6 +106,12 @@ fn describe() {
     describe_counter!(CACHE_HITS, Unit::Count, "Segments found in the cache");
     describe_gauge!(IN_FLIGHT, Unit::Count, "Requests being answered");
     describe_gauge!(COMPACTIONS, Unit::Count, "Compactions being computed");
+    describe_counter!(SHADOW_SAMPLES, Unit::Count, "Compacted requests drawn for comparison, by result");
+    describe_gauge!(SHADOW_RETENTION, "Mean agreement of the last samples with the original's answers");
+    describe_gauge!(SHADOW_DRIFT, "Mean agreement of the last samples less that of the first ones");
+    describe_gauge!(SHADOW_AGREEMENT, "Mean of one figure of the last samples");
+    describe_counter!(SHADOW_SAVED, Unit::Count, "Tokens that the compared requests saved");
+    describe_gauge!(COMPACTION_OFF, "1 while shadow.floor keeps compaction off");
     describe_counter!(DISCONNECTS, Unit::Count, "Answers that the client did not wait for");
 }
 
@@ -139,6 +157,38 @@ pub fn upstream_error() {
 /// The client left before its answer was complete.
 pub fn client_left() {
     counter!(DISCONNECTS).increment(1);
+}
+
+/// A request was drawn for comparison, and this is what came of it.
+pub fn shadow_sample(route: &'static str, result: &'static str) {
+    counter!(SHADOW_SAMPLES, "route" => route, "result" => result).increment(1);
+}
+
+/// The means over the last samples of a route: of what counts for the floor, its difference from the
+/// first samples where that is known, and each figure by its name.
+pub fn shadow_means(
+    route: &'static str,
+    retention: f64,
+    drift: Option<f64>,
+    figures: &[(&'static str, f64)],
+) {
+    gauge!(SHADOW_RETENTION, "route" => route).set(retention);
+    if let Some(drift) = drift {
+        gauge!(SHADOW_DRIFT, "route" => route).set(drift);
+    }
+    for (figure, value) in figures {
+        gauge!(SHADOW_AGREEMENT, "route" => route, "figure" => *figure).set(*value);
+    }
+}
+
+/// A compared request saved so many tokens.
+pub fn shadow_saved(route: &'static str, tokens: usize) {
+    counter!(SHADOW_SAVED, "route" => route).increment(tokens as u64);
+}
+
+/// The floor turned compaction off, or the cooldown is over.
+pub fn compaction_off(route: &'static str, off: bool) {
+    gauge!(COMPACTION_OFF, "route" => route).set(if off { 1.0 } else { 0.0 });
 }
 
 /// Counts one more in a gauge for as long as it lives.

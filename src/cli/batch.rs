@@ -84,8 +84,20 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
 
 /// Everything beside the input that decides what an output line looks like.
 fn run_digest(args: &Args, config: &Config, templates: &Templates) -> Digest {
-    let Config { plan, text, rank, summarize, place, render: _, models, serve: _, cache: _, eval: _, log: _ } =
-        config;
+    let Config {
+        plan,
+        text,
+        rank,
+        summarize,
+        place,
+        render: _,
+        models,
+        serve: _,
+        cache: _,
+        eval: _,
+        shadow: _,
+        log: _,
+    } = config;
     let flags = (&args.query, &args.budget, &args.model);
     let models = (&models.embedder, &models.decoder);
     let version = env!("CARGO_PKG_VERSION");

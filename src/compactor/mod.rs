@@ -190,6 +190,16 @@ impl Compactor {
         })
     }
 
+    /// Cosine of the embeddings of the beginnings of two texts, at least 0; none where no embedder is
+    /// configured or it fails.
+    pub fn similarity(&self, one: &str, other: &str) -> Option<f64> {
+        if !self.config.rank.dense {
+            return None;
+        }
+        let similarity = rank::dense::similarity(&self.models, one, other);
+        similarity.inspect_err(|error| tracing::warn!(%error, "two texts cannot be compared")).ok()
+    }
+
     fn summary_share(&self, query: Option<&str>, peak: f32) -> f64 {
         match (self.config.summarize.kind, self.config.summarize.share.parse::<f64>()) {
             (SummarizerKind::None, _) => 0.0,

@@ -136,6 +136,16 @@ impl Config {
             weights.iter().all(|w| w.is_finite() && *w >= 0.0) && cheap.iter().any(|w| *w > 0.0),
             "rank: weights must be finite, not negative, and those of the cheap stages not all 0",
         );
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        check(share(self.shadow.sample), "shadow.sample: must be from 0 to 1");
+        check(share(self.shadow.floor), "shadow.floor: must be from 0 to 1");
+        check(
+            (1..=self.shadow.window).contains(&self.shadow.min_samples),
+            "shadow.min_samples: must be at least 1 and at most shadow.window",
+        );
+        check(self.shadow.reference > 0, "shadow.reference: must be at least 1");
+        check(self.shadow.max_concurrent > 0, "shadow.max_concurrent: must be at least 1");
+        check(self.shadow.deadline_ms > 0, "shadow.deadline_ms: must be at least 1");
         check(self.eval.timeout_ms > 0, "eval.timeout_ms: must be at least 1");
         check(self.eval.attempts > 0, "eval.attempts: must be at least 1");
         check(

@@ -36,6 +36,8 @@ pub struct Config {
     pub models: Models,
     /// Evaluation.
     pub eval: Eval,
+    /// Shadow requests of the proxy.
+    pub shadow: Shadow,
     /// Logging, to standard error.
     pub log: Log,
 }
@@ -316,6 +318,47 @@ pub struct Eval {
 impl Default for Eval {
     fn default() -> Self {
         Self { keep_answers: true, timeout_ms: 600_000, attempts: 6, prices: PriceTable::new() }
+    }
+}
+
+/// Shadow requests of the proxy: a share of the compacted requests is answered a second time from the
+/// original, in the background and at the client's expense, and the answers are compared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shadow {
+    /// Share of the compacted chat requests, 0 to 1; 0 turns it off.
+    pub sample: f64,
+    /// A model of the same upstream that says whether two answers say the same. Empty: none.
+    pub judge: String,
+    /// Samples of the sliding window.
+    pub window: usize,
+    /// The first samples, against which drift is told.
+    pub reference: usize,
+    /// Mean agreement below which compaction is turned off; 0: never.
+    pub floor: f64,
+    /// Fewest samples of the window on which that may be decided.
+    pub min_samples: usize,
+    /// How long it stays off.
+    pub cooldown_s: u64,
+    /// Samples that may be under way at once; a request beyond that is not sampled.
+    pub max_concurrent: usize,
+    /// How long the second answer and its comparison may take.
+    pub deadline_ms: u64,
+}
+
+impl Default for Shadow {
+    fn default() -> Self {
+        Self {
+            sample: 0.0,
+            judge: String::new(),
+            window: 200,
+            reference: 100,
+            floor: 0.0,
+            min_samples: 30,
+            cooldown_s: 600,
+            max_concurrent: 2,
+            deadline_ms: 120_000,
+        }
     }
 }
 

@@ -113,6 +113,9 @@ async fn decided(state: &Arc<State>, body: &Bytes, options: Options) -> Rewrite 
     {
         return untouched(Account::passed(reason));
     }
+    if state.shadow.is_off() {
+        return untouched(Account::passed("shadow-floor"));
+    }
     let (shared, body) = (state.clone(), body.clone());
     let work = move |cancel: &Cancel| {
         let config = &shared.config.plan;

@@ -8,7 +8,9 @@ use super::{
     body::{self, Incoming},
     error::ApiError,
     forward::{self, Flight},
+    observe::request_id,
     options::Options,
+    shadow::Sample,
     state::State,
 };
 use crate::{telemetry, upstream::Body};
@@ -30,6 +32,7 @@ pub async fn chat(
     };
     let encoded =
         req.headers().get(header::CONTENT_ENCODING).is_some_and(|value| value.as_bytes() != b"identity");
+    let mut shadow = None;
     let (body, account) = if encoded {
         (body::stream(&req, payload), Account::passed("encoded"))
     } else {
@@ -37,6 +40,10 @@ pub async fn chat(
             Incoming::TooLarge(stream) => (Body::Stream(stream), Account::passed("too-large")),
             Incoming::Whole(original) => {
                 let rewrite = admission::decide(&state, &original, options).await;
+                if rewrite.body.is_some() {
+                    let (state, id) = (state.clone().into_inner(), request_id(&req));
+                    shadow = Sample::draw(&state, &req, &id, &original, &rewrite.account);
+                }
                 let body = rewrite.body.map_or(original, Into::into);
                 (Body::Bytes(body), rewrite.account)
             }
@@ -52,7 +59,7 @@ pub async fn chat(
         ms = account.time.as_secs_f64() * 1000.0,
         "decided"
     );
-    let mut response = match forward::forward(&state, &req, body, flight).await {
+    let mut response = match forward::forward(&state, &req, body, flight, shadow).await {
         Ok(response) => response,
         Err(error) => error.error_response(),
     };

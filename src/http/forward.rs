@@ -15,7 +15,7 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use super::{error::ApiError, headers, observe::request_id, state::State};
+use super::{error::ApiError, headers, observe::request_id, shadow::Sample, state::State};
 use crate::{
     telemetry,
     upstream::{self, Answer, Body, ByteStream, Call},
@@ -49,7 +49,7 @@ impl Drop for Flight {
 }
 
 /// Sends the request with `body` and gives the answer, which streams. Dropping either ends the
-/// request at the upstream.
+/// request at the upstream. A `shadow` sees the answer as it passes.
 ///
 /// # Errors
 ///
@@ -59,6 +59,7 @@ pub async fn forward(
     req: &HttpRequest,
     body: Body,
     mut flight: Flight,
+    shadow: Option<Sample>,
 ) -> Result<HttpResponse, ApiError> {
     let length = match &body {
         Body::Bytes(bytes) => Some(bytes.len()),
@@ -83,6 +84,10 @@ pub async fn forward(
     match state.upstream.send(Call { method, path, headers, body }).await {
         Ok(answer) => {
             telemetry::first_byte(start.elapsed());
+            let answer = match shadow {
+                Some(shadow) => shadow.watch(answer),
+                None => answer,
+            };
             Ok(respond(req, answer, flight))
         }
         Err(error) => {

@@ -12,6 +12,8 @@
 //!    `serve.max_concurrent`, and watches `serve.deadline_ms`.
 //! 6. [`rewrite`] plans, compacts and splices on a blocking thread.
 //! 7. [`forward`] sends the body, new or original, upstream, and streams the answer back.
+//! 8. [`shadow`]: a share of the compacted requests is answered a second time from the original, in
+//!    the background, and the answers are compared.
 //!
 //! Whatever goes wrong from 4 to 6, the original goes upstream, and the answer's headers say why.
 //! A client that leaves stops the compaction, the upstream request, or both.
@@ -31,4 +33,5 @@ pub mod passthrough;
 pub mod pipeline;
 pub mod rewrite;
 pub mod server;
+pub mod shadow;
 pub mod state;

@@ -19,5 +19,5 @@ pub async fn passthrough(
 ) -> Result<HttpResponse, ApiError> {
     telemetry::request("other", "passed", "");
     let body = body::stream(&req, payload);
-    forward::forward(&state, &req, body, Flight::start()).await
+    forward::forward(&state, &req, body, Flight::start(), None).await
 }

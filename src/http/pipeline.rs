@@ -26,6 +26,11 @@ pub trait Compact: Send + Sync {
     ///
     /// Why it cannot; the original is handed on then.
     fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError>;
+
+    /// Cosine of the embeddings of two texts, 0 to 1; none without an embedder. Blocks.
+    fn similarity(&self, _one: &str, _other: &str) -> Option<f64> {
+        None
+    }
 }
 
 impl Compact for Compactor {
@@ -39,5 +44,9 @@ impl Compact for Compactor {
 
     fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
         Compactor::compact(self, request, cancel)
+    }
+
+    fn similarity(&self, one: &str, other: &str) -> Option<f64> {
+        Compactor::similarity(self, one, other)
     }
 }

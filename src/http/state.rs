@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::pipeline::Compact;
+use super::{pipeline::Compact, shadow::Shadow};
 use crate::{config::Config, telemetry, upstream::Upstream};
 
 /// How long to wait before the models are tried again.
@@ -34,6 +34,8 @@ pub struct State {
     pub pipeline: Arc<dyn Compact>,
     /// Where requests go.
     pub upstream: Upstream,
+    /// Shadow requests.
+    pub shadow: Shadow,
     /// One permit for each compaction that may run.
     pub permits: Arc<Semaphore>,
     readiness: RwLock<Readiness>,
@@ -45,7 +47,8 @@ impl State {
         telemetry::metrics();
         let permits = Arc::new(Semaphore::new(config.serve.max_concurrent.min(Semaphore::MAX_PERMITS)));
         let readiness = RwLock::new(Readiness::Loading);
-        Arc::new(Self { config, pipeline, upstream, permits, readiness })
+        let shadow = Shadow::new(&config.shadow);
+        Arc::new(Self { config, pipeline, upstream, shadow, permits, readiness })
     }
 
     /// Whether texts can be compacted.

@@ -74,6 +74,20 @@ impl SpanVectors {
     }
 }
 
+/// Cosine of the embeddings of the beginnings of two texts, at least 0.
+pub(crate) fn similarity(models: &Models, one: &str, other: &str) -> Result<f64, RankError> {
+    let encoder = models.embedder()?;
+    let ids = encoder.tokenize(&[cut(one), cut(other)])?;
+    let ids = ids.iter().map(|ids| ids.get(..WINDOW).unwrap_or(ids));
+    let windows: Vec<Window<'_>> = ids.map(|ids| Window { context: &[], parts: vec![ids] }).collect();
+    let pooled = encoder.encode(&windows)?;
+    let sums: Vec<&[f32]> = pooled.iter().flatten().map(|part| part.sum.as_slice()).collect();
+    let [one, other] = sums.as_slice() else { return Ok(0.0) };
+    let dot = |a: &[f32], b: &[f32]| f64::from(cosine(a, b));
+    let length = (dot(one, one) * dot(other, other)).sqrt();
+    Ok(if length > 0.0 { (dot(one, other) / length).clamp(0.0, 1.0) } else { 0.0 })
+}
+
 /// Cosine of two unit vectors; 0 where either is missing.
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()

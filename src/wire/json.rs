@@ -81,6 +81,11 @@ impl<'a> Raw<'a> {
         self.text == "null"
     }
 
+    /// Whether it is the number 1, or `null`.
+    pub fn is_one_or_null(self) -> bool {
+        self.text == "1" || self.is_null()
+    }
+
     fn inner(self, value: &'a RawValue) -> Raw<'a> {
         Raw { text: value.get(), start: self.start + offset(self.text, value.get()) }
     }

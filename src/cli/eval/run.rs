@@ -36,7 +36,8 @@ use crate::{
 pub struct Args {
     /// The suite, a TOML file.
     suite: PathBuf,
-    /// Where the records go; `-` is standard output [default: results/<name of the suite>.jsonl].
+    /// Where the records go; `-` is standard output [default: results/NAME.jsonl with the name of the
+    /// suite].
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Run this task alone. May be given more than once.

@@ -178,7 +178,7 @@ pub struct Reader {
 
 enum Kind {
     Embedded(Embedded),
-    OpenAi(OpenAi),
+    OpenAi(Box<OpenAi>),
 }
 
 impl Reader {
@@ -190,7 +190,7 @@ impl Reader {
     pub fn new(spec: &ReaderSpec, context: &ReaderContext) -> Result<Self, ReaderError> {
         let kind = match &spec.url {
             None => Kind::Embedded(Embedded::new(spec, context)?),
-            Some(url) => Kind::OpenAi(OpenAi::new(spec, url, context)?),
+            Some(url) => Kind::OpenAi(Box::new(OpenAi::new(spec, url, context)?)),
         };
         Ok(Self {
             name: spec.name.clone(),

@@ -130,7 +130,8 @@ pub fn differences(one: &Relevant, other: &Relevant) -> Vec<&'static str> {
 fn relevant_config(text: &str) -> String {
     let Ok(config) = toml::from_str::<Config>(text) else { return text.to_owned() };
     let eval = config::Eval { prices: config.eval.prices.clone(), ..config::Eval::default() };
-    Config { serve: config::Serve::default(), log: config::Log::default(), eval, ..config }.to_toml()
+    let shadow = config::Shadow::default();
+    Config { serve: config::Serve::default(), shadow, log: config::Log::default(), eval, ..config }.to_toml()
 }
 
 #[cfg(test)]

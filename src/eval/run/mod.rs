@@ -41,9 +41,10 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc,
+        mpsc::{self, RecvTimeoutError},
     },
     thread,
+    time::Duration,
 };
 
 use thiserror::Error;
@@ -73,6 +74,9 @@ use crate::{
 
 /// Cells that may be under way for each thread that works on them.
 const WINDOW: usize = 4;
+
+/// How often a thread that waits looks whether the run was told to stop.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// Why a run did not come to its end.
 #[derive(Debug, Error)]
@@ -281,7 +285,7 @@ impl Shared<'_> {
         // The rows of a task come one after the other, each through all arms.
         let mut known: Option<((usize, usize), Retention)> = None;
         loop {
-            if permits.lock().unwrap_or_else(PoisonError::into_inner).recv().is_err() {
+            if !self.permitted(permits) {
                 return;
             }
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -321,6 +325,19 @@ impl Shared<'_> {
                 }
             }
         }
+    }
+
+    /// Waits until a cell may be begun. After the end there is nobody left who would give a permit.
+    fn permitted(&self, permits: &Mutex<mpsc::Receiver<()>>) -> bool {
+        while self.work.cancel.check().is_ok() {
+            let next = permits.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LOOK);
+            match next {
+                Ok(()) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        false
     }
 
     fn compacted(

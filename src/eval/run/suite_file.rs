@@ -209,7 +209,7 @@ model = "m"
             ("kind = \"full\"", "kind = \"full\"\nbudgets = [5]", "arms.budgets: full"),
             ("\"25%\"", "\"250%\"", "line 3"),
             ("name = \"lexical\"", "name = \"full\"", "arms.name: \"full\" is there twice"),
-            ("[\"25%\", 2000]", "[", "line 3"),
+            ("[\"25%\", 2000]", "[", "line 6"),
             ("budgets = [\"10%\"]", "budgets = []", "none for the arm lexical"),
             ("model = \"m\"", "model = \"m\"\nconcurrency = 0", "readers.concurrency: r"),
             ("path = \"t.jsonl\"", "path = \"t.jsonl\"\nsample = 0", "tasks.sample: t"),

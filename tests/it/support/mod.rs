@@ -1,6 +1,7 @@
 //! A real upstream that records what reaches it, and the proxy in front of it.
 
 pub mod double;
+pub mod openai;
 pub mod upstream;
 
 use std::{net::TcpListener, sync::Arc};

@@ -1,0 +1,150 @@
+//! A server of the OpenAI dialect whose answers depend on what it is asked.
+
+use std::{
+    collections::BTreeSet,
+    net::TcpListener,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::StatusCode, rt, web};
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+/// What the server does with its next request.
+#[derive(Clone, Debug)]
+pub enum Turn {
+    /// This status, this `Retry-After`, this body.
+    Refuse(u16, Option<&'static str>, &'static str),
+    /// The answer breaks off after its first token.
+    Break,
+    /// The answer comes in one piece.
+    Whole,
+}
+
+#[derive(Default)]
+pub struct Log {
+    pub bodies: Mutex<Vec<Value>>,
+    /// Bodies as they came, of requests that are marked as shadows.
+    pub shadows: Mutex<Vec<Bytes>>,
+    pub keys: Mutex<BTreeSet<String>>,
+    turns: Mutex<Vec<Turn>>,
+    now: AtomicUsize,
+    /// Most requests at once.
+    pub most: AtomicUsize,
+    /// Milliseconds that each answer takes.
+    pub slow: AtomicUsize,
+}
+
+/// The server. It answers with the last word of all messages that begins with `answer`, if there is
+/// one; the model `judge` always says no.
+pub struct Double {
+    /// `http://127.0.0.1:port/v1`.
+    pub url: String,
+    pub log: Arc<Log>,
+    handle: ServerHandle,
+}
+
+impl Drop for Double {
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+    }
+}
+
+impl Double {
+    pub fn start() -> Self {
+        let log = Arc::new(Log::default());
+        let shared = log.clone();
+        let (to, from) = mpsc::channel();
+        thread::spawn(move || {
+            rt::System::new().block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let address = listener.local_addr().unwrap();
+                let server = HttpServer::new(move || {
+                    App::new().app_data(web::Data::from(shared.clone())).default_service(web::to(answer))
+                })
+                .workers(1)
+                .disable_signals()
+                .listen(listener)
+                .unwrap()
+                .run();
+                to.send((address, server.handle())).unwrap();
+                server.await.unwrap();
+            });
+        });
+        let (address, handle) = from.recv().unwrap();
+        Self { url: format!("http://{address}/v1"), log, handle }
+    }
+
+    pub fn requests(&self) -> usize {
+        self.log.bodies.lock().unwrap().len()
+    }
+
+    /// The turns of the next requests, in this order.
+    pub fn next(&self, turns: &[Turn]) {
+        self.log.turns.lock().unwrap().extend(turns.iter().rev().cloned());
+    }
+}
+
+async fn answer(req: HttpRequest, body: Bytes, log: web::Data<Log>) -> HttpResponse {
+    log.most.fetch_max(log.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    rt::time::sleep(Duration::from_millis(log.slow.load(Ordering::SeqCst) as u64)).await;
+    log.now.fetch_sub(1, Ordering::SeqCst);
+    let json: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(req.path(), "/v1/chat/completions");
+    if let Some(key) = req.headers().get("authorization") {
+        log.keys.lock().unwrap().insert(key.to_str().unwrap().to_owned());
+    }
+    if req.headers().contains_key("x-epitome-shadow") {
+        log.shadows.lock().unwrap().push(body);
+    }
+    let contents = json["messages"].as_array().unwrap().iter().map(|m| m["content"].as_str().unwrap());
+    let prompt = contents.collect::<Vec<_>>().join("\n");
+    let told = prompt.split_whitespace().rev().find(|word| word.starts_with("answer"));
+    let mut told = told.unwrap_or("nothing").trim_end_matches('.').to_owned();
+    if json["model"] == "judge" {
+        told = "No.".into();
+    }
+    let streams = json["stream"] == true;
+    log.bodies.lock().unwrap().push(json);
+    let turn = log.turns.lock().unwrap().pop();
+    let usage = json!({ "prompt_tokens": prompt.len(), "completion_tokens": 2,
+        "prompt_tokens_details": { "cached_tokens": 10 } });
+    match turn {
+        Some(Turn::Refuse(status, wait, body)) => {
+            let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap());
+            wait.into_iter().for_each(|wait| {
+                response.insert_header(("retry-after", wait));
+            });
+            response.content_type("application/json").body(body)
+        }
+        turn if matches!(turn, Some(Turn::Whole)) || !streams => HttpResponse::Ok()
+            .json(json!({ "usage": usage, "choices": [
+            { "index": 0, "message": { "role": "assistant", "content": told }, "finish_reason": "stop" }] })),
+        turn => {
+            let (first, second) = told.split_at(told.len() / 2);
+            let piece = |text: &str, finish: Option<&str>| json!({ "choices": [{ "index": 0, "delta": { "content": text }, "finish_reason": finish }] });
+            let mut events = vec![piece(first, None)];
+            if !matches!(turn, Some(Turn::Break)) {
+                events.extend([piece(second, Some("stop")), json!({ "choices": [], "usage": usage })]);
+            }
+            let mut text: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+            if !matches!(turn, Some(Turn::Break)) {
+                text.push_str("data: [DONE]\n\n");
+            }
+            // In small pieces, so that events are cut anywhere.
+            let pieces: Vec<_> = text
+                .as_bytes()
+                .chunks(7)
+                .map(|piece| Ok::<_, actix_web::Error>(Bytes::copy_from_slice(piece)))
+                .collect();
+            HttpResponse::Ok().content_type("text/event-stream").streaming(stream::iter(pieces))
+        }
+    }
+}
