@@ -193,7 +193,7 @@ impl Compactor {
     /// Cosine of the embeddings of the beginnings of two texts, at least 0; none where no embedder is
     /// configured or it fails.
     pub fn similarity(&self, one: &str, other: &str) -> Option<f64> {
-        if !self.config.rank.dense {
+        if self.config.rank.dense == DenseKind::None {
             return None;
         }
         let similarity = rank::dense::similarity(&self.models, one, other);

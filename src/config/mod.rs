@@ -182,11 +182,11 @@ impl Default for Rank {
             dense_tokens: 160_000,
             cross_tokens: 8192,
             lexical: 0.3,
-            lexical_block: 0.3,
+            lexical_block: 0.0,
             dense_span: 0.0,
-            dense_block: 0.3,
+            dense_block: 0.2,
             cross_span: 1.0,
-            cross_window: 1.0,
+            cross_window: 1.5,
         }
     }
 }

@@ -8,9 +8,7 @@ use candle_core::{
 };
 use sha2::{Digest, Sha256};
 use tokenizers::{
-    Tokenizer,
-    models::wordpiece::WordPiece,
-    normalizers::BertNormalizer,
+    Tokenizer, models::wordpiece::WordPiece, normalizers::BertNormalizer,
     pre_tokenizers::bert::BertPreTokenizer,
 };
 
@@ -91,7 +89,8 @@ impl CrossEncoder {
         let content = Content::read(&mut reader).map_err(|error| invalid(error.to_string()))?;
         let number = |key: &str| {
             let value = content.metadata.get(key);
-            let value = value.and_then(|value| value.to_u32().ok()).ok_or_else(|| invalid(format!("no {key}")))?;
+            let value =
+                value.and_then(|value| value.to_u32().ok()).ok_or_else(|| invalid(format!("no {key}")))?;
             Ok::<_, ModelError>(value as usize)
         };
         let config = BertConfig {

@@ -160,8 +160,10 @@ impl Encoder {
 
     fn encode_group(&self, group: Vec<Input>, results: &mut Vec<Vec<Pooled>>) -> Result<(), ModelError> {
         let dim = self.dim();
-        let (ids, owners): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|input| (Sequence { second: input.ids.len(), ids: input.ids }, (input.parts, input.owners))).unzip();
+        let (ids, owners): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .map(|input| (Sequence { second: input.ids.len(), ids: input.ids }, (input.parts, input.owners)))
+            .unzip();
         let vectors = self
             .bert
             .forward(&ids)

@@ -31,7 +31,8 @@ impl StaticEmbedder {
         let mut reader = Cursor::new(BUILT_IN);
         let read = || -> candle_core::Result<(usize, Vec<f32>)> {
             let content = Content::read(&mut reader)?;
-            let table = content.tensor(&mut reader, "tokens.weight", &Device::Cpu)?.dequantize(&Device::Cpu)?;
+            let table =
+                content.tensor(&mut reader, "tokens.weight", &Device::Cpu)?.dequantize(&Device::Cpu)?;
             Ok((table.dim(1)?, table.flatten_all()?.to_vec1()?))
         };
         let (dim, table) = { read }().map_err(|error| invalid(error.to_string()))?;

@@ -63,7 +63,8 @@ pub fn score(
     let unread = vec![f32::NAN; doc.spans.len()];
     let mut scores = CrossScores { span: unread.clone(), window: unread, lookups: Lookups::default() };
     for (batch, bytes) in batches.iter().zip(parts) {
-        let mut values = bytes.chunks_exact(4).filter_map(|b| b.first_chunk::<4>().map(|b| f32::from_le_bytes(*b)));
+        let mut values =
+            bytes.chunks_exact(4).filter_map(|b| b.first_chunk::<4>().map(|b| f32::from_le_bytes(*b)));
         for span in batch.iter().cloned().flatten() {
             let (Some(own), Some(window)) = (values.next(), values.next()) else {
                 return Err(RankError::Vectors);
@@ -153,8 +154,9 @@ fn title(doc: &Document<'_>, window: &Range<usize>) -> String {
     let index = doc.spans[window.start].block;
     let block = &doc.blocks[index];
     let heading = block.heading.map(|h| doc.headings[h].span).filter(|span| !window.contains(span));
-    let label = (block.labelled && !window.contains(&block.spans.start) || block.labelled && !scored(doc, block.spans.start))
-        .then_some(block.spans.start);
+    let label = (block.labelled && !window.contains(&block.spans.start)
+        || block.labelled && !scored(doc, block.spans.start))
+    .then_some(block.spans.start);
     let texts: Vec<&str> = heading.into_iter().chain(label).map(|span| cut(doc.span_text(span))).collect();
     texts.join(" ")
 }
@@ -187,7 +189,12 @@ fn windows(doc: &Document<'_>) -> Vec<Range<usize>> {
 }
 
 /// The windows with the highest scores of a span, as many as fit `limit` tokens, in order.
-fn promising(doc: &Document<'_>, windows: Vec<Range<usize>>, cheap: &[f32], limit: usize) -> Vec<Range<usize>> {
+fn promising(
+    doc: &Document<'_>,
+    windows: Vec<Range<usize>>,
+    cheap: &[f32],
+    limit: usize,
+) -> Vec<Range<usize>> {
     if doc.tokens.total() <= limit {
         return windows;
     }

@@ -134,7 +134,12 @@ pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result
 
 impl Ranking {
     /// Vectors, how central each span is in its segment, and cosines with the query.
-    fn add_dense(&mut self, doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result<(), RankError> {
+    fn add_dense(
+        &mut self,
+        doc: &Document<'_>,
+        query: Option<&str>,
+        tools: Tools<'_>,
+    ) -> Result<(), RankError> {
         let count = doc.spans.len();
         let (vectors, wanted) = if tools.config.dense == DenseKind::Static {
             let (words, table) = (tools.models.ranker()?, tools.models.static_embedder()?);
@@ -146,7 +151,8 @@ impl Ranking {
             let segments = most_promising(doc, cheap, tools.config.dense_tokens);
             let (vectors, lookups) = dense::embed(doc, &segments, tools.models, tools.cache, tools.cancel)?;
             self.lookups = lookups;
-            let wanted = query.map(|query| dense::embed_query(query, tools.models, tools.cache)).transpose()?;
+            let wanted =
+                query.map(|query| dense::embed_query(query, tools.models, tools.cache)).transpose()?;
             (vectors, wanted)
         };
         let means: Vec<Vec<f32>> = doc.segments.iter().map(|s| vectors.mean(s.spans.clone())).collect();

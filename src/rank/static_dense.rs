@@ -35,7 +35,11 @@ pub fn embed(
 }
 
 /// The unit vector of a query.
-pub fn embed_query(query: &str, tokenizer: &CrossEncoder, table: &StaticEmbedder) -> Result<Vec<f32>, RankError> {
+pub fn embed_query(
+    query: &str,
+    tokenizer: &CrossEncoder,
+    table: &StaticEmbedder,
+) -> Result<Vec<f32>, RankError> {
     let ids = tokenizer.tokenize(&[cut(query)])?;
     let mut sum = vec![0.0; table.dim()];
     ids.iter().for_each(|ids| table.add(ids, &mut sum));

@@ -290,7 +290,14 @@ fn odd_inputs_give_a_result_or_a_clear_error() {
             command.args(["compact", "-", "--budget", "2000", "--format", "json"]);
             if input.len() > 20_000 {
                 // By words alone: a million tokens of embeddings would say nothing more.
-                command.args(["--set", "rank.dense=none", "--set", "rank.cross_tokens=0", "--set", "summarize.kind=none"]);
+                command.args([
+                    "--set",
+                    "rank.dense=none",
+                    "--set",
+                    "rank.cross_tokens=0",
+                    "--set",
+                    "summarize.kind=none",
+                ]);
             }
             if let Some(query) = query {
                 command.args(["--query", query]);

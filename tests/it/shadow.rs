@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use actix_web::rt;
-use epitome::{cache::Cache, compactor::Compactor, config::Config, model::Models};
+use epitome::{
+    cache::Cache,
+    compactor::Compactor,
+    config::{Config, DenseKind},
+    model::Models,
+};
 use serde_json::json;
 
 use crate::support::{
@@ -154,7 +159,7 @@ fn embeddings_tell_answers_apart() {
     let compactor = |dense: bool| {
         // The environment says where model files are.
         let mut config = Config::load(None, &[]).expect("a configuration");
-        config.rank.dense = dense;
+        config.rank.dense = if dense { DenseKind::Static } else { DenseKind::None };
         let config = Arc::new(config);
         let models = Arc::new(Models::new(&config.models).expect("the manifest"));
         Compactor::new(config, models, Arc::new(Cache::disabled())).expect("a compactor")
