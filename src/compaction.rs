@@ -150,9 +150,9 @@ pub struct Figures {
     pub spans: usize,
     /// Spans that stand verbatim in the result.
     pub spans_kept: usize,
-    /// Segments whose work came from the cache.
+    /// Pieces of work (segments, windows of a query) that came from the cache.
     pub cache_hits: usize,
-    /// Segments whose work was asked of the cache.
+    /// Pieces of work that were asked of the cache.
     pub cache_lookups: usize,
     /// Share of the budget given to summaries, 0 to 1.
     pub summary_share: f64,

@@ -92,7 +92,7 @@ fn the_account_is_on_standard_error() {
     assert_eq!(subjects, ["tokens", "segments", "spans", "summaries", "models", "time"], "{stderr}");
     assert!(stderr.contains("6,037 -> 1,"), "{stderr}");
     assert!(stderr.contains("budget 1,500, counted with cl100k_base"), "{stderr}");
-    assert!(stderr.contains("all-minilm-l6-v2@53aa51172d14"), "{stderr}");
+    assert!(stderr.contains("models    epitome-ranker@"), "{stderr}");
     assert!(stderr.contains("cache 0 of "), "{stderr}");
 }
 

@@ -289,7 +289,8 @@ fn arm(kind: ArmKind) -> Arm {
 }
 
 fn lexical() -> ArmKind {
-    let set = [("rank.dense", "false"), ("cache.disk_mb", "1024")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let set = [("rank.dense", "none"), ("rank.cross_tokens", "0"), ("cache.disk_mb", "1024")];
+    let set = set.map(|(k, v)| (k.to_owned(), v.to_owned()));
     ArmKind::Epitome { set: set.into() }
 }
 
@@ -359,12 +360,15 @@ fn arms_with_the_embedder() {
         5,
     );
     for row in task.unwrap().rows {
-        for kind in [ArmKind::Dense, ArmKind::Epitome { set: BTreeMap::new() }] {
+        for (kind, model) in [
+            (ArmKind::Dense, "all-minilm-l6-v2@"),
+            (ArmKind::Epitome { set: BTreeMap::new() }, "epitome-ranker@"),
+        ] {
             let arm = arm(kind);
             check(&arm, &row, Some(Budget::Share(0.25)));
             let again = arm.produce(&row, Some(Budget::Share(0.125)), &Cancel::never());
             assert!(again.cache_hits == again.cache_lookups && again.cache_hits > 0, "arms share the cache");
-            assert!(again.models[0].starts_with("all-minilm-l6-v2@"), "{:?}", again.models);
+            assert!(again.models[0].starts_with(model), "{:?}", again.models);
         }
     }
 }
