@@ -154,9 +154,9 @@ fn title(doc: &Document<'_>, window: &Range<usize>) -> String {
     let index = doc.spans[window.start].block;
     let block = &doc.blocks[index];
     let heading = block.heading.map(|h| doc.headings[h].span).filter(|span| !window.contains(span));
-    let label = (block.labelled && !window.contains(&block.spans.start)
-        || block.labelled && !scored(doc, block.spans.start))
-    .then_some(block.spans.start);
+    let first = block.spans.start;
+    let label =
+        (block.labelled && (!window.contains(&first) || !scored(doc, first))).then_some(block.spans.start);
     let texts: Vec<&str> = heading.into_iter().chain(label).map(|span| cut(doc.span_text(span))).collect();
     texts.join(" ")
 }
