@@ -48,11 +48,13 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_peak_is_no_less_than_what_is_resident() {
-        let before = peak().unwrap();
         let block = vec![1u8; 64 << 20];
-        let (peak, resident) = (peak().unwrap(), resident().unwrap());
+        // One reading: other tests take and free memory meanwhile.
+        let text = status().unwrap();
+        let (high, now) = (field(&text, "VmHWM:").unwrap(), field(&text, "VmRSS:").unwrap());
         assert_eq!(block.iter().map(|b| u64::from(*b)).sum::<u64>(), 64 << 20);
-        assert!(peak >= resident && resident >= 64 << 20 && peak >= before);
-        assert!(total().unwrap() > peak);
+        assert!(high >= now && now >= 64 << 20);
+        assert!(peak().unwrap() >= 64 << 20 && resident().is_some());
+        assert!(total().unwrap() > high);
     }
 }
