@@ -102,6 +102,9 @@ pub enum PassReason {
     WithinBudget,
     /// No compaction came out shorter.
     NotShorter,
+    /// The budget is a floor of retention, and without a query, or with weights of one's own, none can
+    /// be predicted.
+    NoPrediction,
 }
 
 impl PassReason {
@@ -110,6 +113,7 @@ impl PassReason {
         match self {
             PassReason::WithinBudget => "within-budget",
             PassReason::NotShorter => "not-shorter",
+            PassReason::NoPrediction => "no-prediction",
         }
     }
 }
@@ -154,6 +158,9 @@ pub struct Figures {
     pub cache_hits: usize,
     /// Pieces of work that were asked of the cache.
     pub cache_lookups: usize,
+    /// The predicted share of like texts whose compaction still holds what the query needs; none where
+    /// it is not known.
+    pub retention: Option<f64>,
     /// Share of the budget given to summaries, 0 to 1.
     pub summary_share: f64,
     /// Summary sentences that were refused because their source does not hold a figure or a name in
@@ -177,6 +184,8 @@ pub struct SpanScore {
     pub tokens: usize,
     /// Segment it belongs to.
     pub segment: usize,
+    /// Block (paragraph, passage, table) it belongs to; a label or heading in it counts as `heading`.
+    pub block: usize,
     /// BM25 of the sentence.
     pub lexical: f32,
     /// BM25 of its paragraph.
@@ -191,8 +200,10 @@ pub struct SpanScore {
     pub cross_window: Option<f32>,
     /// How critical the span is without a query.
     pub criticality: f32,
-    /// The fused score by which spans are chosen.
+    /// The score by which spans are chosen.
     pub salience: f32,
+    /// The probability that the span is needed, where it is known.
+    pub probability: Option<f32>,
     /// Where it was placed; none if it was left out.
     pub place: Option<Place>,
 }

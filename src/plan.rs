@@ -157,7 +157,7 @@ const MAX_TOKEN_BYTES: usize = 16;
 /// The part of `budget` that falls to a text of `own` of `all` tokens.
 fn share(budget: Budget, own: usize, all: usize) -> Budget {
     match budget {
-        Budget::Share(_) => budget,
+        Budget::Share(_) | Budget::Floor(_) => budget,
         Budget::Tokens(total) => {
             let part = (total as u128 * own as u128) / (all.max(1) as u128);
             Budget::Tokens(usize::try_from(part).unwrap_or(total).max(1))

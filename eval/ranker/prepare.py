@@ -2,14 +2,18 @@
 look as if they did but do not.
 
     python prepare.py TRAIN_FOLDER groups.jsonl
+    python prepare.py TRAIN_FOLDER groups-2.jsonl --near static.gguf --model MODEL_FOLDER
 
-TRAIN_FOLDER holds the 13 files that README.md names. A group is one line:
+TRAIN_FOLDER holds the 13 files that README.md names. With `--near` it makes the groups of the second round: near
+misses also by the vectors of the static embedder, more of them, and half of the passages cut to a hundred words,
+as retrieval corpora are. A group is one line:
 
     {"source", "query", "passages": [{"title", "sentences": [...], "labels": [0 or 1, ...]}, ...]}
 
 The first passage holds the answer; the others do not. Same input, same seed, same bytes.
 """
 
+import argparse
 import collections
 import json
 import math
@@ -39,6 +43,24 @@ MIX = {
     "evidence_inference_long": 400,
     "qmsum_train_spans": 1300,
 }
+# The second round: more of what is asked without having seen the passage.
+SECOND_NEGATIVES = 3
+SECOND_MIX = {
+    "qed_natural_questions": None,
+    "squadshifts_new_wiki": 1500,
+    "xquad_en_squad11dev": 300,
+    "squadshifts_reddit": 200,
+    "squadshifts_amazon_reviews": 100,
+    "tatqa_text": 200,
+    "squad11_sentence_pairs": 200,
+    "selqa_sentences": 600,
+    "conditionalqa_sentences": 300,
+    "covidqa_long": 300,
+    "evidence_inference_long": 200,
+    "qmsum_train_spans": 600,
+}
+CROPPED = ("qed_natural_questions", "squadshifts_new_wiki", "xquad_en_squad11dev", "selqa_sentences")
+CROP_WORDS = 100
 STOP = set(
     "a an the of in on at to for from by with and or is are was were be been do does did what which who "
     "whom whose when where why how it its this that these those as has have had not no s t".split()
@@ -112,6 +134,25 @@ class Pool:
             weight = math.log(1 + (len(counts) - len(at) + 0.5) / (len(at) + 0.5))
             self.postings[word] = at, weight * count * 2.2 / (count + norm[at])
 
+    def embed(self, near):
+        """Lets near misses be found by the vectors of `near` too."""
+        self.near = near
+        self.vectors = near([p["title"] + " " + " ".join(p["sentences"]) for p in self.passages])
+
+    def misses(self, best, title, own, answers):
+        """Those of `best` that hold no answer; with a title where the right passage has one."""
+        answers = [normal(a) for a in answers if normal(a)]
+        alike = lambda i: bool(self.passages[i]["title"]) == bool(title)
+        return [int(i) for i in best if i != own and alike(i) and not any(a in self.normal[i] for a in answers)]
+
+    def close(self, query, title, own, answers, rng, count):
+        """Near misses by the vectors: sampled from the dozen nearest that hold no answer."""
+        scores = self.vectors @ self.near([query])[0]
+        best = numpy.argpartition(-scores, 48)[:48]
+        best = best[numpy.argsort(-scores[best], kind="stable")]
+        near = self.misses(best, title, own, answers)[:12]
+        return rng.sample(near, min(count, len(near)))
+
     def hard(self, query, title, own, answers, rng, count):
         """Near misses: among the best by the query's words, or by the title's; none holds an answer."""
         scores = numpy.zeros(len(self.passages), dtype=numpy.float32)
@@ -124,11 +165,9 @@ class Pool:
                 if word in self.postings:
                     at, weight = self.postings[word]
                     scores[at] += weight
-        best = numpy.argpartition(-scores, 24)[:24]
+        best = numpy.argpartition(-scores, 48)[:48]
         best = best[numpy.argsort(-scores[best], kind="stable")]
-        answers = [normal(a) for a in answers if normal(a)]
-        near = [int(i) for i in best if i != own and not any(a in self.normal[i] for a in answers)]
-        near = near[: 4 * count]
+        near = self.misses(best, title, own, answers)[: 4 * count]
         return rng.sample(near, min(count, len(near)))
 
 
@@ -172,12 +211,59 @@ def pick_window(units, labels, rng):
     return rng.choice(good), bad
 
 
-def main(folder, out):
-    rng = random.Random(SEED)
-    folder = Path(folder)
+def static_vectors(table, model):
+    """Unit vectors of texts, by the static embedder."""
+    import gguf
+    from tokenizers import Tokenizer
+
+    tensor = next(t for t in gguf.GGUFReader(table).tensors if t.name == "tokens.weight")
+    table = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+    tokenizer = Tokenizer.from_file(str(Path(model) / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+
+    def embed(texts):
+        out = numpy.zeros((len(texts), table.shape[1]), dtype=numpy.float32)
+        for at, encoding in enumerate(tokenizer.encode_batch_fast(texts, add_special_tokens=False)):
+            out[at] = table[encoding.ids].sum(0)
+        return out / numpy.maximum(numpy.linalg.norm(out, axis=1, keepdims=True), 1e-9)
+
+    return embed
+
+
+def crop(units, labels, rng):
+    """A stretch of a hundred words: it may begin and end within a sentence, but not within a relevant one."""
+    owners = [i for i, unit in enumerate(units) for _ in unit.split()]
+    spare = len(owners) - CROP_WORDS
+    if spare <= 0:
+        return units, labels
+    start = rng.randint(0, spare)
+    needed = [at for at, i in enumerate(owners) if labels[i]]
+    if needed:
+        start = min(max(start, needed[-1] + 1 - CROP_WORDS, 0), needed[0])
+    taken, kept = [], []
+    words = [w for unit in units for w in unit.split()]
+    for word, owner in zip(words[start : start + CROP_WORDS], owners[start : start + CROP_WORDS]):
+        if not kept or kept[-1] != owner:
+            kept.append(owner)
+            taken.append([])
+        taken[-1].append(word)
+    return [" ".join(t) for t in taken], [labels[i] for i in kept]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--near", type=Path, help="static.gguf: makes the second round")
+    parser.add_argument("--model", type=Path, help="the folder with its tokenizer.json")
+    args = parser.parse_args()
+    folder, out, second = args.folder, args.out, args.near is not None
+    rng = random.Random(SEED + second)
+    negatives = SECOND_NEGATIVES if second else NEGATIVES
     pool = Pool()
     drafts = []
-    for name, limit in MIX.items():
+    for name, limit in (SECOND_MIX if second else MIX).items():
         rows = list(read(folder / f"{name}.jsonl"))
         rng.shuffle(rows)
         taken = []
@@ -196,8 +282,8 @@ def main(folder, out):
                             labels[turn] = 1
                     for _ in range(2):
                         good, bad = pick_window(turns, labels, rng)
-                        if good and len(bad) >= NEGATIVES:
-                            taken.append((name, query["question"], "", good, rng.sample(bad, NEGATIVES), None, []))
+                        if good and len(bad) >= negatives:
+                            taken.append((name, query["question"], "", good, rng.sample(bad, negatives), None, []))
             rng.shuffle(taken)
         else:
             for row in rows:
@@ -223,24 +309,34 @@ def main(folder, out):
                 for other, _ in windows(units, labels):
                     if "long" not in name:
                         pool.add(title, other)
-                bad = rng.sample(bad, min(len(bad), NEGATIVES if "long" in name else 1))
+                bad = rng.sample(bad, min(len(bad), negatives if "long" in name else 1))
                 taken.append((name, question, title, good, bad, own, answers))
         drafts.extend(taken if limit is None else taken[:limit])
         print(name, len(taken), file=sys.stderr)
     pool.index()
+    if second:
+        pool.embed(static_vectors(args.near, args.model))
     print("passages in the pool:", len(pool.passages), file=sys.stderr)
     rng.shuffle(drafts)
     with open(out, "w", encoding="utf-8") as file:
         for name, question, title, good, bad, own, answers in drafts:
             passages = [{"title": title, "sentences": good[0], "labels": good[1]}]
             passages += [{"title": title, "sentences": b[0], "labels": [0] * len(b[0])} for b in bad]
-            missing = NEGATIVES + 1 - len(passages)
+            missing = negatives + 1 - len(passages)
+            if second and missing > 1:
+                found = pool.close(question, title, own, answers, rng, missing - 1)
+                passages += [dict(pool.passages[i]) for i in found]
+                missing = negatives + 1 - len(passages)
             if missing > 0:
                 found = pool.hard(question, title, own, answers, rng, missing)
-                passages += [pool.passages[i] for i in found]
+                passages += [dict(pool.passages[i]) for i in found]
+            if second and name in CROPPED and rng.random() < 0.5:
+                for passage in passages:
+                    cut = crop(passage["sentences"], passage["labels"], rng)
+                    passage["sentences"], passage["labels"] = cut
             row = {"source": name, "query": question, "passages": passages}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main()

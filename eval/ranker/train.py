@@ -141,8 +141,19 @@ class Body(torch.nn.Module):
             x = norm(x + drop(y), *p("norm2"))
         return x.float()
 
+    @torch.no_grad()
+    def take(self, tensors):
+        """Takes on what `tensors` gave."""
+        own = self.named()
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
+
     def tensors(self):
-        """Under the names of the checkpoint that training began from, and the heads'."""
+        """Copies of what `named` gives."""
+        return {name: tensor.detach().clone().contiguous() for name, tensor in self.named().items()}
+
+    def named(self):
+        """Views of all weights, under the names of the checkpoint that training began from, and the heads'."""
         out = {
             "embeddings.word_embeddings.weight": self.words,
             "embeddings.position_embeddings.weight": self.positions,
@@ -164,7 +175,7 @@ class Body(torch.nn.Module):
                 out[f"{at}intermediate.dense.{part}"] = layer["up_" + part]
                 out[f"{at}output.dense.{part}"] = layer["down_" + part]
                 out[f"{at}output.LayerNorm.{part}"] = layer["norm2_" + part]
-        return {name: tensor.detach().clone().contiguous() for name, tensor in out.items()}
+        return {name: tensor.detach() for name, tensor in out.items()}
 
 
 def collate(groups, rng, tokenizer, parts=3):
@@ -252,11 +263,13 @@ def main():
     parser.add_argument("model", type=Path)
     parser.add_argument("groups", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--start", type=Path, help="cross-encoder.safetensors of an earlier round to go on from")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--size", type=int, default=12, help="groups a step")
     parser.add_argument("--rate", type=float, default=1.5e-4)
     parser.add_argument("--dropout", type=float, default=0.05)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--steps", type=int, help="no more than so many")
     parser.add_argument("--f32", action="store_true")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--speed", action="store_true", help="twelve steps, then say how fast")
@@ -271,7 +284,10 @@ def main():
     rng = random.Random(SEED)
     held, groups = groups[:240], groups[240:]
     model = Body(load_file(args.model / "model.safetensors"))
+    if args.start:
+        model.take(load_file(args.start))
     plan = [b for _ in range(args.epochs) for b in batches(groups, args.size, rng)]
+    plan = plan[: args.steps]
     decay = [p for n, p in model.named_parameters() if p.requires_grad and p.dim() > 1]
     rest = [p for n, p in model.named_parameters() if p.requires_grad and p.dim() <= 1]
     optimizer = torch.optim.AdamW(

@@ -14,6 +14,7 @@ use error::LONGEST;
 use fit::Work;
 
 use crate::{
+    budget::Budget,
     cache::Cache,
     compaction::{
         Cancel, CompactRequest, Compaction, Figures, Outcome, PassReason, Piece, PieceKind, Place, SpanScore,
@@ -22,7 +23,7 @@ use crate::{
     config::{Config, DenseKind, SummarizerKind},
     model::Models,
     place,
-    rank::{self, Ranking},
+    rank::{self, Ranking, relevance},
     render::Templates,
     summarize::breadth,
     text::{
@@ -123,7 +124,7 @@ impl Compactor {
         let size = SegmentSize { min: self.config.text.segment_min, max: self.config.text.segment_max };
         let doc = Document::new(text, counter.as_ref(), size);
         let before = doc.tokens.total();
-        let budget = request.budget.resolve(before);
+        let mut budget = request.budget.resolve(before);
         let mut figures = Figures {
             tokens_before: before,
             tokens_after: before,
@@ -157,6 +158,14 @@ impl Compactor {
         }
         cancel.check()?;
 
+        let units = place::units(&doc, &ranking);
+        if let Budget::Floor(floor) = request.budget {
+            let Some(smallest) = place::smallest(&doc, &ranking, &units, floor as f32) else {
+                return Ok(passed(text, PassReason::NoPrediction, figures, started));
+            };
+            budget = smallest.min(before - 1);
+            figures.budget = budget;
+        }
         let work = Work {
             compactor: self,
             doc: &doc,
@@ -166,7 +175,6 @@ impl Compactor {
             budget,
             cancel,
         };
-        let units = place::units(&doc, &ranking);
         let peak = units.iter().map(|unit| unit.score).fold(f32::NEG_INFINITY, f32::max);
         figures.summary_share = self.summary_share(query, peak);
         let fitted = work.fit(&units, figures.summary_share, &mut figures)?;
@@ -179,6 +187,8 @@ impl Compactor {
         figures.ratio = before as f64 / fitted.tokens.max(1) as f64;
         let places = span_places(&doc, &fitted.pieces);
         figures.spans_kept = places.iter().flatten().count();
+        let mass = ranking.mass(&doc, |span| places[span].is_some());
+        figures.retention = mass.map(|mass| f64::from(relevance::Model::built_in().retention(mass)));
         figures.millis.total = millis(started);
         let explain = request.explain.then(|| explain(&doc, &ranking, &places));
         Ok(Compaction {
@@ -265,6 +275,7 @@ fn explain(doc: &Document<'_>, ranking: &Ranking, places: &[Option<Place>]) -> V
             content: Content::as_str(span.content),
             tokens: span.tokens,
             segment: span.segment,
+            block: span.block,
             lexical: ranking.lexical[i],
             lexical_block: ranking.lexical_block[i],
             dense: ranking.dense[i],
@@ -273,6 +284,7 @@ fn explain(doc: &Document<'_>, ranking: &Ranking, places: &[Option<Place>]) -> V
             cross_window: finite(ranking.cross_window[i]),
             criticality: ranking.criticality[i],
             salience: ranking.salience[i],
+            probability: ranking.probability.get(i).copied(),
             place: places[i],
         })
         .collect()

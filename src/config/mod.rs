@@ -149,6 +149,10 @@ pub struct Rank {
     /// Most tokens that the cross-encoder reads, those first that the other scores find promising; 0
     /// turns it off.
     pub cross_tokens: usize,
+    /// How the scores become one: `fitted` (to the probability that a span is needed, by weights that are
+    /// compiled in; with `static` vectors and the cross-encoder) or `weighted` (by the weights below, which
+    /// also decide what the cross-encoder reads).
+    pub fusion: FusionKind,
     /// Weight of BM25 over sentences.
     pub lexical: f32,
     /// Weight of BM25 over paragraphs.
@@ -161,6 +165,16 @@ pub struct Rank {
     pub cross_span: f32,
     /// Weight of the cross-encoder's log-odds of whole windows.
     pub cross_window: f32,
+}
+
+/// How the scores of ranking become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FusionKind {
+    /// By the weights that are compiled in.
+    Fitted,
+    /// By the configured ones.
+    Weighted,
 }
 
 /// Whose vectors take part in ranking.
@@ -181,6 +195,7 @@ impl Default for Rank {
             dense: DenseKind::Static,
             dense_tokens: 160_000,
             cross_tokens: 8192,
+            fusion: FusionKind::Fitted,
             lexical: 0.3,
             lexical_block: 0.0,
             dense_span: 0.0,

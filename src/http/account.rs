@@ -37,6 +37,9 @@ pub struct Account {
     pub tokens: Option<(usize, usize)>,
     /// Segments found in the cache, and segments asked of it.
     pub cache: Option<(usize, usize)>,
+    /// The predicted share of like requests whose texts still hold what the question needs: the least of
+    /// the texts compacted; none where it is not known.
+    pub retention: Option<f64>,
     /// Time from the whole body to the decision.
     pub time: Duration,
 }
@@ -46,13 +49,21 @@ const REASON: HeaderName = HeaderName::from_static("x-epitome-reason");
 const BEFORE: HeaderName = HeaderName::from_static("x-epitome-tokens-before");
 const AFTER: HeaderName = HeaderName::from_static("x-epitome-tokens-after");
 const RATIO: HeaderName = HeaderName::from_static("x-epitome-ratio");
+const RETENTION: HeaderName = HeaderName::from_static("x-epitome-retention");
 const MILLIS: HeaderName = HeaderName::from_static("x-epitome-ms");
 const CACHE: HeaderName = HeaderName::from_static("x-epitome-cache-hits");
 
 impl Account {
     /// Nothing was done, and nothing counted.
     pub fn passed(reason: &'static str) -> Self {
-        Self { verdict: Verdict::Passed, reason, tokens: None, cache: None, time: Duration::ZERO }
+        Self {
+            verdict: Verdict::Passed,
+            reason,
+            tokens: None,
+            cache: None,
+            retention: None,
+            time: Duration::ZERO,
+        }
     }
 
     /// It was tried in vain.
@@ -63,7 +74,7 @@ impl Account {
     /// Puts the account into the headers of a response, in place of any other.
     pub fn write(&self, headers: &mut HeaderMap) {
         // An upstream that is a proxy like this one has its own account.
-        for name in [OUTCOME, REASON, BEFORE, AFTER, RATIO, MILLIS, CACHE] {
+        for name in [OUTCOME, REASON, BEFORE, AFTER, RATIO, RETENTION, MILLIS, CACHE] {
             headers.remove(name);
         }
         let mut put = |name: HeaderName, value: String| {
@@ -82,6 +93,9 @@ impl Account {
         }
         if let Some((hits, lookups)) = self.cache {
             put(CACHE, format!("{hits}/{lookups}"));
+        }
+        if let Some(retention) = self.retention {
+            put(RETENTION, format!("{retention:.3}"));
         }
         put(MILLIS, format!("{:.1}", self.time.as_secs_f64() * 1000.0));
     }

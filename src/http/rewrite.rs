@@ -66,6 +66,7 @@ fn work(
 
     let mut account = Account { tokens: Some((plan.tokens, plan.tokens)), ..Account::passed("") };
     let (mut after, mut hits, mut lookups) = (0, 0, 0);
+    let mut retention: Option<f64> = None;
     let (mut replacements, mut figures) = (Vec::new(), Vec::new());
     for target in plan.targets {
         let request = CompactRequest {
@@ -92,6 +93,10 @@ fn work(
         match compaction.outcome {
             Outcome::Compacted => {
                 after += compaction.figures.tokens_after;
+                retention = match (retention, compaction.figures.retention) {
+                    (Some(least), Some(own)) => Some(f64::min(least, own)),
+                    (least, own) => least.or(own),
+                };
                 figures.push(compaction.figures);
                 replacements.push(Replacement { range: target.range, text: compaction.text });
             }
@@ -114,6 +119,7 @@ fn work(
     })?;
     figures.iter().for_each(telemetry::compacted);
     account.verdict = Verdict::Compacted;
+    account.retention = retention;
     account.reason = "";
     Ok(Rewrite { body: Some(body), account })
 }

@@ -4,11 +4,14 @@
 mod repair;
 mod units;
 
-use std::ops::Range;
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use crate::{
     compaction::{PieceKind, Place},
-    rank::Ranking,
+    rank::{Ranking, relevance},
     text::{Content, Document},
 };
 
@@ -88,6 +91,7 @@ pub fn select(
     }
     let mut taken = vec![false; doc.spans.len()];
     let mut kept: Vec<Kept> = Vec::new();
+    let mut entries: HashSet<usize> = HashSet::new();
     let mut left = budget;
     for unit in order {
         let pinned = pin_code && unit.code;
@@ -105,10 +109,60 @@ pub fn select(
                 cost += doc.spans[span].tokens;
             }
         }
-        left = left.saturating_sub(cost + ENTRY);
+        // What joins a kept run, or a passage of which a part is kept, needs no entry of its own.
+        let block = &doc.blocks[doc.spans[run.spans.start].block];
+        let joins = |span: Option<usize>| span.is_some_and(|span| entries.contains(&span));
+        let passage = block.labelled.then_some(block.spans.start);
+        if !joins(run.spans.start.checked_sub(1)) && !joins(Some(run.spans.end)) && !joins(passage) {
+            cost += ENTRY;
+        }
+        entries.extend(run.spans.clone().chain(passage));
+        left = left.saturating_sub(cost);
         kept.push(Kept { spans: run.spans, kind: PieceKind::Span, score: run.score });
     }
-    kept
+    join(doc, kept)
+}
+
+/// The budget, in tokens, at which the units kept hold so much of the predicted mass that what is
+/// needed is predicted to be kept in the share `floor` of texts; none where nothing is predicted.
+pub fn smallest(doc: &Document<'_>, ranking: &Ranking, units: &[Unit], floor: f32) -> Option<usize> {
+    let goal = relevance::Model::built_in().mass(floor);
+    let whole = ranking.mass(doc, |_| true)?;
+    let (mut low, mut high) = (LEAST, doc.tokens.total());
+    // Selection is not quite monotone in the budget: the answer is the smallest of those tried.
+    while high - low > high / 64 + 1 {
+        let middle = low.midpoint(high);
+        let mut taken = vec![false; doc.spans.len()];
+        for run in select(doc, ranking, units, middle, false) {
+            taken[run.spans].fill(true);
+        }
+        let mass = ranking.mass(doc, |span| taken[span])?;
+        if mass >= goal * whole { high = middle } else { low = middle }
+    }
+    Some(high)
+}
+
+/// Makes one run of those that touch.
+fn join(doc: &Document<'_>, mut kept: Vec<Kept>) -> Vec<Kept> {
+    kept.sort_by_key(|run| run.spans.start);
+    let mut joined: Vec<Kept> = Vec::with_capacity(kept.len());
+    for run in kept {
+        match joined.last_mut() {
+            Some(last) if last.spans.end == run.spans.start && continues(doc, &last.spans, &run.spans) => {
+                last.spans.end = run.spans.end;
+                last.score = last.score.max(run.score);
+            }
+            _ => joined.push(run),
+        }
+    }
+    joined
+}
+
+/// Whether a run belongs to the passage of the one before it: the same block, or the next one with no
+/// heading or label between.
+fn continues(doc: &Document<'_>, before: &Range<usize>, run: &Range<usize>) -> bool {
+    let (a, b) = (doc.spans[before.end - 1].block, doc.spans[run.start].block);
+    a == b || before.end == run.start && !doc.blocks[b].labelled && !starts_section(doc, run.start)
 }
 
 /// The unit, or the best run of it that fits `limit` with what it needs.
@@ -164,15 +218,11 @@ pub fn arrange(doc: &Document<'_>, kept: &[Kept], written: &[Written], sizes: Si
     let mut entries: Vec<(Place, f32, Vec<Part>)> = Vec::new();
     let mut last: Option<(Place, PieceKind, Range<usize>)> = None;
     for (run, place) in runs {
-        let same_passage = |before: &Range<usize>| {
-            let (a, b) = (doc.spans[before.end - 1].block, doc.spans[run.spans.start].block);
-            a == b
-                || before.end == run.spans.start
-                    && !doc.blocks[b].labelled
-                    && !starts_section(doc, run.spans.start)
-        };
         let joins = last.as_ref().is_some_and(|(p, kind, before)| {
-            *p == place && *kind == run.kind && same_passage(before) && place == Place::Body
+            *p == place
+                && *kind == run.kind
+                && continues(doc, before, &run.spans)
+                && (place == Place::Body || labelled(doc, &run.spans).is_some())
         });
         let source = doc.trimmed(&run.spans);
         match entries.last_mut() {
@@ -231,23 +281,47 @@ fn push_part(
     parts.push(Part { kind, source, text: None, score, section });
 }
 
+/// The labelled block that a run is part of.
+fn labelled(doc: &Document<'_>, run: &Range<usize>) -> Option<usize> {
+    let block = doc.spans[run.start].block;
+    doc.blocks[block].labelled.then_some(block)
+}
+
+/// The place of each run; those of one labelled passage stand together.
 fn places(doc: &Document<'_>, kept: &[Kept], sizes: Sizes) -> Vec<Place> {
-    let mut order: Vec<usize> = (0..kept.len()).filter(|i| kept[*i].kind == PieceKind::Span).collect();
-    order.sort_by(|a, b| kept[*b].score.total_cmp(&kept[*a].score).then(a.cmp(b)));
+    let mut groups: Vec<(f32, usize, Vec<usize>)> = Vec::new();
+    let mut passages: HashMap<usize, usize> = HashMap::new();
+    for (index, run) in kept.iter().enumerate().filter(|(_, run)| run.kind == PieceKind::Span) {
+        let own: usize = doc.spans[run.spans.clone()].iter().map(|s| s.tokens).sum();
+        let passage = labelled(doc, &run.spans);
+        if let Some(group) = passage.and_then(|block| passages.get(&block)) {
+            let (score, size, runs) = &mut groups[*group];
+            (*score, *size) = (score.max(run.score), *size + own);
+            runs.push(index);
+            continue;
+        }
+        let needed = repair::companions(doc, &run.spans);
+        let needed: usize = needed.into_iter().map(|span| doc.spans[span].tokens).sum();
+        passages.extend(passage.map(|block| (block, groups.len())));
+        groups.push((run.score, ENTRY + needed + own, vec![index]));
+    }
+    groups.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut places = vec![Place::Body; kept.len()];
     let (mut head, mut tail) = (0, 0);
-    for index in order {
-        let spans = &kept[index].spans;
-        let needed: usize = repair::companions(doc, spans).into_iter().map(|s| doc.spans[s].tokens).sum();
-        let size = ENTRY + needed + doc.spans[spans.clone()].iter().map(|s| s.tokens).sum::<usize>();
-        if sizes.head > 0 && (head == 0 || head + size <= sizes.head) {
+    for (_, size, runs) in groups {
+        let place = if sizes.head > 0 && (head == 0 || head + size <= sizes.head) {
             head += size;
-            places[index] = Place::Head;
+            Place::Head
         } else if tail + size <= sizes.tail {
             tail += size;
-            places[index] = Place::Tail;
-        } else if head + size > sizes.head && tail + size > sizes.tail && head > 0 && tail > 0 {
+            Place::Tail
+        } else if head > sizes.head && tail > sizes.tail {
             break;
+        } else {
+            continue;
+        };
+        for run in runs {
+            places[run] = place;
         }
     }
     places

@@ -1,17 +1,18 @@
-//! Units of selection: what is kept or left out as a whole. Small enough that several fit a
-//! budget, large enough to make sense alone (design: coherent runs beat loose sentences).
+//! Units of selection: what is kept or left out as a whole. Sentences of prose, so that what is needed
+//! fits a tight budget; their neighbours are drawn in with them, so that what is kept makes sense alone.
 
 use std::ops::Range;
 
 use crate::{
-    rank::Ranking,
-    text::{Content, Document},
+    rank::{Ranking, relevance::counts},
+    text::{Block, Content, Document},
 };
 
-/// A block of up to so many tokens is one unit.
-const WHOLE_BLOCK: usize = 200;
-/// A larger one is cut into runs of about so many.
-const RUN: usize = 120;
+/// A sentence below this size is one unit with the next.
+const FRAGMENT: usize = 6;
+/// What a unit's score is below that of a neighbour of its paragraph, at most. In log-odds, it says how
+/// much less a sentence is needed that stands beside one that is.
+const BESIDE: f32 = 1.5;
 /// Neighbouring blocks below this size, such as turns of a dialogue, are one unit together.
 const SMALL: usize = 50;
 /// Share of the best span in a unit's score; the rest is the mean over its tokens.
@@ -65,9 +66,7 @@ pub fn units(doc: &Document<'_>, ranking: &Ranking) -> Vec<Unit> {
                     }
                 }
             }
-            Content::Prose | Content::List if block.tokens > WHOLE_BLOCK => {
-                runs(doc, start..block.spans.end, &mut units);
-            }
+            Content::Prose | Content::List => sentences(doc, block, start, &mut units),
             _ => units.push(start..block.spans.end),
         }
     }
@@ -75,11 +74,27 @@ pub fn units(doc: &Document<'_>, ranking: &Ranking) -> Vec<Unit> {
     if let (Some(start), true) = (heading, units.is_empty()) {
         units.push(start..doc.spans.len());
     }
-    units
+    let mut units: Vec<Unit> = units
         .into_iter()
         .filter(|spans| spans.clone().any(|span| !doc.span_text(span).is_empty()))
         .map(|spans| unit(doc, ranking, spans))
-        .collect()
+        .collect();
+    draw_in(doc, &mut units);
+    units
+}
+
+/// Raises the scores of the neighbours of good sentences.
+fn draw_in(doc: &Document<'_>, units: &mut [Unit]) {
+    let own: Vec<f32> = units.iter().map(|unit| unit.score).collect();
+    let block = |unit: &Unit| doc.spans[unit.spans.end - 1].block;
+    for at in 1..units.len() {
+        let (before, after) = (&units[at - 1], &units[at]);
+        if before.spans.end != after.spans.start || block(before) != block(after) {
+            continue;
+        }
+        units[at - 1].score = units[at - 1].score.max(own[at] - BESIDE);
+        units[at].score = units[at].score.max(own[at - 1] - BESIDE);
+    }
 }
 
 /// The unit of a run of spans.
@@ -88,7 +103,7 @@ pub fn unit(doc: &Document<'_>, ranking: &Ranking, spans: Range<usize>) -> Unit 
     let tokens: usize = all.iter().map(|s| s.tokens).sum();
     let scored: Vec<(f32, f32)> = spans
         .clone()
-        .filter(|span| doc.spans[*span].content != Content::Heading || spans.len() == 1)
+        .filter(|span| counts(doc, *span) || spans.len() == 1)
         .map(|span| (ranking.salience[span], doc.spans[span].tokens as f32))
         .collect();
     let weight: f32 = scored.iter().map(|(_, t)| t).sum::<f32>().max(1.0);
@@ -99,21 +114,24 @@ pub fn unit(doc: &Document<'_>, ranking: &Ranking, spans: Range<usize>) -> Unit 
     Unit { tokens, score: PEAK * peak + (1.0 - PEAK) * mean, code, spans }
 }
 
-/// Cuts a long block into runs of whole sentences of about the same size.
-fn runs(doc: &Document<'_>, spans: Range<usize>, units: &mut Vec<Range<usize>>) {
-    let total: usize = doc.spans[spans.clone()].iter().map(|s| s.tokens).sum();
-    let target = total.div_ceil(total.div_ceil(RUN).max(1));
-    let (mut start, mut size) = (spans.start, 0);
-    for span in spans.clone() {
-        let tokens = doc.spans[span].tokens;
-        if size > 0 && size + tokens / 2 > target {
-            units.push(start..span);
-            (start, size) = (span, 0);
+/// Every sentence of a block, tiny ones with the next. A heading comes with the first; a label comes with
+/// each, when it is placed.
+fn sentences(doc: &Document<'_>, block: &Block, heading: usize, units: &mut Vec<Range<usize>>) {
+    let label = usize::from(block.labelled && block.spans.len() > 1);
+    let first = block.spans.start + label;
+    let mut start = if label == 0 { heading } else { first };
+    let mut size = 0;
+    for span in first..block.spans.end {
+        size += doc.spans[span].tokens;
+        if size >= FRAGMENT {
+            units.push(start..span + 1);
+            (start, size) = (span + 1, 0);
         }
-        size += tokens;
     }
-    if start < spans.end {
-        units.push(start..spans.end);
+    match units.last_mut() {
+        Some(last) if last.end == start && start > first => last.end = block.spans.end,
+        _ if start < block.spans.end => units.push(start..block.spans.end),
+        _ => {}
     }
 }
 

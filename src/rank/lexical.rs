@@ -178,7 +178,7 @@ pub fn query_terms(query: &str) -> Vec<String> {
         if !seen.insert(term.clone()) {
             return;
         }
-        if !STOP_WORDS.contains(&word.to_lowercase().as_str()) {
+        if !is_stop_word(&word.to_lowercase()) {
             topic.push(term.clone());
         }
         all.push(term);
@@ -186,6 +186,11 @@ pub fn query_terms(query: &str) -> Vec<String> {
     let mut terms = if topic.is_empty() { all } else { topic };
     terms.truncate(QUERY_TERMS);
     terms
+}
+
+/// Whether a word in lower case carries no topic.
+pub fn is_stop_word(lower: &str) -> bool {
+    STOP_WORDS.contains(&lower)
 }
 
 fn term(stemmer: &Stemmer, word: &str) -> String {

@@ -2,14 +2,18 @@
 //!
 //! A cascade, cheap first: lexical scores ([`lexical`]) and static vectors ([`static_dense`]) of every
 //! span and its block; an encoder's vectors ([`dense`]) where they are configured; a cross-encoder
-//! ([`cross`]) on what those find promising. All are fused ([`fusion`]). Without a query the salience
-//! is how critical a span is in itself ([`criticality`]).
+//! ([`cross`]) on what those find promising. From all of them comes the probability that a span is
+//! needed ([`relevance`]), also by what links it to the best ones ([`links`]); or they are weighted as
+//! configured ([`fusion`]). Without a query the salience is how critical a span is in itself
+//! ([`criticality`]).
 
 pub mod criticality;
 pub mod cross;
 pub mod dense;
 pub mod fusion;
 pub mod lexical;
+pub mod links;
+pub mod relevance;
 pub mod static_dense;
 mod workers;
 
@@ -18,7 +22,7 @@ use thiserror::Error;
 use crate::{
     cache::Cache,
     compaction::{Cancel, Stopped},
-    config::{self, DenseKind},
+    config::{self, DenseKind, FusionKind},
     model::{ModelError, Models},
     text::Document,
 };
@@ -56,8 +60,11 @@ pub struct Ranking {
     pub cross_window: Vec<f32>,
     /// How critical the span is in itself.
     pub criticality: Vec<f32>,
-    /// The fused score, about standard: 0 is the mean span.
+    /// The score by which spans are chosen: the log-odds that the span is needed, or where those are not
+    /// fitted for (weights of one's own, no cross-encoder, no query) a standard score, 0 for the mean span.
     pub salience: Vec<f32>,
+    /// The probability that the span is needed; empty where it is not known.
+    pub probability: Vec<f32>,
     /// Vectors, where embeddings took part.
     pub vectors: Option<SpanVectors>,
     /// What the cache gave.
@@ -69,12 +76,28 @@ pub struct Ranking {
 const WHOLE_CRITICALITY: f32 = 0.7;
 
 impl Ranking {
+    /// Of the predicted mass of what is needed, the share that lies in the `kept` spans; none where it
+    /// is not predicted.
+    pub fn mass(&self, doc: &Document<'_>, kept: impl Fn(usize) -> bool) -> Option<f32> {
+        let counted = |span: &usize| relevance::counts(doc, *span);
+        let (mut inside, mut whole) = (0.0, 0.0);
+        for (span, probability) in self.probability.iter().enumerate().filter(|(span, _)| counted(span)) {
+            whole += probability;
+            inside += if kept(span) { *probability } else { 0.0 };
+        }
+        (whole > 0.0).then(|| inside / whole)
+    }
+
     /// Adds how critical spans are in themselves to their salience.
     pub fn weigh_criticality(&mut self) {
         let critical = fusion::standardize(&self.criticality);
-        for (salience, critical) in self.salience.iter_mut().zip(critical) {
-            *salience = (1.0 - WHOLE_CRITICALITY) * *salience + WHOLE_CRITICALITY * critical;
-        }
+        let salience = fusion::standardize(&self.salience);
+        self.salience = salience
+            .into_iter()
+            .zip(critical)
+            .map(|(salience, critical)| (1.0 - WHOLE_CRITICALITY) * salience + WHOLE_CRITICALITY * critical)
+            .collect();
+        self.probability.clear();
     }
 }
 
@@ -124,10 +147,23 @@ pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result
         ranking.lookups.asked += read.lookups.asked;
         ranking.lookups.found += read.lookups.found;
         (ranking.cross, ranking.cross_window) = (read.span, read.window);
-        let mut signals = ranking.cheap(tools.config);
-        signals.push((&ranking.cross, tools.config.cross_span));
-        signals.push((&ranking.cross_window, tools.config.cross_window));
-        fusion::fuse(&signals)
+        if tools.config.fusion == FusionKind::Fitted && tools.config.dense == DenseKind::Static {
+            let scores = relevance::Scores {
+                lexical: &ranking.lexical,
+                lexical_block: &ranking.lexical_block,
+                dense_block: &ranking.dense_block,
+                cross: &ranking.cross,
+                window: &ranking.cross_window,
+            };
+            let odds = relevance::Model::built_in().log_odds(doc, query, scores);
+            ranking.probability = odds.iter().map(|odds| 1.0 / (1.0 + (-odds).exp())).collect();
+            odds
+        } else {
+            let mut signals = ranking.cheap(tools.config);
+            signals.push((&ranking.cross, tools.config.cross_span));
+            signals.push((&ranking.cross_window, tools.config.cross_window));
+            fusion::fuse(&signals)
+        }
     };
     Ok(ranking)
 }

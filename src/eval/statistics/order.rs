@@ -101,13 +101,14 @@ fn listed(suite: &str, section: &str, keys: &[&str]) -> Vec<String> {
     entries.filter_map(name).collect()
 }
 
-/// None, then shares, then tokens, then what cannot be read; each from large to small.
+/// None, then shares, then tokens, then floors, then what cannot be read; each from large to small.
 fn compare_budgets(one: &str, other: &str) -> Ordering {
     let rank = |budget: &str| match budget.parse() {
         _ if budget.is_empty() => (0, 0.0),
         Ok(Budget::Share(share)) => (1, -share),
         Ok(Budget::Tokens(tokens)) => (2, -(tokens as f64)),
-        Err(_) => (3, 0.0),
+        Ok(Budget::Floor(floor)) => (3, -floor),
+        Err(_) => (4, 0.0),
     };
     let ((one_kind, one_size), (other_kind, other_size)) = (rank(one), rank(other));
     one_kind.cmp(&other_kind).then(one_size.total_cmp(&other_size)).then_with(|| one.cmp(other))

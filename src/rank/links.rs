@@ -1,0 +1,176 @@
+//! The second hop: a span that shares a rare name, figure or identifier with one that the query
+//! needs is likely needed too, although it shares no word with the query. What a chain of
+//! assignments, or a question that goes through one article to the next, asks for.
+
+use std::collections::{HashMap, HashSet};
+
+use super::lexical::is_stop_word;
+use crate::text::Document;
+
+/// Spans from which links go out.
+const SOURCES: usize = 6;
+/// A name in more than this share of the spans links nothing ...
+const COMMON_SHARE: f32 = 0.04;
+/// ... unless it is in no more than so many.
+const COMMON: usize = 6;
+/// The most that links of one kind count.
+const MOST: f32 = 2.0;
+/// Words of names that say too little.
+const VAGUE: &[&str] = &["american", "film", "born"];
+
+/// Features of a span by its links: by names and figures in it, by those in the label of its
+/// passage, by identifiers in it. Each 0 to 2; 1 is about one name that only two spans share.
+pub type Linked = [f32; 3];
+
+/// The names of a text, by span.
+pub struct Links<'a> {
+    /// Of each span, the names in it.
+    names: Vec<Vec<usize>>,
+    /// Of each name: how much it says where it recurs, 0 where it does not or is common.
+    weight: Vec<f32>,
+    text: Vec<&'a str>,
+}
+
+impl<'a> Links<'a> {
+    /// Finds the names: words with a capital letter or a digit in front, and identifiers, which
+    /// recur, are rare and are not in the query.
+    pub fn new(doc: &Document<'a>, query: &str) -> Self {
+        let asked: HashSet<String> = words(query).map(str::to_lowercase).collect();
+        let mut index: HashMap<&'a str, usize> = HashMap::new();
+        let mut names = Vec::with_capacity(doc.spans.len());
+        let (mut containing, mut text) = (Vec::new(), Vec::new());
+        for span in &doc.spans {
+            let mut own: Vec<usize> = Vec::new();
+            for word in words(&doc.text[span.range.clone()]).filter(|word| is_name(word)) {
+                let next = index.len();
+                let at = *index.entry(word).or_insert(next);
+                if at == next {
+                    containing.push(0_usize);
+                    text.push(word);
+                }
+                if !own.contains(&at) {
+                    own.push(at);
+                    containing[at] += 1;
+                }
+            }
+            names.push(own);
+        }
+        let count = doc.spans.len() as f32;
+        let most = COMMON.max((count * COMMON_SHARE) as usize);
+        let weight = containing
+            .iter()
+            .zip(&text)
+            .map(|(n, word)| {
+                let lower = word.to_lowercase();
+                let says = (2..=most).contains(n)
+                    && !asked.contains(&lower)
+                    && !is_stop_word(&lower)
+                    && !VAGUE.contains(&lower.as_str());
+                if says { (count / *n as f32).ln() / count.ln() } else { 0.0 }
+            })
+            .collect();
+        Self { names, weight, text }
+    }
+
+    /// The links of every span with those that score best.
+    pub fn follow(&self, doc: &Document<'_>, score: &[f32], counts: &[bool]) -> Vec<Linked> {
+        let mut sources: Vec<usize> = Vec::with_capacity(SOURCES + 1);
+        for span in (0..score.len()).filter(|span| counts[*span]) {
+            let at = sources.partition_point(|other| score[*other] >= score[span]);
+            if at < SOURCES {
+                sources.insert(at, span);
+                sources.truncate(SOURCES);
+            }
+        }
+        let mut out = vec![[0.0; 3]; score.len()];
+        let Some(best) = sources.first().map(|span| score[*span]) else { return out };
+        let odds = |score: f32| 1.0 / (1.0 + (-score).exp());
+        let mut from: HashMap<usize, Vec<(f32, usize)>> = HashMap::new();
+        for source in &sources {
+            let share = (odds(score[*source]) / odds(best).max(1e-9)).sqrt();
+            for name in self.names[*source].iter().filter(|name| self.weight[**name] > 0.0) {
+                from.entry(*name).or_default().push((self.weight[*name] * share, *source));
+            }
+        }
+        let strongest = |name: &usize, other: &dyn Fn(usize) -> bool| {
+            let all = from.get(name).map(Vec::as_slice).unwrap_or_default();
+            all.iter().filter(|(_, source)| other(*source)).map(|(v, _)| *v).fold(0.0, f32::max)
+        };
+        for (span, linked) in out.iter_mut().enumerate() {
+            for name in &self.names[span] {
+                let strength = strongest(name, &|source| source != span);
+                linked[if is_identifier(self.text[*name]) { 2 } else { 0 }] += strength;
+            }
+            let block = doc.spans[span].block;
+            if doc.blocks[block].labelled {
+                for name in &self.names[doc.blocks[block].spans.start] {
+                    linked[1] += strongest(name, &|source| doc.spans[source].block != block);
+                }
+            }
+            for value in linked {
+                *value = value.min(MOST);
+            }
+        }
+        out
+    }
+}
+
+/// Words: letters and digits, with `'`, `’`, `.`, `_` and `-` inside.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let joins = |c: char| matches!(c, '\'' | '’' | '.' | '_' | '-');
+    text.split(move |c: char| !c.is_alphanumeric() && !joins(c))
+        .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()))
+        .filter(|word| !word.is_empty())
+}
+
+fn is_name(word: &str) -> bool {
+    let mut chars = word.chars();
+    let first = chars.next().is_some_and(|c| c.is_uppercase() || c.is_numeric());
+    chars.next().is_some() && (first || is_identifier(word))
+}
+
+/// Capitals alone, letters with digits, or words joined by `_`.
+fn is_identifier(word: &str) -> bool {
+    let (mut letter, mut digit, mut all_upper, mut count) = (false, false, true, 0);
+    for c in word.chars() {
+        letter |= c.is_alphabetic();
+        digit |= c.is_numeric();
+        all_upper &= c.is_uppercase();
+        count += 1;
+    }
+    (all_upper && count >= 4) || (letter && digit) || word.contains('_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{SegmentSize, tokens};
+
+    #[test]
+    fn names_and_identifiers() {
+        let all: Vec<&str> = words("VAR EYPHU = 97185. O'Neil's snake_case a.b, (x)").collect();
+        assert_eq!(all, ["VAR", "EYPHU", "97185", "O'Neil's", "snake_case", "a.b", "x"]);
+        assert!(is_name("Paris") && is_name("97185") && is_name("snake_case") && !is_name("paris"));
+        assert!(
+            is_identifier("EYPHU") && is_identifier("a1") && !is_identifier("VAR") && !is_identifier("1984")
+        );
+    }
+
+    #[test]
+    fn a_link_leads_to_the_second_hop() {
+        let text = "The sky is blue. The Lark was flown by Ann Ryder. Dogs bark at night. \
+                    Cats sleep. Ryder was raised in Bristow. Rain falls. Wind blows. Snow melts.";
+        let counter = tokens::tiktoken("gpt-4").expect("known");
+        let doc = Document::new(text, counter.as_ref(), SegmentSize { min: 100, max: 200 });
+        let score: Vec<f32> = (0..doc.spans.len())
+            .map(|s| if doc.span_text(s).contains("Lark") { 2.0 } else { -3.0 })
+            .collect();
+        let counts = vec![true; doc.spans.len()];
+        let linked =
+            Links::new(&doc, "Where was the pilot of the Lark raised?").follow(&doc, &score, &counts);
+        let best = (0..linked.len())
+            .filter(|s| score[*s] < 0.0)
+            .max_by(|a, b| linked[*a][0].total_cmp(&linked[*b][0]));
+        assert_eq!(best.map(|s| doc.span_text(s)), Some("Ryder was raised in Bristow."));
+    }
+}
