@@ -141,7 +141,13 @@ impl Templates {
             score: 0.0,
             section: false,
         };
-        let entry = |place, at| Entry { reference: 1, place, parts: vec![part(at), part(at + 2)], gap: true };
+        let entry = |place, at| Entry {
+            reference: 1,
+            place,
+            parts: vec![part(at), part(at + 2)],
+            named: false,
+            gap: true,
+        };
         let entries = [entry(Place::Head, 0), entry(Place::Body, 4), entry(Place::Tail, 8)];
         self.render("0123456789abc", &entries, "a question").map(|_| ())
     }
@@ -180,7 +186,7 @@ impl Templates {
                 Place::Body => 1,
                 Place::Tail => 2,
             };
-            views[slot].push(context! { reference => entry.reference, gap => entry.gap, parts => parts });
+            views[slot].push(context! { reference => entry.reference, named => entry.named, gap => entry.gap, parts => parts });
         }
         let [head, body, tail] = views;
         let query: String = query.chars().filter(|c| !matches!(*c, OPEN | CLOSE)).collect();

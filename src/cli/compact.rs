@@ -122,6 +122,9 @@ fn account(compaction: &Compaction) -> String {
         let _ = write!(summaries, "; {} sentences refused as ungrounded", thousands(figures.ungrounded));
     }
     lines.push(("summaries", summaries));
+    if let Some(retention) = figures.retention {
+        lines.push(("predicted", format!("{:.1}% of like texts still hold the answer", retention * 100.0)));
+    }
     let models: Vec<String> = figures.models.iter().map(|model| short(model)).collect();
     lines.push(("models", if models.is_empty() { "none".to_owned() } else { models.join(", ") }));
     let millis = &figures.millis;

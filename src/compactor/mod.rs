@@ -158,7 +158,7 @@ impl Compactor {
         }
         cancel.check()?;
 
-        let units = place::units(&doc, &ranking);
+        let units = place::units(&doc, &ranking, self.config.place.beside);
         if let Budget::Floor(floor) = request.budget {
             let Some(smallest) = place::smallest(&doc, &ranking, &units, floor as f32) else {
                 return Ok(passed(text, PassReason::NoPrediction, figures, started));
@@ -176,7 +176,7 @@ impl Compactor {
             cancel,
         };
         let peak = units.iter().map(|unit| unit.score).fold(f32::NEG_INFINITY, f32::max);
-        figures.summary_share = self.summary_share(query, peak);
+        figures.summary_share = self.summary_share(query, peak, !ranking.probability.is_empty());
         let fitted = work.fit(&units, figures.summary_share, &mut figures)?;
 
         figures.tokens_after = fitted.tokens;
@@ -210,11 +210,11 @@ impl Compactor {
         similarity.inspect_err(|error| tracing::warn!(%error, "two texts cannot be compared")).ok()
     }
 
-    fn summary_share(&self, query: Option<&str>, peak: f32) -> f64 {
+    fn summary_share(&self, query: Option<&str>, peak: f32, odds: bool) -> f64 {
         match (self.config.summarize.kind, self.config.summarize.share.parse::<f64>()) {
             (SummarizerKind::None, _) => 0.0,
             (_, Ok(share)) => share,
-            (_, Err(_)) => breadth::share(query, peak),
+            (_, Err(_)) => breadth::share(query, peak, odds),
         }
     }
 }

@@ -129,6 +129,7 @@ impl Config {
             "summarize.share: neither \"auto\" nor a number from 0 to 1",
         );
         check(self.summarize.leaf_tokens >= 20, "summarize.leaf_tokens: must be at least 20");
+        check(self.place.beside >= 0.0, "place.beside: must be 0 or more");
         let rank = &self.rank;
         let cheap = [rank.lexical, rank.lexical_block, rank.dense_span, rank.dense_block];
         let weights = [&cheap[..], &[rank.cross_span, rank.cross_window]].concat();

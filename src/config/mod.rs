@@ -244,11 +244,14 @@ pub struct PlaceConfig {
     pub head: usize,
     /// Tokens of the tail; never more than two fifteenths of the budget.
     pub tail: usize,
+    /// How much less a sentence is needed, at most, than the one beside it in its paragraph, in log-odds
+    /// (standard scores without a query). Small values keep longer runs, from fewer places.
+    pub beside: f32,
 }
 
 impl Default for PlaceConfig {
     fn default() -> Self {
-        Self { head: 500, tail: 200 }
+        Self { head: 500, tail: 200, beside: 1.5 }
     }
 }
 

@@ -19,6 +19,8 @@ pub use units::{Unit, units};
 
 /// Tokens that the default template spends on one entry: its reference, its line, an omission.
 pub const ENTRY: usize = 8;
+/// The same for an entry whose label is its reference.
+const NAMED_ENTRY: usize = 2;
 /// A unit may fill at most this share of a tight budget, as a divisor.
 const TIGHT: usize = 3;
 /// Less room than this is not worth another unit.
@@ -49,6 +51,8 @@ pub struct Entry {
     pub reference: usize,
     /// Where it stands.
     pub place: Place,
+    /// Whether it begins with a label that tells it from all others, such as `Document [3]`.
+    pub named: bool,
     /// Its parts, in the order of the source.
     pub parts: Vec<Part>,
     /// Whether text is left out between the entry before it and this one.
@@ -114,7 +118,8 @@ pub fn select(
         let joins = |span: Option<usize>| span.is_some_and(|span| entries.contains(&span));
         let passage = block.labelled.then_some(block.spans.start);
         if !joins(run.spans.start.checked_sub(1)) && !joins(Some(run.spans.end)) && !joins(passage) {
-            cost += ENTRY;
+            cost +=
+                if passage.is_some_and(|label| is_name(doc.span_text(label))) { NAMED_ENTRY } else { ENTRY };
         }
         entries.extend(run.spans.clone().chain(passage));
         left = left.saturating_sub(cost);
@@ -256,6 +261,21 @@ pub fn arrange(doc: &Document<'_>, kept: &[Kept], written: &[Written], sizes: Si
     number(doc, entries)
 }
 
+/// Whether a label tells its passage from the others: a number is in it.
+fn is_name(label: &str) -> bool {
+    label.contains(|c: char| c.is_ascii_digit())
+}
+
+fn first_is_name(doc: &Document<'_>, parts: &[Part]) -> bool {
+    let Some(first) = parts.first().filter(|part| !part.section) else { return false };
+    let at = doc.spans.partition_point(|span| span.range.end <= first.source.start);
+    let label = doc.spans.get(at).is_some_and(|span| {
+        let block = &doc.blocks[span.block];
+        block.labelled && block.spans.start == at && block.content != Content::Table
+    });
+    label && is_name(doc.span_text(at))
+}
+
 fn starts_section(doc: &Document<'_>, span: usize) -> bool {
     doc.spans[span].content == Content::Heading
 }
@@ -365,7 +385,8 @@ fn number(doc: &Document<'_>, entries: Vec<(Place, f32, Vec<Part>)>) -> Vec<Entr
             };
             let gap = doc.text.get(from..first).is_some_and(|text| !text.trim().is_empty());
             before = Some((place, end(&parts)));
-            Entry { reference, place, gap, parts }
+            let named = first_is_name(doc, &parts);
+            Entry { reference, place, named, gap, parts }
         })
         .collect()
 }

@@ -10,9 +10,6 @@ use crate::{
 
 /// A sentence below this size is one unit with the next.
 const FRAGMENT: usize = 6;
-/// What a unit's score is below that of a neighbour of its paragraph, at most. In log-odds, it says how
-/// much less a sentence is needed that stands beside one that is.
-const BESIDE: f32 = 1.5;
 /// Neighbouring blocks below this size, such as turns of a dialogue, are one unit together.
 const SMALL: usize = 50;
 /// Share of the best span in a unit's score; the rest is the mean over its tokens.
@@ -32,8 +29,9 @@ pub struct Unit {
 }
 
 /// Cuts a document into units. Headings and blank spans are none of their own, unless a heading
-/// stands directly before a unit: then it is part of it.
-pub fn units(doc: &Document<'_>, ranking: &Ranking) -> Vec<Unit> {
+/// stands directly before a unit: then it is part of it. A unit's score is at most `beside` below that of
+/// its neighbours in the paragraph.
+pub fn units(doc: &Document<'_>, ranking: &Ranking, beside: f32) -> Vec<Unit> {
     let mut units = Vec::new();
     let mut heading: Option<usize> = None;
     let mut small: Option<Range<usize>> = None;
@@ -79,12 +77,12 @@ pub fn units(doc: &Document<'_>, ranking: &Ranking) -> Vec<Unit> {
         .filter(|spans| spans.clone().any(|span| !doc.span_text(span).is_empty()))
         .map(|spans| unit(doc, ranking, spans))
         .collect();
-    draw_in(doc, &mut units);
+    draw_in(doc, &mut units, beside);
     units
 }
 
-/// Raises the scores of the neighbours of good sentences.
-fn draw_in(doc: &Document<'_>, units: &mut [Unit]) {
+/// Raises the scores of the neighbours of good sentences to `beside` below theirs.
+fn draw_in(doc: &Document<'_>, units: &mut [Unit], beside: f32) {
     let own: Vec<f32> = units.iter().map(|unit| unit.score).collect();
     let block = |unit: &Unit| doc.spans[unit.spans.end - 1].block;
     for at in 1..units.len() {
@@ -92,8 +90,8 @@ fn draw_in(doc: &Document<'_>, units: &mut [Unit]) {
         if before.spans.end != after.spans.start || block(before) != block(after) {
             continue;
         }
-        units[at - 1].score = units[at - 1].score.max(own[at] - BESIDE);
-        units[at].score = units[at].score.max(own[at - 1] - BESIDE);
+        units[at - 1].score = units[at - 1].score.max(own[at] - beside);
+        units[at].score = units[at].score.max(own[at - 1] - beside);
     }
 }
 

@@ -35,23 +35,25 @@ const WHOLE: &[&str] = &[
 const WHOLE_SHARE: f64 = 0.6;
 /// Share without a query.
 const NO_QUERY_SHARE: f64 = 0.5;
-/// Peak salience (standard scores) from which on all goes to spans.
-const SHARP: f32 = 2.0;
-/// Peak salience below which nothing stands out.
-const FLAT: f32 = 0.8;
+/// Where nothing stands out, and from which on all goes to spans: the highest salience as a standard score.
+const STANDARD: (f32, f32) = (0.8, 2.0);
+/// The same as the log-odds that the best span is needed.
+const LOG_ODDS: (f32, f32) = (-4.5, -3.0);
 /// Most that a flat salience alone gives to summaries.
 const FLAT_SHARE: f64 = 0.3;
 
 /// A smaller share says nothing.
 const LEAST_SHARE: f64 = 0.1;
 
-/// The share for summaries, 0 to 1. `peak` is the highest score of a unit.
-pub fn share(query: Option<&str>, peak: f32) -> f64 {
+/// The share for summaries, 0 to 1. `peak` is the highest score of a unit, `odds` whether it is log-odds
+/// rather than a standard score.
+pub fn share(query: Option<&str>, peak: f32, odds: bool) -> f64 {
     let Some(query) = query else { return NO_QUERY_SHARE };
     if asks_for_whole(query) {
         return WHOLE_SHARE;
     }
-    let share = FLAT_SHARE * f64::from(((SHARP - peak) / (SHARP - FLAT)).clamp(0.0, 1.0));
+    let (flat, sharp) = if odds { LOG_ODDS } else { STANDARD };
+    let share = FLAT_SHARE * f64::from(((sharp - peak) / (sharp - flat)).clamp(0.0, 1.0));
     if share < LEAST_SHARE { 0.0 } else { share }
 }
 
@@ -70,10 +72,12 @@ mod tests {
 
     #[test]
     fn breadth() {
-        assert_eq!(share(Some("Summarize the whole meeting"), 5.0), WHOLE_SHARE);
-        assert_eq!(share(Some("Who was Ann's brother?"), 3.0), 0.0);
-        assert_eq!(share(Some("Where was the psychologist registered?"), 3.0), 0.0);
-        assert!(share(Some("Who was Ann's brother?"), 1.0) > 0.0);
-        assert_eq!(share(None, 3.0), NO_QUERY_SHARE);
+        assert_eq!(share(Some("Summarize the whole meeting"), 5.0, false), WHOLE_SHARE);
+        assert_eq!(share(Some("Who was Ann's brother?"), 3.0, false), 0.0);
+        assert_eq!(share(Some("Where was the psychologist registered?"), 3.0, false), 0.0);
+        assert!(share(Some("Who was Ann's brother?"), 1.0, false) > 0.0);
+        assert_eq!(share(Some("Who was Ann's brother?"), 1.0, true), 0.0);
+        assert!(share(Some("Who was Ann's brother?"), -5.0, true) > 0.0);
+        assert_eq!(share(None, 3.0, true), NO_QUERY_SHARE);
     }
 }
