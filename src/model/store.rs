@@ -76,6 +76,25 @@ pub struct ModelStatus {
 enum Named {
     Known(ModelSpec),
     Local(Located),
+    /// A repository that the manifest does not list; its files are not listed either.
+    Repository(ModelSpec),
+}
+
+/// The files of an encoder, its weights first.
+const ENCODER_FILES: [&str; 3] = ["model.safetensors", "tokenizer.json", "config.json"];
+
+/// What `OWNER/REPO` or `OWNER/REPO@REVISION` names: the repository, and the revision.
+pub(crate) fn hub_repository(name: &str) -> Option<(&str, Option<&str>)> {
+    let (repository, revision) = match name.split_once('@') {
+        Some((repository, revision)) => (repository, Some(revision)),
+        None => (name, None),
+    };
+    let (owner, name) = repository.split_once('/')?;
+    let plain = |part: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(allowed)
+    };
+    (plain(owner) && plain(name) && revision.is_none_or(plain)).then_some((repository, revision))
 }
 
 /// What was learnt of the sources at the first file of a model, for its other files: neither a hub
@@ -128,6 +147,7 @@ impl Store {
         match self.named(name, role)? {
             Named::Local(located) => Ok(located),
             Named::Known(spec) => self.fetch(spec),
+            Named::Repository(spec) => self.fetch_repository(spec),
         }
     }
 
@@ -135,6 +155,13 @@ impl Store {
     pub(crate) fn locate(&self, name: &str, role: Role) -> Result<Located, ModelError> {
         match self.named(name, role)? {
             Named::Local(located) => Ok(located),
+            Named::Repository(spec) => match self.find_repository(&spec) {
+                Some(paths) => self.unlisted(spec, paths),
+                None => {
+                    let file = ENCODER_FILES.map(str::to_owned).join(", ");
+                    Err(ModelError::Missing { model: spec.name, file })
+                }
+            },
             Named::Known(spec) => {
                 let mut paths = Vec::new();
                 for file in &spec.files {
@@ -179,7 +206,7 @@ impl Store {
             }
             Err(error) => {
                 let spec = self.manifest.get(name).cloned();
-                let spec = spec.unwrap_or_else(|| ModelSpec::unlisted(name.to_owned(), role, Vec::new()));
+                let spec = spec.unwrap_or_else(|| repository_spec(name, role));
                 let missing = matches!(error, ModelError::Missing { .. });
                 ModelStatus { spec, configured, path: None, problem: Some(error.to_string()), missing }
             }
@@ -194,6 +221,9 @@ impl Store {
                 is: spec.role.as_str(),
                 wanted: role.as_str(),
             }),
+            None if role == Role::Ranker && !Path::new(name).exists() && hub_repository(name).is_some() => {
+                Ok(Named::Repository(repository_spec(name, role)))
+            }
             None => self.local(Path::new(name), role).map(Named::Local),
         }
     }
@@ -205,18 +235,31 @@ impl Store {
             return Err(ModelError::Unknown { name, known });
         }
         let paths = match role {
-            Role::Embedder => {
+            Role::Embedder | Role::Ranker => {
                 let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-                ["model.safetensors", "tokenizer.json", "config.json"].map(|file| dir.join(file)).to_vec()
+                ENCODER_FILES.map(|file| dir.join(file)).to_vec()
             }
             Role::Decoder if path.is_dir() => vec![the_gguf_in(path)?],
             Role::Decoder => vec![path.to_owned()],
         };
-        let named = if role == Role::Embedder && path.is_file() { path.parent() } else { Some(path) };
+        if let Some(missing) = paths.iter().find(|path| role == Role::Ranker && !path.is_file()) {
+            let files = ENCODER_FILES.join(", ");
+            return Err(ModelError::invalid(
+                missing,
+                format!("is not there; a ranker's directory holds {files}"),
+            ));
+        }
+        let named = if role != Role::Decoder && path.is_file() { path.parent() } else { Some(path) };
         let stem = named.and_then(|path| if path.is_dir() { path.file_name() } else { path.file_stem() });
-        let mut files = Vec::new();
+        let name =
+            stem.map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned());
+        self.unlisted(ModelSpec::unlisted(name, role, Vec::new()), paths)
+    }
+
+    /// Files that no manifest lists: what is there is taken as right.
+    fn unlisted(&self, mut spec: ModelSpec, paths: Vec<PathBuf>) -> Result<Located, ModelError> {
         for path in &paths {
-            files.push(FileSpec {
+            spec.files.push(FileSpec {
                 name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
                 bytes: path.metadata().map_err(at(path))?.len(),
                 sha256: self.verifier.hash(path)?,
@@ -224,13 +267,59 @@ impl Store {
                 wheel: None,
             });
         }
-        let name =
-            stem.map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned());
-        Ok(Located { spec: ModelSpec::unlisted(name, role, files), paths })
+        Ok(Located { spec, paths })
     }
 
     fn home(&self, spec: &ModelSpec) -> PathBuf {
-        self.root.join(&spec.name)
+        self.root.join(directory_of(spec))
+    }
+
+    /// The files of a repository, all from the first place that has all of them: of different revisions
+    /// they would not fit each other.
+    fn find_repository(&self, spec: &ModelSpec) -> Option<Vec<PathBuf>> {
+        let own = self.dir.as_ref().map(|dir| dir.join(directory_of(spec)));
+        let dirs = own.into_iter().chain([self.home(spec)]);
+        let below = |dir: PathBuf| Some(ENCODER_FILES.map(|file| dir.join(file)).to_vec());
+        let cached = || ENCODER_FILES.iter().map(|file| hub::cached_name(spec, file)).collect();
+        dirs.map(below)
+            .chain(std::iter::once_with(cached))
+            .flatten()
+            .find(|paths: &Vec<PathBuf>| paths.iter().all(|path| path.is_file()))
+    }
+
+    /// The files of a repository; fetched if need be, all together.
+    fn fetch_repository(&self, spec: ModelSpec) -> Result<Located, ModelError> {
+        if let Some(paths) = self.find_repository(&spec) {
+            return self.unlisted(spec, paths);
+        }
+        let home = self.home(&spec);
+        fs::create_dir_all(&home).map_err(at(&home))?;
+        let _lock = lock(&home, &spec.name)?;
+        sweep(&home);
+        if let Some(paths) = self.find_repository(&spec) {
+            return self.unlisted(spec, paths);
+        }
+        let temporary = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&home).map_err(at(&home))?;
+        // The weights come last: without the others they are of no use.
+        for file in ENCODER_FILES.iter().rev() {
+            let got = match &self.hub {
+                None => Err("turned off by models.hub".to_owned()),
+                Some(hub) => hub.fetch_unlisted(&spec, file, &temporary.path().join(file)),
+            };
+            if let Err(reason) = got {
+                let source = format!("Hugging Face hub, {}", spec.name);
+                let tried = vec![Attempt { source, reason }];
+                let (file, by_hand) = ((*file).to_owned(), home.display().to_string());
+                return Err(ModelError::NotFetched { model: spec.name, file, by_hand, tried });
+            }
+        }
+        let mut paths = Vec::new();
+        for file in ENCODER_FILES {
+            let path = home.join(file);
+            fs::rename(temporary.path().join(file), &path).map_err(at(&path))?;
+            paths.push(path);
+        }
+        self.unlisted(spec, paths)
     }
 
     /// The first verified copy of a file on this machine; where it is not, what was found instead.
@@ -396,6 +485,21 @@ fn lock(home: &Path, model: &str) -> Result<File, ModelError> {
         waiting.finish_and_clear();
     }
     Ok(file)
+}
+
+/// A model that no manifest lists, and where on the hub it is, if its name says so.
+fn repository_spec(name: &str, role: Role) -> ModelSpec {
+    let mut spec = ModelSpec::unlisted(name.to_owned(), role, Vec::new());
+    if let Some((repository, revision)) = hub_repository(name).filter(|_| role == Role::Ranker) {
+        spec.hub = Some(repository.to_owned());
+        spec.revision = revision.map(str::to_owned);
+    }
+    spec
+}
+
+/// The name of a model's own directory.
+fn directory_of(spec: &ModelSpec) -> String {
+    spec.name.replace('/', "--")
 }
 
 fn the_gguf_in(dir: &Path) -> Result<PathBuf, ModelError> {
