@@ -293,6 +293,14 @@ impl Store {
             return self.unlisted(spec, paths);
         }
         let home = self.home(&spec);
+        let failed = |file: &str, reason: String| {
+            let tried = vec![Attempt { source: format!("Hugging Face hub, {}", spec.name), reason }];
+            let (model, by_hand) = (spec.name.clone(), home.display().to_string());
+            ModelError::NotFetched { model, file: file.to_owned(), by_hand, tried }
+        };
+        let Some(hub) = &self.hub else {
+            return Err(failed(ENCODER_FILES[0], "turned off by models.hub".to_owned()));
+        };
         fs::create_dir_all(&home).map_err(at(&home))?;
         let _lock = lock(&home, &spec.name)?;
         sweep(&home);
@@ -302,16 +310,8 @@ impl Store {
         let temporary = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&home).map_err(at(&home))?;
         // The weights come last: without the others they are of no use.
         for file in ENCODER_FILES.iter().rev() {
-            let got = match &self.hub {
-                None => Err("turned off by models.hub".to_owned()),
-                Some(hub) => hub.fetch_unlisted(&spec, file, &temporary.path().join(file)),
-            };
-            if let Err(reason) = got {
-                let source = format!("Hugging Face hub, {}", spec.name);
-                let tried = vec![Attempt { source, reason }];
-                let (file, by_hand) = ((*file).to_owned(), home.display().to_string());
-                return Err(ModelError::NotFetched { model: spec.name, file, by_hand, tried });
-            }
+            hub.fetch_unlisted(&spec, file, &temporary.path().join(file))
+                .map_err(|reason| failed(file, reason))?;
         }
         let mut paths = Vec::new();
         for file in ENCODER_FILES {

@@ -59,23 +59,28 @@ fn near(ours: &[f32], theirs: &[f32]) -> bool {
     ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-3)
 }
 
-#[test]
-fn hidden_states_are_those_of_transformers() {
+/// Normalised vectors of all tokens, ours and theirs.
+fn hidden_states(precision: Precision) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let config: Value =
         serde_json::from_slice(&fs::read(fixture("modern_bert/config.json")).unwrap()).unwrap();
     let config: ModernBertConfig = serde_json::from_value(config["base_model_config"].clone()).unwrap();
     let tensors = Tensors::read(&fixture("modern_bert/model.safetensors")).unwrap().below("ranking_model.");
-    let body = ModernBert::new(&tensors, &config, Precision::Full).unwrap();
+    let body = ModernBert::new(&tensors, &config, precision).unwrap();
     let pairs = expected("modern_bert");
     let windows: Vec<Sequence> =
         pairs.iter().map(|pair| Sequence { ids: pair.ids.clone(), second: 0 }).collect();
-    let hidden = body.forward(&windows).unwrap();
-    let theirs: Vec<&Vec<f32>> = pairs.iter().flat_map(|pair| &pair.hidden).collect();
-    assert_eq!(hidden.len(), theirs.len() * body.dim());
-    for (at, (ours, theirs)) in hidden.chunks_exact(body.dim()).zip(theirs).enumerate() {
-        let mut ours = ours.to_vec();
-        body.last_norm().apply(&mut ours);
-        assert!(near(&ours, theirs), "token {at}\nours   {ours:?}\ntheirs {theirs:?}");
+    let mut hidden = body.forward(&windows).unwrap();
+    hidden.chunks_exact_mut(body.dim()).for_each(|row| body.last_norm().apply(row));
+    let ours = hidden.chunks_exact(body.dim()).map(<[f32]>::to_vec).collect();
+    (ours, pairs.into_iter().flat_map(|pair| pair.hidden).collect())
+}
+
+#[test]
+fn hidden_states_are_those_of_transformers() {
+    let (ours, theirs) = hidden_states(Precision::Full);
+    assert_eq!(ours.len(), theirs.len());
+    for (at, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        assert!(near(ours, theirs), "token {at}\nours   {ours:?}\ntheirs {theirs:?}");
     }
 }
 
@@ -117,13 +122,14 @@ fn scores_are_those_of_transformers() {
 
 #[test]
 fn eight_bits_change_little() {
-    for name in ["modern_bert", "modern_bert_biased", "bert"] {
-        let pairs = expected(name);
-        for (ours, theirs) in score(&load(&fixture(name), Precision::Int8), &pairs).iter().zip(&pairs) {
-            // Random weights that are this large are the worst case.
-            assert!((ours.passage - theirs.window).abs() < 0.5, "{name}: {} {}", ours.passage, theirs.window);
-        }
-    }
+    let (hidden, theirs) = hidden_states(Precision::Int8);
+    let cosine = |a: &[f32], b: &[f32]| {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    };
+    let mean = hidden.iter().zip(&theirs).map(|(a, b)| cosine(a, b)).sum::<f32>() / hidden.len() as f32;
+    // Attention by random weights this large is the worst case.
+    assert!(mean > 0.95, "{mean}");
 }
 
 #[test]
