@@ -1,7 +1,7 @@
 //! Local models: their files, tokenizers, encoder and decoder.
 //!
 //! A name of the configuration becomes files (`manifest`, `store`, `fetch`, `verify`), and files
-//! become an [`Encoder`] or a [`Decoder`]. Nothing else in the crate opens a model file.
+//! become an [`Encoder`], a [`CrossEncoder`] or a [`Decoder`]. Nothing else in the crate opens a model file.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -266,7 +266,7 @@ impl Models {
             Some(spec) => spec.role,
             None => match self.slots().into_iter().find(|(slot, _)| *slot == name) {
                 Some((_, role)) => role,
-                None if store::hub_repository(name).is_some() => Role::Ranker,
+                None if store::names_repository(name) => Role::Ranker,
                 None => Role::Decoder,
             },
         }

@@ -97,6 +97,11 @@ pub(crate) fn hub_repository(name: &str) -> Option<(&str, Option<&str>)> {
     (plain(owner) && plain(name) && revision.is_none_or(plain)).then_some((repository, revision))
 }
 
+/// Whether it names a repository, and nothing on the disk.
+pub(crate) fn names_repository(name: &str) -> bool {
+    hub_repository(name).is_some() && !Path::new(name).exists()
+}
+
 /// What was learnt of the sources at the first file of a model, for its other files: neither a hub
 /// that cannot be reached nor pip is asked twice.
 #[derive(Default)]
@@ -221,7 +226,7 @@ impl Store {
                 is: spec.role.as_str(),
                 wanted: role.as_str(),
             }),
-            None if role == Role::Ranker && !Path::new(name).exists() && hub_repository(name).is_some() => {
+            None if role == Role::Ranker && names_repository(name) => {
                 Ok(Named::Repository(repository_spec(name, role)))
             }
             None => self.local(Path::new(name), role).map(Named::Local),
