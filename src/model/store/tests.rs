@@ -12,7 +12,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::*;
+use super::{repository::hub_repository, *};
 
 const CONTENT: &[u8] = b"the weights of a very small model";
 
