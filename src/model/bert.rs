@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::{
-    kernels::{add_gelu, exponentials, layer_norm},
+    attention::{Heads, attend},
+    kernels::{add_gelu, layer_norm},
     linear::{Linear, Precision, with_values},
 };
 
@@ -266,55 +267,8 @@ impl Bert {
                 }
             });
         })?;
-        let qkv = Tensor::from_vec(qkv, (rows, 3 * dim), &Device::Cpu)?;
-
-        let tasks: Vec<(usize, usize)> =
-            (0..ranges.len()).flat_map(|window| (0..heads).map(move |head| (window, head))).collect();
-        let attended = tasks
-            .par_iter()
-            .map(|(window, head)| match ranges.get(*window) {
-                Some(range) => attend_head(&qkv, range, head * width, width, dim),
-                None => Ok(Vec::new()),
-            })
-            .collect::<Result<Vec<_>>>()?;
-
-        let mut context = vec![0.0; rows * dim];
-        let mut rest = context.as_mut_slice();
-        for (range, heads) in ranges.iter().zip(attended.chunks(heads)) {
-            let (own, after) = rest.split_at_mut(range.len() * dim);
-            rest = after;
-            for (head, values) in heads.iter().enumerate() {
-                for (row, values) in own.chunks_exact_mut(dim).zip(values.chunks_exact(width)) {
-                    if let Some(place) = row.get_mut(head * width..(head + 1) * width) {
-                        place.copy_from_slice(values);
-                    }
-                }
-            }
-        }
-        Ok(context)
+        attend(qkv, ranges, Heads { count: heads, width, reach: None })
     }
-}
-
-/// One head over one window: `width` values for each of its tokens.
-fn attend_head(
-    qkv: &Tensor,
-    window: &Range<usize>,
-    column: usize,
-    width: usize,
-    dim: usize,
-) -> Result<Vec<f32>> {
-    let length = window.len();
-    let own = qkv.narrow(0, window.start, length)?;
-    let part = |offset: usize| own.narrow(1, offset + column, width);
-    let scores = part(0)?.matmul(&part(dim)?.t()?)?;
-    let mut weights = with_values(&scores, <[f32]>::to_vec)?;
-    let totals: Vec<f32> = weights.chunks_exact_mut(length.max(1)).map(exponentials).collect();
-    let weights = Tensor::from_vec(weights, (length, length), &Device::Cpu)?;
-    let mut values = with_values(&weights.matmul(&part(2 * dim)?)?, <[f32]>::to_vec)?;
-    for (row, total) in values.chunks_exact_mut(width).zip(totals) {
-        row.iter_mut().for_each(|value| *value /= total);
-    }
-    Ok(values)
 }
 
 fn add_norm(

@@ -1,6 +1,6 @@
 //! A query and a passage read together: how likely the passage answers, sentence by sentence.
 
-use std::{collections::HashMap, io::Cursor};
+use std::{borrow::Cow, collections::HashMap, io::Cursor};
 
 use candle_core::{
     Device,
@@ -13,9 +13,11 @@ use tokenizers::{
 };
 
 use super::{
-    ModelError, ModelId,
+    Located, ModelError, ModelId,
     bert::{Bert, BertConfig, Sequence},
+    heads::{Head, Heads},
     linear::Precision,
+    pruner::{Body, Layout, Pruner},
 };
 
 /// The weights that every build carries.
@@ -49,27 +51,54 @@ pub struct Relevance {
     pub parts: Vec<f32>,
 }
 
-/// A BERT-type cross-encoder with a head for the window and one for each sentence in it.
+/// A cross-encoder with a head for the window and one for each sentence in it: the one that is compiled
+/// in, or the checkpoint of another, on ModernBERT or BERT.
 #[derive(Debug)]
 pub struct CrossEncoder {
     id: ModelId,
+    key: String,
+    built_in: bool,
     tokenizer: Tokenizer,
-    bert: Bert,
-    sentence: Head,
-    passage: Head,
-    first: u32,
-    separator: u32,
+    layout: Layout,
+    body: Body,
+    heads: Heads,
+    /// Most tokens of a window, special tokens included.
+    longest: usize,
 }
 
-#[derive(Debug)]
-struct Head {
-    weight: Vec<f32>,
-    bias: f32,
-}
+impl Body {
+    fn dim(&self) -> usize {
+        match self {
+            Body::Bert(body) => body.dim(),
+            Body::ModernBert(body) => body.dim(),
+        }
+    }
 
-impl Head {
-    fn logit(&self, vector: &[f32]) -> f32 {
-        self.weight.iter().zip(vector).map(|(w, x)| w * x).sum::<f32>() + self.bias
+    /// Whether windows may share a call.
+    fn packs(&self) -> bool {
+        match self {
+            Body::Bert(body) => body.packs(),
+            Body::ModernBert(body) => body.packs(),
+        }
+    }
+
+    fn forward(&self, windows: &[Sequence]) -> candle_core::Result<Vec<f32>> {
+        match self {
+            Body::Bert(body) => body.forward(windows),
+            Body::ModernBert(body) => body.forward(windows),
+        }
+    }
+
+    /// Vectors after the last normalisation.
+    fn normalised<'a>(&self, vectors: &'a [f32]) -> Cow<'a, [f32]> {
+        match self {
+            Body::Bert(_) => Cow::Borrowed(vectors),
+            Body::ModernBert(body) => {
+                let mut vectors = vectors.to_vec();
+                vectors.chunks_exact_mut(body.dim()).for_each(|row| body.last_norm().apply(row));
+                Cow::Owned(vectors)
+            }
+        }
     }
 }
 
@@ -83,7 +112,21 @@ impl CrossEncoder {
         Self::read(BUILT_IN, NAME, Precision::fastest())
     }
 
-    pub(crate) fn read(bytes: &[u8], name: &str, precision: Precision) -> Result<Self, ModelError> {
+    /// A checkpoint that ranks and prunes.
+    pub(crate) fn load(files: &Located) -> Result<Self, ModelError> {
+        Self::load_with(files, Precision::fastest())
+    }
+
+    pub(crate) fn load_with(files: &Located, precision: Precision) -> Result<Self, ModelError> {
+        let Pruner { tokenizer, layout, body, heads, longest } = Pruner::read(files, precision)?;
+        // Tokenizer and configuration decide on the scores as the weights do.
+        let hashes: Vec<&str> = files.spec.files.iter().map(|file| file.sha256.as_str()).collect();
+        let key = format!("{}/{}", hashes.join("/"), body.packs());
+        let longest = longest.min(WINDOW_TOKENS);
+        Ok(Self { id: files.id()?, key, built_in: false, tokenizer, layout, body, heads, longest })
+    }
+
+    fn read(bytes: &[u8], name: &str, precision: Precision) -> Result<Self, ModelError> {
         let invalid = |reason: String| ModelError::Invalid { path: name.to_owned(), reason };
         let mut reader = Cursor::new(bytes);
         let content = Content::read(&mut reader).map_err(|error| invalid(error.to_string()))?;
@@ -121,14 +164,23 @@ impl CrossEncoder {
                 _ => Err(invalid(format!("no head {name:?} of {} values", config.hidden_size))),
             }
         };
-        let (sentence, passage) = (head("sentence")?, head("passage")?);
+        let heads = Heads {
+            sentence: head("sentence")?,
+            sentence_reads_normalised: true,
+            mean: false,
+            transform: None,
+            window: head("passage")?,
+        };
         let tokenizer = tokenizer(&content).map_err(invalid)?;
         let special =
             |token: &str| tokenizer.token_to_id(token).ok_or_else(|| invalid(format!("no token {token}")));
         let (first, separator) = (special("[CLS]")?, special("[SEP]")?);
+        let layout = Layout { before: vec![first], between: vec![separator], after: vec![separator] };
         let bert = Bert::new(tensors, config, precision).map_err(|error| invalid(error.to_string()))?;
         let id = ModelId { name: name.to_owned(), hash: format!("{:x}", Sha256::digest(bytes)) };
-        Ok(Self { id, tokenizer, bert, sentence, passage, first, separator })
+        let key = format!("{}/{}", id.hash, bert.packs());
+        let (built_in, body, longest) = (true, Body::Bert(bert), WINDOW_TOKENS);
+        Ok(Self { id, key, built_in, tokenizer, layout, body, heads, longest })
     }
 
     /// Which model.
@@ -138,7 +190,12 @@ impl CrossEncoder {
 
     /// All that its scores depend on besides the input.
     pub fn key(&self) -> String {
-        format!("{}/{}", self.id.hash, self.bert.packs())
+        self.key.clone()
+    }
+
+    /// Whether it is the one that is compiled in, for which the fitted fusion holds.
+    pub fn is_built_in(&self) -> bool {
+        self.built_in
     }
 
     /// Ids without special tokens, however long the text.
@@ -162,7 +219,7 @@ impl CrossEncoder {
         let (mut group, mut owners, mut rows) = (Vec::new(), Vec::new(), 0);
         for passage in passages {
             let (sequence, owner) = self.input(query, passage);
-            let full = !self.bert.packs() || rows + sequence.ids.len() > GROUP_ROWS;
+            let full = !self.body.packs() || rows + sequence.ids.len() > GROUP_ROWS;
             if full && !group.is_empty() {
                 self.score_group(&std::mem::take(&mut group), &std::mem::take(&mut owners), &mut results)?;
                 rows = 0;
@@ -179,23 +236,24 @@ impl CrossEncoder {
 
     /// The ids of a window, and the part that each belongs to.
     fn input(&self, query: &[u32], passage: &Passage<'_>) -> (Sequence, Vec<Option<usize>>) {
-        let mut ids = vec![self.first];
+        let mut ids = self.layout.before.clone();
         ids.extend(query.iter().take(QUERY_TOKENS));
-        ids.push(self.separator);
+        ids.extend(&self.layout.between);
         let second = ids.len();
         ids.extend(passage.title.iter().take(TITLE_TOKENS));
         let mut owners = vec![None; ids.len()];
+        let end = self.longest.saturating_sub(self.layout.after.len());
         'parts: for (index, part) in passage.parts.iter().enumerate() {
             for id in *part {
-                if ids.len() + 1 >= WINDOW_TOKENS {
+                if ids.len() >= end {
                     break 'parts;
                 }
                 ids.push(*id);
                 owners.push(Some(index));
             }
         }
-        ids.push(self.separator);
-        owners.push(None);
+        ids.extend(&self.layout.after);
+        owners.resize(ids.len(), None);
         (Sequence { ids, second }, owners)
     }
 
@@ -206,20 +264,23 @@ impl CrossEncoder {
         results: &mut Vec<Relevance>,
     ) -> Result<(), ModelError> {
         let vectors = self
-            .bert
+            .body
             .forward(group)
             .map_err(|error| ModelError::forward(&self.id.name, "scoring a passage", error))?;
-        let mut vectors = vectors.chunks_exact(self.bert.dim());
+        let dim = self.body.dim();
+        let mut rest = vectors.as_slice();
         for (parts, owners) in owners {
-            let mut relevance = Relevance { passage: 0.0, parts: vec![0.0; *parts] };
+            let Some((window, after)) = rest.split_at_checked(owners.len() * dim) else { break };
+            rest = after;
+            let normalised = self.body.normalised(window);
+            let read = if self.heads.sentence_reads_normalised { &normalised } else { window };
+            let mut relevance =
+                Relevance { passage: self.heads.window_logit(&normalised, dim), parts: vec![0.0; *parts] };
             let mut counts = vec![0.0_f32; *parts];
-            for (at, (owner, vector)) in owners.iter().zip(vectors.by_ref()).enumerate() {
-                if at == 0 {
-                    relevance.passage = self.passage.logit(vector);
-                }
+            for (owner, vector) in owners.iter().zip(read.chunks_exact(dim)) {
                 let Some(owner) = owner else { continue };
                 if let (Some(sum), Some(count)) = (relevance.parts.get_mut(*owner), counts.get_mut(*owner)) {
-                    *sum += self.sentence.logit(vector);
+                    *sum += self.heads.sentence.logit(vector);
                     *count += 1.0;
                 }
             }

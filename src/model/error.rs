@@ -57,6 +57,21 @@ pub enum ModelError {
         /// What was tried, in order.
         tried: Vec<Attempt>,
     },
+    /// The files of a repository on the hub could not be had.
+    #[error(
+        "{model}: {file} could not be had:\n{}\nto provide the model by hand, put model.safetensors, config.json and tokenizer.json into {by_hand}, or name their directory in models.ranker",
+        .tried.iter().map(|a| format!("  - {a}")).collect::<Vec<_>>().join("\n")
+    )]
+    NotFetched {
+        /// The model.
+        model: String,
+        /// The first missing file.
+        file: String,
+        /// Where the files are looked for.
+        by_hand: String,
+        /// What was tried, in order.
+        tried: Vec<Attempt>,
+    },
     /// A file that is needed is not here, and may not be fetched for this purpose.
     #[error("{model}: {file} is not here; `epitome models pull {model}` fetches it")]
     Missing {

@@ -12,6 +12,8 @@ pub enum Role {
     Embedder,
     /// Text to text.
     Decoder,
+    /// Query and text to relevance.
+    Ranker,
 }
 
 impl Role {
@@ -20,6 +22,7 @@ impl Role {
         match self {
             Role::Embedder => "embedder",
             Role::Decoder => "decoder",
+            Role::Ranker => "ranker",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Local models: their files, tokenizers, encoder and decoder.
 //!
 //! A name of the configuration becomes files (`manifest`, `store`, `fetch`, `verify`), and files
-//! become an [`Encoder`] or a [`Decoder`]. Nothing else in the crate opens a model file.
+//! become an [`Encoder`], a [`CrossEncoder`] or a [`Decoder`]. Nothing else in the crate opens a model file.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -10,6 +10,7 @@ use std::{
 
 use crate::config;
 
+mod attention;
 mod bert;
 mod cross_encoder;
 mod decoder;
@@ -19,11 +20,15 @@ mod fetch;
 mod generation;
 mod gguf;
 mod gguf_tokenizer;
+mod heads;
 mod kernels;
 mod linear;
 mod manifest;
+mod modern_bert;
+mod pruner;
 mod static_embedder;
 mod store;
+mod tensors;
 mod transformer;
 mod verify;
 
@@ -41,6 +46,9 @@ pub(crate) use fetch::hub::{DatasetFile, Hub};
 use gguf::Gguf;
 use gguf_tokenizer::Vocabulary;
 use store::Store;
+
+/// The value of `models.ranker` for the cross-encoder that is compiled in.
+pub const BUILT_IN_RANKER: &str = "builtin";
 
 /// After a failure, the sources are not asked again for this long: a server whose hub is out of
 /// reach must not pay the connect timeout with every request.
@@ -60,7 +68,9 @@ pub struct Models {
     store: Store,
     embedder: Slot<Encoder>,
     decoder: Slot<Decoder>,
-    ranker: Mutex<Option<Arc<CrossEncoder>>>,
+    /// None: the one that is compiled in.
+    ranker: Option<Slot<CrossEncoder>>,
+    built_in: Mutex<Option<Arc<CrossEncoder>>>,
     table: Mutex<Option<Arc<StaticEmbedder>>>,
 }
 
@@ -75,25 +85,40 @@ impl Models {
             store: Store::new(config)?,
             embedder: Slot::new(&config.embedder, Role::Embedder),
             decoder: Slot::new(&config.decoder, Role::Decoder),
-            ranker: Mutex::default(),
+            ranker: (!matches!(config.ranker.as_str(), "" | BUILT_IN_RANKER))
+                .then(|| Slot::new(&config.ranker, Role::Ranker)),
+            built_in: Mutex::default(),
             table: Mutex::default(),
         })
     }
 
-    /// The cross-encoder that ranks, unpacked on first use.
+    /// The configured cross-encoder that ranks: the one that is compiled in, or another; fetched and
+    /// loaded if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`], the same one for a minute after a failure.
+    pub fn ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
+        match &self.ranker {
+            Some(slot) => slot.loaded(&self.store, CrossEncoder::load),
+            None => self.built_in_ranker(),
+        }
+    }
+
+    /// The cross-encoder that is compiled in, unpacked on first use, whichever is configured.
     ///
     /// # Errors
     ///
     /// [`ModelError::Invalid`], which only a faulty build gives.
-    pub fn ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
-        unpacked(&self.ranker, CrossEncoder::built_in)
+    pub fn built_in_ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
+        unpacked(&self.built_in, CrossEncoder::built_in)
     }
 
-    /// The static embedder, unpacked on first use. Its tokens are those of [`Models::ranker`].
+    /// The static embedder, unpacked on first use. Its tokens are those of [`Models::built_in_ranker`].
     ///
     /// # Errors
     ///
-    /// As [`Models::ranker`].
+    /// As [`Models::built_in_ranker`].
     pub fn static_embedder(&self) -> Result<Arc<StaticEmbedder>, ModelError> {
         unpacked(&self.table, StaticEmbedder::built_in)
     }
@@ -161,7 +186,7 @@ impl Models {
             return None;
         };
         let read = match located.spec.role {
-            Role::Embedder => located.path("tokenizer.json").and_then(encoder::read_tokenizer),
+            Role::Embedder | Role::Ranker => located.path("tokenizer.json").and_then(encoder::read_tokenizer),
             Role::Decoder => located.weights().and_then(|path| {
                 let gguf = Gguf::open(path)?;
                 gguf_tokenizer::read(&gguf, &Vocabulary::read(&gguf)?)
@@ -184,9 +209,10 @@ impl Models {
         self.store.manifest()
     }
 
-    /// The state of the configured models, embedder first. Never fetches.
+    /// The state of the configured models, embedder first; a ranker that is compiled in is not among them.
+    /// Never fetches.
     pub fn status(&self) -> Vec<ModelStatus> {
-        self.slots().map(|(name, role)| self.store.status(name, role, true)).to_vec()
+        self.slots().into_iter().map(|(name, role)| self.store.status(name, role, true)).collect()
     }
 
     /// The state of every model of the manifest, and of configured models that are not in it. Never
@@ -228,15 +254,21 @@ impl Models {
         self.store.verify(name, self.role_of(name))
     }
 
-    fn slots(&self) -> [(&str, Role); 2] {
-        [(&self.embedder.name, Role::Embedder), (&self.decoder.name, Role::Decoder)]
+    fn slots(&self) -> Vec<(&str, Role)> {
+        let mut slots: Vec<(&str, Role)> =
+            vec![(&self.embedder.name, Role::Embedder), (&self.decoder.name, Role::Decoder)];
+        slots.extend(self.ranker.as_ref().map(|ranker| (ranker.name.as_str(), Role::Ranker)));
+        slots
     }
 
     fn role_of(&self, name: &str) -> Role {
         match self.manifest().get(name) {
             Some(spec) => spec.role,
-            None if name == self.embedder.name => Role::Embedder,
-            None => Role::Decoder,
+            None => match self.slots().into_iter().find(|(slot, _)| *slot == name) {
+                Some((_, role)) => role,
+                None if store::names_repository(name) => Role::Ranker,
+                None => Role::Decoder,
+            },
         }
     }
 }

@@ -19,6 +19,11 @@ use super::{
 };
 use crate::config;
 
+mod repository;
+
+pub(crate) use repository::names_repository;
+use repository::{directory_of, repository_spec};
+
 /// Layout of the cache directory; another layout gets another number.
 const LAYOUT: &str = "v1";
 
@@ -76,7 +81,12 @@ pub struct ModelStatus {
 enum Named {
     Known(ModelSpec),
     Local(Located),
+    /// A repository that the manifest does not list; its files are not listed either.
+    Repository(ModelSpec),
 }
+
+/// The files of an encoder, its weights first.
+const ENCODER_FILES: [&str; 3] = ["model.safetensors", "tokenizer.json", "config.json"];
 
 /// What was learnt of the sources at the first file of a model, for its other files: neither a hub
 /// that cannot be reached nor pip is asked twice.
@@ -128,6 +138,7 @@ impl Store {
         match self.named(name, role)? {
             Named::Local(located) => Ok(located),
             Named::Known(spec) => self.fetch(spec),
+            Named::Repository(spec) => self.fetch_repository(spec),
         }
     }
 
@@ -135,6 +146,13 @@ impl Store {
     pub(crate) fn locate(&self, name: &str, role: Role) -> Result<Located, ModelError> {
         match self.named(name, role)? {
             Named::Local(located) => Ok(located),
+            Named::Repository(spec) => match self.find_repository(&spec) {
+                Some(paths) => self.unlisted(spec, paths),
+                None => {
+                    let file = ENCODER_FILES.map(str::to_owned).join(", ");
+                    Err(ModelError::Missing { model: spec.name, file })
+                }
+            },
             Named::Known(spec) => {
                 let mut paths = Vec::new();
                 for file in &spec.files {
@@ -179,7 +197,7 @@ impl Store {
             }
             Err(error) => {
                 let spec = self.manifest.get(name).cloned();
-                let spec = spec.unwrap_or_else(|| ModelSpec::unlisted(name.to_owned(), role, Vec::new()));
+                let spec = spec.unwrap_or_else(|| repository_spec(name, role));
                 let missing = matches!(error, ModelError::Missing { .. });
                 ModelStatus { spec, configured, path: None, problem: Some(error.to_string()), missing }
             }
@@ -194,6 +212,9 @@ impl Store {
                 is: spec.role.as_str(),
                 wanted: role.as_str(),
             }),
+            None if role == Role::Ranker && names_repository(name) => {
+                Ok(Named::Repository(repository_spec(name, role)))
+            }
             None => self.local(Path::new(name), role).map(Named::Local),
         }
     }
@@ -205,18 +226,31 @@ impl Store {
             return Err(ModelError::Unknown { name, known });
         }
         let paths = match role {
-            Role::Embedder => {
+            Role::Embedder | Role::Ranker => {
                 let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-                ["model.safetensors", "tokenizer.json", "config.json"].map(|file| dir.join(file)).to_vec()
+                ENCODER_FILES.map(|file| dir.join(file)).to_vec()
             }
             Role::Decoder if path.is_dir() => vec![the_gguf_in(path)?],
             Role::Decoder => vec![path.to_owned()],
         };
-        let named = if role == Role::Embedder && path.is_file() { path.parent() } else { Some(path) };
+        if let Some(missing) = paths.iter().find(|path| role == Role::Ranker && !path.is_file()) {
+            let files = ENCODER_FILES.join(", ");
+            return Err(ModelError::invalid(
+                missing,
+                format!("is not there; a ranker's directory holds {files}"),
+            ));
+        }
+        let named = if role != Role::Decoder && path.is_file() { path.parent() } else { Some(path) };
         let stem = named.and_then(|path| if path.is_dir() { path.file_name() } else { path.file_stem() });
-        let mut files = Vec::new();
+        let name =
+            stem.map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned());
+        self.unlisted(ModelSpec::unlisted(name, role, Vec::new()), paths)
+    }
+
+    /// Files that no manifest lists: what is there is taken as right.
+    fn unlisted(&self, mut spec: ModelSpec, paths: Vec<PathBuf>) -> Result<Located, ModelError> {
         for path in &paths {
-            files.push(FileSpec {
+            spec.files.push(FileSpec {
                 name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
                 bytes: path.metadata().map_err(at(path))?.len(),
                 sha256: self.verifier.hash(path)?,
@@ -224,13 +258,11 @@ impl Store {
                 wheel: None,
             });
         }
-        let name =
-            stem.map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned());
-        Ok(Located { spec: ModelSpec::unlisted(name, role, files), paths })
+        Ok(Located { spec, paths })
     }
 
     fn home(&self, spec: &ModelSpec) -> PathBuf {
-        self.root.join(&spec.name)
+        self.root.join(directory_of(spec))
     }
 
     /// The first verified copy of a file on this machine; where it is not, what was found instead.

@@ -147,7 +147,8 @@ pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result
         ranking.lookups.asked += read.lookups.asked;
         ranking.lookups.found += read.lookups.found;
         (ranking.cross, ranking.cross_window) = (read.span, read.window);
-        if tools.config.fusion == FusionKind::Fitted && tools.config.dense == DenseKind::Static {
+        let fitted = tools.config.fusion == FusionKind::Fitted && encoder.is_built_in();
+        if fitted && tools.config.dense == DenseKind::Static {
             let scores = relevance::Scores {
                 lexical: &ranking.lexical,
                 lexical_block: &ranking.lexical_block,
@@ -178,7 +179,7 @@ impl Ranking {
     ) -> Result<(), RankError> {
         let count = doc.spans.len();
         let (vectors, wanted) = if tools.config.dense == DenseKind::Static {
-            let (words, table) = (tools.models.ranker()?, tools.models.static_embedder()?);
+            let (words, table) = (tools.models.built_in_ranker()?, tools.models.static_embedder()?);
             let vectors = static_dense::embed(doc, &words, &table, tools.cancel)?;
             let wanted = query.map(|query| static_dense::embed_query(query, &words, &table)).transpose()?;
             (vectors, wanted)

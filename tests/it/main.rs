@@ -12,6 +12,7 @@ mod models;
 mod pipeline;
 mod proxy;
 mod proxy_models;
+mod ranker;
 mod serve;
 mod shadow;
 mod support;

@@ -30,8 +30,12 @@ const STALL: Duration = Duration::from_secs(60);
 
 /// Where the hub's own clients would keep the file, if it is there.
 pub(crate) fn cached(spec: &ModelSpec, file: &FileSpec) -> Option<PathBuf> {
+    cached_name(spec, file.path.as_deref().unwrap_or(&file.name))
+}
+
+/// As [`cached`], by the file's path in the repository.
+pub(crate) fn cached_name(spec: &ModelSpec, name: &str) -> Option<PathBuf> {
     let repo = repo(spec)?;
-    let name = file.path.as_deref().unwrap_or(&file.name);
     let cache = cache()?.repo(repo.clone());
     cache
         .get(name)
@@ -59,6 +63,12 @@ impl Hub {
         let Some(repo) = repo(spec) else { return Err("not on the hub".into()) };
         let name = file.path.clone().unwrap_or_else(|| file.name.clone());
         self.fetch_from(repo, name, Some(file.bytes), target)
+    }
+
+    /// Writes a file to `target` of which neither size nor hash is known beforehand.
+    pub(crate) fn fetch_unlisted(&self, spec: &ModelSpec, name: &str, target: &Path) -> Result<(), String> {
+        let Some(repo) = repo(spec) else { return Err("not on the hub".into()) };
+        self.fetch_from(repo, name.to_owned(), None, target)
     }
 
     /// Writes a file of a dataset to `target`. Its size is not known beforehand.

@@ -12,7 +12,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::*;
+use super::{repository::hub_repository, *};
 
 const CONTENT: &[u8] = b"the weights of a very small model";
 
@@ -78,8 +78,16 @@ impl Place {
     }
 }
 
-/// A hub that gives `content` for every name; counts whole downloads.
+/// A hub that gives `content` for the one file of [`manifest`]; counts whole downloads.
 fn serve(content: &'static [u8]) -> (String, Arc<AtomicUsize>) {
+    serve_all("main", vec![("tiny.gguf", content)])
+}
+
+/// A hub that gives the files of a revision of `someone/tiny`; counts whole downloads.
+fn serve_all(
+    revision: &'static str,
+    files: Vec<(&'static str, &'static [u8])>,
+) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let downloads = Arc::new(AtomicUsize::new(0));
@@ -87,7 +95,7 @@ fn serve(content: &'static [u8]) -> (String, Arc<AtomicUsize>) {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let counted = counted.clone();
+            let (counted, files) = (counted.clone(), files.clone());
             thread::spawn(move || {
                 let mut request = Vec::new();
                 let mut byte = [0];
@@ -99,7 +107,12 @@ fn serve(content: &'static [u8]) -> (String, Arc<AtomicUsize>) {
                     request.push(byte[0]);
                 }
                 let request = String::from_utf8(request).unwrap().to_lowercase();
-                assert!(request.starts_with("get /someone/tiny/resolve/main/tiny.gguf"), "{request}");
+                let path = request.split_whitespace().nth(1).unwrap();
+                let file = path.strip_prefix(&format!("/someone/tiny/resolve/{revision}/")).unwrap();
+                let Some((_, content)) = files.iter().find(|(name, _)| *name == file) else {
+                    let head = "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+                    return stream.write_all(head.as_bytes()).unwrap();
+                };
                 let only_first = request.contains("bytes=0-0");
                 let body = if only_first { &content[..1] } else { content };
                 if !only_first {
@@ -219,4 +232,60 @@ fn a_path_is_a_model_too() {
     assert!(matches!(&error, ModelError::Unknown { known, .. } if known == "tiny"), "{error}");
     let error = place.store().ensure("tiny", Role::Embedder).unwrap_err();
     assert!(error.to_string().contains("tiny is for the role decoder, not embedder"), "{error}");
+}
+
+const ENCODER: [(&str, &[u8]); 3] =
+    [("config.json", b"{}"), ("tokenizer.json", b"{ }"), ("model.safetensors", b"the weights")];
+
+#[test]
+fn a_ranker_is_fetched_by_the_name_of_its_repository() {
+    let (endpoint, downloads) = serve_all("v1", ENCODER.to_vec());
+    let place = Place { endpoint: Some(endpoint), ..Place::new() };
+    let name = "someone/tiny@v1";
+    let error = place.store().locate(name, Role::Ranker).unwrap_err();
+    assert!(matches!(error, ModelError::Missing { .. }), "{error}");
+    let status = place.store().status(name, Role::Ranker, true);
+    assert_eq!((status.missing, status.spec.hub.as_deref()), (true, Some("someone/tiny")));
+
+    let located = place.store().ensure(name, Role::Ranker).unwrap();
+    assert_eq!(located.id().unwrap(), ModelId { name: name.into(), hash: hex(b"the weights") });
+    let home = place.dir.path().join("cache").join(LAYOUT).join("someone--tiny@v1");
+    for (file, content) in ENCODER {
+        assert_eq!(located.path(file).unwrap(), home.join(file));
+        assert_eq!(fs::read(home.join(file)).unwrap(), content);
+    }
+    assert_eq!(fs::read_dir(&home).unwrap().count(), 4, "the files and the lock");
+    assert!(place.store().locate(name, Role::Ranker).is_ok());
+    assert!(place.store().verify(name, Role::Ranker).is_ok());
+    place.store().ensure(name, Role::Ranker).unwrap();
+    assert_eq!(downloads.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_repository_without_a_file_leaves_nothing_behind() {
+    let (endpoint, _) = serve_all("main", ENCODER[..2].to_vec());
+    let place = Place { endpoint: Some(endpoint), ..Place::new() };
+    let error = place.store().ensure("someone/tiny", Role::Ranker).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(&error, ModelError::NotFetched { file, .. } if file == "model.safetensors"), "{text}");
+    assert!(text.contains("Hugging Face hub") && text.contains("models.ranker"), "{text}");
+    let home = place.dir.path().join("cache").join(LAYOUT).join("someone--tiny");
+    assert_eq!(fs::read_dir(home).unwrap().count(), 1, "the lock");
+
+    let own = place.own().join("someone--tiny");
+    fs::create_dir_all(&own).unwrap();
+    ENCODER.iter().for_each(|(file, content)| fs::write(own.join(file), content).unwrap());
+    let located = place.store().ensure("someone/tiny", Role::Ranker).unwrap();
+    assert_eq!(located.path("config.json").unwrap(), own.join("config.json"));
+}
+
+#[test]
+fn what_names_a_repository() {
+    assert_eq!(hub_repository("a/b-1.x_y"), Some(("a/b-1.x_y", None)));
+    assert_eq!(hub_repository("a/b@refs"), Some(("a/b", Some("refs"))));
+    for other in ["", "a", "a/", "/a", "a/b/c", "../a", "./a", "a/..", "a/b@", "a/b@x/y", "a b/c", "~/a"] {
+        assert_eq!(hub_repository(other), None, "{other}");
+    }
+    let error = Place::new().store().ensure("./no/such", Role::Ranker).unwrap_err();
+    assert!(matches!(error, ModelError::Unknown { .. }), "{error}");
 }

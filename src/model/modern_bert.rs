@@ -1,0 +1,431 @@
+//! The forward pass of ModernBERT (Warner et al., "Smarter, Better, Faster, Longer", arXiv 2412.13663)
+//! over windows of different lengths, without padding.
+//!
+//! Names of tensors and keys of `config.json` are those of `models/modernbert` in the Python package
+//! transformers, 4.57 and 5.23. Layers are normalised before attention and before the gated
+//! feed-forward part; the first layer's attention reads the embeddings as they are. Positions are
+//! rotations of queries and keys. Some layers see the whole window, the others only what is near, and the
+//! two kinds rotate at frequencies of their own.
+
+use std::{collections::HashMap, ops::Range};
+
+use candle_core::{Result, bail};
+use rayon::prelude::*;
+use serde::Deserialize;
+
+use super::{
+    attention::{Heads, attend},
+    bert::Sequence,
+    kernels::{add_gelu, layer_norm},
+    linear::{Linear, Precision, with_values},
+    tensors::Tensors,
+};
+
+/// The part of `config.json` that the forward pass needs, as older and newer versions of transformers
+/// write it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ModernBertConfig {
+    pub(crate) hidden_size: usize,
+    pub(crate) num_hidden_layers: usize,
+    pub(crate) num_attention_heads: usize,
+    pub(crate) intermediate_size: usize,
+    pub(crate) vocab_size: usize,
+    #[serde(default = "defaults::length")]
+    pub(crate) max_position_embeddings: usize,
+    #[serde(default = "defaults::epsilon")]
+    pub(crate) norm_eps: f64,
+    #[serde(default)]
+    pub(crate) norm_bias: bool,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+    #[serde(default)]
+    pub(crate) classifier_bias: bool,
+    #[serde(default = "defaults::activation")]
+    hidden_activation: String,
+    #[serde(default = "defaults::activation")]
+    pub(crate) classifier_activation: String,
+    #[serde(default = "defaults::pooling")]
+    pub(crate) classifier_pooling: String,
+    #[serde(default = "defaults::local")]
+    local_attention: usize,
+    #[serde(default = "defaults::every")]
+    global_attn_every_n_layers: usize,
+    #[serde(default = "defaults::global_theta")]
+    global_rope_theta: f64,
+    #[serde(default = "defaults::local_theta")]
+    local_rope_theta: Option<f64>,
+    layer_types: Option<Vec<String>>,
+    rope_parameters: Option<HashMap<String, Rope>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Rope {
+    rope_theta: f64,
+    #[serde(default = "defaults::rope")]
+    rope_type: String,
+}
+
+/// What a key means that is not there.
+mod defaults {
+    pub(super) fn length() -> usize {
+        8192
+    }
+    pub(super) fn epsilon() -> f64 {
+        1e-5
+    }
+    pub(super) fn activation() -> String {
+        "gelu".into()
+    }
+    pub(super) fn pooling() -> String {
+        "cls".into()
+    }
+    pub(super) fn local() -> usize {
+        128
+    }
+    pub(super) fn every() -> usize {
+        3
+    }
+    pub(super) fn global_theta() -> f64 {
+        160_000.0
+    }
+    pub(super) fn local_theta() -> Option<f64> {
+        Some(10_000.0)
+    }
+    pub(super) fn rope() -> String {
+        "default".into()
+    }
+}
+
+const GLOBAL: &str = "full_attention";
+const LOCAL: &str = "sliding_attention";
+
+impl ModernBertConfig {
+    /// Whether each layer sees the whole window.
+    fn global_layers(&self) -> Result<Vec<bool>> {
+        let count = self.num_hidden_layers;
+        let Some(types) = &self.layer_types else {
+            let every = self.global_attn_every_n_layers.max(1);
+            return Ok((0..count).map(|layer| layer.is_multiple_of(every)).collect());
+        };
+        if types.len() != count {
+            bail!("config.json: layer_types names {} layers of {count}", types.len());
+        }
+        types
+            .iter()
+            .map(|kind| match kind.as_str() {
+                GLOBAL => Ok(true),
+                LOCAL => Ok(false),
+                other => bail!("config.json: layer_types: {other:?} is neither {GLOBAL:?} nor {LOCAL:?}"),
+            })
+            .collect()
+    }
+
+    /// The base of the frequencies of one kind of layers.
+    fn theta(&self, global: bool) -> Result<f64> {
+        let kind = if global { GLOBAL } else { LOCAL };
+        let theta = match self.rope_parameters.as_ref().and_then(|rope| rope.get(kind)) {
+            Some(rope) if rope.rope_type != "default" => {
+                bail!(
+                    "config.json: rope_parameters: positions of type {:?} are not supported",
+                    rope.rope_type
+                )
+            }
+            Some(rope) => rope.rope_theta,
+            None if global => self.global_rope_theta,
+            None => self.local_rope_theta.unwrap_or(self.global_rope_theta),
+        };
+        if theta.is_finite() && theta > 0.0 {
+            Ok(theta)
+        } else {
+            bail!("config.json: {theta} is no base of frequencies")
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let (dim, heads) = (self.hidden_size, self.num_attention_heads);
+        if heads == 0 || dim == 0 || !dim.is_multiple_of(2 * heads) {
+            bail!(
+                "config.json: {heads} attention heads do not divide a hidden size of {dim} into even parts"
+            );
+        }
+        if self.intermediate_size == 0 {
+            bail!("config.json: intermediate_size is 0");
+        }
+        if self.hidden_activation != "gelu" {
+            bail!("config.json: the activation {:?} is not supported, only \"gelu\"", self.hidden_activation);
+        }
+        Ok(())
+    }
+}
+
+/// Weights of the whole encoder.
+#[derive(Debug)]
+pub(crate) struct ModernBert {
+    dim: usize,
+    heads: usize,
+    longest: usize,
+    /// The distance at which local layers see.
+    reach: usize,
+    words: Vec<f32>,
+    norm: Norm,
+    layers: Vec<Layer>,
+    last_norm: Norm,
+    /// Angles that a step turns the pairs of a head's columns by.
+    global_turns: Vec<f32>,
+    local_turns: Vec<f32>,
+    precision: Precision,
+}
+
+#[derive(Debug)]
+struct Layer {
+    global: bool,
+    /// None in the first layer.
+    attention_norm: Option<Norm>,
+    /// Query, key and value side by side.
+    qkv: Linear,
+    qkv_bias: Vec<f32>,
+    attended: Linear,
+    attended_bias: Vec<f32>,
+    wide_norm: Norm,
+    /// What goes through the activation, then what it is multiplied by.
+    up: Linear,
+    up_bias: Vec<f32>,
+    down: Linear,
+    down_bias: Vec<f32>,
+}
+
+/// Normalisation of rows.
+#[derive(Debug)]
+pub(crate) struct Norm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    epsilon: f32,
+}
+
+impl Norm {
+    pub(crate) fn read(tensors: &Tensors, name: &str, config: &ModernBertConfig) -> Result<Self> {
+        let length = config.hidden_size;
+        Ok(Self {
+            weight: tensors.values(&format!("{name}.weight"), &[length])?,
+            bias: tensors.bias(&format!("{name}.bias"), length, config.norm_bias)?,
+            epsilon: config.norm_eps as f32,
+        })
+    }
+
+    pub(crate) fn apply(&self, row: &mut [f32]) {
+        layer_norm(row, &self.weight, &self.bias, self.epsilon);
+    }
+
+    /// All rows of a matrix.
+    fn all(&self, rows: &mut [f32]) {
+        rows.par_chunks_exact_mut(self.weight.len()).for_each(|row| self.apply(row));
+    }
+}
+
+impl Layer {
+    fn read(
+        tensors: &Tensors,
+        index: usize,
+        global: bool,
+        config: &ModernBertConfig,
+        precision: Precision,
+    ) -> Result<Self> {
+        let (dim, inner) = (config.hidden_size, config.intermediate_size);
+        let at = |part: &str| format!("model.layers.{index}.{part}");
+        let linear = |part: &str, outputs: usize, inputs: usize| {
+            Linear::new(&tensors.tensor(&at(&format!("{part}.weight")), &[outputs, inputs])?, precision)
+        };
+        let bias = |part: &str, length: usize, present: bool| {
+            tensors.bias(&at(&format!("{part}.bias")), length, present)
+        };
+        let norm = |part: &str| Norm::read(tensors, &at(part), config);
+        Ok(Self {
+            global,
+            attention_norm: if index == 0 { None } else { Some(norm("attn_norm")?) },
+            qkv: linear("attn.Wqkv", 3 * dim, dim)?,
+            qkv_bias: bias("attn.Wqkv", 3 * dim, config.attention_bias)?,
+            attended: linear("attn.Wo", dim, dim)?,
+            attended_bias: bias("attn.Wo", dim, config.attention_bias)?,
+            wide_norm: norm("mlp_norm")?,
+            up: linear("mlp.Wi", 2 * inner, dim)?,
+            up_bias: bias("mlp.Wi", 2 * inner, config.mlp_bias)?,
+            down: linear("mlp.Wo", dim, inner)?,
+            down_bias: bias("mlp.Wo", dim, config.mlp_bias)?,
+        })
+    }
+}
+
+impl ModernBert {
+    pub(crate) fn new(tensors: &Tensors, config: &ModernBertConfig, precision: Precision) -> Result<Self> {
+        config.check()?;
+        let (dim, heads) = (config.hidden_size, config.num_attention_heads);
+        let turns = |theta: f64| -> Vec<f32> {
+            let width = dim / heads;
+            let exponent = |pair: usize| (2 * pair) as f32 / width as f32;
+            (0..width / 2).map(|pair| 1.0 / (theta as f32).powf(exponent(pair))).collect()
+        };
+        let layers = config.global_layers()?.into_iter().enumerate();
+        let layers = layers.map(|(index, global)| Layer::read(tensors, index, global, config, precision));
+        Ok(Self {
+            dim,
+            heads,
+            longest: config.max_position_embeddings,
+            reach: config.local_attention / 2,
+            words: tensors.values("model.embeddings.tok_embeddings.weight", &[config.vocab_size, dim])?,
+            norm: Norm::read(tensors, "model.embeddings.norm", config)?,
+            layers: layers.collect::<Result<Vec<_>>>()?,
+            last_norm: Norm::read(tensors, "model.final_norm", config)?,
+            global_turns: turns(config.theta(true)?),
+            local_turns: turns(config.theta(false)?),
+            precision,
+        })
+    }
+
+    pub(crate) fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// As [`super::bert::Bert::packs`].
+    pub(crate) fn packs(&self) -> bool {
+        self.precision == Precision::Int8
+    }
+
+    /// The normalisation that the last layer's vectors still need.
+    pub(crate) fn last_norm(&self) -> &Norm {
+        &self.last_norm
+    }
+
+    /// The last layer's vectors for all tokens of all windows, `dim` values a token, before the last
+    /// normalisation.
+    pub(crate) fn forward(&self, windows: &[Sequence]) -> Result<Vec<f32>> {
+        let mut ranges: Vec<Range<usize>> = Vec::with_capacity(windows.len());
+        let mut places = Vec::new();
+        for window in windows {
+            let length = window.ids.len();
+            if length > self.longest {
+                bail!("{length} tokens are more than {}", self.longest);
+            }
+            ranges.push(places.len()..places.len() + length);
+            places.extend(0..length);
+        }
+        let rows = places.len();
+        let mut hidden = self.embed(windows, rows)?;
+        let longest = ranges.iter().map(Range::len).max().unwrap_or(0);
+        let global = Rotations::new(&self.global_turns, longest);
+        let local = Rotations::new(&self.local_turns, longest);
+        for layer in &self.layers {
+            let mut x = hidden.clone();
+            if let Some(norm) = &layer.attention_norm {
+                norm.all(&mut x);
+            }
+            let rotations = if layer.global { &global } else { &local };
+            let context = self.attend(layer, x, &ranges, &places, rotations)?;
+            add(&mut hidden, &layer.attended.forward(context, rows)?, &layer.attended_bias)?;
+
+            let mut x = hidden.clone();
+            layer.wide_norm.all(&mut x);
+            let inner = gated(&layer.up.forward(x, rows)?, &layer.up_bias, rows)?;
+            add(&mut hidden, &layer.down.forward(inner, rows)?, &layer.down_bias)?;
+        }
+        Ok(hidden)
+    }
+
+    fn embed(&self, windows: &[Sequence], rows: usize) -> Result<Vec<f32>> {
+        let mut hidden = Vec::with_capacity(rows * self.dim);
+        for id in windows.iter().flat_map(|window| &window.ids) {
+            let start = *id as usize * self.dim;
+            let Some(word) = self.words.get(start..start + self.dim) else {
+                bail!("token {id} is not in the vocabulary");
+            };
+            hidden.extend_from_slice(word);
+        }
+        self.norm.all(&mut hidden);
+        Ok(hidden)
+    }
+
+    /// Self-attention before its output projection.
+    fn attend(
+        &self,
+        layer: &Layer,
+        x: Vec<f32>,
+        ranges: &[Range<usize>],
+        places: &[usize],
+        rotations: &Rotations,
+    ) -> Result<Vec<f32>> {
+        let (dim, count) = (self.dim, self.heads);
+        let width = dim / count;
+        let scale = 1.0 / (width as f32).sqrt();
+        let mut qkv = vec![0.0; places.len() * 3 * dim];
+        with_values(&layer.qkv.forward(x, places.len())?, |x| {
+            let rows = qkv.par_chunks_exact_mut(3 * dim).zip(x.par_chunks_exact(3 * dim)).zip(places);
+            rows.for_each(|((out, x), place)| {
+                for ((out, x), bias) in out.iter_mut().zip(x).zip(&layer.qkv_bias) {
+                    *out = x + bias;
+                }
+                for (index, head) in out.chunks_exact_mut(width).take(2 * count).enumerate() {
+                    rotations.turn(head, *place, if index < count { scale } else { 1.0 });
+                }
+            });
+        })?;
+        let reach = (!layer.global).then_some(self.reach);
+        attend(qkv, ranges, Heads { count, width, reach })
+    }
+}
+
+/// Cosine and sine of every angle, by position.
+struct Rotations {
+    pairs: usize,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Rotations {
+    fn new(turns: &[f32], length: usize) -> Self {
+        let angles = (0..length).flat_map(|place| turns.iter().map(move |turn| place as f32 * turn));
+        let (cos, sin) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
+        Self { pairs: turns.len(), cos, sin }
+    }
+
+    /// Turns the pairs of one head, its first half with its second, and scales them.
+    fn turn(&self, head: &mut [f32], place: usize, scale: f32) {
+        let angles = place * self.pairs..(place + 1) * self.pairs;
+        let (Some(cos), Some(sin)) = (self.cos.get(angles.clone()), self.sin.get(angles)) else { return };
+        let (first, second) = head.split_at_mut(self.pairs);
+        for (((first, second), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+            let (a, b) = (*first, *second);
+            *first = (a * cos - b * sin) * scale;
+            *second = (b * cos + a * sin) * scale;
+        }
+    }
+}
+
+/// `gelu(first half) * second half` of every row.
+fn gated(x: &candle_core::Tensor, bias: &[f32], rows: usize) -> Result<Vec<f32>> {
+    let wide = bias.len() / 2;
+    let (bias, gate_bias) = bias.split_at(wide);
+    let mut inner = vec![0.0; rows * wide];
+    with_values(x, |x| {
+        inner.par_chunks_exact_mut(wide).zip(x.par_chunks_exact(2 * wide)).for_each(|(out, x)| {
+            let (x, gate) = x.split_at(wide);
+            add_gelu(x, bias, out);
+            for ((out, gate), bias) in out.iter_mut().zip(gate).zip(gate_bias) {
+                *out *= gate + bias;
+            }
+        });
+    })?;
+    Ok(inner)
+}
+
+/// `hidden += x + bias`, row by row.
+fn add(hidden: &mut [f32], x: &candle_core::Tensor, bias: &[f32]) -> Result<()> {
+    let dim = bias.len();
+    with_values(x, |x| {
+        hidden.par_chunks_exact_mut(dim).zip(x.par_chunks_exact(dim)).for_each(|(row, x)| {
+            for ((value, x), bias) in row.iter_mut().zip(x).zip(bias) {
+                *value += x + bias;
+            }
+        });
+    })
+}
