@@ -111,6 +111,9 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
         ResultsFile::open(&path, &header, &cells, args.overwrite, |record| known.push(record.clone()))?
     };
     let mut account = Account::new(&reader_names, cells.records(), file.written());
+    for (arm, budget) in run::left_out(&suite) {
+        account.tell(&format!("{arm} is not run at {budget}: it predicts no retention"));
+    }
     if !known.is_empty() {
         account.tell(&format!("{} of {} records were done before", known.len(), cells.records()));
         known.drain(..).for_each(|record| account.known(&record));

@@ -1,12 +1,15 @@
 //! The tables of a report.
 
 use super::{
-    format::{self, NONE},
+    format::{self, NONE, UNKNOWN},
     table::{Cell, Table},
 };
-use crate::eval::statistics::{
-    Analysis, Cost, Estimate, Exact, Paired,
-    figures::{Curve, CurvePoint, Group, LENGTHS, POSITIONS, Size, StratumSummary},
+use crate::eval::{
+    row::Stratum,
+    statistics::{
+        Analysis, Cost, Estimate, Exact, Paired,
+        figures::{Curve, CurvePoint, Group, LENGTHS, POSITIONS, Size, StratumSummary},
+    },
 };
 
 /// One row for each arm and budget of a task.
@@ -120,6 +123,35 @@ pub fn curve(analysis: &Analysis, points: &[&CurvePoint], curve: Curve) -> Optio
     Some(table)
 }
 
+/// One row for each task, arm and budget with a prediction, and one for the average over a stratum's
+/// tasks; a table for each stratum.
+pub fn calibration(analysis: &Analysis) -> Vec<Table> {
+    let heads = ["<task", "<arm", "<budget", "rows", "predicted", "found", "found less predicted"];
+    let strata = [(Stratum::Semantic, "Semantic tasks"), (Stratum::Lexical, "Lexical tasks")];
+    let table = |(stratum, caption)| {
+        let mut table = Table::new(caption, &heads);
+        for one in analysis.calibration.iter().filter(|one| one.stratum == stratum) {
+            let task = one.task.as_deref().unwrap_or("(macro average)");
+            let found = format::with_interval(one.found.mean, one.found.interval, format::percent);
+            table.rows.push(
+                [
+                    task.to_owned(),
+                    one.arm.clone(),
+                    one.budget.clone(),
+                    format::count(one.found.rows as f64),
+                    format::percent(one.predicted),
+                    found,
+                    format::with_interval(one.difference, one.interval, format::points),
+                ]
+                .map(Cell::new)
+                .into(),
+            );
+        }
+        table
+    };
+    strata.map(table).into_iter().filter(|table| !table.rows.is_empty()).collect()
+}
+
 /// Cost of each arm, the baseline first: for each reader, one table for the compaction and one for
 /// reading and resources.
 pub fn costs(analysis: &Analysis) -> Vec<Table> {
@@ -176,7 +208,7 @@ fn compaction_row(cost: &Cost) -> Vec<Cell> {
 }
 
 fn reading_row(cost: &Cost) -> Vec<Cell> {
-    let unknown = |text: Option<String>| Cell::new(text.unwrap_or_else(|| "unknown".into()));
+    let unknown = |text: Option<String>| Cell::new(text.unwrap_or_else(|| UNKNOWN.into()));
     let mut row = names(cost);
     row.extend([
         optional(cost.first_token_ms.map(format::amount)),
@@ -203,7 +235,11 @@ fn start(arm: &str, budget: &str, size: &Size) -> Vec<Cell> {
 
 fn figures(estimate: &Estimate, paired: Option<&Paired>) -> [Cell; 4] {
     let retention = |paired: &Paired| {
-        paired.retention_interval.map(|i| format!("{} {}", format::percent(i.low), format::percent(i.high)))
+        let ends = paired
+            .retention_interval
+            .map(|i| format!("{} {}", format::percent(i.low), format::percent(i.high)));
+        // Without a retention, as where the baseline has nothing right, there is nothing to know.
+        paired.retention.map(|_| ends.unwrap_or_else(|| UNKNOWN.into()))
     };
     [
         Cell::new(format::with_interval(estimate.mean, estimate.interval, format::percent)),
@@ -222,7 +258,7 @@ fn test(paired: &Paired) -> Option<Exact> {
 }
 
 fn sees(paired: Option<&Paired>) -> Cell {
-    optional(paired.and_then(|paired| paired.detectable).map(format::percent))
+    optional(paired.map(|paired| paired.detectable.map_or_else(|| UNKNOWN.into(), format::percent)))
 }
 
 fn optional(text: Option<String>) -> Cell {

@@ -9,6 +9,7 @@
 //!        interval    Wilson's interval for shares
 //!        paired      standard error by document, interval of small samples, what could be seen
 //!        exact       McNemar's test and the sign test
+//!   -> calibration   retention as predicted and as found
 //!   -> cost       tokens, time, memory, energy and price of each arm
 //! ```
 //!
@@ -19,6 +20,7 @@
 
 pub mod analysis;
 pub mod bootstrap;
+pub mod calibration;
 pub mod cost;
 pub mod exact;
 pub mod figures;
@@ -30,6 +32,7 @@ pub mod student;
 pub mod summary;
 
 pub use analysis::{Analysis, Options};
+pub use calibration::Calibration;
 pub use cost::Cost;
 pub use exact::Exact;
 pub use figures::{Curve, CurvePoint, Group, Measure, Scope, Size, StratumSummary};
