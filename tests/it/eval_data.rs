@@ -203,6 +203,8 @@ fn all_data_of_the_repository_loads_with_its_gold() {
         let line = readme.lines().find(|line| line.starts_with(&format!("| {task} |")));
         let line = line.unwrap_or_else(|| panic!("{task} is not in the page of sources"));
         assert!(line.contains(&format!("| {rows} | {texts} |")), "{line}");
+        let units: HashSet<&String> = loaded.rows.iter().map(|row| &row.document).collect();
+        assert!(readme.contains(&format!("| {task} | {} |", units.len())), "{task}: {} units", units.len());
         assert_eq!(loaded.source.hash.len(), 64);
         let with = loaded.rows.iter().filter(|row| !row.gold.is_empty()).count();
         assert!(with * 100 >= should * 95 && with <= should, "{task}: gold for {with} of {should}");

@@ -613,6 +613,7 @@ fn four_layouts_name_what_made_them_and_are_the_same_every_time() {
                 let long = text.lines().find(|line| line.chars().count() > 100);
                 assert_eq!(long, None);
                 assert!(text.contains("unknown"), "energy is unknown");
+                assert!(text.contains("By place of the gold in the text, vs full"));
                 // The baseline stands first.
                 let costs = text.find("Compaction, without a reader").unwrap();
                 let first = text[costs..].lines().nth(2).unwrap();

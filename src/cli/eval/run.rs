@@ -52,6 +52,10 @@ pub struct Args {
     /// Most rows of each task; they are drawn as the suite's own samples are.
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroUsize>,
+    /// Draw rows, random spans and answers by this seed in place of the suite's. Reports take files of
+    /// several seeds together.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Compactions and local answers at once. With more than one, times are not those of a step alone,
     /// and energy is unknown.
     #[arg(long, short, default_value = "1")]
@@ -158,6 +162,7 @@ fn selected(mut suite: Suite, args: &Args) -> Result<Suite, Error> {
     }
     suite.tasks.retain(|task| args.task.is_empty() || args.task.contains(&task.name));
     suite.arms.retain(|arm| args.arm.is_empty() || args.arm.iter().any(|name| name == arm.label()));
+    suite.seed = args.seed.unwrap_or(suite.seed);
     if args.no_reader {
         suite.readers.clear();
     }
