@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use rayon::prelude::*;
 
 use super::{
-    RESAMPLES,
+    RESAMPLES, average,
     calibration::Calibration,
     cost::Cost,
     figures::{Curve, CurvePoint, Group, Measure, Scope, Size, StratumSummary, stratum_name},
     order::Order,
     random::SplitMix64,
-    summary::{self, Observation, Summary},
+    summary::{Observation, Summary},
 };
 use crate::eval::{
     record::Record,
@@ -214,7 +214,7 @@ impl Part {
         for (task, cell) in family {
             let task = order.tasks.name(*task);
             let rows: Vec<Observation> = cell.iter().map(|(_, observation)| *observation).collect();
-            let Some(figures) = summary::Part::of(&rows, resamples, &mut stream(task, "")) else { continue };
+            let Some(figures) = average::Part::of(&rows, resamples, &mut stream(task, "")) else { continue };
             let size = size_of(cell);
             part.groups.push(Group {
                 measure,

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use super::{
+    average::Part,
     figures::stratum_name,
     order::Order,
     random::SplitMix64,
-    summary::{Estimate, Observation, Part, Summary},
+    summary::{Estimate, Observation, Summary},
 };
 use crate::eval::{record::Record, row::Stratum, statistics::Interval};
 

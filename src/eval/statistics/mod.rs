@@ -4,11 +4,12 @@
 //! records
 //!   -> order      tasks, arms, budgets and readers in the order of the suite
 //!   -> analysis   cells of one task, arm, budget and reader; each row beside its baseline
-//!   -> summary    mean, paired difference, retention, macro average
+//!   -> summary    mean, paired difference, retention
 //!        bootstrap   intervals, resampled by document
 //!        interval    Wilson's interval for shares
 //!        paired      standard error by document, interval of small samples, what could be seen
 //!        exact       McNemar's test and the sign test
+//!   -> average    macro average over tasks
 //!   -> calibration   retention as predicted and as found
 //!   -> cost       tokens, time, memory, energy and price of each arm
 //! ```
@@ -19,6 +20,7 @@
 //! summarised.
 
 pub mod analysis;
+pub mod average;
 pub mod bootstrap;
 pub mod calibration;
 pub mod cost;
