@@ -160,7 +160,7 @@ pub fn calibration(analysis: &Analysis) -> Vec<Table> {
                     format::count(one.found.rows as f64),
                     format::percent(one.predicted),
                     found,
-                    format::with_interval(one.difference, one.interval, format::points),
+                    format::points(one.difference),
                 ]
                 .map(Cell::new)
                 .into(),

@@ -11,7 +11,7 @@ use super::{
     random::SplitMix64,
     summary::{Estimate, Observation, Summary},
 };
-use crate::eval::{record::Record, row::Stratum, statistics::Interval};
+use crate::eval::{record::Record, row::Stratum};
 
 /// Predicted beside found retention, of one task, or of all tasks of a stratum.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,11 +29,9 @@ pub struct Calibration {
     /// What was found, by the rows that have a prediction: whether the answer is kept, or where that
     /// cannot be told, the share of the gold spans that is.
     pub found: Estimate,
-    /// Found less predicted.
+    /// Found less predicted. Predictions are as they are, so that its interval is that of what was found,
+    /// less `predicted`.
     pub difference: f64,
-    /// Interval of the difference, resampled by document; none where a single document tells nothing of
-    /// others.
-    pub interval: Option<Interval>,
 }
 
 impl Calibration {
@@ -69,7 +67,6 @@ impl Calibration {
                     predicted: paired.baseline,
                     found: summary.estimate,
                     difference: paired.difference,
-                    interval: paired.interval,
                 })
             };
             let mut parts = Vec::with_capacity(tasks.len());
