@@ -51,7 +51,7 @@ pub struct Record {
     pub task: String,
     /// Row.
     pub row: String,
-    /// The unit of resampling.
+    /// The unit of resampling; tasks of one run that name the same document share it.
     pub document: String,
     /// Stratum of the task.
     pub stratum: Stratum,
@@ -79,6 +79,10 @@ pub struct Record {
     /// Share of the gold spans of which at least a part survives; none where there is no gold or
     /// where the arm does not say what it kept.
     pub gold_kept: Option<f64>,
+    /// The retention that the arm itself predicted, 0 to 1: the share of like texts whose compaction
+    /// still holds what the query needs. None where it predicts nothing, and in older files.
+    #[serde(default)]
+    pub predicted_retention: Option<f64>,
     /// The reader's answer.
     pub answer: Option<String>,
     /// Its score, 0 to 1.

@@ -253,7 +253,12 @@ fn reason(error: &serde_json::Error) -> String {
 }
 
 fn check(record: &Record, path: &str, line: usize) -> Result<(), ResultsError> {
-    let shares = [("score", record.score), ("gold_kept", record.gold_kept), ("position", record.position)];
+    let shares = [
+        ("score", record.score),
+        ("gold_kept", record.gold_kept),
+        ("predicted_retention", record.predicted_retention),
+        ("position", record.position),
+    ];
     let amounts = [
         ("compact_ms", Some(record.compact_ms)),
         ("first_token_ms", record.first_token_ms),

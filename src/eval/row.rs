@@ -63,7 +63,8 @@ pub struct Row {
     /// Middle of the gold place as a share of the text, 0 to 1; none where it is not known or where
     /// several places are needed.
     pub position: Option<f64>,
-    /// The unit of resampling: rows of one document are not independent.
+    /// The unit of resampling: rows of one document are not independent. Its name begins with the task's,
+    /// or is a hash of the text, so that tasks share a document only where they do in truth.
     pub document: String,
     /// Whether word matching alone solves it.
     pub stratum: Stratum,

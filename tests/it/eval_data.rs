@@ -121,7 +121,7 @@ fn plain_rows() {
     assert_eq!(ids, ["own-1", "2", "7"]);
     assert_eq!(golds(&rows[0]), ["refunds are paid within 30 days"]);
     assert_eq!((rows[0].scoring, rows[1].scoring), (Scoring::F1Contains, Scoring::Mcq));
-    assert_eq!((rows[2].scoring, rows[2].document.as_str()), (Scoring::Exact, "manual"));
+    assert_eq!((rows[2].scoring, rows[2].document.as_str()), (Scoring::Exact, "plain:manual"));
     assert_eq!(rows[0].document, rows[1].document);
 }
 
@@ -203,16 +203,22 @@ fn all_data_of_the_repository_loads_with_its_gold() {
         let line = readme.lines().find(|line| line.starts_with(&format!("| {task} |")));
         let line = line.unwrap_or_else(|| panic!("{task} is not in the page of sources"));
         assert!(line.contains(&format!("| {rows} | {texts} |")), "{line}");
+        let units: HashSet<&String> = loaded.rows.iter().map(|row| &row.document).collect();
+        assert!(readme.contains(&format!("| {task} | {} |", units.len())), "{task}: {} units", units.len());
         assert_eq!(loaded.source.hash.len(), 64);
         let with = loaded.rows.iter().filter(|row| !row.gold.is_empty()).count();
         assert!(with * 100 >= should * 95 && with <= should, "{task}: gold for {with} of {should}");
         let lexical = ["niah", "kv", "ruler"].iter().any(|start| task.starts_with(start));
+        let mut units: BTreeMap<*const u8, String> = BTreeMap::new();
         for row in &loaded.rows {
             assert_eq!(row.stratum == Stratum::Lexical, lexical, "{task}");
             assert_eq!(row.position.is_some(), row.gold.len() == 1);
             for range in &row.gold {
                 assert!(row.context.get(range.clone()).is_some_and(|gold| !gold.trim().is_empty()));
             }
+            // A text is one unit, whatever its rows are called.
+            let unit = units.entry(row.context.as_ptr()).or_insert_with(|| row.document.clone());
+            assert_eq!(*unit, row.document, "{task}: {}", row.id);
             if task.starts_with("nq_") {
                 questions.entry(row.document.clone()).or_default().insert(row.query.clone());
             }

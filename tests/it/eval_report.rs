@@ -89,6 +89,7 @@ fn record(task: &str, row: &str, document: &str, arm: &str, budget: &str) -> Rec
         reason: None,
         answer_kept: None,
         gold_kept: None,
+        predicted_retention: None,
         answer: None,
         score: None,
         compact_ms: 0.0,
@@ -381,6 +382,130 @@ fn strata_bins_and_reader_free_figures() {
     assert_eq!(lengths[0].0, "to 2k");
 }
 
+/// What is predicted beside what is found, and a file from before there were predictions.
+#[test]
+fn predicted_retention_stands_beside_what_was_found() {
+    let home = tempfile::tempdir().unwrap();
+    let free = |task: &str, i: usize, arm: &str, budget: &str| {
+        let (row, document) = (format!("{arm}-{i}"), format!("{task}:{i}"));
+        Record { outcome: "compacted".into(), ..record(task, &row, &document, arm, budget) }
+    };
+    let mut records = Vec::new();
+    for i in 0..40 {
+        // 0.9 is predicted; of the first task 30 of 40 answers are kept, of the second 3 of 4 gold spans.
+        let one = free("nq_multidoc_20", i, "epitome", "floor=0.9");
+        let predicted_retention = Some(if i % 2 == 0 { 0.85 } else { 0.95 });
+        let known = Record { answer_kept: Some(i < 30), gold_kept: Some(0.0), predicted_retention, ..one };
+        records.push(known);
+        let two = free("bamboo", i, "epitome", "floor=0.9");
+        records.push(Record { gold_kept: Some([0.5, 1.0][i % 2]), predicted_retention, ..two });
+        // Neither counts: nothing is predicted, nothing is known.
+        records.push(Record { answer_kept: Some(true), ..free("bamboo", i, "bm25", "25%") });
+        let unknown = free("niah", i, "epitome", "25%");
+        records.push(Record { predicted_retention, stratum: Stratum::Lexical, ..unknown });
+    }
+    let path = write(&home, "made.jsonl", &records);
+    let report = |format| stdout(&command(home.path(), &["report", path_text(&path), "--format", format]));
+    let json: Value = serde_json::from_str(&report("json")).unwrap();
+    let found: Vec<(Option<&str>, f64, f64, f64)> = json["calibration"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let number = |value: &Value| (value.as_f64().unwrap() * 1e9).round() / 1e9;
+            let ends = &one["found"]["interval"];
+            assert!(number(&ends["low"]) < 0.75 && number(&ends["high"]) > 0.75, "{one}");
+            assert_eq!((&one["arm"], &one["budget"]), (&"epitome".into(), &"floor=0.9".into()));
+            let shares = [&one["predicted"], &one["found"]["mean"], &one["difference"]].map(number);
+            (one["task"].as_str(), shares[0], shares[1], shares[2])
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Some("nq_multidoc_20"), 0.9, 0.75, -0.15),
+            (Some("bamboo"), 0.9, 0.75, -0.15),
+            (None, 0.9, 0.75, -0.15)
+        ]
+    );
+    for format in ["terminal", "markdown", "html"] {
+        let text = report(format);
+        let line = text.lines().find(|line| line.contains("(macro average)"));
+        assert!(line.is_some_and(|line| line.contains("90.0") && line.contains("75.0")), "{format}: {text}");
+        assert!(text.contains("floor=0.98 is no size"), "{format}");
+    }
+
+    let older = text(&header(), &known()).replace("\"predicted_retention\":null,", "");
+    assert!(!older.contains("predicted_retention"));
+    let results = Results::parse(older.as_bytes(), "older.jsonl").unwrap();
+    assert!(results.records.iter().all(|seeded| seeded.record.predicted_retention.is_none()));
+    let analysis = Analysis::of(&results, &Options::default());
+    assert!(analysis.calibration.is_empty() && analysis.groups.len() == 2);
+}
+
+/// Rows of one document are one unit, in a task and over tasks; one document alone has no interval.
+#[test]
+fn documents_are_the_units_over_all_tasks() {
+    let home = tempfile::tempdir().unwrap();
+    // Each of `documents` with two rows that agree, in each of two tasks that name them `first` and on.
+    let made = |firsts: [usize; 2]| {
+        let mut records = Vec::new();
+        for (task, first) in ["nq_multidoc_20", "bamboo"].into_iter().zip(firsts) {
+            for i in 0..60 {
+                let (row, document) = (format!("row-{i}"), format!("document-{}", first + i / 2));
+                let score = |arm, budget, score| Record {
+                    task: task.into(),
+                    ..scored(&row, &document, arm, budget, score)
+                };
+                records.push(score("full", "", 1.0));
+                records.push(score("epitome", "25%", f64::from(i / 2 % 3 > 0)));
+            }
+        }
+        results(&records)
+    };
+    let average = |firsts: [usize; 2]| {
+        let analysis = Analysis::of(&made(firsts), &Options::default());
+        let of_arm = analysis.strata.into_iter().find(|average| average.arm == "epitome");
+        of_arm.unwrap().summary
+    };
+    let (shared, apart) = (average([0, 0]), average([0, 30]));
+    assert_eq!((shared.estimate.documents, apart.estimate.documents), (30, 60));
+    assert_eq!((shared.estimate.rows, shared.estimate.mean), (120, apart.estimate.mean));
+    let width = |summary: &epitome::eval::statistics::Summary| {
+        let interval = summary.paired.unwrap().retention_interval.unwrap();
+        interval.high - interval.low
+    };
+    // The root of 2, as twice the documents tell.
+    let ratio = width(&shared) / width(&apart);
+    assert!((1.25..1.6).contains(&ratio), "{ratio}");
+
+    let mut records = Vec::new();
+    for i in 0..5 {
+        let row = format!("row-{i}");
+        records.push(scored(&row, "only", "full", "", 1.0));
+        records.push(scored(&row, "only", "epitome", "25%", 1.0));
+    }
+    let path = write(&home, "one.jsonl", &records);
+    for format in FORMATS {
+        let text = stdout(&command(home.path(), &["report", path_text(&path), "--format", format]));
+        match format {
+            "json" => {
+                let report: Value = serde_json::from_str(&text).unwrap();
+                for group in
+                    report["groups"].as_array().unwrap().iter().chain(report["strata"].as_array().unwrap())
+                {
+                    assert!(group["estimate"]["interval"].is_null(), "{group}");
+                    assert!(group["paired"].is_null() || group["paired"]["interval"].is_null(), "{group}");
+                    assert!(group["paired"].is_null() || group["paired"]["retention_interval"].is_null());
+                }
+            }
+            "markdown" => assert!(text.contains("100.0 \\[unknown\\]"), "{text}"),
+            _ => assert!(text.contains("100.0 [unknown]") && text.contains("0.0 [unknown]"), "{text}"),
+        }
+        assert!(!text.contains("[100.0 100.0]") && !text.contains("[0.0 0.0]"), "{format}");
+    }
+}
+
 #[test]
 fn several_seeds_stand_beside_each_other() {
     let home = tempfile::tempdir().unwrap();
@@ -487,6 +612,7 @@ fn four_layouts_name_what_made_them_and_are_the_same_every_time() {
                 let long = text.lines().find(|line| line.chars().count() > 100);
                 assert_eq!(long, None);
                 assert!(text.contains("unknown"), "energy is unknown");
+                assert!(text.contains("By place of the gold in the text, vs full"));
                 // The baseline stands first.
                 let costs = text.find("Compaction, without a reader").unwrap();
                 let first = text[costs..].lines().nth(2).unwrap();

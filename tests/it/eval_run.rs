@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::epitome,
-    support::openai::{Double, Turn},
+    support::openai::{Double, NEWER, Turn},
 };
 
 /// A directory with rows, a suite over them, and a cache of its own.
@@ -313,6 +313,19 @@ fn without_readers_nothing_is_asked() {
     assert!(records.iter().all(|r| r.tokens < r.tokens_full && r.peak_memory.unwrap() > 1 << 20));
     assert!(!header.suite_toml.contains("served") && !header.suite_toml.contains("closed-book"));
     assert_eq!(header.data[0].rows, 2);
+    let rows = |records: &[Record]| records.iter().map(|record| record.row.clone()).collect::<Vec<_>>();
+    let drawn: BTreeSet<Vec<String>> = ["8", "9", "10"]
+        .iter()
+        .map(|seed| {
+            let more = ["--limit", "2", "--seed", seed];
+            let output = bench.run(&[&["--no-reader", "-o", "-", "--arm", "bm25"][..], &more].concat());
+            let (header, records) = read(&output.stdout);
+            assert_eq!(header.seed.to_string(), *seed);
+            assert!(header.suite_toml.contains(&format!("seed = {seed}")));
+            rows(&records)
+        })
+        .collect();
+    assert!(drawn.len() > 1, "another seed draws other rows");
     // Without a name, the suite's names the file.
     bench.ok(&["--no-reader", "--task", "gates"]);
     assert_eq!(bench.results("results/tiny.jsonl").1.len(), ROWS * CELLS);
@@ -362,6 +375,135 @@ fn what_passes_is_tried_again_and_what_does_not_ends_the_run() {
     let first = served(&records)[0];
     assert_eq!((&first.answer, first.score), (&None, None));
     assert!(first.reason.as_ref().unwrap().contains("too many"), "{first:?}");
+}
+
+#[test]
+fn a_date_to_retry_after_is_kept_to() {
+    let (bench, double) = (Bench::new(), Double::start());
+    bench.served(&double, "");
+    double.next(&[Turn::Later(3)]);
+    let told = bench.ok(&["-v", "-o", "a.jsonl", "--limit", "1", "--arm", "full"]);
+    let wait = told.split("wait_ms=").nth(1).unwrap_or_else(|| panic!("{told}"));
+    let wait: u64 = wait.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+    // Dates are in whole seconds; our own first wait is half a second.
+    assert!((2_000..=4_000).contains(&wait), "{told}");
+    assert_eq!(double.requests(), 2);
+}
+
+#[test]
+fn a_server_that_wants_the_newer_limit_gets_it() {
+    let (bench, double) = (Bench::new(), Double::start());
+    bench.served(&double, "");
+    double.log.newer.store(true, Ordering::SeqCst);
+    bench.ok(&["-o", "a.jsonl", "--limit", "2"]);
+    // Asked once with the older key, and never again in this run.
+    assert_eq!(double.requests(), 2 * CELLS + 1);
+    let bodies = std::mem::take(&mut *double.log.bodies.lock().unwrap());
+    assert_eq!(bodies[0]["max_tokens"], json!(9));
+    for body in &bodies[1..] {
+        assert_eq!((body.get("max_tokens"), &body["max_completion_tokens"]), (None, &json!(9)));
+    }
+    let scored = |records: &[Record]| served(records).iter().all(|record| record.score.is_some());
+    assert!(scored(&bench.results("a.jsonl").1));
+    // The length is the same, and so the answers are: nothing is asked again.
+    bench.ok(&["-o", "b.jsonl", "--limit", "2"]);
+    assert_eq!(double.requests(), 0);
+
+    // A server that takes neither ends the run, after one of each.
+    double.log.newer.store(false, Ordering::SeqCst);
+    double.next(&[Turn::Refuse(400, None, NEWER), Turn::Refuse(400, None, NEWER)]);
+    let told = bench.fails(1, &["-o", "c.jsonl", "--limit", "1", "--set", "eval.keep_answers=false"]);
+    assert!(told.contains("status 400: Unsupported parameter"), "{told}");
+    let asked: Vec<bool> =
+        double.log.bodies.lock().unwrap().iter().map(|body| body.get("max_tokens").is_some()).collect();
+    assert_eq!(asked, [true, false]);
+}
+
+#[test]
+fn a_floor_is_kept_by_what_predicts_and_what_it_predicts_is_recorded() {
+    let bench = Bench::new();
+    bench.suite("");
+    let suite = fs::read_to_string(bench.path("suite.toml")).unwrap();
+    let suite = suite.replace("[\"25%\", 300]", "[\"25%\", { floor = 0.9 }, { floor = 0.5 }]");
+    let suite = suite + "[[arms]]\nkind = \"epitome\"\n\n[[arms]]\nkind = \"random\"\n";
+    fs::write(bench.path("suite.toml"), &suite).unwrap();
+    let told = bench.ok(&["-o", "a.jsonl"]);
+    for arm in ["bm25", "random"] {
+        assert!(told.contains(&format!("{arm} is not run at floor=0.9: it predicts no retention")), "{told}");
+    }
+    let (header, records) = bench.results("a.jsonl");
+    assert!(header.suite_toml.contains("floor = 0.9"), "{}", header.suite_toml);
+    let cells: BTreeSet<(&str, &str)> =
+        records.iter().map(|record| (record.arm.as_str(), record.budget.as_str())).collect();
+    let expected = [
+        ("bm25", "25%"),
+        ("closed-book", ""),
+        ("epitome", "25%"),
+        ("epitome", "floor=0.5"),
+        ("epitome", "floor=0.9"),
+        ("full", ""),
+        ("head", "10%"),
+        ("random", "25%"),
+    ];
+    assert_eq!(cells.into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!(records.len(), ROWS * expected.len());
+    for record in &records {
+        let predicts = record.arm == "epitome" && record.outcome == "compacted";
+        assert_eq!(record.predicted_retention.is_some(), predicts, "{record:?}");
+        assert!(record.predicted_retention.is_none_or(|share| (0.0..=1.0).contains(&share)), "{record:?}");
+    }
+    assert!(records.iter().any(|record| record.predicted_retention.is_some()));
+    let of = |budget: &str| {
+        let of = records.iter().filter(|r| r.arm == "epitome" && r.budget == budget);
+        of.map(|record| record.tokens).sum::<usize>()
+    };
+    assert!(of("floor=0.5") <= of("floor=0.9"));
+    // The file goes on, and the report shows what was predicted.
+    assert!(bench.ok(&["-o", "a.jsonl"]).contains("40 of 40 records were done before"));
+    let report = |format: &str| {
+        let arguments = ["eval", "report", "a.jsonl", "--format", format];
+        String::from_utf8(epitome(bench.home.path()).args(arguments).output().unwrap().stdout).unwrap()
+    };
+    for format in ["terminal", "markdown", "html"] {
+        let text = report(format);
+        assert!(text.contains("Predicted and found retention") && text.contains("floor=0.5"), "{text}");
+    }
+    let json: Value = serde_json::from_str(&report("json")).unwrap();
+    assert!(json["calibration"].as_array().unwrap().iter().all(|one| one["arm"] == "epitome"));
+
+    let wrong = suite.replace("[\"10%\"]", "[{ floor = 0.9 }]");
+    fs::write(bench.path("suite.toml"), wrong).unwrap();
+    let told = bench.fails(2, &["-o", "b.jsonl"]);
+    assert!(told.contains("arms.budgets: head: floor=0.9") && !bench.path("b.jsonl").exists(), "{told}");
+}
+
+/// The smoke suite of the repository as it stands: every step, with the embedded decoder as reader.
+#[test]
+fn the_smoke_suite_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/suites/smoke.toml");
+    let eval = |arguments: &[&str]| epitome(home.path()).arg("eval").args(arguments).output().unwrap();
+    let output = eval(&["run", suite.to_str().unwrap(), "-o", "smoke.jsonl"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    let (header, records) = read(&fs::read(home.path().join("smoke.jsonl")).unwrap());
+    let rows: usize = header.data.iter().map(|source| source.rows).sum();
+    // Four arms, each once without the reader and once with it.
+    assert_eq!((records.len(), header.suite.as_str()), (rows * 4 * 2, "smoke"), "{told}");
+    assert!(header.data.iter().all(|source| source.hash.len() == 64) && !header.models.is_empty());
+    for record in &records {
+        assert_ne!(record.outcome, "failed", "{record:?}");
+        assert_eq!(record.score.is_some(), record.reader.is_some(), "{record:?}");
+        let short = record.arm == "bm25" || record.arm == "epitome";
+        assert!(!short || record.tokens * 4 <= record.tokens_full, "{record:?}");
+    }
+    for format in ["terminal", "json", "markdown", "html"] {
+        let output = eval(&["report", "smoke.jsonl", "--format", format]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("bamboo_altqa"), "{format}");
+    }
+    let output = eval(&["gate", "smoke.jsonl", "--baseline", "smoke.jsonl"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -52,6 +52,10 @@ pub struct Args {
     /// Most rows of each task; they are drawn as the suite's own samples are.
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroUsize>,
+    /// Draw rows, random spans and answers by this seed in place of the suite's. Reports take files of
+    /// several seeds together.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Compactions and local answers at once. With more than one, times are not those of a step alone,
     /// and energy is unknown.
     #[arg(long, short, default_value = "1")]
@@ -111,6 +115,9 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
         ResultsFile::open(&path, &header, &cells, args.overwrite, |record| known.push(record.clone()))?
     };
     let mut account = Account::new(&reader_names, cells.records(), file.written());
+    for (arm, budget) in run::left_out(&suite) {
+        account.tell(&format!("{arm} is not run at {budget}: it predicts no retention"));
+    }
     if !known.is_empty() {
         account.tell(&format!("{} of {} records were done before", known.len(), cells.records()));
         known.drain(..).for_each(|record| account.known(&record));
@@ -155,6 +162,7 @@ fn selected(mut suite: Suite, args: &Args) -> Result<Suite, Error> {
     }
     suite.tasks.retain(|task| args.task.is_empty() || args.task.contains(&task.name));
     suite.arms.retain(|arm| args.arm.is_empty() || args.arm.iter().any(|name| name == arm.label()));
+    suite.seed = args.seed.unwrap_or(suite.seed);
     if args.no_reader {
         suite.readers.clear();
     }

@@ -16,12 +16,12 @@ use thiserror::Error;
 use super::{
     retention::merged,
     row::Row,
-    suite::{ArmKind, ArmSpec},
+    suite::{ArmKind, ArmSpec, Suite},
 };
 use crate::{
     budget::Budget,
     cache::Cache,
-    compaction::Cancel,
+    compaction::{Cancel, PassReason},
     compactor::{CompactError, Compactor},
     config::{Config, ConfigError},
     model::{ModelError, Models},
@@ -116,6 +116,8 @@ pub struct Produced {
     pub cache_lookups: usize,
     /// Segments found there.
     pub cache_hits: usize,
+    /// The retention that the arm itself predicts; none where it predicts nothing.
+    pub predicted_retention: Option<f64>,
     /// Models that took part: `name@hash`.
     pub models: Vec<String>,
 }
@@ -124,6 +126,14 @@ impl ArmKind {
     /// Whether the arm has a size. Those without one are run once for each row.
     pub fn takes_budget(&self) -> bool {
         !matches!(self, ArmKind::ClosedBook | ArmKind::Full | ArmKind::Oracle)
+    }
+
+    /// Whether the arm can keep to `budget`. A floor of retention needs an arm that predicts it.
+    pub fn keeps_to(&self, budget: Budget) -> bool {
+        match budget {
+            Budget::Tokens(_) | Budget::Share(_) => self.takes_budget(),
+            Budget::Floor(_) => matches!(self, ArmKind::Epitome { .. }),
+        }
     }
 
     /// The kind's name in a suite file.
@@ -147,6 +157,11 @@ impl ArmSpec {
     /// The name shown in reports.
     pub fn label(&self) -> &str {
         self.name.as_deref().unwrap_or_else(|| self.kind.as_str())
+    }
+
+    /// Its own budgets, else those of the suite, whether or not it can keep to them.
+    pub fn sizes(&self, suite: &Suite) -> impl Iterator<Item = Budget> + use<> {
+        self.budgets.as_ref().unwrap_or(&suite.budgets).clone().into_iter()
     }
 }
 
@@ -178,6 +193,7 @@ struct Made {
     reason: Option<String>,
     /// Segments asked of the cache, and found there.
     lookups: (usize, usize),
+    predicted_retention: Option<f64>,
     models: Vec<String>,
 }
 
@@ -189,6 +205,7 @@ impl Made {
             outcome: "compacted",
             reason: None,
             lookups: (0, 0),
+            predicted_retention: None,
             models: Vec::new(),
         }
     }
@@ -250,7 +267,8 @@ impl Arm {
 
     /// What the arm makes of the row. Never worse than the original: where it fails, that counts, and
     /// `outcome` and `reason` say so. An arm that has no size does not look at `budget`; one that has
-    /// takes the whole where there is none.
+    /// takes the whole where there is none, and where it cannot keep to the budget
+    /// ([`ArmKind::keeps_to`]).
     pub fn produce(&self, row: &Row, budget: Option<Budget>, cancel: &Cancel) -> Produced {
         let tokens_full = self.counter.count(&row.context);
         let started = Instant::now();
@@ -259,6 +277,9 @@ impl Arm {
             Way::ClosedBook => Made::compacted(String::new(), Vec::new()),
             Way::Full => Made { reason: None, ..Made::original(row, "passed", "") },
             Way::Oracle => oracle(row),
+            Way::Baseline(_) | Way::Service(_) if matches!(budget, Some(Budget::Floor(_))) => {
+                Made::original(row, "passed", PassReason::NoPrediction.as_str())
+            }
             _ if tokens_full <= ceiling => Made::original(row, "passed", "within-budget"),
             Way::Baseline(by) => by.produce(self, row, ceiling, cancel),
             Way::Pipeline(pipeline) => pipeline.produce(row, budget, ceiling, cancel),
@@ -282,6 +303,7 @@ impl Arm {
             compact_ms,
             cache_lookups: made.lookups.0,
             cache_hits: made.lookups.1,
+            predicted_retention: made.predicted_retention,
             models: made.models,
         }
     }

@@ -72,6 +72,7 @@ impl Pipeline {
                     kept: Some(merged(&kept)),
                     outcome,
                     reason,
+                    predicted_retention: compaction.figures.retention,
                     lookups: (compaction.figures.cache_lookups, compaction.figures.cache_hits),
                     models: compaction.figures.models,
                 }

@@ -125,12 +125,12 @@ impl Comparison {
     /// Of the pairs of one arm, budget and reader. Undecided as yet, and its p value is its own.
     pub(super) fn of(pairs: &[Pair<'_>]) -> Option<Self> {
         let first = pairs.first()?.now;
-        let mut documents: HashMap<(&str, &str), usize> = HashMap::new();
+        let mut documents: HashMap<&str, usize> = HashMap::new();
         let observations: Vec<Observation> = pairs
             .iter()
             .map(|pair| {
                 let next = documents.len();
-                let document = *documents.entry((&pair.now.task, &pair.now.document)).or_insert(next);
+                let document = *documents.entry(&pair.now.document).or_insert(next);
                 Observation { document, value: pair.after, baseline: Some(pair.before) }
             })
             .collect();
@@ -138,7 +138,8 @@ impl Comparison {
         let mut random = SplitMix64::named(&["gate", &first.arm, &first.budget, reader]);
         let (figures, _) = Summary::of(&observations, RESAMPLES, &mut random)?;
         let paired = figures.paired?;
-        let adjusted = Adjusted::of(&Differences::of(&summary::by_document(&observations)));
+        let sums: Vec<_> = summary::documents(&observations).into_values().collect();
+        let adjusted = Adjusted::of(&Differences::of(&sums));
         let interval = adjusted.map(|adjusted| {
             let (low, high) = adjusted.interval();
             paired.interval.map_or((low, high), |drawn| (low.min(drawn.low), high.max(drawn.high)))

@@ -1,9 +1,12 @@
 //! A server of the OpenAI dialect as a reader.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant, SystemTime},
+};
 
 use futures_util::StreamExt;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -27,6 +30,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How often a wait looks whether the run was told to stop.
 const LOOK: Duration = Duration::from_millis(25);
+/// The key for the most tokens of an answer that every server knows, and the one that some servers want
+/// in its place.
+const LIMIT: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 /// Most bytes of an answer.
 const LARGEST: usize = 16 << 20;
 
@@ -42,6 +48,8 @@ pub struct OpenAi {
     timeout: Duration,
     attempts: u32,
     cancel: Cancel,
+    /// The server has refused the first of [`LIMIT`] and taken the second.
+    second_limit: AtomicBool,
 }
 
 /// What an attempt came to, if not to an answer.
@@ -96,6 +104,7 @@ impl OpenAi {
             timeout: Duration::from_millis(context.config.eval.timeout_ms),
             attempts: context.config.eval.attempts.max(1),
             cancel: context.cancel.clone(),
+            second_limit: AtomicBool::new(false),
         })
     }
 
@@ -112,35 +121,26 @@ impl OpenAi {
     /// Answers a prompt, sent as a user's message. What may pass (status 408, 409, 429 and 5xx, no
     /// connection, an answer that breaks off or takes too long) is tried again, after the time that the
     /// server names in `Retry-After`, else after a time that doubles. The times in the answer are those
-    /// of the attempt that gave it.
+    /// of the attempt that gave it. A server that refuses `max_tokens` and asks for
+    /// `max_completion_tokens` gets that, now and for the rest of the run.
     ///
     /// # Errors
     ///
     /// [`ReaderError`].
     pub fn ask(&self, prompt: &str, max_tokens: usize) -> Result<Answer, ReaderError> {
-        let body = json!({
-            "model": self.model,
-            "messages": [{ "role": "user", "content": prompt }],
-            "temperature": 0,
-            "seed": self.seed,
-            "max_tokens": max_tokens,
-            "stream": true,
-            "stream_options": { "include_usage": true },
-        })
-        .to_string();
         let Some(runtime) = &self.runtime else { return Err(ReaderError::Stopped) };
         runtime.block_on(async {
             tokio::select! {
-                answer = self.persist(&body) => answer,
+                answer = self.persist(prompt, max_tokens) => answer,
                 () = stopped(&self.cancel) => Err(ReaderError::Stopped),
             }
         })
     }
 
-    async fn persist(&self, body: &str) -> Result<Answer, ReaderError> {
+    async fn persist(&self, prompt: &str, max_tokens: usize) -> Result<Answer, ReaderError> {
         let mut last = String::new();
         for attempt in 1..=self.attempts {
-            let (reason, asked) = match time::timeout(self.timeout, self.attempt(body)).await {
+            let (reason, asked) = match time::timeout(self.timeout, self.attempt(prompt, max_tokens)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(Failure::Final(error))) => return Err(error),
                 Ok(Err(Failure::Passing(reason, asked))) => (reason, asked),
@@ -157,7 +157,42 @@ impl OpenAi {
         Err(ReaderError::Exhausted { url: self.url.clone(), attempts: self.attempts, last })
     }
 
-    async fn attempt(&self, body: &str) -> Result<Answer, Failure> {
+    async fn attempt(&self, prompt: &str, max_tokens: usize) -> Result<Answer, Failure> {
+        let [first, second] = LIMIT;
+        if self.second_limit.load(Ordering::Relaxed) {
+            return self.send(self.body(prompt, second, max_tokens)).await;
+        }
+        match self.send(self.body(prompt, first, max_tokens)).await {
+            Err(Failure::Final(ReaderError::Status { status: 400, message, .. }))
+                if message.contains(second) =>
+            {
+                tracing::info!(url = %self.url, "the server wants {second} in place of {first}");
+                let answer = self.send(self.body(prompt, second, max_tokens)).await;
+                if answer.is_ok() {
+                    self.second_limit.store(true, Ordering::Relaxed);
+                }
+                answer
+            }
+            answer => answer,
+        }
+    }
+
+    fn body(&self, prompt: &str, limit: &str, max_tokens: usize) -> String {
+        let mut body = json!({
+            "model": self.model,
+            "messages": [{ "role": "user", "content": prompt }],
+            "temperature": 0,
+            "seed": self.seed,
+            "stream": true,
+            "stream_options": { "include_usage": true },
+        });
+        if let Some(body) = body.as_object_mut() {
+            body.insert(limit.to_owned(), max_tokens.into());
+        }
+        body.to_string()
+    }
+
+    async fn send(&self, body: String) -> Result<Answer, Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
@@ -168,7 +203,7 @@ impl OpenAi {
             method: Method::POST,
             path: "/v1/chat/completions".into(),
             headers,
-            body: Body::Bytes(body.to_owned().into()),
+            body: Body::Bytes(body.into()),
         };
         let start = Instant::now();
         let mut answer =
@@ -221,7 +256,11 @@ impl OpenAi {
         ) || status.is_server_error();
         // An account without money answers 429 for ever.
         if passing && code != "insufficient_quota" {
-            let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(seconds);
+            let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+            // The server's own clock, or else a wrong clock here would make the wait wrong.
+            let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+            let wait =
+                text(RETRY_AFTER).and_then(|value| asked_wait(value, now.unwrap_or_else(SystemTime::now)));
             return Failure::Passing(format!("status {}: {message}", status.as_u16()), wait);
         }
         let told = message.to_ascii_lowercase();
@@ -244,10 +283,14 @@ impl Drop for OpenAi {
     }
 }
 
-/// `Retry-After` in seconds. The form with a date is left to our own waiting.
-fn seconds(value: &str) -> Option<Duration> {
-    let seconds: f64 = value.trim().parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
+/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3). None where it is neither, or a date
+/// that is over: our own waiting is as good then.
+fn asked_wait(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    match value.parse() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
+    }
 }
 
 async fn stopped(cancel: &Cancel) {
@@ -262,10 +305,19 @@ mod tests {
 
     #[test]
     fn waits_are_read() {
-        assert_eq!(seconds(" 2 "), Some(Duration::from_secs(2)));
-        assert_eq!(seconds("0.5"), Some(Duration::from_millis(500)));
-        for odd in ["", "-1", "NaN", "inf", "Wed, 21 Oct 2015 07:28:00 GMT"] {
-            assert_eq!(seconds(odd), None, "{odd}");
+        let date = "Wed, 21 Oct 2015 07:28:00 GMT";
+        let before = httpdate::parse_http_date("Wed, 21 Oct 2015 07:27:18 GMT").unwrap();
+        let wait = |value: &str| asked_wait(value, before);
+        assert_eq!(wait(" 2 "), Some(Duration::from_secs(2)));
+        assert_eq!(wait("0.5"), Some(Duration::from_millis(500)));
+        // All three forms of a date, as RFC 9110, section 5.6.7, has them.
+        for same in [date, "Wednesday, 21-Oct-15 07:28:00 GMT", "Wed Oct 21 07:28:00 2015"] {
+            assert_eq!(wait(same), Some(Duration::from_secs(42)), "{same}");
+        }
+        let after = before + Duration::from_secs(43);
+        assert_eq!(asked_wait(date, after), None);
+        for odd in ["", "-1", "NaN", "inf", "soon", "Wed, 41 Oct 2015 07:28:00 GMT"] {
+            assert_eq!(wait(odd), None, "{odd}");
         }
     }
 }

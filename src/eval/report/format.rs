@@ -16,11 +16,14 @@ pub fn points(difference: f64) -> String {
     if text.starts_with('-') || text == "0.0" { text } else { format!("+{text}") }
 }
 
+/// What stands where a figure cannot be known.
+pub const UNKNOWN: &str = "unknown";
+
 /// A value and the ends of its interval.
 pub fn with_interval(value: f64, interval: Option<Interval>, number: fn(f64) -> String) -> String {
     match interval {
         Some(Interval { low, high, .. }) => format!("{} [{} {}]", number(value), number(low), number(high)),
-        None => number(value),
+        None => format!("{} [{UNKNOWN}]", number(value)),
     }
 }
 

@@ -45,6 +45,7 @@ pub fn write(page: &Page) -> Result<String, ReportError> {
         warnings => page.warnings.iter().collect::<Value>(),
         notes => page.notes.iter().collect::<Value>(),
         views => page.views.iter().map(view_value).collect::<Value>(),
+        calibration => page.calibration.iter().map(table_value).collect::<Value>(),
         costs => page.costs.iter().map(table_value).collect::<Value>(),
     })?;
     Ok(text)

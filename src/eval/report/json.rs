@@ -11,8 +11,8 @@ use crate::eval::{
 /// One object; each element of its lists stands on a line of its own.
 ///
 /// `runs` says what made the results, `groups` has a row for each measure, task, arm, budget and
-/// reader, `strata` the macro averages, `curves` the points along position and length, `costs` a row
-/// for each arm, budget and reader.
+/// reader, `strata` the macro averages, `curves` the points along position and length, `calibration`
+/// predicted beside found retention, `costs` a row for each arm, budget and reader.
 pub fn write(results: &Results, analysis: &Analysis) -> Result<String, ReportError> {
     let runs: Vec<Provenance<'_>> = results.headers.iter().map(Provenance::of).collect();
     let fields = [
@@ -24,6 +24,7 @@ pub fn write(results: &Results, analysis: &Analysis) -> Result<String, ReportErr
         ("groups", list(&analysis.groups)?),
         ("strata", list(&analysis.strata)?),
         ("curves", list(&analysis.curves)?),
+        ("calibration", list(&analysis.calibration)?),
         ("costs", list(&analysis.costs)?),
     ];
     let fields: Vec<String> = fields.into_iter().map(|(name, text)| format!("\"{name}\": {text}")).collect();

@@ -6,12 +6,15 @@ use super::{
     table::Table,
     tables,
 };
-use crate::eval::{
-    results::Results,
-    row::Stratum,
-    statistics::{
-        Analysis, Summary,
-        figures::{Curve, CurvePoint, LENGTHS, Measure, POSITIONS, Scope, Size},
+use crate::{
+    budget::Budget,
+    eval::{
+        results::Results,
+        row::Stratum,
+        statistics::{
+            Analysis, Summary,
+            figures::{Curve, CurvePoint, LENGTHS, Measure, POSITIONS, Scope, Size},
+        },
     },
 };
 
@@ -28,6 +31,8 @@ pub struct Page {
     pub notes: Vec<String>,
     /// Scores of each reader, answers kept, gold spans kept.
     pub views: Vec<View>,
+    /// Predicted beside found retention; empty where no arm predicts.
+    pub calibration: Vec<Table>,
     /// Cost of each arm.
     pub costs: Vec<Table>,
 }
@@ -78,6 +83,7 @@ impl Page {
             warnings: warnings(results, analysis),
             notes: notes(analysis),
             views,
+            calibration: tables::calibration(analysis),
             costs: tables::costs(analysis),
         }
     }
@@ -126,8 +132,10 @@ pub fn warnings(results: &Results, analysis: &Analysis) -> Vec<String> {
 
 fn notes(analysis: &Analysis) -> Vec<String> {
     let baseline = analysis.baseline.as_deref().unwrap_or("the baseline");
-    vec![
-        "Figures are in percent; in brackets the ends of the 95 % interval.".into(),
+    let mut notes = vec![
+        "Figures are in percent; in brackets the ends of the 95 % interval. [unknown]: a single document \
+         tells nothing of others."
+            .into(),
         "Intervals resample whole documents, because rows of one document are right or wrong together. Where \
          each document is one row and values are 0 or 1, the interval of the mean is Wilson's."
             .into(),
@@ -141,7 +149,24 @@ fn notes(analysis: &Analysis) -> Vec<String> {
          macro average gives each task the same weight."
             .into(),
         "Ratio is tokens before over tokens after. Time is wall time, and depends on the machine named here.".into(),
-    ]
+    ];
+    let floors = |budget: &String| matches!(budget.parse(), Ok(Budget::Floor(_)));
+    if analysis.order.budgets.all().iter().any(floors) {
+        notes.push(
+            "A budget such as floor=0.98 is no size: the arm takes the smallest text for which it predicts this \
+             retention. Arms that predict nothing have no rows there."
+                .into(),
+        );
+    }
+    if !analysis.calibration.is_empty() {
+        notes.push(
+            "Predicted retention is the share of like texts of which the arm expects that what the query needs \
+             is kept. Found is the answer kept, or where that cannot be told, the share of gold spans kept. A \
+             text that passed has no prediction, and is not counted there."
+                .into(),
+        );
+    }
+    notes
 }
 
 /// Picks from an analysis what belongs to one measure and reader.

@@ -1,12 +1,15 @@
 //! The tables of a report.
 
 use super::{
-    format::{self, NONE},
+    format::{self, NONE, UNKNOWN},
     table::{Cell, Table},
 };
-use crate::eval::statistics::{
-    Analysis, Cost, Estimate, Exact, Paired,
-    figures::{Curve, CurvePoint, Group, LENGTHS, POSITIONS, Size, StratumSummary},
+use crate::eval::{
+    row::Stratum,
+    statistics::{
+        Analysis, Cost, Estimate, Exact, Paired,
+        figures::{Curve, CurvePoint, Group, LENGTHS, POSITIONS, Size, StratumSummary},
+    },
 };
 
 /// One row for each arm and budget of a task.
@@ -72,8 +75,9 @@ pub fn strata(analysis: &Analysis, averages: &[&StratumSummary]) -> Table {
     table
 }
 
-/// One row for each arm and budget, one column for each bin. None where all rows are in one bin.
-pub fn curve(analysis: &Analysis, points: &[&CurvePoint], curve: Curve) -> Option<Table> {
+/// One row for each arm and budget, one column for each bin: the means, and the paired differences with
+/// the baseline where there are any. Empty where all rows are in one bin.
+pub fn curve(analysis: &Analysis, points: &[&CurvePoint], curve: Curve) -> Vec<Table> {
     let (caption, labels): (&str, Vec<&str>) = match curve {
         Curve::Position => ("By place of the gold in the text", POSITIONS.to_vec()),
         Curve::Length => {
@@ -86,18 +90,40 @@ pub fn curve(analysis: &Analysis, points: &[&CurvePoint], curve: Curve) -> Optio
         .filter(|(bin, _)| points.iter().any(|point| point.bin == *bin))
         .collect();
     if bins.len() < 2 {
-        return None;
+        return Vec::new();
     }
+    let mean = |point: &CurvePoint| {
+        let Estimate { mean, interval, .. } = point.summary.estimate;
+        Some(Cell::pair(format::percent(mean), format::with_interval(mean, interval, format::percent)))
+    };
+    let difference = |point: &CurvePoint| {
+        let Paired { difference, interval, .. } = point.summary.paired?;
+        let long = format::with_interval(difference, interval, format::points);
+        Some(Cell::pair(format::points(difference), long))
+    };
+    let counts = bins.iter().map(|(bin, _)| {
+        let rows = points.iter().filter(|point| point.bin == *bin).map(|p| p.summary.estimate.rows);
+        Cell::new(format::count(rows.max().unwrap_or(0) as f64))
+    });
+    let mut means = along(analysis, points, &bins, caption.to_owned(), mean);
+    means.rows.insert(0, [Cell::new("rows"), Cell::default()].into_iter().chain(counts).collect());
+    let paired = points.iter().copied().filter(|point| point.summary.paired.is_some());
+    let paired: Vec<&CurvePoint> = paired.collect();
+    let caption = format!("{caption}, {}", versus(analysis));
+    let differences = along(analysis, &paired, &bins, caption, difference);
+    [means, differences].into_iter().filter(|table| !table.rows.is_empty()).collect()
+}
+
+fn along(
+    analysis: &Analysis,
+    points: &[&CurvePoint],
+    bins: &[(usize, &str)],
+    caption: String,
+    cell: impl Fn(&CurvePoint) -> Option<Cell>,
+) -> Table {
     let mut heads = vec!["<arm", "<budget"];
     heads.extend(bins.iter().map(|(_, label)| *label));
     let mut table = Table::new(caption, &heads);
-    let mut rows = vec![Cell::new("rows"), Cell::default()];
-    rows.extend(bins.iter().map(|(bin, _)| {
-        let most =
-            points.iter().filter(|point| point.bin == *bin).map(|point| point.summary.estimate.rows).max();
-        Cell::new(format::count(most.unwrap_or(0) as f64))
-    }));
-    table.rows.push(rows);
     for arm in analysis.order.arms.all() {
         for budget in analysis.order.budgets.all() {
             let of = |point: &&&CurvePoint| &point.arm == arm && &point.budget == budget;
@@ -106,18 +132,43 @@ pub fn curve(analysis: &Analysis, points: &[&CurvePoint], curve: Curve) -> Optio
                 continue;
             }
             let mut row = vec![Cell::new(arm.clone()), Cell::new(budget.clone())];
-            row.extend(bins.iter().map(|(bin, _)| match points.iter().find(|point| point.bin == *bin) {
-                Some(point) => {
-                    let Estimate { mean, interval, .. } = point.summary.estimate;
-                    let long = format::with_interval(mean, interval, format::percent);
-                    Cell::pair(format::percent(mean), long)
-                }
-                None => Cell::new(NONE),
+            row.extend(bins.iter().map(|(bin, _)| {
+                let point = points.iter().find(|point| point.bin == *bin);
+                point.and_then(|point| cell(point)).unwrap_or_else(|| Cell::new(NONE))
             }));
             table.rows.push(row);
         }
     }
-    Some(table)
+    table
+}
+
+/// One row for each task, arm and budget with a prediction, and one for the average over a stratum's
+/// tasks; a table for each stratum.
+pub fn calibration(analysis: &Analysis) -> Vec<Table> {
+    let heads = ["<task", "<arm", "<budget", "rows", "predicted", "found", "found less predicted"];
+    let strata = [(Stratum::Semantic, "Semantic tasks"), (Stratum::Lexical, "Lexical tasks")];
+    let table = |(stratum, caption)| {
+        let mut table = Table::new(caption, &heads);
+        for one in analysis.calibration.iter().filter(|one| one.stratum == stratum) {
+            let task = one.task.as_deref().unwrap_or("(macro average)");
+            let found = format::with_interval(one.found.mean, one.found.interval, format::percent);
+            table.rows.push(
+                [
+                    task.to_owned(),
+                    one.arm.clone(),
+                    one.budget.clone(),
+                    format::count(one.found.rows as f64),
+                    format::percent(one.predicted),
+                    found,
+                    format::points(one.difference),
+                ]
+                .map(Cell::new)
+                .into(),
+            );
+        }
+        table
+    };
+    strata.map(table).into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
 /// Cost of each arm, the baseline first: for each reader, one table for the compaction and one for
@@ -176,7 +227,7 @@ fn compaction_row(cost: &Cost) -> Vec<Cell> {
 }
 
 fn reading_row(cost: &Cost) -> Vec<Cell> {
-    let unknown = |text: Option<String>| Cell::new(text.unwrap_or_else(|| "unknown".into()));
+    let unknown = |text: Option<String>| Cell::new(text.unwrap_or_else(|| UNKNOWN.into()));
     let mut row = names(cost);
     row.extend([
         optional(cost.first_token_ms.map(format::amount)),
@@ -203,7 +254,11 @@ fn start(arm: &str, budget: &str, size: &Size) -> Vec<Cell> {
 
 fn figures(estimate: &Estimate, paired: Option<&Paired>) -> [Cell; 4] {
     let retention = |paired: &Paired| {
-        paired.retention_interval.map(|i| format!("{} {}", format::percent(i.low), format::percent(i.high)))
+        let ends = paired
+            .retention_interval
+            .map(|i| format!("{} {}", format::percent(i.low), format::percent(i.high)));
+        // Without a retention, as where the baseline has nothing right, there is nothing to know.
+        paired.retention.map(|_| ends.unwrap_or_else(|| UNKNOWN.into()))
     };
     [
         Cell::new(format::with_interval(estimate.mean, estimate.interval, format::percent)),
@@ -222,7 +277,7 @@ fn test(paired: &Paired) -> Option<Exact> {
 }
 
 fn sees(paired: Option<&Paired>) -> Cell {
-    optional(paired.and_then(|paired| paired.detectable).map(format::percent))
+    optional(paired.map(|paired| paired.detectable.map_or_else(|| UNKNOWN.into(), format::percent)))
 }
 
 fn optional(text: Option<String>) -> Cell {

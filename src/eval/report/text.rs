@@ -6,6 +6,7 @@ use super::{
     table::Table,
 };
 
+const CALIBRATION: &str = "Predicted and found retention, without a reader";
 /// Width of a terminal.
 const WIDTH: usize = 100;
 
@@ -33,6 +34,10 @@ pub fn terminal(page: &Page) -> String {
             }
         }
     }
+    if !page.calibration.is_empty() {
+        heading(&mut text, CALIBRATION, '=');
+        tables(&mut text, &page.calibration);
+    }
     if !page.costs.is_empty() {
         heading(&mut text, "Cost, the baseline first", '=');
         tables(&mut text, &page.costs);
@@ -55,6 +60,10 @@ pub fn markdown(page: &Page) -> String {
         for stratum in &view.strata {
             markdown_section(&mut text, stratum, 3);
         }
+    }
+    if !page.calibration.is_empty() {
+        text.push_str(&format!("## {CALIBRATION}\n\n"));
+        markdown_tables(&mut text, &page.calibration);
     }
     if !page.costs.is_empty() {
         text.push_str("## Cost, the baseline first\n\n");

@@ -2,7 +2,13 @@
 
 use crate::{
     budget::Budget,
-    eval::{arms::Arm, record::Record, row::Row, suite::Suite, tasks::Task},
+    eval::{
+        arms::Arm,
+        record::Record,
+        row::Row,
+        suite::{ArmSpec, Suite},
+        tasks::Task,
+    },
 };
 
 /// One row through one arm at one size.
@@ -30,13 +36,14 @@ pub struct Cells<'a> {
 
 impl<'a> Cells<'a> {
     /// The cells of `suite` over its tasks and through its arms, both in its order. A row of which an
-    /// arm has nothing to say is left out there.
+    /// arm has nothing to say is left out there, and so is a budget that the arm cannot keep to
+    /// ([`left_out`]).
     pub fn new(suite: &Suite, tasks: &'a [Task], arms: &[Arm]) -> Self {
         let sizes: Vec<Vec<Option<Budget>>> = suite
             .arms
             .iter()
             .map(|arm| match arm.kind.takes_budget() {
-                true => arm.budgets.as_ref().unwrap_or(&suite.budgets).iter().copied().map(Some).collect(),
+                true => arm.sizes(suite).filter(|size| arm.kind.keeps_to(*size)).map(Some).collect(),
                 false => vec![None],
             })
             .collect();
@@ -101,6 +108,15 @@ impl<'a> Cells<'a> {
     pub fn arm(&self, cell: Cell) -> &str {
         self.arms.get(cell.arm).map_or("", String::as_str)
     }
+}
+
+/// Arms and budgets of a suite that are not run, because the arm cannot keep to the budget: a floor of
+/// retention needs an arm that predicts it.
+pub fn left_out(suite: &Suite) -> Vec<(&str, Budget)> {
+    let sized = suite.arms.iter().filter(|arm| arm.kind.takes_budget());
+    let of_arm = |arm| ArmSpec::sizes(arm, suite).map(move |size| (arm, size));
+    let out = sized.flat_map(of_arm).filter(|(arm, size)| !arm.kind.keeps_to(*size));
+    out.map(|(arm, size)| (arm.label(), size)).collect()
 }
 
 /// A budget as it stands in a record.

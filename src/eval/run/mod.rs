@@ -50,7 +50,7 @@ use std::{
 use thiserror::Error;
 
 pub use account::Account;
-pub use cells::{Cell, Cells};
+pub use cells::{Cell, Cells, left_out};
 pub use file::ResultsFile;
 pub use header::make as make_header;
 pub use suite_file::{SuiteError, read as read_suite};
@@ -365,6 +365,7 @@ impl Shared<'_> {
             reason: produced.reason,
             answer_kept: retention.answer_kept(&produced.text),
             gold_kept: produced.kept.as_ref().and_then(|kept| retention.gold_kept(kept)),
+            predicted_retention: produced.predicted_retention,
             answer: None,
             score: None,
             compact_ms: produced.compact_ms,

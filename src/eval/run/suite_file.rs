@@ -143,8 +143,24 @@ fn senseless(suite: &Suite) -> Vec<String> {
         if !arm.kind.takes_budget() {
             check(arm.budgets.is_none(), format!("arms.budgets: {name}: this kind of arm has no size"));
         } else {
-            let budgets = arm.budgets.as_ref().unwrap_or(&suite.budgets);
-            check(!budgets.is_empty(), format!("budgets: there is none for the arm {name}"));
+            let count = arm.sizes(suite).count();
+            check(count > 0, format!("budgets: there is none for the arm {name}"));
+            let kind = arm.kind.as_str();
+            let refused: Vec<_> = arm.sizes(suite).filter(|size| !arm.kind.keeps_to(*size)).collect();
+            // The suite's floors are left out there; what an arm asks for itself is meant.
+            for size in refused.iter().filter(|_| arm.budgets.is_some()) {
+                check(
+                    false,
+                    format!("arms.budgets: {name}: {size}: an arm of kind {kind:?} predicts no retention"),
+                );
+            }
+            let all = arm.budgets.is_none() && !refused.is_empty() && refused.len() == count;
+            check(
+                !all,
+                format!(
+                    "budgets: an arm of kind {kind:?} predicts no retention, give {name} budgets that are no floor"
+                ),
+            );
         }
     }
     for reader in &suite.readers {
@@ -193,6 +209,27 @@ model = "m"
     }
 
     #[test]
+    fn a_floor_is_a_budget_of_arms_that_predict() {
+        let floors = SUITE.replace("[\"25%\", 2000]", "[{ floor = 0.98 }, \"floor=0.9\"]");
+        let suite = parse(&floors, "s.toml").unwrap();
+        assert_eq!(suite.budgets, [Budget::Floor(0.98), Budget::Floor(0.9)]);
+        let again = toml::to_string(&suite).unwrap();
+        assert_eq!(parse(&again, "again").unwrap(), suite, "{again}");
+        let mixed =
+            SUITE.replace("2000]", "2000, { floor = 0.98 }]").replace("[\"10%\"]", "[{ floor = 0.5 }]");
+        let suite = parse(&mixed, "s.toml").unwrap();
+        assert_eq!(suite.arms[1].budgets, Some(vec![Budget::Floor(0.5)]));
+        let again = toml::to_string(&suite).unwrap();
+        assert_eq!(parse(&again, "again").unwrap(), suite, "{again}");
+        // With nothing but floors, an arm that predicts nothing has nothing to do.
+        let idle = floors.replace("kind = \"full\"", "kind = \"head\"");
+        let error = parse(&idle, "s.toml").unwrap_err().to_string();
+        assert!(error.contains("give head budgets that are no floor"), "{error}");
+        let idle = mixed.replace("kind = \"full\"", "kind = \"head\"");
+        assert!(parse(&idle, "s.toml").is_ok());
+    }
+
+    #[test]
     fn mistakes_are_told_with_file_line_and_key() {
         let error = |from: &str, to: &str| {
             let text = SUITE.replace(from, to);
@@ -211,6 +248,13 @@ model = "m"
             ("name = \"lexical\"", "name = \"full\"", "arms.name: \"full\" is there twice"),
             ("[\"25%\", 2000]", "[", "line 6"),
             ("budgets = [\"10%\"]", "budgets = []", "none for the arm lexical"),
+            ("\"25%\", 2000", "{ floor = 1.5 }", "line 3"),
+            ("\"25%\", 2000", "{ floor = 0.9, ceiling = 3 }", "line 3"),
+            (
+                "kind = \"full\"",
+                "kind = \"bm25\"\nbudgets = [9, \"floor=0.9\"]",
+                "bm25: floor=0.9: an arm of",
+            ),
             ("model = \"m\"", "model = \"m\"\nconcurrency = 0", "readers.concurrency: r"),
             ("path = \"t.jsonl\"", "path = \"t.jsonl\"\nsample = 0", "tasks.sample: t"),
         ] {

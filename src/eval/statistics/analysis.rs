@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use rayon::prelude::*;
 
 use super::{
-    RESAMPLES,
+    RESAMPLES, average,
+    calibration::Calibration,
     cost::Cost,
     figures::{Curve, CurvePoint, Group, Measure, Scope, Size, StratumSummary, stratum_name},
     order::Order,
@@ -47,6 +48,8 @@ pub struct Analysis {
     pub strata: Vec<StratumSummary>,
     /// Points along position and length.
     pub curves: Vec<CurvePoint>,
+    /// Predicted beside found retention, of arms that predict it.
+    pub calibration: Vec<Calibration>,
     /// Cost of each arm, budget and reader.
     pub costs: Vec<Cost>,
 }
@@ -73,6 +76,7 @@ impl Analysis {
             .collect();
         let mut analysis = Self {
             baseline: Some(options.baseline.clone()).filter(|name| order.arms.all().contains(name)),
+            calibration: calibration(records, &order, options.resamples),
             costs: costs(records, &order),
             order,
             ..Self::default()
@@ -90,7 +94,7 @@ impl Analysis {
 fn families<'a>(records: &'a [Seeded], order: &Order, baseline: &str) -> BTreeMap<FamilyKey, Family<'a>> {
     let free = reader_of_reader_free(records, order);
     let partners = Partners::of(records, baseline);
-    let mut documents: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut documents: HashMap<&str, usize> = HashMap::new();
     let mut families: BTreeMap<FamilyKey, Family<'a>> = BTreeMap::new();
     for seeded in records {
         let record = &seeded.record;
@@ -104,7 +108,7 @@ fn families<'a>(records: &'a [Seeded], order: &Order, baseline: &str) -> BTreeMa
                 _ => 0,
             };
             let next = documents.len();
-            let document = *documents.entry((&record.task, &record.document)).or_insert(next);
+            let document = *documents.entry(&record.document).or_insert(next);
             let partner = (record.arm != baseline).then(|| partners.find(seeded)).flatten();
             let baseline = partner.and_then(|partner| measure.value(partner));
             let arm = order.arms.place(&record.arm);
@@ -210,9 +214,7 @@ impl Part {
         for (task, cell) in family {
             let task = order.tasks.name(*task);
             let rows: Vec<Observation> = cell.iter().map(|(_, observation)| *observation).collect();
-            let Some((summary, replicates)) = Summary::of(&rows, resamples, &mut stream(task, "")) else {
-                continue;
-            };
+            let Some(figures) = average::Part::of(&rows, resamples, &mut stream(task, "")) else { continue };
             let size = size_of(cell);
             part.groups.push(Group {
                 measure,
@@ -222,15 +224,16 @@ impl Part {
                 arm: arm.clone(),
                 budget: budget.clone(),
                 size: size.clone(),
-                summary,
+                summary: figures.summary,
             });
             part.curves.extend(curves(cell, Scope::Task(task.to_owned()), task));
             pooled.extend(cell.iter().copied());
-            tasks.push((summary, replicates));
+            tasks.push(figures);
             sizes.push(size);
         }
         part.curves.extend(curves(&pooled, Scope::Stratum(stratum), ""));
-        part.stratum = Summary::average(&tasks).map(|summary| StratumSummary {
+        let average = Summary::average(&tasks, resamples, &mut stream("", "macro"));
+        part.stratum = average.map(|summary| StratumSummary {
             measure,
             reader: reader_name.clone(),
             stratum,
@@ -242,6 +245,12 @@ impl Part {
         });
         part
     }
+}
+
+fn calibration(records: &[Seeded], order: &Order, resamples: usize) -> Vec<Calibration> {
+    let free = reader_of_reader_free(records, order);
+    let records = records.iter().map(|seeded| &seeded.record);
+    Calibration::all(records.filter(|record| record.reader.as_deref() == free), order, resamples)
 }
 
 fn size_of(cell: &[(&Record, Observation)]) -> Size {

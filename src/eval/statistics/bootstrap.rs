@@ -6,6 +6,8 @@
 //! call it the pairs cluster bootstrap. All statistics here are ratios of sums over rows, so each
 //! document is its sums, and a resample costs as many additions as there are documents.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::random::SplitMix64;
 
 /// The sums of one document.
@@ -60,11 +62,49 @@ impl Replicates {
                     sums.add(drawn);
                 }
             }
-            replicates.mean.push(sums.value / sums.rows);
-            replicates.paired.push(sums.paired / sums.pairs);
-            replicates.baseline.push(sums.baseline / sums.pairs);
+            replicates.push(&sums);
         }
         replicates
+    }
+
+    /// Draws the documents of several tasks together, for tasks that share some: a document that is drawn
+    /// counts in each task that has it. One element for each task. Where a resample holds no document of
+    /// a task, that task's means are NaN.
+    pub fn draw_jointly(
+        tasks: &[&BTreeMap<usize, Sums>],
+        resamples: usize,
+        random: &mut SplitMix64,
+    ) -> Vec<Self> {
+        let names: BTreeSet<usize> = tasks.iter().flat_map(|task| task.keys().copied()).collect();
+        let documents: Vec<Vec<(usize, Sums)>> = names
+            .iter()
+            .map(|name| {
+                let of_task = |(at, task): (usize, &&BTreeMap<usize, Sums>)| Some((at, *task.get(name)?));
+                tasks.iter().enumerate().filter_map(of_task).collect()
+            })
+            .collect();
+        let mut all = vec![Self::default(); tasks.len()];
+        let mut sums = vec![Sums::default(); tasks.len()];
+        for _ in 0..resamples {
+            sums.fill(Sums::default());
+            for _ in &documents {
+                for (task, drawn) in documents.get(random.below(documents.len())).into_iter().flatten() {
+                    if let Some(sums) = sums.get_mut(*task) {
+                        sums.add(drawn);
+                    }
+                }
+            }
+            for (replicates, sums) in all.iter_mut().zip(&sums) {
+                replicates.push(sums);
+            }
+        }
+        all
+    }
+
+    fn push(&mut self, sums: &Sums) {
+        self.mean.push(sums.value / sums.rows);
+        self.paired.push(sums.paired / sums.pairs);
+        self.baseline.push(sums.baseline / sums.pairs);
     }
 
     /// The paired differences.
@@ -77,8 +117,8 @@ impl Replicates {
         self.paired.iter().zip(&self.baseline).map(|(value, baseline)| value / baseline).collect()
     }
 
-    /// Replicate by replicate, the mean over several independent ones: the stratified bootstrap of a
-    /// macro average, each task a sample of its own.
+    /// Replicate by replicate, the mean over several: the stratified bootstrap of a macro average, each
+    /// task, or each set of tasks that share documents, a sample of its own.
     pub fn average<'a>(all: impl ExactSizeIterator<Item = &'a Replicates>) -> Self {
         let count = all.len() as f64;
         let mut average = Self::default();
@@ -116,6 +156,27 @@ mod tests {
         let variance = replicates.mean.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 20_000.0;
         assert!((mean - 0.5).abs() < 2e-3, "{mean}");
         assert!((variance.sqrt() - 0.05).abs() < 2e-3, "{}", variance.sqrt());
+    }
+
+    #[test]
+    fn documents_that_tasks_share_are_drawn_together() {
+        let task =
+            |values: &[f64]| -> BTreeMap<usize, Sums> { single(values).into_iter().enumerate().collect() };
+        let values: Vec<f64> = (0..100).map(|i| f64::from(i % 2)).collect();
+        let other: Vec<f64> = values.iter().map(|value| 1.0 - value).collect();
+        let (one, opposite) = (task(&values), task(&other));
+        let spread = |tasks: &[&BTreeMap<usize, Sums>]| {
+            let drawn = Replicates::draw_jointly(tasks, 4_000, &mut SplitMix64::new(4));
+            let mean = Replicates::average(drawn.iter()).mean;
+            (mean.iter().map(|x| (x - 0.5).powi(2)).sum::<f64>() / 4_000.0).sqrt()
+        };
+        // Two tasks that are always right together are one; two that are never are certain.
+        assert!((spread(&[&one]) - 0.05).abs() < 3e-3);
+        assert!((spread(&[&one, &one]) - spread(&[&one])).abs() < 1e-12);
+        assert!(spread(&[&one, &opposite]) < 1e-9);
+        // Tasks apart are independent.
+        let apart: BTreeMap<usize, Sums> = one.iter().map(|(name, sums)| (name + 100, *sums)).collect();
+        assert!((spread(&[&one, &apart]) - 0.05 / 2.0_f64.sqrt()).abs() < 3e-3);
     }
 
     #[test]

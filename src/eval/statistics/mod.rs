@@ -4,11 +4,13 @@
 //! records
 //!   -> order      tasks, arms, budgets and readers in the order of the suite
 //!   -> analysis   cells of one task, arm, budget and reader; each row beside its baseline
-//!   -> summary    mean, paired difference, retention, macro average
+//!   -> summary    mean, paired difference, retention
 //!        bootstrap   intervals, resampled by document
 //!        interval    Wilson's interval for shares
 //!        paired      standard error by document, interval of small samples, what could be seen
 //!        exact       McNemar's test and the sign test
+//!   -> average    macro average over tasks
+//!   -> calibration   retention as predicted and as found
 //!   -> cost       tokens, time, memory, energy and price of each arm
 //! ```
 //!
@@ -18,7 +20,9 @@
 //! summarised.
 
 pub mod analysis;
+pub mod average;
 pub mod bootstrap;
+pub mod calibration;
 pub mod cost;
 pub mod exact;
 pub mod figures;
@@ -30,6 +34,7 @@ pub mod student;
 pub mod summary;
 
 pub use analysis::{Analysis, Options};
+pub use calibration::Calibration;
 pub use cost::Cost;
 pub use exact::Exact;
 pub use figures::{Curve, CurvePoint, Group, Measure, Scope, Size, StratumSummary};

@@ -140,11 +140,13 @@ mod tests {
             ("new", "bm25", "25%", None),
             ("ape", "extra", "2000", None),
             ("ape", "extra", "500", None),
+            ("ape", "ours", "floor=0.9", None),
+            ("ape", "ours", "floor=0.98", None),
         ];
         let order = Order::of(&[header], records.iter().copied(), Some("full"));
         assert_eq!(order.tasks.all(), ["zebra", "ape", "new"]);
         assert_eq!(order.arms.all(), ["full", "bm25", "ours", "extra"]);
-        assert_eq!(order.budgets.all(), ["", "25%", "10%", "2000", "500"]);
+        assert_eq!(order.budgets.all(), ["", "25%", "10%", "2000", "500", "floor=0.98", "floor=0.9"]);
         assert_eq!((order.arms.place("ours"), order.arms.name(2)), (2, "ours"));
     }
 }

@@ -1,6 +1,8 @@
 //! Paired differences: their standard error by document, an interval that holds for small samples,
 //! and what a run could have seen.
 
+use std::collections::BTreeMap;
+
 use super::{ALPHA, Z_POWER, Z_TWO_SIDED, bootstrap::Sums, student};
 
 /// The differences of one document: how many, and their sum.
@@ -30,6 +32,22 @@ pub fn standard_error(documents: &[Differences]) -> Option<f64> {
     let factor = small_sample_factor(documents.len())?;
     let squares: f64 = documents.iter().map(|d| (d.sum - d.pairs * mean).powi(2)).sum();
     Some((factor * squares).sqrt() / pairs)
+}
+
+/// How far each document moves the mean difference, scaled so that their squares sum to the square of
+/// [`standard_error`], and their products over two tasks to the covariance of the two means. Empty below
+/// two documents.
+pub fn influences(documents: &BTreeMap<usize, Sums>) -> BTreeMap<usize, f64> {
+    let paired: BTreeMap<usize, Differences> = documents
+        .iter()
+        .filter(|(_, sums)| sums.pairs > 0.0)
+        .map(|(name, sums)| (*name, Differences { pairs: sums.pairs, sum: sums.paired - sums.baseline }))
+        .collect();
+    let Some(factor) = small_sample_factor(paired.len()) else { return BTreeMap::new() };
+    let pairs: f64 = paired.values().map(|document| document.pairs).sum();
+    let mean = paired.values().map(|document| document.sum).sum::<f64>() / pairs;
+    let of = |d: Differences| factor.sqrt() * (d.sum - d.pairs * mean) / pairs;
+    paired.into_iter().map(|(name, document)| (name, of(document))).collect()
 }
 
 /// The smallest true difference that a run of this standard error finds at 5 %, two-sided, in 80 of

@@ -85,7 +85,7 @@ impl Summary {
         resamples: usize,
         random: &mut SplitMix64,
     ) -> Option<(Self, Replicates)> {
-        let sums: Vec<Sums> = by_document(observations);
+        let sums: Vec<Sums> = documents(observations).into_values().collect();
         let mut all = Sums::default();
         sums.iter().for_each(|sum| all.add(sum));
         if all.rows == 0.0 {
@@ -107,57 +107,10 @@ impl Summary {
         let paired = compare(observations, &sums, &all, &replicates);
         Some((Self { estimate, paired }, replicates))
     }
-
-    /// The macro average: each task weighs the same, whatever its rows. None without tasks.
-    ///
-    /// Retention is the ratio of the two averages. There is no exact test over tasks.
-    pub fn average(tasks: &[(Summary, Replicates)]) -> Option<Self> {
-        if tasks.is_empty() {
-            return None;
-        }
-        let mean_of = |value: &dyn Fn(&Summary) -> f64| {
-            tasks.iter().map(|(summary, _)| value(summary)).sum::<f64>() / tasks.len() as f64
-        };
-        let replicates = Replicates::average(tasks.iter().map(|(_, replicates)| replicates));
-        let intervals: Vec<_> = tasks.iter().map(|(summary, _)| summary.estimate.interval).collect();
-        let estimate = Estimate {
-            rows: tasks.iter().map(|(summary, _)| summary.estimate.rows).sum(),
-            documents: tasks.iter().map(|(summary, _)| summary.estimate.documents).sum(),
-            mean: mean_of(&|summary| summary.estimate.mean),
-            interval: combine(&intervals, &replicates.mean),
-        };
-        let pairs: Option<Vec<Paired>> = tasks.iter().map(|(summary, _)| summary.paired).collect();
-        let paired = pairs.map(|pairs| {
-            let count = pairs.len() as f64;
-            let baseline = pairs.iter().map(|pair| pair.baseline).sum::<f64>() / count;
-            let difference = pairs.iter().map(|pair| pair.difference).sum::<f64>() / count;
-            let errors: Option<Vec<f64>> = pairs.iter().map(|pair| pair.standard_error).collect();
-            let seen: Option<Vec<f64>> = pairs.iter().map(|pair| pair.detectable).collect();
-            let standard_error =
-                errors.map(|errors| errors.iter().map(|error| error * error).sum::<f64>().sqrt() / count);
-            let single = pairs.first().filter(|_| pairs.len() == 1);
-            let intervals: Vec<_> = pairs.iter().map(|pair| pair.interval).collect();
-            let retentions: Vec<_> = pairs.iter().map(|pair| pair.retention_interval).collect();
-            Paired {
-                rows: pairs.iter().map(|pair| pair.rows).sum(),
-                documents: pairs.iter().map(|pair| pair.documents).sum(),
-                baseline,
-                difference,
-                interval: combine(&intervals, &replicates.differences()),
-                standard_error,
-                detectable: seen.map(|seen| seen.iter().map(|one| one * one).sum::<f64>().sqrt() / count),
-                retention: (baseline > 0.0).then(|| (baseline + difference) / baseline),
-                retention_interval: combine(&retentions, &replicates.retentions()),
-                exact: single.and_then(|pair| pair.exact),
-                exact_documents: single.and_then(|pair| pair.exact_documents),
-            }
-        });
-        Some(Self { estimate, paired })
-    }
 }
 
-/// The sums of each document, in the order of their numbers.
-pub fn by_document(observations: &[Observation]) -> Vec<Sums> {
+/// The sums of each document, by its number.
+pub fn documents(observations: &[Observation]) -> BTreeMap<usize, Sums> {
     let mut documents: BTreeMap<usize, Sums> = BTreeMap::new();
     for row in observations {
         let mut sums = Sums { rows: 1.0, value: row.value, ..Sums::default() };
@@ -166,7 +119,7 @@ pub fn by_document(observations: &[Observation]) -> Vec<Sums> {
         }
         documents.entry(row.document).or_default().add(&sums);
     }
-    documents.into_values().collect()
+    documents
 }
 
 fn compare(
@@ -203,7 +156,15 @@ fn compare(
         standard_error,
         detectable: error.map(paired::detectable),
         retention: (baseline > 0.0).then(|| all.paired / all.baseline),
-        retention_interval: bootstrap(&replicates.retentions()).filter(|_| several && baseline > 0.0),
+        retention_interval: bootstrap(&replicates.retentions())
+            .or_else(|| {
+                // Where nothing differs, that of the difference, on the baseline as it was seen.
+                let fixed = bootstrap(&replicates.differences()).is_none() && baseline > 0.0;
+                let Interval { low, high, method } = fallback().filter(|_| fixed)?;
+                let share = |end: f64| (1.0 + end / baseline).max(0.0);
+                Some(Interval { low: share(low), high: share(high), method })
+            })
+            .filter(|_| several && baseline > 0.0),
         exact: binary.then(|| {
             Exact::of(
                 pairs.iter().filter(|(value, baseline)| value > baseline).count(),
@@ -225,24 +186,8 @@ fn named(ends: Option<(f64, f64)>, method: Method) -> Option<Interval> {
     ends.map(|(low, high)| Interval { low, high, method })
 }
 
-/// The interval of an average: the task's own where there is one task, else percentiles of the averaged
-/// replicates. Where those do not vary, the average of the ends, which is wider than need be. None
-/// where a task has none.
-fn combine(intervals: &[Option<Interval>], replicates: &[f64]) -> Option<Interval> {
-    let intervals: Vec<Interval> = intervals.iter().copied().collect::<Option<_>>()?;
-    let first = *intervals.first()?;
-    let count = intervals.len() as f64;
-    let ends = || Interval {
-        low: intervals.iter().map(|interval| interval.low).sum::<f64>() / count,
-        high: intervals.iter().map(|interval| interval.high).sum::<f64>() / count,
-        ..first
-    };
-    let drawn = bootstrap(replicates).filter(|_| intervals.len() > 1);
-    Some(drawn.unwrap_or_else(ends))
-}
-
 /// None where the replicates do not differ.
-fn bootstrap(replicates: &[f64]) -> Option<Interval> {
+pub(super) fn bootstrap(replicates: &[f64]) -> Option<Interval> {
     let first = replicates.first()?;
     if replicates.iter().all(|value| (value - first).abs() < TIE) {
         return None;
@@ -306,20 +251,7 @@ mod tests {
         assert_eq!(interval.method, Method::Adjusted);
         assert!(interval.low < -0.1 && interval.high > 0.1);
         assert!(summary.paired.unwrap().detectable.unwrap() > 0.1);
-    }
-
-    #[test]
-    fn tasks_weigh_the_same_in_a_macro_average() {
-        let small = rows(&[(0, 1.0, 1.0), (1, 0.0, 1.0)]);
-        let large: Vec<_> = (0..100).map(|i| (i, 1.0, f64::from(i % 2 == 1))).collect();
-        let mut random = SplitMix64::new(9);
-        let tasks: Vec<_> =
-            [small, rows(&large)].iter().filter_map(|rows| Summary::of(rows, 500, &mut random)).collect();
-        let average = Summary::average(&tasks).unwrap();
-        assert!((average.estimate.mean - 0.75).abs() < 1e-12);
-        let paired = average.paired.unwrap();
-        assert!((paired.difference - (-0.5 + 0.5) / 2.0).abs() < 1e-12);
-        assert!((paired.retention.unwrap() - 0.75 / 0.75).abs() < 1e-12);
-        assert_eq!(average.estimate.rows, 102);
+        let interval = summary.paired.unwrap().retention_interval.unwrap();
+        assert!(interval.low < 0.9 && interval.high > 1.1, "{interval:?}");
     }
 }

@@ -5,7 +5,8 @@
 //! one record             ->  adapter   a draft of a row, one file a format
 //! where the answer stands -> gold      byte ranges of the context
 //! draft                  ->  row       checked, its context shared, its defaults filled
-//! all rows               ->  sample    some of them, spread over the documents
+//! all rows               ->  unit      rows over one text have one document
+//!                        ->  sample    some of them, spread over the documents
 //! ```
 
 mod epitome;
@@ -18,6 +19,7 @@ mod lost_in_the_middle;
 mod plain;
 mod ruler;
 pub(crate) mod sample;
+mod unit;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -79,6 +81,7 @@ pub fn load(spec: &TaskSpec, base: &Path, seed: u64) -> Result<Task, TaskError> 
     if rows.is_empty() {
         return Err(TaskError::Empty { path: spec.path.clone() });
     }
+    unit::unite(&mut rows);
     if let Some(size) = spec.sample {
         rows = sample::draw(rows, size, seed, &spec.name);
     }

@@ -1,6 +1,6 @@
 //! The user's own rows: `context`, `query`, and `answers` or `choices` with `answer_index`.
 //!
-//! Optional: `id`; `document`, by which rows over related texts are resampled together; `scoring`;
+//! Optional: `id`; `document`, by which rows over related texts are resampled together (within the task); `scoring`;
 //! `evidence`, quotations of the context that hold the answer. Other fields are passed over.
 
 use serde::Deserialize;
@@ -28,7 +28,7 @@ struct Raw {
     evidence: Option<OneOrMany>,
 }
 
-pub(super) fn read(json: &str, _: &TaskSpec) -> Result<Draft, String> {
+pub(super) fn read(json: &str, spec: &TaskSpec) -> Result<Draft, String> {
     let raw: Raw = parse(json)?;
     let choices = raw.choices.unwrap_or_default();
     let mut answers = raw.answers.map(OneOrMany::into_vec).unwrap_or_default();
@@ -49,7 +49,7 @@ pub(super) fn read(json: &str, _: &TaskSpec) -> Result<Draft, String> {
         choices,
         answer_index: raw.answer_index,
         scoring: raw.scoring.unwrap_or(implied),
-        document: raw.document.map(|document| document.to_string()),
+        document: raw.document.map(|document| format!("{}:{document}", spec.name)),
         ..Draft::default()
     })
 }

@@ -5,11 +5,11 @@ use std::{
     net::TcpListener,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::StatusCode, rt, web};
@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 pub enum Turn {
     /// This status, this `Retry-After`, this body.
     Refuse(u16, Option<&'static str>, &'static str),
+    /// Status 429 with a `Retry-After` that is a date so many seconds from now.
+    Later(u64),
     /// The answer breaks off after its first token.
     Break,
     /// The answer comes in one piece.
@@ -40,7 +42,12 @@ pub struct Log {
     pub most: AtomicUsize,
     /// Milliseconds that each answer takes.
     pub slow: AtomicUsize,
+    /// Refuses `max_tokens`, as the reasoning models of OpenAI do.
+    pub newer: AtomicBool,
 }
+
+/// What OpenAI says to `max_tokens` for its reasoning models.
+pub const NEWER: &str = r#"{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.","type":"invalid_request_error","param":"max_tokens","code":"unsupported_parameter"}}"#;
 
 /// The server. It answers with the last word of all messages that begins with `answer`, if there is
 /// one; the model `judge` always says no.
@@ -112,11 +119,19 @@ async fn answer(req: HttpRequest, body: Bytes, log: web::Data<Log>) -> HttpRespo
         told = "No.".into();
     }
     let streams = json["stream"] == true;
+    let older = json.get("max_tokens").is_some();
     log.bodies.lock().unwrap().push(json);
     let turn = log.turns.lock().unwrap().pop();
     let usage = json!({ "prompt_tokens": prompt.len(), "completion_tokens": 2,
         "prompt_tokens_details": { "cached_tokens": 10 } });
+    if older && log.newer.load(Ordering::SeqCst) {
+        return HttpResponse::BadRequest().content_type("application/json").body(NEWER);
+    }
     match turn {
+        Some(Turn::Later(seconds)) => {
+            let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds));
+            HttpResponse::TooManyRequests().insert_header(("retry-after", date)).body("later")
+        }
         Some(Turn::Refuse(status, wait, body)) => {
             let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap());
             wait.into_iter().for_each(|wait| {
