@@ -37,7 +37,9 @@ SIGNALS = ["lexical", "lexical_block", "dense_block", "cross", "cross_window"]
 # Tasks with fewer rows say too little of the tails.
 LEAST_ROWS = 15
 UNREAD, HOPS, FOLDS, RIDGE = -6.0, 4, 5, 1e-3
-SOURCES, COMMON_SHARE, COMMON, MOST = 6, 0.04, 6, 2.0
+SOURCES, CHAIN_SOURCES, CHAIN_MOST, COMMON_SHARE, COMMON, MOST = 6, 12, 3, 0.04, 6, 2.0
+# Identifiers are in few of the texts, so that the fit weighs them too low for the chains that they form.
+IDENTIFIERS = 5.0
 VAGUE = {"american", "film", "born"}
 WORD = re.compile(r"[^\W_](?:[\w'’.-]*[^\W_])?")
 STOP = re.findall(r'^    "(.+)",$', (Path(__file__).parents[2] / "src/rank/lexical.rs").read_text(), re.M)
@@ -97,8 +99,8 @@ def standardize(values):
 
 
 def is_identifier(word):
-    letter, digit = any(c.isalpha() for c in word), any(c.isnumeric() for c in word)
-    return (len(word) >= 4 and all(c.isupper() for c in word)) or (letter and digit) or "_" in word
+    digit = any(c.isnumeric() for c in word)
+    return (len(word) >= 4 and all(c.isupper() for c in word)) or (word[0].isalpha() and digit) or "_" in word
 
 
 class Text:
@@ -162,18 +164,19 @@ class Text:
             for w, n in containing.items()
             if 2 <= n <= most and w.lower() not in quiet
         }
+        self.chains = {w for w in self.says if containing[w] <= CHAIN_MOST}
         self.found = [[w for w in words if w in self.says] for words in found]
         self.passage = passage
         titles = {passage[i]: self.found[i] for i in range(count) if label[i]}
         self.titles = [titles.get(p, []) if any(label) else [] for p in passage]
 
     def links(self, score):
-        order = [i for i in numpy.argsort(-score, kind="stable") if self.counts[i]][:SOURCES]
+        order = [i for i in numpy.argsort(-score, kind="stable") if self.counts[i]][:CHAIN_SOURCES]
         odds = lambda v: 1 / (1 + numpy.exp(-v))
         start = collections.defaultdict(list)
-        for i in order:
+        for rank, i in enumerate(order):
             share = (odds(score[i]) / max(odds(score[order[0]]), 1e-9)) ** 0.5
-            for word in self.found[i]:
+            for word in (w for w in self.found[i] if rank < SOURCES or (is_identifier(w) and w in self.chains)):
                 start[word].append((self.says[word] * share, i))
         out = numpy.zeros((len(score), 3))
         for i in range(len(score)):
@@ -225,6 +228,7 @@ def train(texts):
     for _ in range(HOPS):
         both = {id(t): numpy.concatenate([t.features, t.links(score[id(t)])], 1) for t in texts}
         second = fit(texts, both)
+        second[-1] = max(second[-1], IDENTIFIERS)
         score = {k: f @ second for k, f in both.items()}
     return first, second
 

@@ -7,8 +7,12 @@ use std::collections::{HashMap, HashSet};
 use super::lexical::is_stop_word;
 use crate::text::Document;
 
-/// Spans from which links go out.
+/// Spans from which links go out ...
 const SOURCES: usize = 6;
+/// ... by identifiers: a chain of assignments may be longer.
+const CHAIN_SOURCES: usize = 12;
+/// An identifier that makes a chain is in no more spans than this.
+const CHAIN_MOST: usize = 3;
 /// A name in more than this share of the spans links nothing ...
 const COMMON_SHARE: f32 = 0.04;
 /// ... unless it is in no more than so many.
@@ -28,6 +32,8 @@ pub struct Links<'a> {
     names: Vec<Vec<usize>>,
     /// Of each name: how much it says where it recurs, 0 where it does not or is common.
     weight: Vec<f32>,
+    /// Of each name: whether it can make a chain.
+    chains: Vec<bool>,
     text: Vec<&'a str>,
 }
 
@@ -57,6 +63,11 @@ impl<'a> Links<'a> {
         }
         let count = doc.spans.len() as f32;
         let most = COMMON.max((count * COMMON_SHARE) as usize);
+        let chains = containing
+            .iter()
+            .zip(&text)
+            .map(|(n, word): (&usize, &&str)| *n <= CHAIN_MOST && is_identifier(word))
+            .collect();
         let weight = containing
             .iter()
             .zip(&text)
@@ -69,26 +80,27 @@ impl<'a> Links<'a> {
                 if says { (count / *n as f32).ln() / count.ln() } else { 0.0 }
             })
             .collect();
-        Self { names, weight, text }
+        Self { names, weight, chains, text }
     }
 
     /// The links of every span with those that score best.
     pub fn follow(&self, doc: &Document<'_>, score: &[f32], counts: &[bool]) -> Vec<Linked> {
-        let mut sources: Vec<usize> = Vec::with_capacity(SOURCES + 1);
+        let mut sources: Vec<usize> = Vec::with_capacity(CHAIN_SOURCES + 1);
         for span in (0..score.len()).filter(|span| counts[*span]) {
             let at = sources.partition_point(|other| score[*other] >= score[span]);
-            if at < SOURCES {
+            if at < CHAIN_SOURCES {
                 sources.insert(at, span);
-                sources.truncate(SOURCES);
+                sources.truncate(CHAIN_SOURCES);
             }
         }
         let mut out = vec![[0.0; 3]; score.len()];
         let Some(best) = sources.first().map(|span| score[*span]) else { return out };
         let odds = |score: f32| 1.0 / (1.0 + (-score).exp());
         let mut from: HashMap<usize, Vec<(f32, usize)>> = HashMap::new();
-        for source in &sources {
+        for (rank, source) in sources.iter().enumerate() {
             let share = (odds(score[*source]) / odds(best).max(1e-9)).sqrt();
-            for name in self.names[*source].iter().filter(|name| self.weight[**name] > 0.0) {
+            let links = |name: &&usize| self.weight[**name] > 0.0 && (rank < SOURCES || self.chains[**name]);
+            for name in self.names[*source].iter().filter(links) {
                 from.entry(*name).or_default().push((self.weight[*name] * share, *source));
             }
         }
@@ -129,16 +141,11 @@ fn is_name(word: &str) -> bool {
     chars.next().is_some() && (first || is_identifier(word))
 }
 
-/// Capitals alone, letters with digits, or words joined by `_`.
+/// Capitals alone, digits behind a letter (`1960s` and `21st` are none), or words joined by `_`.
 fn is_identifier(word: &str) -> bool {
-    let (mut letter, mut digit, mut all_upper, mut count) = (false, false, true, 0);
-    for c in word.chars() {
-        letter |= c.is_alphabetic();
-        digit |= c.is_numeric();
-        all_upper &= c.is_uppercase();
-        count += 1;
-    }
-    (all_upper && count >= 4) || (letter && digit) || word.contains('_')
+    let capitals = word.chars().count() >= 4 && word.chars().all(char::is_uppercase);
+    let letter = word.starts_with(char::is_alphabetic);
+    capitals || (letter && word.contains(char::is_numeric)) || word.contains('_')
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod dense;
 pub mod fusion;
 pub mod lexical;
 pub mod links;
+pub mod regions;
 pub mod relevance;
 pub mod static_dense;
 mod workers;
@@ -158,7 +159,11 @@ pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result
             };
             let odds = relevance::Model::built_in().log_odds(doc, query, scores);
             ranking.probability = odds.iter().map(|odds| 1.0 / (1.0 + (-odds).exp())).collect();
-            odds
+            let mut salience = odds;
+            if regions::is_transcript(doc) {
+                regions::spread(doc, &mut salience);
+            }
+            salience
         } else {
             let mut signals = ranking.cheap(tools.config);
             signals.push((&ranking.cross, tools.config.cross_span));

@@ -1,5 +1,5 @@
 //! From the scores of the cascade to the probability that a span is needed: a linear model over
-//! standardised and plain scores, and over what links a span to the best ones ([`links`]), fitted on
+//! standardised and plain scores, and over what links a span to the best ones ([`super::links`]), fitted on
 //! the evaluation's data. `eval/ranker/fit.py` fits it and writes `relevance.json`; its README holds
 //! the figures.
 
