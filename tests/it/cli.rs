@@ -89,7 +89,11 @@ fn the_account_is_on_standard_error() {
     assert!(output.stdout.ends_with(b"\n") && !output.stdout.ends_with(b"\n\n"));
     let stderr = String::from_utf8(output.stderr).unwrap();
     let subjects: Vec<&str> = stderr.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(subjects, ["tokens", "segments", "spans", "summaries", "models", "time"], "{stderr}");
+    assert_eq!(
+        subjects,
+        ["tokens", "segments", "spans", "summaries", "predicted", "models", "time"],
+        "{stderr}"
+    );
     assert!(stderr.contains("6,037 -> 1,"), "{stderr}");
     assert!(stderr.contains("budget 1,500, counted with cl100k_base"), "{stderr}");
     assert!(stderr.contains("models    epitome-ranker@"), "{stderr}");
@@ -231,7 +235,7 @@ fn wrong_use_says_what_is_wrong() {
     exit 2
     -- stdout
     -- stderr
-    error: invalid value 'many' for '--budget <BUDGET>': budget "many" is neither a number of tokens (1500) nor a share of the input (25%)
+    error: invalid value 'many' for '--budget <BUDGET>': budget "many" is not a number of tokens (1500), a share of the input (25%) or a floor of retention (floor=0.98)
 
     For more information, try '--help'.
     "#);
