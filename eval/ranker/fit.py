@@ -116,12 +116,12 @@ class Text:
         self.counts = numpy.array(
             [not l and s["content"] != "heading" and bool(t.strip()) for l, s, t in zip(label, spans, texts)]
         )
-        self.own(spans)
+        self.own(spans, label)
         self.needed = self.gold(row, texts, spans) & self.counts
         passage = numpy.cumsum(label) if any(label) else numpy.zeros(len(texts), dtype=int)
         self.names(row["query"], texts, label, passage)
 
-    def own(self, spans):
+    def own(self, spans, label):
         raw = {
             k: numpy.array([numpy.nan if s[k] is None else s[k] for s in spans], dtype=float) for k in SIGNALS
         }
@@ -132,6 +132,10 @@ class Text:
         columns.append(numpy.log1p([s["tokens"] for s in spans]))
         columns += [raw[k] / (raw[k].max() + 1e-6) for k in SIGNALS[:2]]
         columns.append(numpy.ones(len(spans)))
+        before = numpy.concatenate([[cross.min()], cross[:-1]])
+        after = numpy.concatenate([cross[1:], [cross.min()]])
+        columns += [before, after, numpy.maximum(before, after)]
+        columns.append(numpy.concatenate([[0.0], numpy.array(label[:-1], dtype=float)]))
         self.features = numpy.stack(columns, 1)
 
     def gold(self, row, texts, spans):
@@ -177,7 +181,8 @@ class Text:
         for rank, i in enumerate(order):
             share = (odds(score[i]) / max(odds(score[order[0]]), 1e-9)) ** 0.5
             for word in (w for w in self.found[i] if rank < SOURCES or (is_identifier(w) and w in self.chains)):
-                start[word].append((self.says[word] * share, i))
+                faded = share**0.5 if is_identifier(word) and word in self.chains else share
+                start[word].append((self.says[word] * faded, i))
         out = numpy.zeros((len(score), 3))
         for i in range(len(score)):
             for word in self.found[i]:
@@ -192,7 +197,7 @@ def fit(texts, features):
     """Weights of the listwise loss; columns are standardised for the ridge."""
     texts = [t for t in texts if t.needed.any()]
     rows = numpy.concatenate([features[id(t)] for t in texts])
-    scale = rows.std(0) + 1e-6
+    scale = numpy.maximum(rows.std(0), 1e-3)
     longest, width = max(t.counts.sum() for t in texts), rows.shape[1]
     x = torch.zeros(len(texts), longest, width, dtype=torch.double)
     needed, real = torch.zeros(len(texts), longest, dtype=torch.bool), torch.zeros(len(texts), longest, dtype=torch.bool)

@@ -22,7 +22,7 @@ pub const ENTRY: usize = 8;
 /// The same for an entry whose label is its reference.
 const NAMED_ENTRY: usize = 2;
 /// A unit may fill at most this share of a tight budget, as a divisor.
-const TIGHT: usize = 3;
+const TIGHT: usize = 2;
 /// Less room than this is not worth another unit.
 const LEAST: usize = 12;
 /// A unit is cut down to no fewer tokens than this, or to a sixth of the budget if that is less: a

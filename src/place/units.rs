@@ -15,6 +15,10 @@ const SMALL: usize = 50;
 /// Share of the best span in a unit's score; the rest is the mean over its tokens.
 const PEAK: f32 = 0.6;
 
+/// What its neighbours draw in counts as no more than these log-odds: where the budget is tight, every
+/// sentence that may answer by itself comes first.
+const DRAWN_IN: f32 = -4.0;
+
 /// A run of spans and its score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unit {
@@ -77,12 +81,13 @@ pub fn units(doc: &Document<'_>, ranking: &Ranking, beside: f32) -> Vec<Unit> {
         .filter(|spans| spans.clone().any(|span| !doc.span_text(span).is_empty()))
         .map(|spans| unit(doc, ranking, spans))
         .collect();
-    draw_in(doc, &mut units, beside);
+    let most = if ranking.probability.is_empty() { f32::INFINITY } else { DRAWN_IN };
+    draw_in(doc, &mut units, beside, most);
     units
 }
 
-/// Raises the scores of the neighbours of good sentences to `beside` below theirs.
-fn draw_in(doc: &Document<'_>, units: &mut [Unit], beside: f32) {
+/// Raises the scores of the neighbours of good sentences to `beside` below theirs, and to `most` at most.
+fn draw_in(doc: &Document<'_>, units: &mut [Unit], beside: f32, most: f32) {
     let own: Vec<f32> = units.iter().map(|unit| unit.score).collect();
     let block = |unit: &Unit| doc.spans[unit.spans.end - 1].block;
     for at in 1..units.len() {
@@ -90,8 +95,8 @@ fn draw_in(doc: &Document<'_>, units: &mut [Unit], beside: f32) {
         if before.spans.end != after.spans.start || block(before) != block(after) {
             continue;
         }
-        units[at - 1].score = units[at - 1].score.max(own[at] - beside);
-        units[at].score = units[at].score.max(own[at - 1] - beside);
+        units[at - 1].score = units[at - 1].score.max((own[at] - beside).min(most));
+        units[at].score = units[at].score.max((own[at - 1] - beside).min(most));
     }
 }
 

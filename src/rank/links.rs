@@ -101,6 +101,8 @@ impl<'a> Links<'a> {
             let share = (odds(score[*source]) / odds(best).max(1e-9)).sqrt();
             let links = |name: &&usize| self.weight[**name] > 0.0 && (rank < SOURCES || self.chains[**name]);
             for name in self.names[*source].iter().filter(links) {
+                // A chain must reach its end: its links fade less from one to the next.
+                let share = if self.chains[*name] { share.sqrt() } else { share };
                 from.entry(*name).or_default().push((self.weight[*name] * share, *source));
             }
         }

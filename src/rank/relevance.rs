@@ -13,7 +13,7 @@ use crate::text::{Content, Document};
 /// Log-odds of a span that the cross-encoder did not read.
 const UNREAD: f32 = -6.0;
 /// Features of a span by itself.
-const OWN: usize = 13;
+const OWN: usize = 17;
 
 /// The scores that the model sees, a value a span.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +93,17 @@ pub fn counts(doc: &Document<'_>, span: usize) -> bool {
     !label && doc.spans[span].content != Content::Heading && !doc.span_text(span).is_empty()
 }
 
+/// Whether a span is the first after a label with a number, such as `Document [3]`: passages of such
+/// collections are often cut out of a text, and begin within a sentence.
+fn opens_passage(doc: &Document<'_>, span: usize) -> bool {
+    let block = &doc.blocks[doc.spans[span].block];
+    let label = block.spans.start;
+    block.labelled
+        && span == label + 1
+        && block.content != Content::Table
+        && doc.span_text(label).contains(|c: char| c.is_ascii_digit())
+}
+
 /// Linear between the points, flat outside them; `at` itself without points.
 fn interpolate(points: impl Iterator<Item = (f32, f32)>, at: f32) -> f32 {
     let mut before: Option<(f32, f32)> = None;
@@ -128,8 +139,11 @@ fn own_features(doc: &Document<'_>, scores: Scores<'_>) -> Vec<[f32; OWN]> {
     let (lexical_z, block_z) = (standardize(scores.lexical), standardize(scores.lexical_block));
     let dense_z = standardize(scores.dense_block);
     let (lexical_top, block_top) = (top(scores.lexical) + 1e-6, top(scores.lexical_block) + 1e-6);
+    let lowest = cross.iter().copied().fold(f32::INFINITY, f32::min);
+    let beside = |at: Option<usize>| at.and_then(|i| cross.get(i)).copied().unwrap_or(lowest);
     (0..doc.spans.len())
         .map(|i| {
+            let (before, after) = (beside(i.checked_sub(1)), beside(i.checked_add(1)));
             [
                 cross[i],
                 window[i],
@@ -144,6 +158,10 @@ fn own_features(doc: &Document<'_>, scores: Scores<'_>) -> Vec<[f32; OWN]> {
                 scores.lexical[i] / lexical_top,
                 scores.lexical_block[i] / block_top,
                 1.0,
+                before,
+                after,
+                before.max(after),
+                f32::from(u8::from(opens_passage(doc, i))),
             ]
         })
         .collect()
