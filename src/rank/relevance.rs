@@ -170,6 +170,7 @@ fn own_features(doc: &Document<'_>, scores: Scores<'_>) -> Vec<[f32; OWN]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::{SegmentSize, tokens};
 
     #[test]
     fn the_weights_are_whole() {
@@ -177,6 +178,23 @@ mod tests {
         assert_eq!((model.first.len(), model.second.len()), (OWN, OWN + 3));
         assert!(model.retention.windows(2).all(|w| w[0][0] <= w[1][0] && w[0][1] <= w[1][1]));
         assert!(model.calibration[0] > 0.0);
+    }
+
+    #[test]
+    fn only_numbered_passages_are_opened() {
+        let text =
+            "Document [1](Title: Ash) of the tree. It grows.\nDocument [2](Title: Elm) Elms die. Many did.";
+        let counter = tokens::tiktoken("gpt-4").expect("known");
+        let doc = Document::new(text, counter.as_ref(), SegmentSize { min: 100, max: 200 });
+        let opening: Vec<&str> =
+            (0..doc.spans.len()).filter(|s| opens_passage(&doc, *s)).map(|s| doc.span_text(s)).collect();
+        assert_eq!(opening, ["of the tree.", "Elms die."]);
+        let turns = Document::new(
+            "Ann: Well. Yes.\nBob: No. Never.",
+            counter.as_ref(),
+            SegmentSize { min: 100, max: 200 },
+        );
+        assert!((0..turns.spans.len()).all(|span| !opens_passage(&turns, span)));
     }
 
     #[test]

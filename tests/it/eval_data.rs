@@ -538,7 +538,7 @@ async fn a_service_is_an_arm() {
 #[test]
 fn the_suites_of_the_repository_name_what_there_is() {
     let suites = Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/suites");
-    for name in ["smoke", "standard", "full", "retention"] {
+    for name in ["smoke", "standard", "full", "retention", "peers"] {
         let text = fs::read_to_string(suites.join(format!("{name}.toml"))).unwrap();
         let suite: Suite = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(suite.name, name);
