@@ -12,70 +12,25 @@ use std::{
 };
 
 use super::{
-    Attempt, FileSpec, Manifest, ModelError, ModelId, ModelSpec, Role,
+    Attempt, FileSpec, Manifest, ModelError, ModelSpec, Role,
     error::at,
     fetch::{hub, pip, spinner},
     verify::Verifier,
 };
 use crate::config;
 
+mod located;
 mod repository;
 
+pub use located::{Located, ModelStatus};
 pub(crate) use repository::names_repository;
 use repository::{directory_of, repository_spec};
 
 /// Layout of the cache directory; another layout gets another number.
 const LAYOUT: &str = "v1";
 
-/// The files of a model, all of them here and verified.
-#[derive(Clone, Debug)]
-pub struct Located {
-    /// The model.
-    pub spec: ModelSpec,
-    /// Its files, in the order of `spec.files`.
-    pub paths: Vec<PathBuf>,
-}
-
-impl Located {
-    /// The model's identity.
-    pub fn id(&self) -> Result<ModelId, ModelError> {
-        Ok(ModelId { name: self.spec.name.clone(), hash: self.spec.weights()?.sha256.clone() })
-    }
-
-    /// The path of the file of that name.
-    pub fn path(&self, file: &str) -> Result<&Path, ModelError> {
-        self.spec
-            .files
-            .iter()
-            .zip(&self.paths)
-            .find(|(spec, _)| spec.name == file)
-            .map(|(_, path)| path.as_path())
-            .ok_or_else(|| ModelError::Missing { model: self.spec.name.clone(), file: file.to_owned() })
-    }
-
-    /// The path of the weights.
-    pub fn weights(&self) -> Result<&Path, ModelError> {
-        self.path(&self.spec.weights()?.name)
-    }
-}
-
 /// How the names of the directories begin that a pull works in.
 const LEFTOVERS: [&str; 2] = [".fetch-", ".wheel-"];
-
-/// The state of a model on this machine.
-#[derive(Clone, Debug)]
-pub struct ModelStatus {
-    /// The model; for one that was named by its path, what was found there.
-    pub spec: ModelSpec,
-    /// Whether the configuration names it.
-    pub configured: bool,
-    /// Its weights, where all files are here and right.
-    pub path: Option<PathBuf>,
-    /// Why it cannot be used as it is.
-    pub problem: Option<String>,
-    /// Whether the problem is that a file is not here, rather than that one is wrong.
-    pub missing: bool,
-}
 
 /// What a name in the configuration stands for.
 enum Named {

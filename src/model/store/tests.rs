@@ -13,6 +13,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{repository::hub_repository, *};
+use crate::model::ModelId;
 
 const CONTENT: &[u8] = b"the weights of a very small model";
 
