@@ -2,6 +2,7 @@
 
     python fit.py collect EPITOME DATA scores.jsonl [TASK ...]   # scores of the evaluation's texts, by the binary
     python fit.py fit scores.jsonl relevance.json                # the weights, and what they keep, cross-validated
+    python fit.py curve results.jsonl relevance.json             # the retention curve, by a run of the evaluation
 
 EPITOME is the binary, DATA a folder with the tasks as NAME.jsonl or NAME.jsonl.zst. The features are those of
 relevance.rs and links.rs. The loss is listwise in each text: -log of the softmax share of the needed spans,
@@ -37,6 +38,7 @@ SIGNALS = ["lexical", "lexical_block", "dense_block", "cross", "cross_window"]
 # Tasks with fewer rows say too little of the tails.
 LEAST_ROWS = 15
 UNREAD, HOPS, FOLDS, RIDGE = -6.0, 4, 5, 1e-3
+BINS = 24
 SOURCES, CHAIN_SOURCES, CHAIN_MOST, COMMON_SHARE, COMMON, MOST = 6, 12, 3, 0.04, 6, 2.0
 # Identifiers are in few of the texts, so that the fit weighs them too low for the chains that they form.
 IDENTIFIERS = 5.0
@@ -299,6 +301,62 @@ def curve(pairs):
     return [[0.0, 0.0], *points, [1.0, 1.0]]
 
 
+def rising(points):
+    """The nearest curve that does not fall: pool adjacent violators over (mass, found, weight)."""
+    pools = []
+    for mass, found, weight in points:
+        pools.append([[mass], found, weight])
+        while len(pools) > 1 and pools[-2][1] >= pools[-1][1]:
+            masses, found, weight = pools.pop()
+            pools[-1][1] = (pools[-1][1] * pools[-1][2] + found * weight) / (pools[-1][2] + weight)
+            pools[-1][2] += weight
+            pools[-1][0] += masses
+    return [(numpy.mean(masses), found) for masses, found, _ in pools]
+
+
+def curve_of(rows):
+    """Points (mass, share found), from rows of (mass, found, weight) in bins of equal weight."""
+    rows = sorted(rows)
+    total, bins, bin_ = sum(w for _, _, w in rows), [], []
+    for row in rows:
+        bin_.append(row)
+        if sum(w for _, _, w in bin_) >= total / BINS:
+            bins.append(bin_)
+            bin_ = []
+    mean = lambda b, k: sum(r[k] * r[2] for r in b) / sum(r[2] for r in b)
+    points = rising([(mean(b, 0), mean(b, 1), sum(r[2] for r in b)) for b in bins])
+    inside = [[round(float(m), 5), round(float(f), 5)] for m, f in points if 0 < m < 1 and 0 < f < 1]
+    return [[0.0, 0.0], *inside, [1.0, 1.0]]
+
+
+def refit_curve(source, out):
+    """Replaces the retention curve by what was found in a run of several budgets, all tasks alike."""
+    model = json.loads(Path(out).read_text(encoding="utf-8"))
+    mass, share = zip(*model["retention"])
+    rows = []
+    for record in map(json.loads, open(source, encoding="utf-8")):
+        if record.get("stratum") != "semantic" or record["reader"] or record["predicted_retention"] is None:
+            continue
+        found = record["answer_kept"] if record["answer_kept"] is not None else record["gold_kept"]
+        if found is not None:
+            rows.append((record["task"], record["document"], numpy.interp(record["predicted_retention"], share, mass), float(found)))
+    sizes = collections.Counter(task for task, *_ in rows)
+    fold = {key: i % FOLDS for i, key in enumerate(sorted({document for _, document, *_ in rows}))}
+    of = lambda keep: [(m, f, 1 / sizes[t]) for t, d, m, f in rows if keep(fold[d])]
+    table = collections.defaultdict(list)
+    for held in range(FOLDS):
+        xs, ys = zip(*curve_of(of(lambda k: k != held)))
+        for m, f, w in of(lambda k: k == held):
+            p = numpy.interp(m, xs, ys)
+            table[min(int(p * 10), 9)].append((p, f, w))
+    print("cross-validated, by predicted retention: predicted, found")
+    for key in sorted(table):
+        p, f, w = map(numpy.array, zip(*table[key]))
+        print(f"  {key / 10:.1f} {(p * w).sum() / w.sum():.3f} {(f * w).sum() / w.sum():.3f} of {len(p)}")
+    model["retention"] = curve_of(of(lambda _: True))
+    Path(out).write_text(json.dumps(model) + "\n", encoding="utf-8")
+
+
 def kept_at(text, score, share):
     """Whether what is needed is among the best spans that make `share` of the tokens."""
     tokens = numpy.expm1(text.features[:, 9])[text.counts]
@@ -353,4 +411,4 @@ def main(source, out):
 
 
 if __name__ == "__main__":
-    {"collect": lambda: collect(*sys.argv[2:]), "fit": lambda: main(*sys.argv[2:4])}[sys.argv[1]]()
+    {"collect": lambda: collect(*sys.argv[2:]), "fit": lambda: main(*sys.argv[2:4]), "curve": lambda: refit_curve(*sys.argv[2:4])}[sys.argv[1]]()
