@@ -12,8 +12,8 @@
 //! | `epitome_stage_duration_seconds` | histogram | seconds | `stage` |
 //! | `epitome_upstream_first_byte_seconds` | histogram | seconds until the answer's head | |
 //! | `epitome_upstream_errors_total` | counter | requests without an answer | |
-//! | `epitome_cache_lookups_total` | counter | segments | |
-//! | `epitome_cache_hits_total` | counter | segments | |
+//! | `epitome_cache_lookups_total` | counter | parts of the ranking's work | |
+//! | `epitome_cache_hits_total` | counter | parts of the ranking's work | |
 //! | `epitome_requests_in_flight` | gauge | requests | |
 //! | `epitome_compactions_in_flight` | gauge | compactions | |
 //! | `epitome_shadow_samples_total` | counter | requests drawn for comparison | `route`, `result` |

@@ -2,7 +2,8 @@
 
     python fit.py collect EPITOME DATA scores.jsonl [TASK ...]   # scores of the evaluation's texts, by the binary
     python fit.py fit scores.jsonl relevance.json                # the weights, and what they keep, cross-validated
-    python fit.py curve results.jsonl relevance.json             # the retention curve, by a run of the evaluation
+    python fit.py curve results.jsonl used.json relevance.json   # the retention curve, by a run of curve.toml;
+                                                                 # used.json is what the binary of that run had
 
 EPITOME is the binary, DATA a folder with the tasks as NAME.jsonl or NAME.jsonl.zst. The features are those of
 relevance.rs and links.rs. The loss is listwise in each text: -log of the softmax share of the needed spans,
@@ -323,16 +324,18 @@ def curve_of(rows):
         if sum(w for _, _, w in bin_) >= total / BINS:
             bins.append(bin_)
             bin_ = []
+    if bin_ and bins:
+        bins[-1] += bin_
     mean = lambda b, k: sum(r[k] * r[2] for r in b) / sum(r[2] for r in b)
     points = rising([(mean(b, 0), mean(b, 1), sum(r[2] for r in b)) for b in bins])
     inside = [[round(float(m), 5), round(float(f), 5)] for m, f in points if 0 < m < 1 and 0 < f < 1]
     return [[0.0, 0.0], *inside, [1.0, 1.0]]
 
 
-def refit_curve(source, out):
+def refit_curve(source, used, out):
     """Replaces the retention curve by what was found in a run of several budgets, all tasks alike."""
     model = json.loads(Path(out).read_text(encoding="utf-8"))
-    mass, share = zip(*model["retention"])
+    mass, share = zip(*json.loads(Path(used).read_text(encoding="utf-8"))["retention"])
     rows = []
     for record in map(json.loads, open(source, encoding="utf-8")):
         if record.get("stratum") != "semantic" or record["reader"] or record["predicted_retention"] is None:
@@ -411,4 +414,4 @@ def main(source, out):
 
 
 if __name__ == "__main__":
-    {"collect": lambda: collect(*sys.argv[2:]), "fit": lambda: main(*sys.argv[2:4]), "curve": lambda: refit_curve(*sys.argv[2:4])}[sys.argv[1]]()
+    {"collect": lambda: collect(*sys.argv[2:]), "fit": lambda: main(*sys.argv[2:4]), "curve": lambda: refit_curve(*sys.argv[2:5])}[sys.argv[1]]()

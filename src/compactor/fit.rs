@@ -125,9 +125,11 @@ impl Work<'_> {
     }
 
     fn holds_all_code(&self, kept: &[Kept]) -> bool {
-        let mut codes =
-            (0..self.doc.spans.len()).filter(|span| self.doc.spans[*span].content == Content::Code);
-        codes.all(|span| kept.iter().any(|run| run.spans.contains(&span)))
+        let mut held = vec![false; self.doc.spans.len()];
+        for run in kept {
+            held[run.spans.clone()].fill(true);
+        }
+        self.doc.spans.iter().zip(held).all(|(span, held)| held || span.content != Content::Code)
     }
 
     fn context(&self) -> summarize::Context<'_> {

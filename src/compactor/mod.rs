@@ -32,6 +32,9 @@ use crate::{
     },
 };
 
+/// By which part of itself a budget grows that did not hold the floor, as a divisor.
+const FLOOR_STEP: usize = 8;
+
 /// Counters of model files that are here, by model name.
 type Counters = RwLock<Vec<(String, Arc<dyn TokenCounter>)>>;
 
@@ -159,14 +162,17 @@ impl Compactor {
         cancel.check()?;
 
         let units = place::units(&doc, &ranking, self.config.place.beside);
-        if let Budget::Floor(floor) = request.budget {
-            let Some(smallest) = place::smallest(&doc, &ranking, &units, floor as f32) else {
+        let floor = match request.budget {
+            Budget::Floor(floor) => Some(floor),
+            Budget::Tokens(_) | Budget::Share(_) => None,
+        };
+        if let Some(floor) = floor {
+            let Some(smallest) = place::smallest(&doc, &ranking, &units, floor as f32, cancel)? else {
                 return Ok(passed(text, PassReason::NoPrediction, figures, started));
             };
             budget = smallest.min(before - 1);
-            figures.budget = budget;
         }
-        let work = Work {
+        let mut work = Work {
             compactor: self,
             doc: &doc,
             ranking: &ranking,
@@ -177,8 +183,32 @@ impl Compactor {
         };
         let peak = units.iter().map(|unit| unit.score).fold(f32::NEG_INFINITY, f32::max);
         figures.summary_share = self.summary_share(query, peak, !ranking.probability.is_empty());
-        let fitted = work.fit(&units, figures.summary_share, &mut figures)?;
+        let retention = |pieces: &[Piece]| {
+            let places = span_places(&doc, pieces);
+            let mass = ranking.mass(&doc, |span| places[span].is_some());
+            mass.map(|mass| f64::from(relevance::Model::built_in().retention(mass)))
+        };
+        let models = figures.models.len();
+        let fitted = loop {
+            let fitted = work.fit(&units, figures.summary_share, &mut figures);
+            let Some(floor) = floor else { break fitted? };
+            // What the template and the code take is known only now: a floor is held by what stands there.
+            let enough = match &fitted {
+                Ok(fitted) => retention(&fitted.pieces).is_some_and(|retention| retention >= floor),
+                Err(CompactError::CodeTooLarge { .. } | CompactError::BudgetTooSmall { .. }) => false,
+                Err(_) => true,
+            };
+            if enough {
+                break fitted?;
+            }
+            if work.budget == before - 1 {
+                return Ok(passed(text, PassReason::NotShorter, figures, started));
+            }
+            work.budget = (work.budget + work.budget / FLOOR_STEP + 1).min(before - 1);
+            figures.models.truncate(models);
+        };
 
+        figures.budget = work.budget;
         figures.tokens_after = fitted.tokens;
         if fitted.tokens >= before || fitted.text.len() >= text.len() {
             figures.tokens_after = before;
@@ -187,8 +217,7 @@ impl Compactor {
         figures.ratio = before as f64 / fitted.tokens.max(1) as f64;
         let places = span_places(&doc, &fitted.pieces);
         figures.spans_kept = places.iter().flatten().count();
-        let mass = ranking.mass(&doc, |span| places[span].is_some());
-        figures.retention = mass.map(|mass| f64::from(relevance::Model::built_in().retention(mass)));
+        figures.retention = retention(&fitted.pieces);
         figures.millis.total = millis(started);
         let explain = request.explain.then(|| explain(&doc, &ranking, &places));
         Ok(Compaction {

@@ -245,8 +245,8 @@ pub struct PlaceConfig {
     pub head: usize,
     /// Tokens of the tail; never more than two fifteenths of the budget.
     pub tail: usize,
-    /// How much less a sentence is needed, at most, than the one beside it in its paragraph, in log-odds
-    /// (standard scores without a query). Small values keep longer runs, from fewer places.
+    /// How much less a sentence counts, at most, than the one beside it in its paragraph: in log-odds of
+    /// fitted scores, of which it then counts as -4 at most; else in standard scores. Small values keep longer runs, from fewer places.
     pub beside: f32,
 }
 

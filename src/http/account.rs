@@ -35,7 +35,7 @@ pub struct Account {
     pub reason: &'static str,
     /// Tokens of the texts considered, before and after; none if they were not counted.
     pub tokens: Option<(usize, usize)>,
-    /// Segments found in the cache, and segments asked of it.
+    /// Parts of the ranking's work found in the cache, and parts asked of it.
     pub cache: Option<(usize, usize)>,
     /// The predicted share of like requests whose texts still hold what the question needs: the least of
     /// the texts compacted; none where it is not known.

@@ -66,7 +66,8 @@ fn work(
 
     let mut account = Account { tokens: Some((plan.tokens, plan.tokens)), ..Account::passed("") };
     let (mut after, mut hits, mut lookups) = (0, 0, 0);
-    let mut retention: Option<f64> = None;
+    // Of all texts that were compacted; none where one of them has no prediction.
+    let mut retention = Some(1.0);
     let (mut replacements, mut figures) = (Vec::new(), Vec::new());
     for target in plan.targets {
         let request = CompactRequest {
@@ -93,10 +94,7 @@ fn work(
         match compaction.outcome {
             Outcome::Compacted => {
                 after += compaction.figures.tokens_after;
-                retention = match (retention, compaction.figures.retention) {
-                    (Some(least), Some(own)) => Some(f64::min(least, own)),
-                    (least, own) => least.or(own),
-                };
+                retention = retention.zip(compaction.figures.retention).map(|(a, b)| f64::min(a, b));
                 figures.push(compaction.figures);
                 replacements.push(Replacement { range: target.range, text: compaction.text });
             }

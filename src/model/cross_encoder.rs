@@ -234,6 +234,13 @@ impl CrossEncoder {
         Ok(results)
     }
 
+    /// Tokens of a passage that are read beside this query and this title.
+    pub fn room(&self, query: &[u32], title: &[u32]) -> usize {
+        let special = self.layout.before.len() + self.layout.between.len() + self.layout.after.len();
+        let taken = special + query.len().min(QUERY_TOKENS) + title.len().min(TITLE_TOKENS);
+        self.longest.saturating_sub(taken)
+    }
+
     /// The ids of a window, and the part that each belongs to.
     fn input(&self, query: &[u32], passage: &Passage<'_>) -> (Sequence, Vec<Option<usize>>) {
         let mut ids = self.layout.before.clone();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    compaction::{PieceKind, Place},
+    compaction::{Cancel, PieceKind, Place, Stopped},
     rank::{Ranking, relevance},
     text::{Content, Document},
 };
@@ -118,8 +118,7 @@ pub fn select(
         let joins = |span: Option<usize>| span.is_some_and(|span| entries.contains(&span));
         let passage = block.labelled.then_some(block.spans.start);
         if !joins(run.spans.start.checked_sub(1)) && !joins(Some(run.spans.end)) && !joins(passage) {
-            cost +=
-                if passage.is_some_and(|label| is_name(doc.span_text(label))) { NAMED_ENTRY } else { ENTRY };
+            cost += if block.numbered { NAMED_ENTRY } else { ENTRY };
         }
         entries.extend(run.spans.clone().chain(passage));
         left = left.saturating_sub(cost);
@@ -130,21 +129,28 @@ pub fn select(
 
 /// The budget, in tokens, at which the units kept hold so much of the predicted mass that what is
 /// needed is predicted to be kept in the share `floor` of texts; none where nothing is predicted.
-pub fn smallest(doc: &Document<'_>, ranking: &Ranking, units: &[Unit], floor: f32) -> Option<usize> {
+pub fn smallest(
+    doc: &Document<'_>,
+    ranking: &Ranking,
+    units: &[Unit],
+    floor: f32,
+    cancel: &Cancel,
+) -> Result<Option<usize>, Stopped> {
     let goal = relevance::Model::built_in().mass(floor);
-    let whole = ranking.mass(doc, |_| true)?;
-    let (mut low, mut high) = (LEAST, doc.tokens.total());
+    let high = doc.tokens.total();
+    let (mut low, mut high) = (LEAST.min(high), high);
     // Selection is not quite monotone in the budget: the answer is the smallest of those tried.
-    while high - low > high / 64 + 1 {
+    while high.saturating_sub(low) > high / 64 + 1 {
+        cancel.check()?;
         let middle = low.midpoint(high);
         let mut taken = vec![false; doc.spans.len()];
         for run in select(doc, ranking, units, middle, false) {
             taken[run.spans].fill(true);
         }
-        let mass = ranking.mass(doc, |span| taken[span])?;
-        if mass >= goal * whole { high = middle } else { low = middle }
+        let Some(mass) = ranking.mass(doc, |span| taken[span]) else { return Ok(None) };
+        if mass >= goal { high = middle } else { low = middle }
     }
-    Some(high)
+    Ok(ranking.mass(doc, |_| true).map(|_| high))
 }
 
 /// Makes one run of those that touch.
@@ -261,19 +267,13 @@ pub fn arrange(doc: &Document<'_>, kept: &[Kept], written: &[Written], sizes: Si
     number(doc, entries)
 }
 
-/// Whether a label tells its passage from the others: a number is in it.
-fn is_name(label: &str) -> bool {
-    label.contains(|c: char| c.is_ascii_digit())
-}
-
 fn first_is_name(doc: &Document<'_>, parts: &[Part]) -> bool {
     let Some(first) = parts.first().filter(|part| !part.section) else { return false };
     let at = doc.spans.partition_point(|span| span.range.end <= first.source.start);
-    let label = doc.spans.get(at).is_some_and(|span| {
+    doc.spans.get(at).is_some_and(|span| {
         let block = &doc.blocks[span.block];
-        block.labelled && block.spans.start == at && block.content != Content::Table
-    });
-    label && is_name(doc.span_text(at))
+        block.numbered && block.spans.start == at
+    })
 }
 
 fn starts_section(doc: &Document<'_>, span: usize) -> bool {

@@ -33,8 +33,8 @@ pub struct Unit {
 }
 
 /// Cuts a document into units. Headings and blank spans are none of their own, unless a heading
-/// stands directly before a unit: then it is part of it. A unit's score is at most `beside` below that of
-/// its neighbours in the paragraph.
+/// stands directly before a unit of prose: then it is part of it. Units draw in their neighbours in the
+/// paragraph: with fitted scores to at most `DRAWN_IN`, and to no more than `beside` below themselves.
 pub fn units(doc: &Document<'_>, ranking: &Ranking, beside: f32) -> Vec<Unit> {
     let mut units = Vec::new();
     let mut heading: Option<usize> = None;
@@ -61,10 +61,9 @@ pub fn units(doc: &Document<'_>, ranking: &Ranking, beside: f32) -> Vec<Unit> {
         match block.content {
             Content::Table | Content::Json => {
                 for span in block.spans.clone() {
-                    let first = if span == block.spans.start { start } else { span };
                     // A header comes along with each of its rows; alone it says nothing.
                     if !(block.labelled && span == block.spans.start) {
-                        units.push(first.max(span)..span + 1);
+                        units.push(span..span + 1);
                     }
                 }
             }
@@ -110,7 +109,10 @@ pub fn unit(doc: &Document<'_>, ranking: &Ranking, spans: Range<usize>) -> Unit 
         .map(|span| (ranking.salience[span], doc.spans[span].tokens as f32))
         .collect();
     let weight: f32 = scored.iter().map(|(_, t)| t).sum::<f32>().max(1.0);
-    let mean = scored.iter().map(|(s, t)| s * t).sum::<f32>() / weight;
+    // Labels and headings alone are worth as little as the least of them.
+    let least = spans.clone().map(|span| ranking.salience[span]).fold(f32::INFINITY, f32::min);
+    let mean =
+        if scored.is_empty() { least } else { scored.iter().map(|(s, t)| s * t).sum::<f32>() / weight };
     let peak = scored.iter().map(|(s, _)| *s).fold(f32::NEG_INFINITY, f32::max);
     let peak = if peak.is_finite() { peak } else { mean };
     let code = all.iter().any(|s| s.content == Content::Code);
@@ -156,13 +158,18 @@ pub fn shrink(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize) 
         let score = |span: usize| (size + doc.spans[span].tokens <= limit).then(|| ranking.salience[span]);
         let left = (run.start > unit.spans.start).then(|| score(run.start - 1)).flatten();
         let right = (run.end < unit.spans.end).then(|| score(run.end)).flatten();
-        match (left, right) {
-            (Some(l), Some(r)) if l >= r => run.start -= 1,
-            (Some(_), None) => run.start -= 1,
-            (_, Some(_)) => run.end += 1,
-            (None, None) => break,
-        }
-        size = doc.spans[run.clone()].iter().map(|s| s.tokens).sum();
+        let added = match (left, right) {
+            (Some(l), r) if r.is_none_or(|r| l >= r) => {
+                run.start -= 1;
+                run.start
+            }
+            (_, Some(_)) => {
+                run.end += 1;
+                run.end - 1
+            }
+            (_, None) => break,
+        };
+        size += doc.spans[added].tokens;
     }
     // A label at the end belongs to what was left out behind it.
     while run.len() > 1 && doc.spans[run.end - 1].content == Content::Heading {

@@ -11,7 +11,7 @@ use super::{RankError, dense::Lookups, workers};
 use crate::{
     cache::{Cache, Key, KeyParts, Source},
     compaction::Cancel,
-    model::{CrossEncoder, Passage, QUERY_TOKENS, TITLE_TOKENS, WINDOW_TOKENS},
+    model::{CrossEncoder, Passage},
     text::{Content, Document},
 };
 
@@ -115,7 +115,7 @@ fn read(
     let mut passages: Vec<Passage<'_>> = Vec::new();
     let mut at = 0;
     for (window, title) in batch.iter().zip(&titles) {
-        let room = WINDOW_TOKENS - 3 - query.len().min(QUERY_TOKENS) - title.len().min(TITLE_TOKENS);
+        let room = encoder.room(query, title);
         let mut passage = Passage { title, parts: Vec::new() };
         let mut size = 0;
         for ids in &ids[at..at + window.len()] {
@@ -204,13 +204,15 @@ fn promising(
         .collect();
     order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.start.cmp(&b.1.start)));
     let mut left = limit;
+    // Of a long span only the beginning is read, and only that counts.
+    let read = |span: &crate::text::Span| span.tokens.min(SPAN_BYTES / 4);
     let mut chosen: Vec<Range<usize>> = order
         .into_iter()
         .map(|(_, window)| window)
-        .take_while(|window| {
-            let size: usize = doc.spans[window.clone()].iter().map(|span| span.tokens).sum();
+        .filter(|window| {
+            let size: usize = doc.spans[window.clone()].iter().map(read).sum();
             let fits = size <= left;
-            left = left.saturating_sub(size);
+            left -= if fits { size } else { 0 };
             fits
         })
         .collect();

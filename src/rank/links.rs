@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::lexical::is_stop_word;
-use crate::text::Document;
+use crate::text::{Content, Document, Span};
 
 /// Spans from which links go out ...
 const SOURCES: usize = 6;
@@ -45,16 +45,20 @@ impl<'a> Links<'a> {
         let mut index: HashMap<&'a str, usize> = HashMap::new();
         let mut names = Vec::with_capacity(doc.spans.len());
         let (mut containing, mut text) = (Vec::new(), Vec::new());
-        for span in &doc.spans {
+        // The span in which each name was found last.
+        let mut last: Vec<usize> = Vec::new();
+        for (span, Span { range, .. }) in doc.spans.iter().enumerate() {
             let mut own: Vec<usize> = Vec::new();
-            for word in words(&doc.text[span.range.clone()]).filter(|word| is_name(word)) {
+            for word in words(&doc.text[range.clone()]).filter(|word| is_name(word)) {
                 let next = index.len();
                 let at = *index.entry(word).or_insert(next);
                 if at == next {
                     containing.push(0_usize);
                     text.push(word);
+                    last.push(usize::MAX);
                 }
-                if !own.contains(&at) {
+                if last[at] != span {
+                    last[at] = span;
                     own.push(at);
                     containing[at] += 1;
                 }
@@ -110,17 +114,20 @@ impl<'a> Links<'a> {
             let all = from.get(name).map(Vec::as_slice).unwrap_or_default();
             all.iter().filter(|(_, source)| other(*source)).map(|(v, _)| *v).fold(0.0, f32::max)
         };
+        let titles: Vec<f32> = (0..doc.blocks.len())
+            .map(|index| {
+                let block = &doc.blocks[index];
+                let title = block.labelled && block.content != Content::Table;
+                let names = if title { self.names[block.spans.start].as_slice() } else { &[] };
+                names.iter().map(|name| strongest(name, &|source| doc.spans[source].block != index)).sum()
+            })
+            .collect();
         for (span, linked) in out.iter_mut().enumerate() {
             for name in &self.names[span] {
                 let strength = strongest(name, &|source| source != span);
                 linked[if is_identifier(self.text[*name]) { 2 } else { 0 }] += strength;
             }
-            let block = doc.spans[span].block;
-            if doc.blocks[block].labelled {
-                for name in &self.names[doc.blocks[block].spans.start] {
-                    linked[1] += strongest(name, &|source| doc.spans[source].block != block);
-                }
-            }
+            linked[1] = titles[doc.spans[span].block];
             for value in linked {
                 *value = value.min(MOST);
             }

@@ -107,11 +107,11 @@ impl Ranking {
 pub struct Tools<'a> {
     /// Weights.
     pub config: &'a config::Rank,
-    /// The embedder.
+    /// The embedder, where one is configured, and the cross-encoder.
     pub models: &'a Models,
-    /// Segment cache.
+    /// Cache of vectors and scores.
     pub cache: &'a Cache,
-    /// Checked between segments.
+    /// Checked between the parts of the work.
     pub cancel: &'a Cancel,
 }
 

@@ -11,12 +11,10 @@ const REACH: f32 = 400.0;
 /// A transcript has at least so many turns.
 const TURNS: usize = 20;
 
-/// Whether most blocks are turns: prose under a label without a number, such as `Ann:`.
+/// Whether most blocks are turns: prose under a label that recurs or has no number, such as `Ann:`.
 pub fn is_transcript(doc: &Document<'_>) -> bool {
-    let turn = |block: &&crate::text::Block| {
-        let label = || doc.span_text(block.spans.start).contains(|c: char| c.is_ascii_digit());
-        block.labelled && block.content == Content::Prose && !label()
-    };
+    let turn =
+        |block: &&crate::text::Block| block.labelled && block.content == Content::Prose && !block.numbered;
     let turns = doc.blocks.iter().filter(turn).count();
     turns >= TURNS && 2 * turns > doc.blocks.len()
 }

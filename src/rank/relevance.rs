@@ -97,11 +97,7 @@ pub fn counts(doc: &Document<'_>, span: usize) -> bool {
 /// collections are often cut out of a text, and begin within a sentence.
 fn opens_passage(doc: &Document<'_>, span: usize) -> bool {
     let block = &doc.blocks[doc.spans[span].block];
-    let label = block.spans.start;
-    block.labelled
-        && span == label + 1
-        && block.content != Content::Table
-        && doc.span_text(label).contains(|c: char| c.is_ascii_digit())
+    block.numbered && span == block.spans.start + 1
 }
 
 /// Linear between the points, flat outside them; `at` itself without points.

@@ -8,7 +8,7 @@ mod segments;
 mod sentences;
 pub mod tokens;
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 pub use blocks::Content;
 pub use sentences::sentence_ends;
@@ -41,6 +41,8 @@ pub struct Block {
     pub content: Content,
     /// Whether its first span is a label or a table header that every other span of it needs.
     pub labelled: bool,
+    /// Whether that label names it alone: it has a number, as `Document [3]` has, and begins no other block.
+    pub numbered: bool,
     /// Index of the heading that governs it.
     pub heading: Option<usize>,
     /// Tokens.
@@ -95,6 +97,21 @@ pub struct SegmentSize {
     pub max: usize,
 }
 
+/// Finds the labels that name one block alone.
+fn number(text: &str, spans: &[Span], blocks: &mut [Block]) {
+    let label = |block: &Block| text[spans[block.spans.start].range.clone()].trim();
+    let named = |block: &&Block| block.labelled && block.content != Content::Table;
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for block in blocks.iter().filter(named) {
+        *times.entry(label(block)).or_default() += 1;
+    }
+    for block in blocks.iter_mut() {
+        block.numbered = named(&&*block)
+            && label(block).contains(|c: char| c.is_ascii_digit())
+            && times.get(label(block)) == Some(&1);
+    }
+}
+
 impl<'a> Document<'a> {
     /// Finds the structure of `text`.
     pub fn new(text: &'a str, counter: &dyn TokenCounter, size: SegmentSize) -> Self {
@@ -126,6 +143,7 @@ impl<'a> Document<'a> {
                 spans: first..spans.len(),
                 content: raw.content,
                 labelled,
+                numbered: false,
                 heading: open.last().copied(),
                 tokens: tokens.count(&raw.range),
             });
@@ -133,6 +151,7 @@ impl<'a> Document<'a> {
                 open.push(headings.len() - 1);
             }
         }
+        number(text, &spans, &mut blocks);
         let segments = segments::segments(text, &spans, &tokens, markdown, size.min, size.max);
         let segments: Vec<Segment> = segments
             .into_iter()

@@ -557,6 +557,7 @@ fn the_suites_of_the_repository_name_what_there_is() {
                 assert!(!suite.readers.is_empty() && rows <= 12);
             }
             "retention" => assert!(suite.readers.is_empty() && suite.tasks.len() == FILES.len()),
+            "peers" => assert!(suite.arms.iter().any(|arm| matches!(arm.kind, ArmKind::Http { .. }))),
             _ => assert_eq!(suite.tasks.len(), FILES.len(), "{name}"),
         }
     }
