@@ -231,6 +231,32 @@ fn a_broad_query_and_none_get_summaries_of_the_whole() {
 }
 
 #[test]
+fn a_floor_is_held_whatever_else_takes_room() {
+    let story = corpus("story.txt");
+    let story = &story[..story.floor_char_boundary(9000)];
+    let code = format!("```\n{}```\n", "let tally = tally + 1;\n".repeat(60));
+    let compactor = compactor(|_| {});
+    let mut before = 0;
+    for (text, floor) in
+        [(story.to_owned(), 0.6), (story.to_owned(), 0.9), (format!("{story}\n\n{code}"), 0.6)]
+    {
+        let request = request(&text, Some("Who is Ivy Hendricks?"), Budget::Floor(floor));
+        let compaction = compactor.compact(&request, &Cancel::never()).unwrap();
+        check(&text, &compaction, &compactor);
+        assert_eq!(compaction.outcome, Outcome::Compacted);
+        assert!(compaction.figures.retention.unwrap() >= floor);
+        let pinned = text.ends_with(&code);
+        assert!(pinned || compaction.figures.tokens_after > before, "more is needed for more");
+        assert!(!pinned || compaction.text.contains(code.trim()));
+        before = compaction.figures.tokens_after;
+    }
+    for (text, floor) in [("Hello world.", 0.9), ("Hello world. Who is there?", 1e-50), ("", 0.5)] {
+        let request = request(text, Some("who"), Budget::Floor(floor));
+        compactor.compact(&request, &Cancel::never()).unwrap();
+    }
+}
+
+#[test]
 fn a_long_text_is_read_closely_only_where_it_is_promising() {
     let mut text = String::new();
     for part in 0..12 {
