@@ -41,6 +41,8 @@ LEAST_ROWS = 15
 UNREAD, HOPS, FOLDS, RIDGE = -6.0, 4, 5, 1e-3
 BINS = 24
 SOURCES, CHAIN_SOURCES, CHAIN_MOST, COMMON_SHARE, COMMON, MOST = 6, 12, 3, 0.04, 6, 2.0
+# Share of the spans with an identifier that recurs: up to the first it counts in full, from the second not.
+RARE, USUAL = 0.1, 0.3
 # Identifiers are in few of the texts, so that the fit weighs them too low for the chains that they form.
 IDENTIFIERS = 5.0
 VAGUE = {"american", "film", "born"}
@@ -99,6 +101,13 @@ def standardize(values):
     if len(known) == 0 or known.std() < 1e-9:
         return numpy.zeros_like(values)
     return (numpy.where(numpy.isfinite(values), values, known.min()) - known.mean()) / known.std()
+
+
+def is_shouted(text):
+    """Whether a sentence is set in capitals: its words are no names then."""
+    words = [w for w in WORD.findall(text) if len(w) > 1 and w.isalpha()]
+    loud = [w for w in words if w.isupper()]
+    return 2 * len(loud) > len(words) and any(w.lower() in STOP for w in loud)
 
 
 def is_identifier(word):
@@ -162,7 +171,10 @@ class Text:
     def names(self, query, texts, label, passage):
         asked = {w.lower() for w in WORD.findall(query)}
         name = lambda w: len(w) > 1 and (w[0].isupper() or w[0].isnumeric() or is_identifier(w))
-        found = [list(dict.fromkeys(w for w in WORD.findall(t) if name(w))) for t in texts]
+        quiet_capitals = lambda t, w: w.isalpha() and is_shouted(t)
+        found = [
+            list(dict.fromkeys(w for w in WORD.findall(t) if name(w) and not quiet_capitals(t, w))) for t in texts
+        ]
         containing = collections.Counter(w for words in found for w in words)
         count, quiet = len(texts), asked | set(STOP) | VAGUE
         most = max(COMMON, int(count * COMMON_SHARE))
@@ -173,6 +185,9 @@ class Text:
         }
         self.chains = {w for w in self.says if containing[w] <= CHAIN_MOST}
         self.found = [[w for w in words if w in self.says] for words in found]
+        full = sum(any(is_identifier(w) for w in words) for words in self.found) / max(1, len(texts))
+        # Where every line has identifiers, as in code, one that recurs says little.
+        self.identifiers = float(numpy.clip((USUAL - full) / (USUAL - RARE), 0, 1))
         self.passage = passage
         titles = {passage[i]: self.found[i] for i in range(count) if label[i]}
         self.titles = [titles.get(p, []) if any(label) else [] for p in passage]
@@ -193,7 +208,9 @@ class Text:
                 out[i, 2 if is_identifier(word) else 0] += value
             for word in self.titles[i]:
                 out[i, 1] += max((v for v, j in start.get(word, ()) if self.passage[j] != self.passage[i]), default=0)
-        return numpy.minimum(out, MOST)
+        out = numpy.minimum(out, MOST)
+        out[:, 2] *= self.identifiers
+        return out
 
 
 def fit(texts, features):

@@ -19,6 +19,10 @@ const COMMON_SHARE: f32 = 0.04;
 const COMMON: usize = 6;
 /// The most that links of one kind count.
 const MOST: f32 = 2.0;
+/// Share of the spans with an identifier that recurs: up to the first, identifiers count in full,
+/// from the second on not at all. Where every line has some, as in code, one that recurs says little.
+const RARE: f32 = 0.1;
+const USUAL: f32 = 0.3;
 /// Words of names that say too little.
 const VAGUE: &[&str] = &["american", "film", "born"];
 
@@ -35,6 +39,8 @@ pub struct Links<'a> {
     /// Of each name: whether it can make a chain.
     chains: Vec<bool>,
     text: Vec<&'a str>,
+    /// How much identifiers count, 0 to 1.
+    identifiers: f32,
 }
 
 impl<'a> Links<'a> {
@@ -49,7 +55,10 @@ impl<'a> Links<'a> {
         let mut last: Vec<usize> = Vec::new();
         for (span, Span { range, .. }) in doc.spans.iter().enumerate() {
             let mut own: Vec<usize> = Vec::new();
-            for word in words(&doc.text[range.clone()]).filter(|word| is_name(word)) {
+            let sentence = &doc.text[range.clone()];
+            let shouted = is_shouted(sentence);
+            let named = |word: &&str| is_name(word) && !(shouted && word.chars().all(char::is_alphabetic));
+            for word in words(sentence).filter(named) {
                 let next = index.len();
                 let at = *index.entry(word).or_insert(next);
                 if at == next {
@@ -72,7 +81,7 @@ impl<'a> Links<'a> {
             .zip(&text)
             .map(|(n, word): (&usize, &&str)| *n <= CHAIN_MOST && is_identifier(word))
             .collect();
-        let weight = containing
+        let weight: Vec<f32> = containing
             .iter()
             .zip(&text)
             .map(|(n, word)| {
@@ -84,7 +93,10 @@ impl<'a> Links<'a> {
                 if says { (count / *n as f32).ln() / count.ln() } else { 0.0 }
             })
             .collect();
-        Self { names, weight, chains, text }
+        let recurs = |name: &usize| weight[*name] > 0.0 && is_identifier(text[*name]);
+        let full = names.iter().filter(|own| own.iter().any(recurs)).count() as f32 / count.max(1.0);
+        let identifiers = ((USUAL - full) / (USUAL - RARE)).clamp(0.0, 1.0);
+        Self { names, weight, chains, text, identifiers }
     }
 
     /// The links of every span with those that score best.
@@ -128,9 +140,10 @@ impl<'a> Links<'a> {
                 linked[if is_identifier(self.text[*name]) { 2 } else { 0 }] += strength;
             }
             linked[1] = titles[doc.spans[span].block];
-            for value in linked {
+            for value in &mut *linked {
                 *value = value.min(MOST);
             }
+            linked[2] *= self.identifiers;
         }
         out
     }
@@ -142,6 +155,20 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(move |c: char| !c.is_alphanumeric() && !joins(c))
         .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()))
         .filter(|word| !word.is_empty())
+}
+
+/// Whether a sentence is set in capitals: its words are no names then.
+fn is_shouted(text: &str) -> bool {
+    let plain = |word: &&str| word.chars().all(char::is_alphabetic) && word.chars().nth(1).is_some();
+    let (mut all, mut loud, mut ordinary) = (0, 0, false);
+    for word in words(text).filter(plain) {
+        all += 1;
+        if word.chars().all(char::is_uppercase) {
+            loud += 1;
+            ordinary |= is_stop_word(&word.to_lowercase());
+        }
+    }
+    ordinary && 2 * loud > all
 }
 
 fn is_name(word: &str) -> bool {
@@ -170,6 +197,28 @@ mod tests {
         assert!(
             is_identifier("EYPHU") && is_identifier("a1") && !is_identifier("VAR") && !is_identifier("1984")
         );
+    }
+
+    #[test]
+    fn sentences_in_capitals_have_no_names() {
+        assert!(is_shouted("IN NO EVENT SHALL THE HOLDER BE LIABLE for damages."));
+        for names in ["VAR EYPHU = VAR ABCDE", "NASA and the ESA did it", "The BBC.", ""] {
+            assert!(!is_shouted(names), "{names}");
+        }
+    }
+
+    #[test]
+    fn identifiers_say_little_in_code() {
+        let counter = tokens::tiktoken("gpt-4").expect("known");
+        let count = |text: &str| {
+            let doc = Document::new(text, counter.as_ref(), SegmentSize { min: 100, max: 200 });
+            Links::new(&doc, "What is set?").identifiers
+        };
+        let prose = "It rains. The wind blows. Snow falls. Dogs bark. Cats sleep. Birds sing. ".repeat(4);
+        assert_eq!(count(&format!("{prose} Set max_size to 3. Then max_size is used.")), 1.0);
+        let code: String =
+            (0..40).map(|i| format!("field_{i} is taken. Now field_{i} is given. ")).collect();
+        assert_eq!(count(&code), 0.0);
     }
 
     #[test]

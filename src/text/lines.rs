@@ -162,9 +162,9 @@ impl<'a> Line<'a> {
         text.contains('-') && text.starts_with('|') && text.bytes().all(|b| b"|-: \t".contains(&b))
     }
 
-    /// A log record: a time stamp or a level at its start.
+    /// A log record: a time stamp, an address or a level at its start.
     pub fn is_log(&self) -> bool {
-        let text = self.look().trim_start_matches('[');
+        let text = self.look().trim_start_matches('[').trim_start();
         let shape: String = text.chars().take(19).map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
         let stamped = ["9999-99-99T99:99:99", "9999-99-99 99:99:99", "9999/99/99 99:99:99"]
             .contains(&shape.as_str())
@@ -181,7 +181,7 @@ impl<'a> Line<'a> {
             ["INFO", "WARN", "WARNING", "ERROR", "DEBUG", "TRACE", "FATAL", "CRITICAL"].iter().any(|level| {
                 text.strip_prefix(level).is_some_and(|rest| rest.starts_with([' ', ':', ']', '\t']))
             });
-        stamped || syslog || level
+        stamped || syslog || level || is_counter(text.split([' ', '\t']).next().unwrap_or(""))
     }
 
     /// Whether the line belongs to the log record above it: a stack frame or an indented detail.
@@ -202,6 +202,24 @@ impl<'a> Line<'a> {
         let behind = &text[length..];
         if length == 0 { 0 } else { indent + length + (behind.len() - behind.trim_start().len()) }
     }
+}
+
+/// Digits in groups: a time since the start (`0.04.035.940`, `12.345678]`), the time of a day, or an
+/// address (`127.0.0.1`), but no section number and no date.
+fn is_counter(word: &str) -> bool {
+    let since_start = word.strip_suffix(']').and_then(|word| word.split_once('.'));
+    if since_start.is_some_and(|(s, us)| us.len() == 6 && [s, us].iter().all(|part| digits(part))) {
+        return true;
+    }
+    let word = word.trim_end_matches([',', ']', ':']);
+    let parts: Vec<&str> = word.split([':', '.']).collect();
+    parts.len() >= if word.contains(':') { 3 } else { 4 }
+        && parts.iter().all(|part| digits(part))
+        && parts.iter().map(|part| part.len()).sum::<usize>() >= 6
+}
+
+fn digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn passage_label(text: &str) -> Option<usize> {
@@ -280,7 +298,12 @@ mod tests {
         assert!(line("[2026-01-02 03:04:05,123] started").is_log());
         assert!(line("Jan  2 03:04:05 host sshd[1]: x").is_log());
         assert!(line("ERROR: no").is_log());
-        assert!(!line("Error rates fell").is_log());
+        for record in ["0.04.035.940 I init", "[   12.345678] usb 1-1: new", "127.0.0.1 - - [x]", "12:30:05 up"] {
+            assert!(line(record).is_log(), "{record}");
+        }
+        for other in ["Error rates fell", "1.2.3 Aims", "12:30 is late", "1,234,567 died", "1.234.567 died", "1999.", "3.14"] {
+            assert!(!line(other).is_log(), "{other}");
+        }
         assert_eq!(line("## A b").atx_level(), Some(2));
         assert_eq!(line("#hashtag").atx_level(), None);
         assert_eq!(line("3.1 Model Architecture").plain_heading_level(), Some(2));

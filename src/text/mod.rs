@@ -2,6 +2,7 @@
 //! the like) and segments. All are byte ranges of the untouched text, and spans tile it.
 
 mod blocks;
+mod breaks;
 mod json;
 mod lines;
 mod segments;
@@ -236,8 +237,14 @@ fn pieces(text: &str, block: &RawBlock) -> (Vec<(Range<usize>, Content)>, bool) 
                 push(from, Content::Heading);
                 labelled = true;
             }
-            for sentence in sentences::sentence_ends(&text[from.min(end)..end]) {
-                push(from + sentence, block.content);
+            let from = from.min(end);
+            let meant = breaks::line_ends(&text[from..end]);
+            let mut start = from;
+            for stop in meant.unwrap_or_else(|| vec![end - from]) {
+                for sentence in sentences::sentence_ends(&text[start..from + stop]) {
+                    push(start + sentence, block.content);
+                }
+                start = from + stop;
             }
             push(end, block.content);
         }
