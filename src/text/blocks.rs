@@ -187,7 +187,10 @@ impl Scanner<'_> {
     fn heading(&self, at: usize) -> Option<(u8, usize)> {
         let line = self.lines[at];
         if let Some(level) = line.atx_level() {
-            return Some((level, at + 1));
+            // Lines of one level directly below each other are comments.
+            let alike = |other: Option<&Line<'_>>| other.and_then(Line::atx_level) == Some(level);
+            let above = at.checked_sub(1).and_then(|above| self.lines.get(above));
+            return (!alike(above) && !alike(self.next(at))).then_some((level, at + 1));
         }
         let after_blank = at == 0 || self.lines[at - 1].is_blank();
         if let Some(level) = self.next(at).and_then(Line::setext_level)
@@ -215,7 +218,7 @@ impl Scanner<'_> {
             let starts_other = line.is_blank()
                 || line.text.len() >= UNWRAPPED
                 || line.fence().is_some()
-                || line.atx_level().is_some()
+                || self.heading(end).is_some()
                 || line.list_marker().is_some()
                 || line.label() > 0
                 || line.is_log()

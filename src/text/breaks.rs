@@ -32,10 +32,12 @@ pub fn line_ends(text: &str) -> Option<Vec<usize>> {
     Some(ends)
 }
 
-/// Whether most lines leave room for the first word of the next. The width is that of the longest
-/// quarter's shortest line, so that a single long line does not count.
+/// Whether most lines leave room for the first word of the next, or stand further in or out than it.
+/// The width is that of the longest quarter's shortest line, so that a single long line does not
+/// count.
 fn are_meant(lines: &[&str]) -> bool {
     let width = |text: &str| text.trim_end().chars().count();
+    let indent = |text: &str| text.len() - text.trim_start().len();
     let mut widths: Vec<usize> = lines.iter().map(|line| width(line)).filter(|width| *width > 0).collect();
     widths.sort_unstable();
     let Some(widest) = widths.get(widths.len() * 3 / 4) else { return false };
@@ -43,7 +45,8 @@ fn are_meant(lines: &[&str]) -> bool {
     for pair in lines.windows(2) {
         let Some(word) = pair[1].split_whitespace().next() else { continue };
         breaks += 1;
-        early += usize::from(width(pair[0]) + 1 + word.chars().count() <= *widest);
+        let fits = width(pair[0]) + 1 + word.chars().count() <= *widest;
+        early += usize::from(fits || indent(pair[0]) != indent(pair[1]));
     }
     2 * early > breaks
 }

@@ -71,8 +71,11 @@ impl<'a> Line<'a> {
         (length >= 3 && !info.contains('`')).then(|| Fence { mark, length, bare: info.trim().is_empty() })
     }
 
-    /// Level of a Markdown heading with number signs.
+    /// Level of a Markdown heading with number signs; one that stands four places in is code.
     pub fn atx_level(&self) -> Option<u8> {
+        if self.indent() >= 4 {
+            return None;
+        }
         let text = self.look();
         let level = text.bytes().take_while(|b| *b == b'#').count();
         let rest = &text[level..];
@@ -306,6 +309,7 @@ mod tests {
         }
         assert_eq!(line("## A b").atx_level(), Some(2));
         assert_eq!(line("#hashtag").atx_level(), None);
+        assert_eq!(line("    # a comment").atx_level(), None);
         assert_eq!(line("3.1 Model Architecture").plain_heading_level(), Some(2));
         assert_eq!(line("INTRODUCTION").plain_heading_level(), Some(2));
         assert_eq!(line("the end of it all").plain_heading_level(), None);
