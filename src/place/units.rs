@@ -17,7 +17,7 @@ const PEAK: f32 = 0.6;
 
 /// What its neighbours draw in counts as no more than these log-odds: where the budget is tight, every
 /// sentence that may answer by itself comes first.
-const DRAWN_IN: f32 = -4.0;
+const DRAWN_IN: f32 = -4.5;
 
 /// A run of spans and its score.
 #[derive(Clone, Debug, PartialEq)]
