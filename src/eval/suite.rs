@@ -55,6 +55,9 @@ pub struct TaskSpec {
     /// Layout of the file.
     #[serde(default)]
     pub format: Format,
+    /// The rows to take, by id; all without it.
+    #[serde(default)]
+    pub rows: Option<Vec<String>>,
     /// How many rows to draw; all without it.
     #[serde(default)]
     pub sample: Option<usize>,

@@ -216,8 +216,7 @@ mod tests {
         };
         let prose = "It rains. The wind blows. Snow falls. Dogs bark. Cats sleep. Birds sing. ".repeat(4);
         assert_eq!(count(&format!("{prose} Set max_size to 3. Then max_size is used.")), 1.0);
-        let code: String =
-            (0..40).map(|i| format!("field_{i} is taken. Now field_{i} is given. ")).collect();
+        let code: String = (0..40).map(|i| format!("field_{i} is taken. Now field_{i} is given. ")).collect();
         assert_eq!(count(&code), 0.0);
     }
 

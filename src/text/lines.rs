@@ -301,10 +301,20 @@ mod tests {
         assert!(line("[2026-01-02 03:04:05,123] started").is_log());
         assert!(line("Jan  2 03:04:05 host sshd[1]: x").is_log());
         assert!(line("ERROR: no").is_log());
-        for record in ["0.04.035.940 I init", "[   12.345678] usb 1-1: new", "127.0.0.1 - - [x]", "12:30:05 up"] {
+        for record in
+            ["0.04.035.940 I init", "[   12.345678] usb 1-1: new", "127.0.0.1 - - [x]", "12:30:05 up"]
+        {
             assert!(line(record).is_log(), "{record}");
         }
-        for other in ["Error rates fell", "1.2.3 Aims", "12:30 is late", "1,234,567 died", "1.234.567 died", "1999.", "3.14"] {
+        for other in [
+            "Error rates fell",
+            "1.2.3 Aims",
+            "12:30 is late",
+            "1,234,567 died",
+            "1.234.567 died",
+            "1999.",
+            "3.14",
+        ] {
             assert!(!line(other).is_log(), "{other}");
         }
         assert_eq!(line("## A b").atx_level(), Some(2));

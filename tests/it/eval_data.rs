@@ -26,7 +26,7 @@ use proptest::prelude::*;
 
 fn spec(path: &str, format: Format) -> TaskSpec {
     let name = path.rsplit('/').next().unwrap().split('.').next().unwrap().to_owned();
-    TaskSpec { name, path: path.into(), format, sample: None, scoring: None, stratum: None }
+    TaskSpec { name, path: path.into(), format, rows: None, sample: None, scoring: None, stratum: None }
 }
 
 fn fixtures() -> PathBuf {
@@ -275,6 +275,21 @@ fn a_sample_is_the_same_each_time_and_spread_over_documents() {
     assert!(fifths.len() >= 4, "all positions take part: {fifths:?}");
     assert_eq!(drawn(400, 7).rows.len(), 400);
     assert_eq!(drawn(10_000, 7).rows.len(), 880);
+}
+
+#[test]
+fn rows_are_taken_by_id() {
+    let taken = |ids: &[&str]| {
+        let rows = Some(ids.iter().map(|id| (*id).to_owned()).collect());
+        tasks::load(&TaskSpec { rows, ..spec("ruler_vt.jsonl.zst", Format::Epitome) }, &data(), 1)
+    };
+    let two = taken(&["ruler_vt-dev-0008", "ruler_vt-dev-0003"]).unwrap();
+    let ids: Vec<&str> = two.rows.iter().map(|row| row.id.as_str()).collect();
+    assert_eq!(ids, ["ruler_vt-dev-0003", "ruler_vt-dev-0008"], "in the order of the file");
+    assert_eq!(two.source.rows, 2);
+    let error = taken(&["ruler_vt-dev-0008", "no-such", "nor-this"]).unwrap_err();
+    assert!(error.is_input());
+    assert!(error.to_string().contains("no row with the id no-such, nor-this"), "{error}");
 }
 
 static CONTEXT: LazyLock<ArmContext> = LazyLock::new(|| {

@@ -138,6 +138,8 @@ fn senseless(suite: &Suite) -> Vec<String> {
     }
     for task in &suite.tasks {
         check(task.sample != Some(0), format!("tasks.sample: {}: must be at least 1", task.name));
+        let none = task.rows.as_ref().is_some_and(Vec::is_empty);
+        check(!none, format!("tasks.rows: {}: must name a row", task.name));
     }
     for (arm, name) in suite.arms.iter().zip(&arms) {
         if !arm.kind.takes_budget() {
@@ -257,6 +259,7 @@ model = "m"
             ),
             ("model = \"m\"", "model = \"m\"\nconcurrency = 0", "readers.concurrency: r"),
             ("path = \"t.jsonl\"", "path = \"t.jsonl\"\nsample = 0", "tasks.sample: t"),
+            ("path = \"t.jsonl\"", "path = \"t.jsonl\"\nrows = []", "tasks.rows: t"),
         ] {
             let message = error(from, to);
             assert!(message.starts_with("s.toml") && message.contains(told), "{told}:\n{message}");

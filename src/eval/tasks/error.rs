@@ -87,6 +87,14 @@ pub enum TaskError {
         /// All bad rows, in the order of the file.
         problems: Vec<Problem>,
     },
+    /// The suite asks for rows that are not there.
+    #[error("{path} has no row with the id {ids}; correct `rows` of the task")]
+    UnknownRows {
+        /// As the suite names it.
+        path: String,
+        /// All that are missing.
+        ids: String,
+    },
     /// There are no rows.
     #[error("{path} holds no row")]
     Empty {
@@ -107,6 +115,7 @@ impl TaskError {
             | TaskError::Json { .. }
             | TaskError::HubPath { .. }
             | TaskError::Rows { .. }
+            | TaskError::UnknownRows { .. }
             | TaskError::Empty { .. } => true,
         }
     }

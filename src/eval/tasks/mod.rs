@@ -82,11 +82,25 @@ pub fn load(spec: &TaskSpec, base: &Path, seed: u64) -> Result<Task, TaskError> 
         return Err(TaskError::Empty { path: spec.path.clone() });
     }
     unit::unite(&mut rows);
+    if let Some(wanted) = &spec.rows {
+        rows = named(rows, wanted)
+            .map_err(|ids| TaskError::UnknownRows { path: spec.path.clone(), ids: ids.join(", ") })?;
+    }
     if let Some(size) = spec.sample {
         rows = sample::draw(rows, size, seed, &spec.name);
     }
     let source = DataSource { task: spec.name.clone(), path: spec.path.clone(), hash, rows: rows.len() };
     Ok(Task { rows, source })
+}
+
+/// The rows with these ids, or the ids that no row has.
+fn named(mut rows: Vec<Row>, wanted: &[String]) -> Result<Vec<Row>, Vec<String>> {
+    let wanted: HashSet<&str> = wanted.iter().map(String::as_str).collect();
+    rows.retain(|row| wanted.contains(row.id.as_str()));
+    let found: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    let mut missing: Vec<String> = wanted.difference(&found).map(|id| (*id).to_owned()).collect();
+    missing.sort_unstable();
+    if missing.is_empty() { Ok(rows) } else { Err(missing) }
 }
 
 /// What an adapter finds in a record.
