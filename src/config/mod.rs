@@ -246,7 +246,8 @@ pub struct PlaceConfig {
     /// Tokens of the tail; never more than two fifteenths of the budget.
     pub tail: usize,
     /// How much less a sentence counts, at most, than the one beside it in its paragraph: in log-odds of
-    /// fitted scores, of which it then counts as -4 at most; else in standard scores. Small values keep longer runs, from fewer places.
+    /// fitted scores, of which it then counts as -4.5 at most; else in standard scores. Small values keep
+    /// longer runs, from fewer places.
     pub beside: f32,
 }
 
