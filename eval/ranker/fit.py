@@ -185,9 +185,10 @@ class Text:
         }
         self.chains = {w for w in self.says if containing[w] <= CHAIN_MOST}
         self.found = [[w for w in words if w in self.says] for words in found]
-        full = sum(any(is_identifier(w) for w in words) for words in self.found) / max(1, len(texts))
+        full = sum(any(is_identifier(w) for w in words) for words in self.found)
         # Where every line has identifiers, as in code, one that recurs says little.
-        self.identifiers = float(numpy.clip((USUAL - full) / (USUAL - RARE), 0, 1))
+        share = float(numpy.clip((USUAL - full / max(1, len(texts))) / (USUAL - RARE), 0, 1))
+        self.identifiers = 1.0 if full <= COMMON else share
         self.passage = passage
         titles = {passage[i]: self.found[i] for i in range(count) if label[i]}
         self.titles = [titles.get(p, []) if any(label) else [] for p in passage]

@@ -22,7 +22,8 @@ pub struct Args {
     /// What will be asked of the text. Without it, what is critical in itself is kept.
     #[arg(long)]
     query: Option<String>,
-    /// Size of the result: tokens (`1500`) or a share of the input (`25%`). Without it, `plan.budget`.
+    /// Size of the result: tokens (`1500`), a share of the input (`25%`), or the smallest with a predicted
+    /// retention (`floor=0.98`). Without it, `plan.budget`.
     #[arg(long)]
     budget: Option<Budget>,
     /// The model that will read the result; it decides how tokens are counted.
@@ -46,13 +47,13 @@ enum Format {
     Explain,
 }
 
-/// Runs the command.
+/// Runs the command; `quiet` leaves out the account.
 ///
 /// # Errors
 ///
 /// The input could not be read or is not UTF-8, the budget is too small, a model could not be had,
 /// or the output could not be written.
-pub fn run(args: Args, config: Config) -> Result<(), Error> {
+pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
     let text = String::from_utf8(super::read(&args.file)?).map_err(|error| Error::NotUtf8 {
         path: args.file.display().to_string(),
         offset: error.utf8_error().valid_up_to(),
@@ -78,7 +79,9 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
         Some(path) if !super::is_standard(path) => fs::write(path, result).map_err(Error::file(path))?,
         _ => super::print(&result)?,
     }
-    super::tell(&account(&compaction));
+    if !quiet {
+        super::tell(&account(&compaction));
+    }
     Ok(())
 }
 

@@ -40,7 +40,7 @@ struct Global {
     /// Log more: -v info, -vv debug, -vvv trace.
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
-    /// Log errors only.
+    /// Log errors only, and leave out the account of a compaction.
     #[arg(short, long, global = true)]
     quiet: bool,
 }
@@ -76,9 +76,10 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     }
     let config = Config::load(global.config.as_deref(), &flags)?;
     telemetry::init(&config.log);
+    let quiet = global.quiet;
     match command {
         Command::Serve(args) => serve::run(args, config),
-        Command::Compact(args) => compact::run(args, config),
+        Command::Compact(args) => compact::run(args, config, quiet),
         Command::Batch(args) => batch::run(args, config),
         Command::Eval(args) => eval::run(args, config, eval::Origin { file: global.config, flags }),
         Command::Models(args) => models::run(args, config),

@@ -16,7 +16,8 @@ const SMALL: usize = 50;
 const PEAK: f32 = 0.6;
 
 /// What its neighbours draw in counts as no more than these log-odds: where the budget is tight, every
-/// sentence that may answer by itself comes first.
+/// sentence that may answer by itself comes first. Of -4 and -4.5, tried on all of dev, the lower keeps more
+/// of Hotpot's second passages and of the ends of chains, and one question of nq_multidoc_100 less.
 const DRAWN_IN: f32 = -4.5;
 
 /// A run of spans and its score.

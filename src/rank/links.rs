@@ -94,8 +94,10 @@ impl<'a> Links<'a> {
             })
             .collect();
         let recurs = |name: &usize| weight[*name] > 0.0 && is_identifier(text[*name]);
-        let full = names.iter().filter(|own| own.iter().any(recurs)).count() as f32 / count.max(1.0);
-        let identifiers = ((USUAL - full) / (USUAL - RARE)).clamp(0.0, 1.0);
+        let full = names.iter().filter(|own| own.iter().any(recurs)).count();
+        let share = full as f32 / count.max(1.0);
+        let identifiers =
+            if full <= COMMON { 1.0 } else { ((USUAL - share) / (USUAL - RARE)).clamp(0.0, 1.0) };
         Self { names, weight, chains, text, identifiers }
     }
 
@@ -216,6 +218,7 @@ mod tests {
         };
         let prose = "It rains. The wind blows. Snow falls. Dogs bark. Cats sleep. Birds sing. ".repeat(4);
         assert_eq!(count(&format!("{prose} Set max_size to 3. Then max_size is used.")), 1.0);
+        assert_eq!(count("Set CFG_PATH first. It rains. The wind blows. Now CFG_PATH is read."), 1.0);
         let code: String = (0..40).map(|i| format!("field_{i} is taken. Now field_{i} is given. ")).collect();
         assert_eq!(count(&code), 0.0);
     }

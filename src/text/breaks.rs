@@ -1,6 +1,6 @@
 //! Tells text whose line breaks are meant, such as code without fences, records, verse, from running
 //! text that is wrapped: in a wrapped text the first word of a line would not have fit on the one
-//! above.
+//! above. Found by eye on code, licences and logs (`eval/ranker/README.md`).
 
 use super::lines::lines;
 
@@ -9,23 +9,27 @@ const SHORT: usize = 40;
 /// Paragraphs up to this many bytes are not looked at.
 const SMALL: usize = 200;
 
-/// Offsets at which the lines of a paragraph end, short ones taken together; none where it is wrapped,
-/// small or one line. The last is `text.len()`.
-pub fn line_ends(text: &str) -> Option<Vec<usize>> {
-    let lines = lines(text);
-    if text.len() <= SMALL || lines.len() < 3 || !are_meant(&lines.iter().map(|l| l.text).collect::<Vec<_>>())
-    {
+/// Offsets at which the lines of a paragraph or list item end, short ones taken together; none where it
+/// is wrapped, small, or has fewer than three lines. The last is `text.len()`. `before` are the
+/// characters that stand before `text` in its first line, such as a label.
+pub fn line_ends(text: &str, before: usize) -> Option<Vec<usize>> {
+    let content = text.trim_end();
+    if content.len() <= SMALL {
+        return None;
+    }
+    let lines = lines(content);
+    if lines.len() < 3 || !are_meant(&lines.iter().map(|l| l.text).collect::<Vec<_>>(), before) {
         return None;
     }
     let mut ends: Vec<usize> = Vec::new();
     let mut start = 0;
     for end in lines.iter().skip(1).map(|line| line.start) {
-        if text[start..end].trim().len() >= SHORT {
+        if content[start..end].trim().len() >= SHORT {
             ends.push(end);
             start = end;
         }
     }
-    if text[start..].trim().len() < SHORT {
+    if content[start..].trim().len() < SHORT {
         ends.pop();
     }
     ends.push(text.len());
@@ -35,20 +39,29 @@ pub fn line_ends(text: &str) -> Option<Vec<usize>> {
 /// Whether most lines leave room for the first word of the next, or stand further in or out than it.
 /// The width is that of the longest quarter's shortest line, so that a single long line does not
 /// count.
-fn are_meant(lines: &[&str]) -> bool {
-    let width = |text: &str| text.trim_end().chars().count();
+fn are_meant(lines: &[&str], before: usize) -> bool {
+    let width = |at: usize| lines[at].trim_end().chars().count() + if at == 0 { before } else { 0 };
     let indent = |text: &str| text.len() - text.trim_start().len();
-    let mut widths: Vec<usize> = lines.iter().map(|line| width(line)).filter(|width| *width > 0).collect();
+    let mut widths: Vec<usize> = (0..lines.len()).map(width).filter(|width| *width > 0).collect();
     widths.sort_unstable();
-    let Some(widest) = widths.get(widths.len() * 3 / 4) else { return false };
+    let quarter = (widths.len() * 3 / 4).min(widths.len().saturating_sub(2));
+    let Some(widest) = widths.get(quarter) else { return false };
     let (mut breaks, mut early) = (0, 0);
-    for pair in lines.windows(2) {
-        let Some(word) = pair[1].split_whitespace().next() else { continue };
+    for (above, pair) in lines.windows(2).enumerate() {
+        let Some(word) = first_word(pair[1]) else { continue };
         breaks += 1;
-        let fits = width(pair[0]) + 1 + word.chars().count() <= *widest;
-        early += usize::from(fits || indent(pair[0]) != indent(pair[1]));
+        let fits = width(above) + 1 + word.chars().count() <= *widest;
+        // The first line of wrapped text may stand further in, or further out behind a list mark.
+        early += usize::from(fits || above > 0 && indent(pair[0]) != indent(pair[1]));
     }
-    2 * early > breaks
+    breaks > 1 && 2 * early > breaks
+}
+
+/// The first word behind the marks that begin every line of a quotation or a comment.
+fn first_word(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    let first = words.next()?;
+    if first.contains(char::is_alphanumeric) { Some(first) } else { words.next().or(Some(first)) }
 }
 
 #[cfg(test)]
@@ -57,7 +70,7 @@ mod tests {
 
     fn units(text: &str) -> Vec<&str> {
         let mut start = 0;
-        let ends = line_ends(text).unwrap_or_default();
+        let ends = line_ends(text, 0).unwrap_or_default();
         ends.into_iter().map(|end| text[std::mem::replace(&mut start, end)..end].trim()).collect()
     }
 
@@ -67,9 +80,58 @@ mod tests {
                        patent license under the contributor's essential patent claims, to\n\
                        make, use, sell, offer for sale, import and otherwise run, modify and\n\
                        propagate the contents of its contributor version.\n\n";
-        assert_eq!(line_ends(wrapped), None);
-        assert_eq!(line_ends("one\ntwo\nthree\n"), None);
-        assert_eq!(line_ends(""), None);
+        assert_eq!(line_ends(wrapped, 0), None);
+        for mark in ["> ", "# ", "// ", "-- "] {
+            let marked: String = wrapped.lines().map(|line| format!("{mark}{line}\n")).collect();
+            assert_eq!(line_ends(&marked, 0), None, "{mark}");
+        }
+        assert_eq!(line_ends("one\ntwo\nthree\n", 0), None);
+        assert_eq!(line_ends("", 0), None);
+    }
+
+    #[test]
+    fn one_long_line_does_not_count() {
+        let linked = "The maintainers publish release notes and the checksums of all files\n\
+                      at https://example.org/downloads/releases/2026/01/long/path/to/the/directory/of/checksums/index.html\n\
+                      and expect that everybody who builds a package compares the checksums\n\
+                      before it is uploaded to the mirrors of the project.\n";
+        assert_eq!(line_ends(linked, 0), None);
+    }
+
+    #[test]
+    fn an_item_with_a_hanging_indent_stays_whole() {
+        let first = format!("- {}", "a word ".repeat(15));
+        let second = format!("  {}", "and more ".repeat(11));
+        for item in [format!("{first}\n{second}\n\n"), format!("{first}\n{second}\n{second}\n")] {
+            assert_eq!(line_ends(&item, 0), None, "{item}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_part_of_the_first_line() {
+        let lines = "is wrapped where the line\nends, which is not seen by the part of the first line alone, but\n\
+                     it is where the label that begins it is counted in, as a writer\nwould.  The rest is left to \
+                     the lines that follow here below.\n";
+        assert_eq!(line_ends(lines, 40), None);
+    }
+
+    #[test]
+    fn indented_lines_are_meant() {
+        let wide = "every_line_of_this_listing_is_as_wide_as_every_other";
+        let listing = format!("{wide}\n  {wide}\n    {wide}\n  {wide}\n    {wide}\n");
+        assert_eq!(units(&listing).len(), 5);
+        assert_eq!(line_ends(&listing.replace("  ", ""), 0), None);
+    }
+
+    #[test]
+    fn blank_lines_behind_cost_nothing() {
+        let code = "if x_is_long_enough_to_be_a_line_of_its_own_here_in_code:\n    \
+                    call_something_with_a_long_name(of, some, arguments)\n"
+            .repeat(3);
+        let text = code.clone() + &"\n".repeat(1_000_000);
+        let (mut short, long) = (line_ends(&code, 0).expect("meant"), line_ends(&text, 0).expect("meant"));
+        *short.last_mut().expect("an end") = text.len();
+        assert_eq!(short, long);
     }
 
     #[test]

@@ -59,6 +59,12 @@ impl<'a> Line<'a> {
         self.text.len() - self.text.trim_start().len()
     }
 
+    /// Columns that the line stands in; a tab is four.
+    fn column(&self) -> usize {
+        let space = self.text.chars().take_while(|c| c.is_whitespace());
+        space.map(|c| if c == '\t' { 4 } else { 1 }).sum()
+    }
+
     /// A code fence.
     pub fn fence(&self) -> Option<Fence> {
         let text = self.text.trim_start();
@@ -71,9 +77,9 @@ impl<'a> Line<'a> {
         (length >= 3 && !info.contains('`')).then(|| Fence { mark, length, bare: info.trim().is_empty() })
     }
 
-    /// Level of a Markdown heading with number signs; one that stands four places in is code.
+    /// Level of a Markdown heading with number signs; one that stands four columns in is code.
     pub fn atx_level(&self) -> Option<u8> {
-        if self.indent() >= 4 {
+        if self.column() >= 4 {
             return None;
         }
         let text = self.look();
@@ -180,11 +186,7 @@ impl<'a> Line<'a> {
                 && b[3] == b' '
                 && &b[6..15] == b" 99:99:99"
         };
-        let level =
-            ["INFO", "WARN", "WARNING", "ERROR", "DEBUG", "TRACE", "FATAL", "CRITICAL"].iter().any(|level| {
-                text.strip_prefix(level).is_some_and(|rest| rest.starts_with([' ', ':', ']', '\t']))
-            });
-        stamped || syslog || level || is_counter(text.split([' ', '\t']).next().unwrap_or(""))
+        stamped || syslog || begins_with_level(text) || begins_with_counter(text)
     }
 
     /// Whether the line belongs to the log record above it: a stack frame or an indented detail.
@@ -207,18 +209,39 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Digits in groups: a time since the start (`0.04.035.940`, `12.345678]`), the time of a day, or an
-/// address (`127.0.0.1`), but no section number and no date.
-fn is_counter(word: &str) -> bool {
+/// The name of a level, as records begin with.
+fn begins_with_level(text: &str) -> bool {
+    ["INFO", "WARN", "WARNING", "ERROR", "DEBUG", "TRACE", "FATAL", "CRITICAL"]
+        .iter()
+        .any(|level| text.strip_prefix(level).is_some_and(|rest| rest.starts_with([' ', ':', ']', '\t'])))
+}
+
+/// Digits in groups: a time since the start (`12.345678]`, `0.04.035.940`), an address that asked (`127.0.0.1 - `,
+/// `127.0.0.1:80`), the time of a day before a level. No number of a section, no date, no version; nor
+/// the time alone, as in the transcript of a call.
+fn begins_with_counter(text: &str) -> bool {
+    let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
     let since_start = word.strip_suffix(']').and_then(|word| word.split_once('.'));
     if since_start.is_some_and(|(s, us)| us.len() == 6 && [s, us].iter().all(|part| digits(part))) {
         return true;
     }
-    let word = word.trim_end_matches([',', ']', ':']);
-    let parts: Vec<&str> = word.split([':', '.']).collect();
-    parts.len() >= if word.contains(':') { 3 } else { 4 }
-        && parts.iter().all(|part| digits(part))
-        && parts.iter().map(|part| part.len()).sum::<usize>() >= 6
+    let groups = |text: &str, mark: char| -> Vec<usize> {
+        let parts: Vec<&str> = text.split(mark).collect();
+        if parts.iter().all(|part| digits(part)) {
+            parts.iter().map(|part| part.len()).collect()
+        } else {
+            vec![]
+        }
+    };
+    if let [_, 2, 2] = groups(word.trim_end_matches([',', ']', ':']), ':')[..] {
+        return begins_with_level(rest.trim_start_matches(['[', ' ']));
+    }
+    let (address, port) = word.split_once(':').map_or((word, None), |(address, port)| (address, Some(port)));
+    match groups(address, '.')[..] {
+        [_, 2, 3, 3] => true,
+        [1..=3, 1..=3, 1..=3, 1..=3] => port.is_some_and(digits) || rest.starts_with("- "),
+        _ => false,
+    }
 }
 
 fn digits(text: &str) -> bool {
@@ -301,15 +324,25 @@ mod tests {
         assert!(line("[2026-01-02 03:04:05,123] started").is_log());
         assert!(line("Jan  2 03:04:05 host sshd[1]: x").is_log());
         assert!(line("ERROR: no").is_log());
-        for record in
-            ["0.04.035.940 I init", "[   12.345678] usb 1-1: new", "127.0.0.1 - - [x]", "12:30:05 up"]
-        {
+        for record in [
+            "0.04.035.940 I init",
+            "[   12.345678] usb 1-1: new",
+            "127.0.0.1 - - [x]",
+            "10.0.0.5:8080 GET /",
+            "12:30:05 WARN up",
+            "[9:15:00] [INFO] up",
+        ] {
             assert!(line(record).is_log(), "{record}");
         }
         for other in [
             "Error rates fell",
             "1.2.3 Aims",
+            "10.12.1.14 The Supplier shall",
+            "1.234.567.890 Euro",
+            "120.0.6099.109 mends it",
             "12:30 is late",
+            "00:12:30 Well, first of all",
+            "[00:12:30] Ann: Thank you.",
             "1,234,567 died",
             "1.234.567 died",
             "1999.",
@@ -320,6 +353,7 @@ mod tests {
         assert_eq!(line("## A b").atx_level(), Some(2));
         assert_eq!(line("#hashtag").atx_level(), None);
         assert_eq!(line("    # a comment").atx_level(), None);
+        assert_eq!(line("\t# a comment").atx_level(), None);
         assert_eq!(line("3.1 Model Architecture").plain_heading_level(), Some(2));
         assert_eq!(line("INTRODUCTION").plain_heading_level(), Some(2));
         assert_eq!(line("the end of it all").plain_heading_level(), None);

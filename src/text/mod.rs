@@ -17,8 +17,8 @@ pub use sentences::sentence_ends;
 use blocks::RawBlock;
 use tokens::{TokenCounter, TokenTable};
 
-/// The smallest unit: a sentence, a heading, a list item's sentence, a table row, a log record, an
-/// element of a JSON value, a whole fenced code block.
+/// The smallest unit: a sentence, a heading, a list item's sentence, a line where line breaks are meant, a
+/// table row, a log record or a sentence of a long one, an element of a JSON value, a whole fenced code block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Bytes of the text, white space behind it included.
@@ -118,8 +118,9 @@ impl<'a> Document<'a> {
     pub fn new(text: &'a str, counter: &dyn TokenCounter, size: SegmentSize) -> Self {
         let tokens = TokenTable::new(counter, text);
         let raw = blocks::blocks(text);
-        let markdown = raw.iter().any(|b| b.content == Content::Code)
-            || raw.iter().filter(|b| text[b.range.clone()].starts_with('#')).count() > 1;
+        let marked = |b: &&RawBlock| b.content == Content::Heading && text[b.range.clone()].starts_with('#');
+        let markdown =
+            raw.iter().any(|b| b.content == Content::Code) || raw.iter().filter(marked).count() > 1;
         let (mut spans, mut blocks) = (Vec::new(), Vec::with_capacity(raw.len()));
         let mut headings: Vec<Heading> = Vec::new();
         let mut open: Vec<usize> = Vec::new();
@@ -212,7 +213,25 @@ fn pieces(text: &str, block: &RawBlock) -> (Vec<(Range<usize>, Content)>, bool) 
     let end = block.range.end;
     let mut labelled = false;
     match block.content {
-        Content::Heading | Content::Code | Content::Log => push(end, block.content),
+        Content::Heading | Content::Code => push(end, block.content),
+        Content::Log => {
+            // A long record is a trace, or what somebody said under a time stamp.
+            if end - block.range.start > sentences::LONGEST {
+                let lines = lines::lines(&text[block.range.clone()]);
+                let mut starts: Vec<usize> = lines
+                    .iter()
+                    .filter(|line| !line.is_blank())
+                    .map(|l| block.range.start + l.start)
+                    .collect();
+                starts.push(end);
+                for line in starts.windows(2) {
+                    for sentence in sentences::sentence_ends(&text[line[0]..line[1]]) {
+                        push(line[0] + sentence, Content::Log);
+                    }
+                }
+            }
+            push(end, Content::Log);
+        }
         Content::Json => {
             for cut in json::cuts(text, block.range.clone()) {
                 push(cut, Content::Json);
@@ -238,7 +257,8 @@ fn pieces(text: &str, block: &RawBlock) -> (Vec<(Range<usize>, Content)>, bool) 
                 labelled = true;
             }
             let from = from.min(end);
-            let meant = breaks::line_ends(&text[from..end]);
+            let before = text[block.range.start..from].chars().count();
+            let meant = breaks::line_ends(&text[from..end], before);
             let mut start = from;
             for stop in meant.unwrap_or_else(|| vec![end - from]) {
                 for sentence in sentences::sentence_ends(&text[start..from + stop]) {
@@ -324,15 +344,52 @@ mod tests {
     }
 
     #[test]
+    fn long_records_are_cut_and_transcripts_are_prose() {
+        let frame = "  at org.example.Deep.call(Deep.java:12)\n";
+        let trace = format!("2026-01-02T03:04:05Z failed\n{}", frame.repeat(40));
+        let doc = document(&trace);
+        assert_eq!((doc.blocks.len(), doc.spans.len()), (1, 41));
+        assert!(doc.spans.iter().all(|span| span.content == Content::Log));
+        let doc = document("2026-01-02T03:04:05Z failed. Tried again.\n  detail\n\n\n");
+        assert_eq!(doc.spans.len(), 1);
+        let said = "[00:12:30] Ann: Thank you. The budget was approved by the board in May.\n";
+        let doc = document(said);
+        assert!(doc.spans.len() > 1 && doc.spans.iter().all(|span| span.content != Content::Log));
+    }
+
+    #[test]
+    fn comments_are_no_headings() {
+        let headings =
+            |text: &str| document(text).spans.iter().filter(|span| span.content == Content::Heading).count();
+        assert_eq!(headings("# Part\n\nText.\n\n## Section\nMore text.\n"), 2);
+        assert_eq!(headings("# This comment goes\n# over two lines.\nx = 1\n"), 0);
+        assert_eq!(headings("all:\n\t# build it\n\tmake\n"), 0);
+    }
+
+    #[test]
     fn odd_inputs_tile() {
         let lines = "x\n".repeat(100_000);
         let words = "lorem ipsum dolor ".repeat(300_000);
         let solid = "a".repeat(5_000_000);
         let deep = "[".repeat(100_000);
         let fences = "```a\n".repeat(20_000);
-        for text in
-            ["", "\n\n\n", "\0\0", "a", &lines, &words, &solid, &deep, &fences, "``` \n```", "| a |\n| b |"]
-        {
+        let code =
+            "if this_line_is_long_enough_to_stand_for_itself_in_code:\n    then_this_one(follows, it)\n";
+        let blank = code.repeat(3) + &"\n".repeat(1_000_000);
+        for text in [
+            "",
+            "\n\n\n",
+            "\0\0",
+            "a",
+            &lines,
+            &words,
+            &solid,
+            &deep,
+            &fences,
+            &blank,
+            "``` \n```",
+            "| a |\n| b |",
+        ] {
             check(&document(text));
         }
     }

@@ -3,7 +3,7 @@
 //! punctuation stands apart (`word .`). A sentence keeps the white space behind it.
 
 /// A sentence longer than this many bytes is cut at the last clause or word border before it.
-const LONGEST: usize = 1000;
+pub const LONGEST: usize = 1000;
 
 /// Abbreviations after which a name or number follows: never the end of a sentence.
 const TITLES: &[&str] = &[

@@ -79,13 +79,20 @@ fn the_answers_survive() {
 #[test]
 fn the_account_is_on_standard_error() {
     let home = tempfile::tempdir().unwrap();
-    let output = epitome(home.path())
-        .arg("compact")
-        .arg(corpus::path("story.txt"))
-        .args(["--query", "Who is Ivy Hendricks?", "--budget", "1500"])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", shown(&output));
+    let compact = |more: &[&str]| {
+        let output = epitome(home.path())
+            .arg("compact")
+            .arg(corpus::path("story.txt"))
+            .args(["--query", "Who is Ivy Hendricks?", "--budget", "1500"])
+            .args(more)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", shown(&output));
+        output
+    };
+    let output = compact(&[]);
+    let quiet = compact(&["--quiet"]);
+    assert!(quiet.stderr.is_empty() && quiet.stdout == output.stdout, "{}", shown(&quiet));
     assert!(output.stdout.ends_with(b"\n") && !output.stdout.ends_with(b"\n\n"));
     let stderr = String::from_utf8(output.stderr).unwrap();
     let subjects: Vec<&str> = stderr.lines().filter_map(|line| line.split_whitespace().next()).collect();

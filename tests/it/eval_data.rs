@@ -289,7 +289,7 @@ fn rows_are_taken_by_id() {
     assert_eq!(two.source.rows, 2);
     let error = taken(&["ruler_vt-dev-0008", "no-such", "nor-this"]).unwrap_err();
     assert!(error.is_input());
-    assert!(error.to_string().contains("no row with the id no-such, nor-this"), "{error}");
+    assert!(error.to_string().contains("no row with the id \"no-such\", \"nor-this\";"), "{error}");
 }
 
 static CONTEXT: LazyLock<ArmContext> = LazyLock::new(|| {
@@ -553,7 +553,8 @@ async fn a_service_is_an_arm() {
 #[test]
 fn the_suites_of_the_repository_name_what_there_is() {
     let suites = Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/suites");
-    for name in ["smoke", "standard", "full", "retention", "peers"] {
+    let mut named: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for name in ["smoke", "standard", "full", "retention", "reader", "peers"] {
         let text = fs::read_to_string(suites.join(format!("{name}.toml"))).unwrap();
         let suite: Suite = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(suite.name, name);
@@ -565,6 +566,11 @@ fn the_suites_of_the_repository_name_what_there_is() {
         for task in &suite.tasks {
             assert!(suites.join(&task.path).exists(), "{name}: {}", task.path);
             assert!(FILES.iter().any(|(file, ..)| *file == task.name), "{name}: {}", task.name);
+            if let Some(ids) = &task.rows {
+                let found = tasks::load(task, &suites, suite.seed).unwrap();
+                assert_eq!(found.rows.len(), ids.len(), "{name}: {}", task.name);
+                named.entry(name).or_default().extend(ids.iter().cloned());
+            }
         }
         match name {
             "smoke" => {
@@ -573,7 +579,9 @@ fn the_suites_of_the_repository_name_what_there_is() {
             }
             "retention" => assert!(suite.readers.is_empty() && suite.tasks.len() == FILES.len()),
             "peers" => assert!(suite.arms.iter().any(|arm| matches!(arm.kind, ArmKind::Http { .. }))),
+            "reader" => assert!(!suite.readers.is_empty() && named["reader"].len() >= 100),
             _ => assert_eq!(suite.tasks.len(), FILES.len(), "{name}"),
         }
     }
+    assert!(named["peers"].is_subset(&named["reader"]));
 }

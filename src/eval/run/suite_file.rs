@@ -140,6 +140,10 @@ fn senseless(suite: &Suite) -> Vec<String> {
         check(task.sample != Some(0), format!("tasks.sample: {}: must be at least 1", task.name));
         let none = task.rows.as_ref().is_some_and(Vec::is_empty);
         check(!none, format!("tasks.rows: {}: must name a row", task.name));
+        let mut seen = BTreeSet::new();
+        for id in task.rows.iter().flatten() {
+            check(seen.insert(id), format!("tasks.rows: {}: {id:?} is there twice", task.name));
+        }
     }
     for (arm, name) in suite.arms.iter().zip(&arms) {
         if !arm.kind.takes_budget() {
@@ -260,6 +264,11 @@ model = "m"
             ("model = \"m\"", "model = \"m\"\nconcurrency = 0", "readers.concurrency: r"),
             ("path = \"t.jsonl\"", "path = \"t.jsonl\"\nsample = 0", "tasks.sample: t"),
             ("path = \"t.jsonl\"", "path = \"t.jsonl\"\nrows = []", "tasks.rows: t"),
+            (
+                "path = \"t.jsonl\"",
+                "path = \"t.jsonl\"\nrows = [\"a\", \"b\", \"a\"]",
+                "tasks.rows: t: \"a\" is there twice",
+            ),
         ] {
             let message = error(from, to);
             assert!(message.starts_with("s.toml") && message.contains(told), "{told}:\n{message}");

@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use thiserror::Error;
 
-/// Bad rows that a message names; the rest is counted.
+/// Bad rows, or ids, that a message names; the rest is counted.
 const SHOWN: usize = 8;
 
 /// A bad row.
@@ -88,12 +88,12 @@ pub enum TaskError {
         problems: Vec<Problem>,
     },
     /// The suite asks for rows that are not there.
-    #[error("{path} has no row with the id {ids}; correct `rows` of the task")]
+    #[error("{path} has no row with the id {}; correct `rows` of the task", names(ids))]
     UnknownRows {
         /// As the suite names it.
         path: String,
-        /// All that are missing.
-        ids: String,
+        /// All that are missing, sorted.
+        ids: Vec<String>,
     },
     /// There are no rows.
     #[error("{path} holds no row")]
@@ -125,6 +125,13 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}", self.line, self.reason)
     }
+}
+
+fn names(ids: &[String]) -> String {
+    let shown: Vec<String> = ids.iter().take(SHOWN).map(|id| format!("{id:?}")).collect();
+    let more = ids.len().saturating_sub(SHOWN);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{rest}", shown.join(", "))
 }
 
 fn list(problems: &[Problem]) -> String {

@@ -83,8 +83,7 @@ pub fn load(spec: &TaskSpec, base: &Path, seed: u64) -> Result<Task, TaskError> 
     }
     unit::unite(&mut rows);
     if let Some(wanted) = &spec.rows {
-        rows = named(rows, wanted)
-            .map_err(|ids| TaskError::UnknownRows { path: spec.path.clone(), ids: ids.join(", ") })?;
+        rows = named(rows, wanted).map_err(|ids| TaskError::UnknownRows { path: spec.path.clone(), ids })?;
     }
     if let Some(size) = spec.sample {
         rows = sample::draw(rows, size, seed, &spec.name);
