@@ -72,7 +72,7 @@ fn main() {
     let hundred = Input::new("100k", 100_000);
     let million = Input::new("1M", 1_000_000);
     segmentation(&bench, &mut criterion, &hundred, &million);
-    ranking(&bench, &mut criterion, &hundred);
+    ranking(&bench, &mut criterion, &ten, &hundred);
     compaction(&bench, &mut criterion, &ten, &hundred);
     proxy(&bench, &hundred);
     criterion.final_summary();
@@ -116,24 +116,31 @@ impl ChunkSizer for Sizer {
     }
 }
 
-/// Scores of all spans of a document that is there already, by more and more of the cascade.
-fn ranking(bench: &Bench, criterion: &mut Criterion, input: &Input) {
-    let doc = document(&input.text);
+/// Scores of all spans of a document that is there already, by more and more of the cascade; and what
+/// an encoder's vectors of every sentence take instead.
+fn ranking(bench: &Bench, criterion: &mut Criterion, ten: &Input, hundred: &Input) {
+    let doc = document(&hundred.text);
     let none = Cache::disabled();
     let whole = bench.config.rank.clone();
     let cheap = Rank { cross_tokens: 0, ..whole.clone() };
     let lexical = Rank { dense: DenseKind::None, ..cheap.clone() };
     let encoder = Rank { dense: DenseKind::Encoder, ..cheap.clone() };
 
-    let mut group = criterion.benchmark_group(format!("rank/{}", input.name));
-    group.sample_size(10).throughput(Throughput::Elements(input.tokens as u64));
+    let mut group = criterion.benchmark_group("rank/100k");
+    group.sample_size(10).throughput(Throughput::Elements(hundred.tokens as u64));
     group.bench_function("lexical alone", |b| b.iter(|| rank(bench, &doc, &lexical, &none)));
     group.bench_function("and static vectors", |b| b.iter(|| rank(bench, &doc, &cheap, &none)));
     group.bench_function("and the cross-encoder", |b| b.iter(|| rank(bench, &doc, &whole, &none)));
-    if input.tokens < 20_000 {
-        group.bench_function("lexical and MiniLM vectors", |b| b.iter(|| rank(bench, &doc, &encoder, &none)));
-    }
     group.finish();
+
+    let doc = document(&ten.text);
+    compare(
+        &bench.asked,
+        "rank/10k/the cascade against MiniLM vectors of every sentence",
+        5,
+        ("cascade", || rank(bench, &doc, &whole, &none)),
+        ("MiniLM", || rank(bench, &doc, &encoder, &none)),
+    );
 }
 
 fn rank(bench: &Bench, doc: &Document<'_>, config: &Rank, cache: &Cache) -> Ranking {

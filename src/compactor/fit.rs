@@ -13,10 +13,6 @@ use crate::{
     text::{Content, Document, tokens::TokenCounter},
 };
 
-/// The head is at most this share of the budget, as a divisor.
-const HEAD_SHARE: usize = 3;
-/// The tail is at most 2/15 of the budget.
-const TAIL_SHARE: (usize, usize) = (2, 15);
 /// Rounds in which the selection is fitted to the exact count of what the template wrote.
 const ROUNDS: usize = 8;
 /// Room that is left unused rather than to select again.
@@ -189,11 +185,7 @@ impl Work<'_> {
     }
 
     fn render(&self, kept: &[Kept], written: &[Written]) -> Result<Fitted, CompactError> {
-        let config = &self.compactor.config.place;
-        let sizes = Sizes {
-            head: config.head.min(self.budget / HEAD_SHARE),
-            tail: config.tail.min(self.budget * TAIL_SHARE.0 / TAIL_SHARE.1),
-        };
+        let sizes = Sizes::of(self.doc, self.budget, &self.compactor.config.place);
         self.render_as(kept, written, sizes)
     }
 
@@ -244,7 +236,7 @@ impl Work<'_> {
             .map(|unit| Kept { spans: unit.spans.clone(), kind: PieceKind::Span, score: unit.score })
             .collect();
         // In the order of the source, which needs the fewest marks and is the same for every budget.
-        let fitted = self.render_as(&kept, &[], Sizes { head: 0, tail: 0 })?;
+        let fitted = self.render_as(&kept, &[], Sizes::NONE)?;
         if fitted.tokens <= self.budget {
             return Ok(fitted);
         }

@@ -237,10 +237,25 @@ impl Default for Summarize {
     }
 }
 
+/// In which order what is kept stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// As `ends`; but as `source` where the text goes on from sentence to sentence and the result is at most
+    /// twice as long as head and tail.
+    Auto,
+    /// The best first, the next best last, the rest between in the order of the source.
+    Ends,
+    /// All in the order of the source.
+    Source,
+}
+
 /// Head and tail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlaceConfig {
+    /// What stands at the ends.
+    pub order: Order,
     /// Tokens of the head; never more than a third of the budget.
     pub head: usize,
     /// Tokens of the tail; never more than two fifteenths of the budget.
@@ -253,7 +268,7 @@ pub struct PlaceConfig {
 
 impl Default for PlaceConfig {
     fn default() -> Self {
-        Self { head: 500, tail: 200, beside: 1.5 }
+        Self { order: Order::Auto, head: 500, tail: 200, beside: 1.5 }
     }
 }
 

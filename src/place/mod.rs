@@ -1,6 +1,7 @@
 //! What is kept, and where it stands: the best units in the head, the next in the tail, the rest
-//! between in the order of the source.
+//! between in the order of the source; or all in that order ([`Sizes::of`]).
 
+mod ends;
 mod repair;
 mod units;
 
@@ -15,6 +16,7 @@ use crate::{
     text::{Content, Document},
 };
 
+pub use ends::Sizes;
 pub use units::{Unit, units};
 
 /// Tokens that the default template spends on one entry: its reference, its line, an omission.
@@ -57,15 +59,6 @@ pub struct Entry {
     pub parts: Vec<Part>,
     /// Whether text is left out between the entry before it and this one.
     pub gap: bool,
-}
-
-/// Sizes of the head and the tail, in tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    /// The head.
-    pub head: usize,
-    /// The tail.
-    pub tail: usize,
 }
 
 /// A kept run of spans.
