@@ -28,7 +28,7 @@ pub struct CompactRequest {
 pub enum Place {
     /// Among the first tokens, where models read best.
     Head,
-    /// Between head and tail, in the order of the source.
+    /// Between head and tail, or all where there are none; in the order of the source.
     Body,
     /// Among the last tokens.
     Tail,

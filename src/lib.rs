@@ -31,7 +31,7 @@
 //! * **Salience** is the score of a span for this query; higher is more needed.
 //! * A **unit** is a run of spans that is kept or left out as a whole.
 //! * **Head** and **tail** are the first 500 and the last 200 tokens of the result; the **body** lies
-//!   between, in the order of the source.
+//!   between, in the order of the source. A short result of running text is all body.
 //! * A **piece** is a stretch of the result with the byte range of the input that it is.
 //!
 //! # From a program

@@ -207,7 +207,8 @@ impl Work<'_> {
         spans.sort_by(|a, b| self.ranking.salience[*b].total_cmp(&self.ranking.salience[*a]).then(a.cmp(b)));
         let alone = |span: usize| {
             let score = self.ranking.salience[span];
-            self.render(&[Kept { spans: span..span + 1, kind: PieceKind::Span, score }], &[])
+            let kept = [Kept { spans: span..span + 1, kind: PieceKind::Span, score }];
+            self.render_as(&kept, &[], Sizes { head: self.budget, tail: 0 })
         };
         for span in spans.into_iter().take(64) {
             let fitted = alone(span)?;
@@ -235,7 +236,7 @@ impl Work<'_> {
             .filter(|unit| unit.code)
             .map(|unit| Kept { spans: unit.spans.clone(), kind: PieceKind::Span, score: unit.score })
             .collect();
-        // In the order of the source, which needs the fewest marks and is the same for every budget.
+        // The order of the source is the same for every budget.
         let fitted = self.render_as(&kept, &[], Sizes::NONE)?;
         if fitted.tokens <= self.budget {
             return Ok(fitted);

@@ -241,8 +241,8 @@ impl Default for Summarize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// As `ends`; but as `source` where the text goes on from sentence to sentence and the result is at most
-    /// twice as long as head and tail.
+    /// `source` for running text (paragraphs, most of them without a label) if the budget is at most 1,000
+    /// tokens, else `ends`.
     Auto,
     /// The best first, the next best last, the rest between in the order of the source.
     Ends,

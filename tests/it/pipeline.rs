@@ -6,9 +6,9 @@ use std::{fmt::Write as _, sync::Arc, sync::OnceLock};
 use epitome::{
     budget::Budget,
     cache::Cache,
-    compaction::{Cancel, CompactRequest, Compaction, Outcome, PieceKind, Stopped},
+    compaction::{Cancel, CompactRequest, Compaction, Outcome, PieceKind, Place, Stopped},
     compactor::{CompactError, Compactor},
-    config::{CodePolicy, Config, DenseKind, SummarizerKind},
+    config::{CodePolicy, Config, DenseKind, Order, SummarizerKind},
     model::Models,
 };
 use proptest::prelude::*;
@@ -272,6 +272,29 @@ fn a_long_text_is_read_closely_only_where_it_is_promising() {
     let read = compaction.explain.iter().flatten().filter(|span| span.cross.is_some());
     let read: usize = read.map(|span| span.tokens).sum();
     assert!(read > 3_000 && read <= 6_000 && compaction.figures.tokens_before > 20_000, "{read} tokens read");
+}
+
+#[test]
+fn short_results_of_running_text_stay_in_the_order_of_the_source() {
+    let text = corpus("story.txt");
+    let query = Some("Who is the captain?");
+    let places = |order: Order, budget: usize| {
+        let compactor = compactor(|config| {
+            (config.rank.dense, config.rank.cross_tokens) = (DenseKind::None, 0);
+            config.place.order = order;
+        });
+        let request = request(&text, query, Budget::Tokens(budget));
+        let compaction = compactor.compact(&request, &Cancel::never()).unwrap();
+        check(&text, &compaction, &compactor);
+        let starts: Vec<_> = compaction.pieces.iter().map(|piece| piece.source.start).collect();
+        let references: Vec<_> = compaction.pieces.iter().map(|piece| piece.reference).collect();
+        let ends = compaction.pieces.iter().any(|piece| piece.place != Place::Body);
+        (ends, starts.is_sorted() && references.is_sorted())
+    };
+    assert_eq!(places(Order::Auto, 900), (false, true));
+    assert_eq!(places(Order::Ends, 900), (true, false));
+    assert_eq!(places(Order::Auto, 1400), (true, false));
+    assert_eq!(places(Order::Source, 1400), (false, true));
 }
 
 #[test]
