@@ -58,6 +58,9 @@ pub struct RawBlock {
 /// A line at least this long shows that the text is not wrapped by hand: each line is a paragraph.
 const UNWRAPPED: usize = 140;
 
+/// Fewer rows of separated values are no table.
+const ROWS: usize = 3;
+
 /// Cuts `text` into blocks.
 pub fn blocks(text: &str) -> Vec<RawBlock> {
     Scanner { text, lines: lines(text), blocks: Vec::new(), json_failed_at: 0, open_fences: Vec::new() }.run()
@@ -108,6 +111,9 @@ impl Scanner<'_> {
         if line.is_log() {
             let end = self.while_lines(at + 1, |line| line.is_log_continuation());
             return self.finish(at, end, Content::Log, 0, 0);
+        }
+        if let Some(end) = self.separated(at) {
+            return self.finish(at, end, Content::Table, 0, 0);
         }
         if line.list_marker().is_some() {
             let end = self.while_lines(at + 1, |line| line.continues_item());
@@ -182,6 +188,14 @@ impl Scanner<'_> {
                 None
             }
         }
+    }
+
+    /// Rows of separated values that start on this line: three at least, with as many fields each.
+    fn separated(&self, at: usize) -> Option<usize> {
+        let separator = [b',', b';', b'|'].into_iter().find(|by| self.lines[at].fields(*by).is_some())?;
+        let fields = self.lines[at].fields(separator);
+        let end = self.while_lines(at, |line| line.fields(separator) == fields);
+        (end >= at + ROWS).then_some(end)
     }
 
     fn heading(&self, at: usize) -> Option<(u8, usize)> {

@@ -165,6 +165,23 @@ impl<'a> Line<'a> {
         text.starts_with('|') && text[1..].contains('|') || text.matches('\t').count() >= 2
     }
 
+    /// Fields of a row of comma or semicolon separated values; none where it does not look like one.
+    /// Separators in quotation marks do not count, and one before white space is punctuation.
+    pub fn fields(&self, separator: u8) -> Option<usize> {
+        let bytes = self.text.trim_end().as_bytes();
+        let (mut quoted, mut count) = (false, 0);
+        for (at, byte) in bytes.iter().enumerate() {
+            quoted ^= *byte == b'"';
+            if *byte == separator && !quoted {
+                if bytes.get(at + 1).is_some_and(u8::is_ascii_whitespace) {
+                    return None;
+                }
+                count += 1;
+            }
+        }
+        (count >= 2 && !quoted).then_some(count + 1)
+    }
+
     /// The rule under a Markdown table's header.
     pub fn is_table_rule(&self) -> bool {
         let text = self.text.trim();

@@ -312,6 +312,24 @@ mod tests {
     }
 
     #[test]
+    fn separated_values_are_rows() {
+        let rows = "code,place,remark\nAD,+42+01,\n\"AE,OM\",+25+55,Crozet\nAF,+34+69,\n";
+        for text in [rows.to_owned(), rows.replace(',', ";"), rows.replace(',', "|")] {
+            let doc = document(&text);
+            check(&doc);
+            let kinds: Vec<_> = doc.spans.iter().map(|s| s.content.as_str()).collect();
+            assert_eq!(kinds, ["heading", "table", "table", "table"], "{text}");
+        }
+        for text in [
+            "He came, saw, won\nand went, slept, ate\nthen rose, ran, fell\n",
+            "One,two,three\nand four,five,six\n\nbut not more,than,two\n",
+            "1,200,000 people\nlived in 3,400 towns\nof 2,100,300 houses\n",
+        ] {
+            assert!(document(text).spans.iter().all(|s| s.content != Content::Table), "{text}");
+        }
+    }
+
+    #[test]
     fn kinds_of_content() {
         let text = "# Title\n\nFirst one. Second one.\n\n```rust\nfn main() {}\n\nlet x;\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |\n\n- item one\n- item two. More.\n\n## Part\nDocument [2](Title: Y) It is. Yes.\n{\"k\": [1, 2, 3], \"l\": 1.10}\n2026-01-02T03:04:05Z up\n  detail\n";
         let doc = document(text);
