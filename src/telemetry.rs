@@ -14,6 +14,13 @@
 //! | `epitome_upstream_errors_total` | counter | requests without an answer | |
 //! | `epitome_cache_lookups_total` | counter | parts of the ranking's work | |
 //! | `epitome_cache_hits_total` | counter | parts of the ranking's work | |
+//! | `epitome_engine_queue_seconds` | histogram | seconds that a request to the decoder waited | `class` |
+//! | `epitome_engine_refused_total` | counter | requests that found the queue full | `class` |
+//! | `epitome_engine_cancelled_total` | counter | requests that nobody waited for any more | `class` |
+//! | `epitome_engine_step_seconds` | histogram | seconds of a step of the decoder | |
+//! | `epitome_engine_batch_sequences` | gauge | sequences in the last step | |
+//! | `epitome_engine_prompt_tokens_total` | counter | tokens of prompts that were read | |
+//! | `epitome_engine_written_tokens_total` | counter | tokens that were written | |
 //! | `epitome_requests_in_flight` | gauge | requests | |
 //! | `epitome_compactions_in_flight` | gauge | compactions | |
 //! | `epitome_shadow_samples_total` | counter | requests drawn for comparison | `route`, `result` |
@@ -50,6 +57,13 @@ const FIRST_BYTE: &str = "epitome_upstream_first_byte_seconds";
 const UPSTREAM_ERRORS: &str = "epitome_upstream_errors_total";
 const CACHE_LOOKUPS: &str = "epitome_cache_lookups_total";
 const CACHE_HITS: &str = "epitome_cache_hits_total";
+const ENGINE_QUEUE: &str = "epitome_engine_queue_seconds";
+const ENGINE_REFUSED: &str = "epitome_engine_refused_total";
+const ENGINE_CANCELLED: &str = "epitome_engine_cancelled_total";
+const ENGINE_STEP: &str = "epitome_engine_step_seconds";
+const ENGINE_BATCH: &str = "epitome_engine_batch_sequences";
+const ENGINE_PROMPT: &str = "epitome_engine_prompt_tokens_total";
+const ENGINE_WRITTEN: &str = "epitome_engine_written_tokens_total";
 const IN_FLIGHT: &str = "epitome_requests_in_flight";
 const COMPACTIONS: &str = "epitome_compactions_in_flight";
 const SHADOW_SAMPLES: &str = "epitome_shadow_samples_total";
@@ -104,6 +118,13 @@ fn describe() {
     describe_counter!(UPSTREAM_ERRORS, Unit::Count, "Requests that got no answer from the upstream");
     describe_counter!(CACHE_LOOKUPS, Unit::Count, "Segments asked of the cache");
     describe_counter!(CACHE_HITS, Unit::Count, "Segments found in the cache");
+    describe_histogram!(ENGINE_QUEUE, Unit::Seconds, "Time that a request to the decoder waited");
+    describe_counter!(ENGINE_REFUSED, Unit::Count, "Requests to the decoder that found its queue full");
+    describe_counter!(ENGINE_CANCELLED, Unit::Count, "Requests to the decoder that were given up");
+    describe_histogram!(ENGINE_STEP, Unit::Seconds, "Time of one step of the decoder");
+    describe_gauge!(ENGINE_BATCH, Unit::Count, "Sequences in the decoder's last step");
+    describe_counter!(ENGINE_PROMPT, Unit::Count, "Tokens of prompts that the decoder read");
+    describe_counter!(ENGINE_WRITTEN, Unit::Count, "Tokens that the decoder wrote");
     describe_gauge!(IN_FLIGHT, Unit::Count, "Requests being answered");
     describe_gauge!(COMPACTIONS, Unit::Count, "Compactions being computed");
     describe_counter!(SHADOW_SAMPLES, Unit::Count, "Compacted requests drawn for comparison, by result");
@@ -142,6 +163,29 @@ pub fn compacted(figures: &Figures) {
     ] {
         histogram!(STAGE, "stage" => stage).record(time / 1000.0);
     }
+}
+
+/// A request to the decoder begins after it has waited.
+pub fn engine_admitted(class: &'static str, waited: Duration) {
+    histogram!(ENGINE_QUEUE, "class" => class).record(waited);
+}
+
+/// A request found the decoder's queue full.
+pub fn engine_refused(class: &'static str) {
+    counter!(ENGINE_REFUSED, "class" => class).increment(1);
+}
+
+/// A request to the decoder was given up.
+pub fn engine_cancelled(class: &'static str) {
+    counter!(ENGINE_CANCELLED, "class" => class).increment(1);
+}
+
+/// A step of the decoder read and wrote so many tokens.
+pub fn engine_step(time: Duration, sequences: usize, read: usize, written: usize) {
+    histogram!(ENGINE_STEP).record(time);
+    gauge!(ENGINE_BATCH).set(sequences as f64);
+    counter!(ENGINE_PROMPT).increment(read as u64);
+    counter!(ENGINE_WRITTEN).increment(written as u64);
 }
 
 /// The head of an answer came after `time`.

@@ -6,13 +6,11 @@
 use std::{collections::HashMap, ops::Range, path::Path};
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::{
-    attention::{Heads, attend},
-    kernels::{add_gelu, layer_norm},
-    linear::{Linear, Precision, with_values},
+    kernels::{Heads, add_gelu, attend, layer_norm},
+    linear::{Linear, Precision},
 };
 
 /// The part of `config.json` that the forward pass needs.
@@ -43,7 +41,6 @@ pub(crate) struct Bert {
     second: Vec<f32>,
     norm: Norm,
     layers: Vec<Layer>,
-    precision: Precision,
 }
 
 /// The tokens that are read together.
@@ -77,12 +74,18 @@ struct Norm {
 }
 
 impl Norm {
-    /// `row += x + bias`, then normalised.
-    fn add(&self, row: &mut [f32], x: &[f32], bias: &[f32]) {
-        for ((row, x), bias) in row.iter_mut().zip(x).zip(bias) {
-            *row += x + bias;
+    fn apply(&self, rows: &mut [f32]) {
+        layer_norm(rows, &self.weight, &self.bias, self.epsilon);
+    }
+
+    /// `row += x + bias`, then normalised, for every row.
+    fn add(&self, rows: &mut [f32], x: &[f32], bias: &[f32]) {
+        for (row, x) in rows.chunks_exact_mut(bias.len()).zip(x.chunks_exact(bias.len())) {
+            for ((row, x), bias) in row.iter_mut().zip(x).zip(bias) {
+                *row += x + bias;
+            }
         }
-        layer_norm(row, &self.weight, &self.bias, self.epsilon);
+        self.apply(rows);
     }
 }
 
@@ -178,22 +181,15 @@ impl Bert {
         let layers = (0..config.num_hidden_layers)
             .map(|index| weights.layer(index, precision))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { config, words, positions, second, norm, layers, precision })
+        Ok(Self { config, words, positions, second, norm, layers })
     }
 
     pub(crate) fn dim(&self) -> usize {
         self.config.hidden_size
     }
 
-    /// Whether windows may share a call. A product in 32-bit floats may be summed in another order
-    /// when there are more rows; one in 8 bits is not.
-    pub(crate) fn packs(&self) -> bool {
-        self.precision == Precision::Int8
-    }
-
     /// The last layer's vectors for all tokens of all windows, `dim` values a token.
     pub(crate) fn forward(&self, windows: &[Sequence]) -> Result<Vec<f32>> {
-        let dim = self.dim();
         let mut ranges = Vec::with_capacity(windows.len());
         let mut rows = 0;
         for window in windows {
@@ -206,21 +202,13 @@ impl Bert {
         }
         let mut hidden = self.embed(windows, rows)?;
         for layer in &self.layers {
-            let context = self.attend(layer, hidden.clone(), &ranges, rows)?;
-            add_norm(&mut hidden, &layer.attended.forward(context, rows)?, dim, |row, x| {
-                layer.attended_norm.add(row, x, &layer.attended_bias);
-            })?;
-            let wide = layer.up_bias.len();
-            let mut inner = vec![0.0; rows * wide];
-            with_values(&layer.up.forward(hidden.clone(), rows)?, |x| {
-                inner
-                    .par_chunks_exact_mut(wide)
-                    .zip(x.par_chunks_exact(wide))
-                    .for_each(|(out, x)| add_gelu(x, &layer.up_bias, out));
-            })?;
-            add_norm(&mut hidden, &layer.down.forward(inner, rows)?, dim, |row, x| {
-                layer.down_norm.add(row, x, &layer.down_bias);
-            })?;
+            let context = self.attend(layer, &hidden, &ranges);
+            let attended = layer.attended.forward(&context);
+            layer.attended_norm.add(&mut hidden, &attended, &layer.attended_bias);
+            let wide = layer.up.forward(&hidden);
+            let mut inner = vec![0.0; wide.len()];
+            add_gelu(&wide, &layer.up_bias, &mut inner);
+            layer.down_norm.add(&mut hidden, &layer.down.forward(&inner), &layer.down_bias);
         }
         Ok(hidden)
     }
@@ -242,42 +230,20 @@ impl Bert {
                 }
             }
         }
-        hidden.par_chunks_exact_mut(dim).for_each(|row| {
-            layer_norm(row, &self.norm.weight, &self.norm.bias, self.norm.epsilon);
-        });
+        self.norm.apply(&mut hidden);
         Ok(hidden)
     }
 
     /// Self-attention before its output projection.
-    fn attend(
-        &self,
-        layer: &Layer,
-        hidden: Vec<f32>,
-        ranges: &[Range<usize>],
-        rows: usize,
-    ) -> Result<Vec<f32>> {
+    fn attend(&self, layer: &Layer, hidden: &[f32], ranges: &[Range<usize>]) -> Vec<f32> {
         let (dim, heads) = (self.dim(), self.config.num_attention_heads);
         let width = dim / heads;
         let scale = 1.0 / (width as f32).sqrt();
-        let mut qkv = vec![0.0; rows * 3 * dim];
-        with_values(&layer.qkv.forward(hidden, rows)?, |x| {
-            qkv.par_chunks_exact_mut(3 * dim).zip(x.par_chunks_exact(3 * dim)).for_each(|(out, x)| {
-                for (index, ((out, x), bias)) in out.iter_mut().zip(x).zip(&layer.qkv_bias).enumerate() {
-                    *out = (x + bias) * if index < dim { scale } else { 1.0 };
-                }
-            });
-        })?;
-        attend(qkv, ranges, Heads { count: heads, width, reach: None })
+        let mut qkv = layer.qkv.forward(hidden);
+        for row in qkv.chunks_exact_mut(3 * dim) {
+            row.iter_mut().zip(&layer.qkv_bias).for_each(|(value, bias)| *value += bias);
+            row.iter_mut().take(dim).for_each(|query| *query *= scale);
+        }
+        attend(&qkv, ranges, Heads { count: heads, width, reach: None })
     }
-}
-
-fn add_norm(
-    hidden: &mut [f32],
-    x: &Tensor,
-    dim: usize,
-    add: impl Fn(&mut [f32], &[f32]) + Sync,
-) -> Result<()> {
-    with_values(x, |x| {
-        hidden.par_chunks_exact_mut(dim).zip(x.par_chunks_exact(dim)).for_each(|(row, x)| add(row, x));
-    })
 }

@@ -74,14 +74,6 @@ impl Body {
         }
     }
 
-    /// Whether windows may share a call.
-    fn packs(&self) -> bool {
-        match self {
-            Body::Bert(body) => body.packs(),
-            Body::ModernBert(body) => body.packs(),
-        }
-    }
-
     fn forward(&self, windows: &[Sequence]) -> candle_core::Result<Vec<f32>> {
         match self {
             Body::Bert(body) => body.forward(windows),
@@ -95,7 +87,7 @@ impl Body {
             Body::Bert(_) => Cow::Borrowed(vectors),
             Body::ModernBert(body) => {
                 let mut vectors = vectors.to_vec();
-                vectors.chunks_exact_mut(body.dim()).for_each(|row| body.last_norm().apply(row));
+                body.last_norm().apply(&mut vectors);
                 Cow::Owned(vectors)
             }
         }
@@ -109,19 +101,19 @@ impl CrossEncoder {
     ///
     /// [`ModelError::Invalid`], which only a faulty build gives.
     pub fn built_in() -> Result<Self, ModelError> {
-        Self::read(BUILT_IN, NAME, Precision::fastest())
+        Self::read(BUILT_IN, NAME, Precision::Int8)
     }
 
     /// A checkpoint that ranks and prunes.
     pub(crate) fn load(files: &Located) -> Result<Self, ModelError> {
-        Self::load_with(files, Precision::fastest())
+        Self::load_with(files, Precision::Int8)
     }
 
     pub(crate) fn load_with(files: &Located, precision: Precision) -> Result<Self, ModelError> {
         let Pruner { tokenizer, layout, body, heads, longest } = Pruner::read(files, precision)?;
         // Tokenizer and configuration decide on the scores as the weights do.
         let hashes: Vec<&str> = files.spec.files.iter().map(|file| file.sha256.as_str()).collect();
-        let key = format!("{}/{}", hashes.join("/"), body.packs());
+        let key = hashes.join("/");
         let longest = longest.min(WINDOW_TOKENS);
         Ok(Self { id: files.id()?, key, built_in: false, tokenizer, layout, body, heads, longest })
     }
@@ -178,7 +170,7 @@ impl CrossEncoder {
         let layout = Layout { before: vec![first], between: vec![separator], after: vec![separator] };
         let bert = Bert::new(tensors, config, precision).map_err(|error| invalid(error.to_string()))?;
         let id = ModelId { name: name.to_owned(), hash: format!("{:x}", Sha256::digest(bytes)) };
-        let key = format!("{}/{}", id.hash, bert.packs());
+        let key = id.hash.clone();
         let (built_in, body, longest) = (true, Body::Bert(bert), WINDOW_TOKENS);
         Ok(Self { id, key, built_in, tokenizer, layout, body, heads, longest })
     }
@@ -219,8 +211,7 @@ impl CrossEncoder {
         let (mut group, mut owners, mut rows) = (Vec::new(), Vec::new(), 0);
         for passage in passages {
             let (sequence, owner) = self.input(query, passage);
-            let full = !self.body.packs() || rows + sequence.ids.len() > GROUP_ROWS;
-            if full && !group.is_empty() {
+            if rows + sequence.ids.len() > GROUP_ROWS && !group.is_empty() {
                 self.score_group(&std::mem::take(&mut group), &std::mem::take(&mut owners), &mut results)?;
                 rows = 0;
             }

@@ -55,7 +55,7 @@ pub struct Encoder {
 
 impl Encoder {
     pub(crate) fn load(files: &Located) -> Result<Self, ModelError> {
-        Self::load_with(files, Precision::fastest())
+        Self::load_with(files, Precision::Int8)
     }
 
     pub(crate) fn load_with(files: &Located, precision: Precision) -> Result<Self, ModelError> {
@@ -120,8 +120,7 @@ impl Encoder {
         let mut rows = 0;
         for window in windows {
             let input = self.input(window);
-            let full = !self.bert.packs() || rows + input.ids.len() > GROUP_ROWS;
-            if full && !group.is_empty() {
+            if rows + input.ids.len() > GROUP_ROWS && !group.is_empty() {
                 self.encode_group(std::mem::take(&mut group), &mut results)?;
                 rows = 0;
             }

@@ -135,6 +135,14 @@ pub enum ModelError {
         /// Tokens of the context.
         limit: usize,
     },
+    /// Too many requests wait for the model.
+    #[error("{model}: {waiting} requests wait for the model already; try again later")]
+    Busy {
+        /// The model.
+        model: String,
+        /// Requests that wait or are being answered.
+        waiting: usize,
+    },
     /// The forward pass failed.
     #[error("{model}: {stage}: {reason}")]
     Forward {

@@ -102,6 +102,15 @@ impl Gguf {
     }
 }
 
+impl Gguf {
+    /// All values of a tensor, in 32-bit floats.
+    pub(crate) fn values(&mut self, name: &str) -> Result<Vec<f32>, ModelError> {
+        let read = |tensor: &QTensor| tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1();
+        let tensor = self.tensor(name)?;
+        read(&tensor).map_err(|error| self.invalid(format!("tensor {name}: {error}")))
+    }
+}
+
 fn whole(value: &Value) -> Option<usize> {
     match value {
         Value::U8(v) => Some(usize::from(*v)),

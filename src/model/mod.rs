@@ -10,16 +10,13 @@ use std::{
 
 use crate::config;
 
-mod attention;
 mod bert;
 mod cross_encoder;
 mod decoder;
 mod encoder;
 mod error;
 mod fetch;
-mod generation;
 mod gguf;
-mod gguf_tokenizer;
 mod heads;
 mod kernels;
 mod linear;
@@ -29,22 +26,20 @@ mod pruner;
 mod static_embedder;
 mod store;
 mod tensors;
-mod transformer;
 mod verify;
 
 pub use cross_encoder::{CrossEncoder, Passage, QUERY_TOKENS, Relevance, TITLE_TOKENS, WINDOW_TOKENS};
-pub use decoder::Decoder;
+pub use decoder::{ChatMessage, Class, Decoder, Finish, Generated, Sampling};
 pub use encoder::{Encoder, Pooled, Window};
 pub use error::{Attempt, ModelError};
-pub use generation::{ChatMessage, Finish, Generated, Sampling};
 pub use manifest::{FileSpec, Manifest, ModelSpec, Role};
 pub use static_embedder::StaticEmbedder;
 pub use store::{Located, ModelStatus};
 
 pub(crate) use fetch::hub::{DatasetFile, Hub};
 
+use decoder::gguf_tokenizer::{self, Vocabulary};
 use gguf::Gguf;
-use gguf_tokenizer::Vocabulary;
 use store::Store;
 
 /// The value of `models.ranker` for the cross-encoder that is compiled in.
@@ -141,8 +136,7 @@ impl Models {
         self.embedder.located(&self.store)?.id()
     }
 
-    /// All that an embedder's vectors depend on besides the text: the hash of each of its files, and
-    /// the precision that this machine's processor gives it.
+    /// All that an embedder's vectors depend on besides the text: the hash of each of its files.
     ///
     /// # Errors
     ///
@@ -150,7 +144,7 @@ impl Models {
     pub fn embedder_key(&self) -> Result<String, ModelError> {
         let located = self.embedder.located(&self.store)?;
         let hashes: Vec<&str> = located.spec.files.iter().map(|file| file.sha256.as_str()).collect();
-        Ok(format!("{}/{:?}", hashes.join("/"), linear::Precision::fastest()))
+        Ok(hashes.join("/"))
     }
 
     /// The configured decoder; fetched and loaded if need be.

@@ -10,14 +10,12 @@
 use std::{collections::HashMap, ops::Range};
 
 use candle_core::{Result, bail};
-use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::{
-    attention::{Heads, attend},
     bert::Sequence,
-    kernels::{add_gelu, layer_norm},
-    linear::{Linear, Precision, with_values},
+    kernels::{Heads, add_gelu, attend, layer_norm},
+    linear::{Linear, Precision},
     tensors::Tensors,
 };
 
@@ -175,7 +173,6 @@ pub(crate) struct ModernBert {
     /// Angles that a step turns the pairs of a head's columns by.
     global_turns: Vec<f32>,
     local_turns: Vec<f32>,
-    precision: Precision,
 }
 
 #[derive(Debug)]
@@ -214,13 +211,9 @@ impl Norm {
         })
     }
 
-    pub(crate) fn apply(&self, row: &mut [f32]) {
-        layer_norm(row, &self.weight, &self.bias, self.epsilon);
-    }
-
     /// All rows of a matrix.
-    fn all(&self, rows: &mut [f32]) {
-        rows.par_chunks_exact_mut(self.weight.len()).for_each(|row| self.apply(row));
+    pub(crate) fn apply(&self, rows: &mut [f32]) {
+        layer_norm(rows, &self.weight, &self.bias, self.epsilon);
     }
 }
 
@@ -279,17 +272,11 @@ impl ModernBert {
             last_norm: Norm::read(tensors, "model.final_norm", config)?,
             global_turns: turns(config.theta(true)?),
             local_turns: turns(config.theta(false)?),
-            precision,
         })
     }
 
     pub(crate) fn dim(&self) -> usize {
         self.dim
-    }
-
-    /// As [`super::bert::Bert::packs`].
-    pub(crate) fn packs(&self) -> bool {
-        self.precision == Precision::Int8
     }
 
     /// The normalisation that the last layer's vectors still need.
@@ -318,16 +305,16 @@ impl ModernBert {
         for layer in &self.layers {
             let mut x = hidden.clone();
             if let Some(norm) = &layer.attention_norm {
-                norm.all(&mut x);
+                norm.apply(&mut x);
             }
             let rotations = if layer.global { &global } else { &local };
-            let context = self.attend(layer, x, &ranges, &places, rotations)?;
-            add(&mut hidden, &layer.attended.forward(context, rows)?, &layer.attended_bias)?;
+            let context = self.attend(layer, &x, &ranges, &places, rotations);
+            add(&mut hidden, &layer.attended.forward(&context), &layer.attended_bias);
 
-            let mut x = hidden.clone();
-            layer.wide_norm.all(&mut x);
-            let inner = gated(&layer.up.forward(x, rows)?, &layer.up_bias, rows)?;
-            add(&mut hidden, &layer.down.forward(inner, rows)?, &layer.down_bias)?;
+            x.copy_from_slice(&hidden);
+            layer.wide_norm.apply(&mut x);
+            let inner = gated(&layer.up.forward(&x), &layer.up_bias);
+            add(&mut hidden, &layer.down.forward(&inner), &layer.down_bias);
         }
         Ok(hidden)
     }
@@ -341,7 +328,7 @@ impl ModernBert {
             };
             hidden.extend_from_slice(word);
         }
-        self.norm.all(&mut hidden);
+        self.norm.apply(&mut hidden);
         Ok(hidden)
     }
 
@@ -349,28 +336,23 @@ impl ModernBert {
     fn attend(
         &self,
         layer: &Layer,
-        x: Vec<f32>,
+        x: &[f32],
         ranges: &[Range<usize>],
         places: &[usize],
         rotations: &Rotations,
-    ) -> Result<Vec<f32>> {
+    ) -> Vec<f32> {
         let (dim, count) = (self.dim, self.heads);
         let width = dim / count;
         let scale = 1.0 / (width as f32).sqrt();
-        let mut qkv = vec![0.0; places.len() * 3 * dim];
-        with_values(&layer.qkv.forward(x, places.len())?, |x| {
-            let rows = qkv.par_chunks_exact_mut(3 * dim).zip(x.par_chunks_exact(3 * dim)).zip(places);
-            rows.for_each(|((out, x), place)| {
-                for ((out, x), bias) in out.iter_mut().zip(x).zip(&layer.qkv_bias) {
-                    *out = x + bias;
-                }
-                for (index, head) in out.chunks_exact_mut(width).take(2 * count).enumerate() {
-                    rotations.turn(head, *place, if index < count { scale } else { 1.0 });
-                }
-            });
-        })?;
+        let mut qkv = layer.qkv.forward(x);
+        for (row, place) in qkv.chunks_exact_mut(3 * dim).zip(places) {
+            row.iter_mut().zip(&layer.qkv_bias).for_each(|(value, bias)| *value += bias);
+            for (index, head) in row.chunks_exact_mut(width).take(2 * count).enumerate() {
+                rotations.turn(head, *place, if index < count { scale } else { 1.0 });
+            }
+        }
         let reach = (!layer.global).then_some(self.reach);
-        attend(qkv, ranges, Heads { count, width, reach })
+        attend(&qkv, ranges, Heads { count, width, reach })
     }
 }
 
@@ -402,30 +384,25 @@ impl Rotations {
 }
 
 /// `gelu(first half) * second half` of every row.
-fn gated(x: &candle_core::Tensor, bias: &[f32], rows: usize) -> Result<Vec<f32>> {
+fn gated(x: &[f32], bias: &[f32]) -> Vec<f32> {
     let wide = bias.len() / 2;
     let (bias, gate_bias) = bias.split_at(wide);
-    let mut inner = vec![0.0; rows * wide];
-    with_values(x, |x| {
-        inner.par_chunks_exact_mut(wide).zip(x.par_chunks_exact(2 * wide)).for_each(|(out, x)| {
-            let (x, gate) = x.split_at(wide);
-            add_gelu(x, bias, out);
-            for ((out, gate), bias) in out.iter_mut().zip(gate).zip(gate_bias) {
-                *out *= gate + bias;
-            }
-        });
-    })?;
-    Ok(inner)
+    let mut inner = vec![0.0; x.len() / 2];
+    for (out, x) in inner.chunks_exact_mut(wide).zip(x.chunks_exact(2 * wide)) {
+        let (x, gate) = x.split_at(wide);
+        add_gelu(x, bias, out);
+        for ((out, gate), bias) in out.iter_mut().zip(gate).zip(gate_bias) {
+            *out *= gate + bias;
+        }
+    }
+    inner
 }
 
 /// `hidden += x + bias`, row by row.
-fn add(hidden: &mut [f32], x: &candle_core::Tensor, bias: &[f32]) -> Result<()> {
-    let dim = bias.len();
-    with_values(x, |x| {
-        hidden.par_chunks_exact_mut(dim).zip(x.par_chunks_exact(dim)).for_each(|(row, x)| {
-            for ((value, x), bias) in row.iter_mut().zip(x).zip(bias) {
-                *value += x + bias;
-            }
-        });
-    })
+fn add(hidden: &mut [f32], x: &[f32], bias: &[f32]) {
+    for (row, x) in hidden.chunks_exact_mut(bias.len()).zip(x.chunks_exact(bias.len())) {
+        for ((value, x), bias) in row.iter_mut().zip(x).zip(bias) {
+            *value += x + bias;
+        }
+    }
 }

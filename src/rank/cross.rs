@@ -93,7 +93,7 @@ fn key(doc: &Document<'_>, batch: &[Range<usize>], query: &str, model: &str) -> 
             segment.extend_from_slice(text.as_bytes());
         }
     }
-    Key::from(&KeyParts { stage: "cross-1", segment: &segment, model, template: "", params: &params })
+    Key::from(&KeyParts { stage: "cross-2", segment: &segment, model, template: "", params: &params })
 }
 
 /// Two values a span: its own log-odds and its window's.

@@ -150,7 +150,7 @@ pub fn embed(
 pub fn embed_query(query: &str, models: &Models, cache: &Cache) -> Result<Vec<f32>, RankError> {
     let model = models.embedder_key()?;
     let parts = KeyParts {
-        stage: "query-vector",
+        stage: "query-vector-2",
         segment: query.as_bytes(),
         model: &model,
         template: "",
@@ -201,7 +201,7 @@ fn segment_bytes(
         params.push(span.content as u8);
     }
     let key = Key::from(&KeyParts {
-        stage: "span-vectors",
+        stage: "span-vectors-2",
         segment: doc.text[segment.range.clone()].as_bytes(),
         model,
         template: "",

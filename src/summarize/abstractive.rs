@@ -10,7 +10,7 @@ use std::ops::{ControlFlow, Range};
 use super::{Context, Point, SummarizeError, Summarizer, Summary, extractive, grounding::Source};
 use crate::{
     cache::{Key, KeyParts},
-    model::{ChatMessage, Finish, Sampling},
+    model::{ChatMessage, Class, Finish, Sampling},
     text,
 };
 
@@ -110,7 +110,7 @@ fn write(
                     Ok(()) => ControlFlow::Continue(()),
                     Err(_) => ControlFlow::Break(()),
                 };
-                let generated = decoder.generate(&prompt, &sampling, &mut sink)?;
+                let generated = decoder.generate(Class::Summary, &prompt, &sampling, &mut sink)?;
                 context.cancel.check()?;
                 // What the repetition guard or the limit broke off has no end: its last sentence goes.
                 let whole = generated.finish == Finish::Stop;

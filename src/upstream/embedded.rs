@@ -19,14 +19,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use self::{chat::Usage, reply::Reply};
 use super::{Answer, Call, Method, StatusCode};
 use crate::{
-    model::{Decoder, Finish, Generated, ModelError, Models, Sampling},
+    model::{Class, Decoder, Finish, Generated, ModelError, Models, Sampling},
     wire::openai_error::OpenAiError,
 };
 
-/// Generations that run at once; the decoder uses all cores for each.
-const RUNNING: usize = 1;
+/// Generations that run at once: the engine batches them.
+const RUNNING: usize = 16;
 /// Requests that may wait for their turn; one more is turned away.
-const WAITING: usize = 16;
+const WAITING: usize = 48;
 /// Pieces of text that may wait for a slow client before generation pauses.
 const PIECES: usize = 64;
 
@@ -177,7 +177,7 @@ fn generate(
             };
             if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let result = decoder.generate(&prompt, &sampling, &mut sink);
+        let result = decoder.generate(Class::Chat, &prompt, &sampling, &mut sink);
         drop(permits);
         // Nobody listens any more; that is why it ended.
         let _ = to.blocking_send(Event::Done(result));

@@ -8,7 +8,7 @@ use std::{
 
 use epitome::{
     config::{self, Config},
-    model::{ChatMessage, Decoder, Finish, Generated, ModelError, Models, Sampling},
+    model::{ChatMessage, Class, Decoder, Finish, Generated, ModelError, Models, Sampling},
 };
 use serde::Deserialize;
 
@@ -96,7 +96,7 @@ fn greedy(max_tokens: usize) -> Sampling {
 fn generate(decoder: &Decoder, prompt: &str, sampling: &Sampling) -> Generated {
     let mut streamed = String::new();
     let result = decoder
-        .generate(prompt, sampling, &mut |piece| {
+        .generate(Class::Chat, prompt, sampling, &mut |piece| {
             streamed.push_str(piece);
             ControlFlow::Continue(())
         })
@@ -179,7 +179,7 @@ fn generation_ends_where_it_should() {
 
     let mut pieces = 0;
     let cancelled = DECODER
-        .generate(STORY, &greedy(24), &mut |_| {
+        .generate(Class::Chat, STORY, &greedy(24), &mut |_| {
             pieces += 1;
             if pieces == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
@@ -195,7 +195,8 @@ fn generation_ends_where_it_should() {
     assert_eq!(loops.finish, Finish::Repetition, "{:?}", loops.text);
 
     let long = "word ".repeat(DECODER.context_length());
-    let error = DECODER.generate(&long, &greedy(1), &mut |_| ControlFlow::Continue(())).unwrap_err();
+    let error =
+        DECODER.generate(Class::Chat, &long, &greedy(1), &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, ModelError::PromptTooLong { limit: 8192, .. }), "{error}");
 }
 

@@ -12,7 +12,7 @@ use crate::{
     config,
     eval::suite::ReaderSpec,
     measure::turns::Turns,
-    model::{ChatMessage, Decoder, Finish, Models, Sampling},
+    model::{ChatMessage, Class, Decoder, Finish, Models, Sampling},
 };
 
 /// A local model. It takes its turn with all other work of the run, so that nothing else slows it.
@@ -74,7 +74,7 @@ impl Embedded {
         };
         let start = Instant::now();
         let mut first = None;
-        let generated = self.decoder.generate(&prompt, &sampling, &mut |piece| {
+        let generated = self.decoder.generate(Class::Reading, &prompt, &sampling, &mut |piece| {
             if !piece.is_empty() {
                 first.get_or_insert_with(|| start.elapsed());
             }

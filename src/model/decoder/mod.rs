@@ -1,40 +1,68 @@
 //! Text to text.
 
-use std::ops::ControlFlow;
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
 
 use minijinja::{Environment, ErrorKind, context, syntax::SyntaxConfig};
 use tokenizers::Tokenizer;
 
-use super::{
-    ChatMessage, Finish, Generated, Located, ModelError, ModelId, Sampling,
-    generation::{RepetitionGuard, Sampler, TextStream},
-    gguf::Gguf,
-    gguf_tokenizer::{self, Vocabulary},
-    transformer::Transformer,
-};
+use super::{Located, ModelError, ModelId, gguf::Gguf};
+use crate::measure::memory;
 
-/// Prompt tokens that are read in one pass; between passes the sink may end the generation.
-const PREFILL: usize = 512;
+mod engine;
+mod generation;
+pub(super) mod gguf_tokenizer;
+mod kv;
+mod prefix;
+mod sequence;
+mod shape;
+mod transformer;
+
+pub use generation::{ChatMessage, Class, Finish, Generated, Sampling};
+
+use engine::{Engine, Event, Limits, Request};
+use gguf_tokenizer::Vocabulary;
+use transformer::Transformer;
+
+/// Requests that may wait for a decoder.
+const WAITING: usize = 512;
+/// The share of this machine's memory that keys and values may take, as a divisor, and the bytes where
+/// the system does not tell how much there is.
+const KV_SHARE: u64 = 4;
+const KV_BYTES: u64 = 2 << 30;
+/// How often who waits for text is asked whether it still does.
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// Control tokens that end a turn, beside the ones that the file names.
 const END_TOKENS: [&str; 6] =
     ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
 
-/// A decoder-only language model of the `llama` or `qwen2` kind.
+/// A decoder-only language model of the `llama`, `qwen2` or `qwen3` kind, in 8 bits.
 ///
-/// The matrix products run on the tensor library's own threads, which wait for one another after each
-/// product. Where other work takes the cores, decoding slows down far more than its share: on two
-/// cores with seven runnable threads, SmolLM2-135M gave 3 tokens per second, and 21 to 24 with
-/// `CANDLE_NUM_THREADS=1` in the environment.
+/// All that is asked of it, from however many threads, goes through one engine in common batches; see
+/// `engine`. Greedy output is the same whatever else is in the batch.
 pub struct Decoder {
     id: ModelId,
     tokenizer: Tokenizer,
-    vocabulary: Vocabulary,
-    transformer: Transformer,
+    text: Arc<Text>,
+    context: usize,
     template: Option<String>,
     begin: Option<u32>,
     end: Option<u32>,
     adds_begin: bool,
+    engine: Engine,
+}
+
+/// How ids become text, and which end it.
+struct Text {
+    vocabulary: Vocabulary,
     ends: Vec<u32>,
 }
 
@@ -51,18 +79,13 @@ impl Decoder {
         let begin = id_of("tokenizer.ggml.bos_token_id");
         let adds_begin = gguf.flag("tokenizer.ggml.add_bos_token").unwrap_or(false);
         let template = gguf.string("tokenizer.chat_template").map(str::to_owned);
-        let transformer = Transformer::load(&mut gguf)?;
-        Ok(Self {
-            id: files.id()?,
-            tokenizer,
-            vocabulary,
-            transformer,
-            template,
-            begin,
-            end,
-            adds_begin,
-            ends,
-        })
+        let transformer = Arc::new(Transformer::load(&mut gguf)?);
+        let (id, context) = (files.id()?, transformer.shape().context);
+        let text = Arc::new(Text { vocabulary, ends });
+        let kv_bytes = memory::total().map_or(KV_BYTES, |total| total / KV_SHARE);
+        let limits = Limits { waiting: WAITING, kv_bytes: usize::try_from(kv_bytes).unwrap_or(usize::MAX) };
+        let engine = Engine::start(&id.name, transformer, text.clone(), limits)?;
+        Ok(Self { id, tokenizer, text, context, template, begin, end, adds_begin, engine })
     }
 
     /// Which model.
@@ -72,7 +95,7 @@ impl Decoder {
 
     /// Most tokens of prompt and output together.
     pub fn context_length(&self) -> usize {
-        self.transformer.shape().context
+        self.context
     }
 
     /// How many tokens a prompt text is, special tokens read as such.
@@ -97,7 +120,7 @@ impl Decoder {
         };
         match rendered {
             Ok(prompt) => Ok(prompt),
-            Err(_) if self.vocabulary.control("<|im_start|>").is_some() => Ok(chat_ml(messages)),
+            Err(_) if self.text.vocabulary.control("<|im_start|>").is_some() => Ok(chat_ml(messages)),
             Err(reason) => Err(ModelError::Template { model: self.id.name.clone(), reason }),
         }
     }
@@ -113,7 +136,7 @@ impl Decoder {
             .iter()
             .map(|message| context! { role => message.role.as_str(), content => message.content.as_str() })
             .collect();
-        let token = |id: Option<u32>| id.and_then(|id| self.vocabulary.token(id)).map(|(text, _)| text);
+        let token = |id: Option<u32>| id.and_then(|id| self.text.vocabulary.token(id)).map(|(text, _)| text);
         environment.render_str(
             template,
             context! {
@@ -126,81 +149,62 @@ impl Decoder {
     }
 
     /// Generates from a prompt text (special tokens in it are read as such). `sink` gets the text
-    /// piece by piece, in whole characters; an empty piece, while a long prompt is read, is only a
+    /// piece by piece, in whole characters; an empty piece, while nothing is written, is only a
     /// chance to end the generation.
     ///
     /// # Errors
     ///
-    /// [`ModelError::PromptTooLong`]; [`ModelError::Forward`], which a sound file does not give.
+    /// [`ModelError::PromptTooLong`]; [`ModelError::Busy`] where too many wait already;
+    /// [`ModelError::Forward`], which a sound file does not give.
     pub fn generate(
         &self,
+        class: Class,
         prompt: &str,
         sampling: &Sampling,
         sink: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Generated, ModelError> {
         let ids = self.ids(prompt)?;
-        let limit = self.context_length();
-        if ids.len() >= limit {
-            let (model, tokens) = (self.id.name.clone(), ids.len());
-            return Err(ModelError::PromptTooLong { model, tokens, limit });
+        let (tokens, limit) = (ids.len(), self.context);
+        if tokens >= limit {
+            return Err(ModelError::PromptTooLong { model: self.id.name.clone(), tokens, limit });
         }
-        let mut result = Generated {
+        let mut so_far = Generated {
             text: String::new(),
-            prompt_tokens: ids.len(),
+            prompt_tokens: tokens,
             completion_tokens: 0,
             finish: Finish::Length,
         };
         if sampling.max_tokens == 0 {
-            return Ok(result);
+            return Ok(so_far);
         }
-        let mut cache = self.transformer.new_cache();
-        let mut forward = |ids: &[u32]| {
-            let logits = self.transformer.forward(ids, &mut cache);
-            logits.map_err(|error| ModelError::forward(&self.id.name, "generating", error))
-        };
-        let mut logits = Vec::new();
-        for (index, chunk) in ids.chunks(PREFILL).enumerate() {
-            if index > 0 && sink("").is_break() {
-                return Ok(Generated { finish: Finish::Cancelled, ..result });
-            }
-            logits = forward(chunk)?;
-        }
-        let mut sampler = Sampler::new(sampling);
-        let mut stream = TextStream::new(&sampling.stop);
-        let mut guard = sampling.repetition_guard.then(RepetitionGuard::default);
-        result.finish = loop {
-            let Some(id) = sampler.choose(&logits) else {
-                return Err(ModelError::forward(&self.id.name, "generating", "no logit is a number"));
+        let (sender, events) = mpsc::channel();
+        // Whatever ends this function ends the generation.
+        let cancelled = CancelOnDrop(Arc::default());
+        self.engine.submit(Request {
+            class,
+            ids,
+            sampling: sampling.clone(),
+            events: sender,
+            cancelled: cancelled.0.clone(),
+            arrived: Instant::now(),
+        })?;
+        loop {
+            let goes_on = match events.recv_timeout(ASK_EVERY) {
+                Ok(Event::Piece(piece)) => {
+                    so_far.completion_tokens += 1;
+                    so_far.text.push_str(&piece);
+                    sink(&piece)
+                }
+                Ok(Event::Done(result)) => return result,
+                Err(RecvTimeoutError::Timeout) => sink(""),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(ModelError::forward(&self.id.name, "generating", "the engine has ended"));
+                }
             };
-            result.completion_tokens += 1;
-            if self.ends.contains(&id) {
-                break Finish::Stop;
+            if goes_on.is_break() {
+                return Ok(Generated { finish: Finish::Cancelled, ..so_far });
             }
-            self.vocabulary.append_bytes(id, stream.bytes());
-            let text = stream.take();
-            result.text.push_str(&text);
-            if !text.is_empty() && sink(&text).is_break() {
-                return Ok(Generated { finish: Finish::Cancelled, ..result });
-            }
-            if stream.stopped {
-                return Ok(Generated { finish: Finish::Stop, ..result });
-            }
-            if guard.as_mut().is_some_and(|guard| guard.loops(id, &text)) {
-                break Finish::Repetition;
-            }
-            let used = result.prompt_tokens + result.completion_tokens;
-            if result.completion_tokens >= sampling.max_tokens || used >= limit {
-                break Finish::Length;
-            }
-            logits = forward(&[id])?;
-        };
-        let rest = stream.finish();
-        if !rest.is_empty() {
-            result.text.push_str(&rest);
-            // The generation is over; whether the sink wants more makes no difference.
-            let _ = sink(&rest);
         }
-        Ok(result)
     }
 
     /// The ids of a prompt; never none.
@@ -217,6 +221,15 @@ impl Decoder {
             }
         }
         Ok(ids)
+    }
+}
+
+/// Tells the engine that nobody wants the rest.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

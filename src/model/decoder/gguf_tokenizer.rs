@@ -21,7 +21,7 @@ use tokenizers::{
     },
 };
 
-use super::{ModelError, gguf::Gguf};
+use crate::model::{ModelError, gguf::Gguf};
 
 /// How SentencePiece writes a space.
 const SPACE: &str = "\u{2581}";

@@ -2,6 +2,28 @@
 
 use std::collections::HashMap;
 
+/// Who asks for text: interactive requests go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Somebody waits for the answer.
+    Chat,
+    /// A summary for a compaction.
+    Summary,
+    /// An answer in an evaluation.
+    Reading,
+}
+
+impl Class {
+    /// As metrics name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Chat => "chat",
+            Class::Summary => "summary",
+            Class::Reading => "reading",
+        }
+    }
+}
+
 /// One message of a chat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatMessage {
@@ -119,17 +141,17 @@ impl Sampler {
 
 /// Text from tokens that may end inside a character, held back while it could be the beginning of a
 /// stop string.
-pub(crate) struct TextStream<'a> {
-    stop: Vec<&'a str>,
+pub(crate) struct TextStream {
+    stop: Vec<String>,
     bytes: Vec<u8>,
     held: String,
     /// A stop string was found; what follows it is dropped.
     pub(crate) stopped: bool,
 }
 
-impl<'a> TextStream<'a> {
-    pub(crate) fn new(stop: &'a [String]) -> Self {
-        let stop = stop.iter().map(String::as_str).filter(|stop| !stop.is_empty()).collect();
+impl TextStream {
+    pub(crate) fn new(stop: Vec<String>) -> Self {
+        let stop = stop.into_iter().filter(|stop| !stop.is_empty()).collect();
         Self { stop, bytes: Vec::new(), held: String::new(), stopped: false }
     }
 
@@ -183,7 +205,7 @@ impl<'a> TextStream<'a> {
     }
 
     fn cut_at_stop(&mut self) {
-        if let Some(at) = self.stop.iter().filter_map(|stop| self.held.find(stop)).min() {
+        if let Some(at) = self.stop.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
             self.held.truncate(at);
             self.stopped = true;
         }
@@ -191,7 +213,7 @@ impl<'a> TextStream<'a> {
 
     /// Length of the longest end that is the beginning of a stop string.
     fn could_begin_stop(&self) -> usize {
-        let longest = |stop: &&str| {
+        let longest = |stop: &String| {
             let mut ends = stop.char_indices().map(|(at, _)| at).rev().filter(|at| *at > 0);
             ends.find(|at| stop.get(..*at).is_some_and(|begin| self.held.ends_with(begin)))
         };
@@ -276,7 +298,7 @@ mod tests {
 
     fn stream(pieces: &[&[u8]], stop: &[&str]) -> (Vec<String>, bool) {
         let stop: Vec<String> = stop.iter().map(|s| (*s).to_owned()).collect();
-        let mut stream = TextStream::new(&stop);
+        let mut stream = TextStream::new(stop);
         let mut out = Vec::new();
         for piece in pieces {
             stream.bytes().extend_from_slice(piece);

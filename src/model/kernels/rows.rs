@@ -1,10 +1,15 @@
 //! Element-wise functions over rows, in plain arithmetic that the compiler turns into vector
-//! instructions on every target. None of them looks at more than its row, so that a row's result
-//! does not depend on its neighbours.
+//! instructions. None of them looks at more than its row, so that a row's result does not depend on
+//! its neighbours.
+
+use super::for_each_isa;
+
+/// Lanes in which a row is added up: an order that is fixed and that vector instructions can follow.
+const SUMS: usize = 16;
 
 /// e^x to about two units in the last place; 0 below -87.
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
+fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     // ln 2 in two parts: the first is exact in few bits, so that n * LN2_HIGH is.
     const LN2_HIGH: f32 = 0.693_359_4;
@@ -42,68 +47,92 @@ fn erf(x: f32) -> f32 {
     y.copysign(x)
 }
 
-/// `out = gelu(x + bias)`, the form with the error function.
-pub(crate) fn add_gelu(x: &[f32], bias: &[f32], out: &mut [f32]) {
-    for ((out, x), bias) in out.iter_mut().zip(x).zip(bias) {
-        let v = x + bias;
-        *out = 0.5 * v * (1.0 + erf(v * std::f32::consts::FRAC_1_SQRT_2));
-    }
-}
-
-/// `row = layer_norm(row)` with the given weight and bias.
-pub(crate) fn layer_norm(row: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
-    let count = row.len().max(1) as f32;
-    let mean = sum(row, |v| v) / count;
-    let variance = sum(row, |v| (v - mean) * (v - mean)) / count;
-    let scale = 1.0 / (variance + epsilon).sqrt();
-    for ((value, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
-        *value = (*value - mean) * scale * weight + bias;
-    }
-}
-
-/// `out = row / rms(row) * weight`.
-pub(crate) fn rms_norm(row: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
-    let square = sum(row, |v| v * v) / row.len().max(1) as f32;
-    let scale = 1.0 / (square + epsilon).sqrt();
-    for ((out, value), weight) in out.iter_mut().zip(row).zip(weight) {
-        *out = value * scale * weight;
-    }
-}
-
-/// `gate = silu(gate) * up`.
-pub(crate) fn silu_product(gate: &mut [f32], up: &[f32]) {
-    for (gate, up) in gate.iter_mut().zip(up) {
-        *gate = *gate / (1.0 + exp(-*gate)) * up;
-    }
-}
-
-/// The dot product, added up in eight lanes.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; 8];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    for (a, b) in a.iter().zip(b) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
+for_each_isa! {
+    /// `out = gelu(x + bias)`, the form with the error function, for rows as long as `bias`.
+    pub(crate) fn add_gelu(x: &[f32], bias: &[f32], out: &mut [f32]) {
+        let length = bias.len().max(1);
+        for (out, x) in out.chunks_exact_mut(length).zip(x.chunks_exact(length)) {
+            for ((out, x), bias) in out.iter_mut().zip(x).zip(bias) {
+                let v = x + bias;
+                *out = 0.5 * v * (1.0 + erf(v * std::f32::consts::FRAC_1_SQRT_2));
+            }
         }
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f32>() + rest
+}
+
+for_each_isa! {
+    /// `row = layer_norm(row)` with the given weight and bias, for rows as long as these.
+    pub(crate) fn layer_norm(rows: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
+        for row in rows.chunks_exact_mut(weight.len().max(1)) {
+            let count = row.len() as f32;
+            let mean = sum(row, |v| v) / count;
+            let variance = sum(row, |v| (v - mean) * (v - mean)) / count;
+            let scale = 1.0 / (variance + epsilon).sqrt();
+            for ((value, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
+                *value = (*value - mean) * scale * weight + bias;
+            }
+        }
+    }
+}
+
+for_each_isa! {
+    /// `row = row / rms(row) * weight`, for rows as long as `weight`.
+    pub(crate) fn rms_norm(rows: &mut [f32], weight: &[f32], epsilon: f32) {
+        for row in rows.chunks_exact_mut(weight.len().max(1)) {
+            let square = sum(row, |v| v * v) / row.len() as f32;
+            let scale = 1.0 / (square + epsilon).sqrt();
+            for (value, weight) in row.iter_mut().zip(weight) {
+                *value = *value * scale * weight;
+            }
+        }
+    }
+}
+
+for_each_isa! {
+    /// `gate = silu(gate) * up`.
+    pub(crate) fn silu_product(gate: &mut [f32], up: &[f32]) {
+        for (gate, up) in gate.iter_mut().zip(up) {
+            *gate = *gate / (1.0 + exp(-*gate)) * up;
+        }
+    }
+}
+
+for_each_isa! {
+    /// The dot product.
+    pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+        let mut lanes = [0f32; SUMS];
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<SUMS>(), b.as_chunks::<SUMS>());
+        for (a, b) in a.iter().zip(b) {
+            for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+                *lane += a * b;
+            }
+        }
+        let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+        lanes.iter().sum::<f32>() + rest
+    }
 }
 
 /// Replaces scores by the exponentials of their distance to the greatest; returns their sum.
-pub(crate) fn exponentials(row: &mut [f32]) -> f32 {
-    let greatest = row.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
+#[inline(always)]
+pub(super) fn exponentials(row: &mut [f32]) -> f32 {
+    let mut greatest = [f32::NEG_INFINITY; SUMS];
+    let (blocks, rest) = row.as_chunks::<SUMS>();
+    for block in blocks.iter().map(<[f32; SUMS]>::as_slice).chain([rest]) {
+        for (greatest, value) in greatest.iter_mut().zip(block) {
+            *greatest = if *value > *greatest { *value } else { *greatest };
+        }
+    }
+    let greatest = greatest.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
     for value in row.iter_mut() {
         *value = exp(*value - greatest);
     }
     sum(row, |v| v)
 }
 
-/// Adds up in eight lanes: an order that is fixed and that vector instructions can follow.
 #[inline(always)]
 fn sum(row: &[f32], of: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0f32; 8];
-    let (blocks, rest) = row.as_chunks::<8>();
+    let mut lanes = [0f32; SUMS];
+    let (blocks, rest) = row.as_chunks::<SUMS>();
     for block in blocks {
         for (lane, value) in lanes.iter_mut().zip(block) {
             *lane += of(*value);

@@ -1,0 +1,326 @@
+//! Continuous batching: one thread owns the model, and whoever wants text sends it a request.
+//!
+//! In every step all live sequences go through the layers together: those that write, by their next
+//! token; those whose prompt is not read yet, by as much of it as the step's budget of tokens allows.
+//! Sequences join and leave between steps. What a sequence gets does not depend on its company.
+//!
+//! 1. A request waits in a bounded queue; a full one answers at once ([`ModelError::Busy`]).
+//! 2. It is admitted when its keys and values fit the memory that is set aside: interactive ones first,
+//!    each class in the order of arrival. What has been cancelled meanwhile leaves before it costs.
+//! 3. Blocks of keys and values that a prompt shares with an earlier one are taken over
+//!    ([`PrefixCache`]); a request that begins as one that is just being read waits for it.
+//! 4. The budget of tokens follows the measured speed, so that a step takes about [`STEP`].
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    generation::{Class, Generated, Sampling},
+    kv::KvCache,
+    prefix::PrefixCache,
+    sequence::Sequence,
+    transformer::{Step, Transformer},
+};
+use crate::{
+    model::{ModelError, decoder::Text, kernels::KV_BLOCK},
+    telemetry,
+};
+
+/// Time that a step should take: how long a short request waits for a long prompt at most.
+const STEP: Duration = Duration::from_millis(250);
+/// Tokens of the first step, and the bounds of what the measured speed makes of them.
+const FIRST_BUDGET: usize = 256;
+const LEAST_BUDGET: usize = 64;
+const MOST_BUDGET: usize = 4096;
+/// Sequences that are live at once.
+const MOST_LIVE: usize = 64;
+/// The share of the memory for keys and values that the prefixes may hold, as a divisor.
+const PREFIX_SHARE: usize = 8;
+
+/// A request to the engine.
+pub(super) struct Request {
+    pub(super) class: Class,
+    pub(super) ids: Vec<u32>,
+    pub(super) sampling: Sampling,
+    pub(super) events: Sender<Event>,
+    /// Set by whoever does not want the rest any more.
+    pub(super) cancelled: Arc<AtomicBool>,
+    pub(super) arrived: Instant,
+}
+
+/// What a request gets.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Some text.
+    Piece(String),
+    /// The end.
+    Done(Result<Generated, ModelError>),
+}
+
+/// The way to the thread that owns a model. The thread ends when this is dropped.
+pub(super) struct Engine {
+    requests: SyncSender<Request>,
+    /// Requests that wait or are live.
+    open: Arc<AtomicUsize>,
+    model: String,
+}
+
+/// Bounds of an engine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Requests that may wait.
+    pub(super) waiting: usize,
+    /// Bytes for keys and values.
+    pub(super) kv_bytes: usize,
+}
+
+impl Engine {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Forward`] where the system gives no thread.
+    pub(super) fn start(
+        model: &str,
+        transformer: Arc<Transformer>,
+        text: Arc<Text>,
+        limits: Limits,
+    ) -> Result<Self, ModelError> {
+        let (requests, receiver) = sync_channel(limits.waiting);
+        let open = Arc::new(AtomicUsize::new(0));
+        let blocks = (limits.kv_bytes / transformer.shape().kv().block_bytes().max(1)).max(1);
+        let state = State {
+            receiver,
+            waiting: VecDeque::new(),
+            live: Vec::new(),
+            prefixes: PrefixCache::new(blocks / PREFIX_SHARE),
+            blocks: blocks - blocks / PREFIX_SHARE,
+            budget: FIRST_BUDGET,
+            open: open.clone(),
+            model: model.to_owned(),
+            transformer,
+            text,
+        };
+        thread::Builder::new()
+            .name(format!("decoder {model}"))
+            .spawn(move || state.run())
+            .map_err(|error| ModelError::forward(model, "starting the engine", error))?;
+        Ok(Self { requests, open, model: model.to_owned() })
+    }
+
+    /// Puts a request into the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Busy`] where the queue is full.
+    pub(super) fn submit(&self, request: Request) -> Result<(), ModelError> {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.requests.try_send(request).map_err(|error| {
+            let open = self.open.fetch_sub(1, Ordering::Relaxed) - 1;
+            match error {
+                TrySendError::Full(request) => {
+                    telemetry::engine_refused(request.class.name());
+                    ModelError::Busy { model: self.model.clone(), waiting: open }
+                }
+                TrySendError::Disconnected(_) => {
+                    ModelError::forward(&self.model, "generating", "the engine's thread has ended")
+                }
+            }
+        })
+    }
+}
+
+struct State {
+    receiver: Receiver<Request>,
+    waiting: VecDeque<Request>,
+    live: Vec<Live>,
+    prefixes: PrefixCache,
+    /// Blocks that live sequences may take in all.
+    blocks: usize,
+    /// Tokens of a step.
+    budget: usize,
+    open: Arc<AtomicUsize>,
+    model: String,
+    transformer: Arc<Transformer>,
+    text: Arc<Text>,
+}
+
+struct Live {
+    sequence: Sequence,
+    class: Class,
+    cache: KvCache,
+    /// Blocks that it may take.
+    reserved: usize,
+    events: Sender<Event>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl State {
+    fn run(mut self) {
+        while self.take_in() {
+            self.drop_cancelled();
+            self.admit();
+            if self.live.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.step() {
+                let error = ModelError::forward(&self.model, "generating", error);
+                for live in std::mem::take(&mut self.live) {
+                    self.end(&live.events, Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Takes what has arrived, and waits where there is nothing to do; false when nobody is left to ask.
+    fn take_in(&mut self) -> bool {
+        if self.live.is_empty() && self.waiting.is_empty() {
+            match self.receiver.recv() {
+                Ok(request) => self.waiting.push_back(request),
+                Err(_) => return false,
+            }
+        }
+        loop {
+            match self.receiver.try_recv() {
+                Ok(request) => self.waiting.push_back(request),
+                // Those that wait and are live are still served.
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return true,
+            }
+        }
+    }
+
+    fn drop_cancelled(&mut self) {
+        let gone = |cancelled: &AtomicBool, class: Class, open: &AtomicUsize| {
+            let gone = cancelled.load(Ordering::Relaxed);
+            if gone {
+                open.fetch_sub(1, Ordering::Relaxed);
+                telemetry::engine_cancelled(class.name());
+            }
+            gone
+        };
+        self.waiting.retain(|request| !gone(&request.cancelled, request.class, &self.open));
+        self.live.retain(|live| !gone(&live.cancelled, live.class, &self.open));
+    }
+
+    /// Makes those live that fit.
+    fn admit(&mut self) {
+        // Stable: each class in the order of arrival.
+        self.waiting.make_contiguous().sort_by_key(|request| request.class);
+        let mut held = VecDeque::new();
+        while let Some(request) = self.waiting.pop_front() {
+            let tokens = request.ids.len() + request.sampling.max_tokens;
+            let wanted = tokens.min(self.transformer.shape().context).div_ceil(KV_BLOCK);
+            let taken: usize = self.live.iter().map(|live| live.reserved).sum();
+            let fits = self.live.is_empty() || taken + wanted <= self.blocks;
+            if self.live.len() >= MOST_LIVE || !fits {
+                // Nobody overtakes within its class or from a lower one.
+                held.push_back(request);
+                break;
+            }
+            let known = self.prefixes.find(&request.ids);
+            let being_read = |live: &Live| live.sequence.reads_what(&request.ids, known.len() + 1);
+            if self.live.iter().any(being_read) {
+                held.push_back(request);
+                continue;
+            }
+            telemetry::engine_admitted(request.class.name(), request.arrived.elapsed());
+            let cache = KvCache::beginning_with(known);
+            let read = cache.length();
+            let Request { class, ids, sampling, events, cancelled, .. } = request;
+            self.live.push(Live {
+                sequence: Sequence::new(ids, read, sampling, self.transformer.shape().context),
+                class,
+                cache,
+                reserved: wanted,
+                events,
+                cancelled,
+            });
+        }
+        held.append(&mut self.waiting);
+        self.waiting = held;
+    }
+
+    /// One step of all live sequences.
+    fn step(&mut self) -> candle_core::Result<()> {
+        let began = Instant::now();
+        let writing = self.live.iter().filter(|live| live.sequence.writes()).count();
+        let mut left = self.budget.saturating_sub(writing).max(1);
+        // Interactive prompts first.
+        let mut order: Vec<usize> = (0..self.live.len()).collect();
+        order.sort_by_key(|at| self.live.get(*at).map(|live| live.class));
+        let mut share = vec![0; self.live.len()];
+        for at in order {
+            let Some(live) = self.live.get(at) else { continue };
+            let count = if live.sequence.writes() { 1 } else { live.sequence.unread().min(left) };
+            if !live.sequence.writes() {
+                left -= count;
+            }
+            if let Some(share) = share.get_mut(at) {
+                *share = count;
+            }
+        }
+        let mut steps: Vec<Step<'_>> = Vec::new();
+        let mut owners = Vec::new();
+        for (at, (live, count)) in self.live.iter_mut().zip(&share).enumerate() {
+            if *count > 0 {
+                let Live { sequence, cache, .. } = live;
+                steps.push(Step { ids: sequence.next(*count), cache, logits: sequence.is_last(*count) });
+                owners.push((at, *count));
+            }
+        }
+        let tokens: usize = share.iter().sum();
+        let logits = self.transformer.forward(&mut steps)?;
+        drop(steps);
+        let time = began.elapsed();
+        telemetry::engine_step(time, owners.len(), tokens - writing, writing);
+
+        let mut ended = Vec::new();
+        for ((at, count), logits) in owners.into_iter().zip(logits) {
+            let Some(live) = self.live.get_mut(at) else { continue };
+            live.sequence.has_read(count);
+            if logits.is_empty() {
+                continue;
+            }
+            self.prefixes.keep(live.sequence.prompt(), live.cache.full_blocks());
+            let outcome = live.sequence.take(&logits, &self.text);
+            if !outcome.text.is_empty() {
+                // Who has stopped listening has also cancelled.
+                let _ = live.events.send(Event::Piece(outcome.text));
+            }
+            if let Some(end) = outcome.end {
+                ended.push((at, end));
+            }
+        }
+        for (at, end) in ended.into_iter().rev() {
+            let live = self.live.remove(at);
+            let end = end.map_err(|reason| ModelError::forward(&self.model, "generating", reason));
+            self.end(&live.events, end);
+        }
+        self.adapt(tokens, time);
+        Ok(())
+    }
+
+    /// Brings the budget to what the last step's speed makes of [`STEP`], half way at a time.
+    fn adapt(&mut self, tokens: usize, time: Duration) {
+        // A step of single tokens says nothing of how fast prompts are read.
+        if tokens * 2 < self.budget {
+            return;
+        }
+        let possible = tokens as f64 * STEP.as_secs_f64() / time.as_secs_f64().max(1e-6);
+        let wanted = (self.budget as f64 + possible) / 2.0;
+        self.budget = (wanted as usize).clamp(LEAST_BUDGET, MOST_BUDGET);
+    }
+
+    fn end(&self, events: &Sender<Event>, result: Result<Generated, ModelError>) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        let _ = events.send(Event::Done(result));
+    }
+}

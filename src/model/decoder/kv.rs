@@ -1,0 +1,92 @@
+//! Keys and values of what a sequence has read, in blocks that are taken as it grows, shared where
+//! sequences begin alike, and given back with it.
+
+use std::sync::Arc;
+
+use candle_core::{Result, bail};
+
+use crate::model::kernels::{HeadBlock, KV_BLOCK};
+
+/// Keys and values of [`KV_BLOCK`] tokens in all layers.
+#[derive(Debug)]
+pub(crate) struct KvBlock {
+    /// By layer, then by key head.
+    heads: Vec<HeadBlock>,
+}
+
+/// What one sequence has read.
+#[derive(Debug, Default)]
+pub(crate) struct KvCache {
+    blocks: Vec<Arc<KvBlock>>,
+    length: usize,
+}
+
+/// How large a block is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KvShape {
+    pub(crate) layers: usize,
+    pub(crate) key_heads: usize,
+    pub(crate) head_dim: usize,
+}
+
+impl KvShape {
+    /// Bytes of a block.
+    pub(crate) fn block_bytes(self) -> usize {
+        self.layers * self.key_heads * HeadBlock::bytes(self.head_dim)
+    }
+
+    fn new_block(self) -> KvBlock {
+        KvBlock { heads: vec![HeadBlock::new(self.head_dim); self.layers * self.key_heads] }
+    }
+}
+
+impl KvCache {
+    /// A sequence that begins with whole blocks of another one.
+    pub(crate) fn beginning_with(blocks: Vec<Arc<KvBlock>>) -> Self {
+        Self { length: blocks.len() * KV_BLOCK, blocks }
+    }
+
+    /// Tokens that were read.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The blocks that are full: nothing is written to them any more.
+    pub(crate) fn full_blocks(&self) -> &[Arc<KvBlock>] {
+        self.blocks.get(..self.length / KV_BLOCK).unwrap_or_default()
+    }
+
+    /// Takes the blocks for `count` more tokens.
+    pub(super) fn grow(&mut self, count: usize, shape: KvShape) {
+        let wanted = (self.length + count).div_ceil(KV_BLOCK);
+        self.blocks.resize_with(wanted.max(self.blocks.len()), || Arc::new(shape.new_block()));
+    }
+
+    /// The new tokens are in all layers now.
+    pub(super) fn advance(&mut self, count: usize) {
+        self.length += count;
+    }
+
+    /// Puts keys and values of new tokens, `shape.key_heads * shape.head_dim` values each, into one layer.
+    pub(super) fn put<'a>(
+        &mut self,
+        layer: usize,
+        shape: KvShape,
+        rows: impl Iterator<Item = (&'a [f32], &'a [f32])>,
+    ) -> Result<()> {
+        for (at, (keys, values)) in (self.length..).zip(rows) {
+            let Some(block) = self.blocks.get_mut(at / KV_BLOCK).and_then(Arc::get_mut) else {
+                bail!("no block of its own for token {at}");
+            };
+            let heads = block.heads.iter_mut().skip(layer * shape.key_heads);
+            let parts = keys.chunks_exact(shape.head_dim).zip(values.chunks_exact(shape.head_dim));
+            heads.zip(parts).for_each(|(head, (key, value))| head.put(at % KV_BLOCK, key, value));
+        }
+        Ok(())
+    }
+
+    /// The blocks of one key head.
+    pub(super) fn head(&self, layer: usize, head: usize, shape: KvShape) -> Vec<&HeadBlock> {
+        self.blocks.iter().filter_map(|block| block.heads.get(layer * shape.key_heads + head)).collect()
+    }
+}

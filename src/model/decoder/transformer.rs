@@ -1,0 +1,334 @@
+//! The forward pass of decoder-only transformers of the `llama`, `qwen2` and `qwen3` kinds, over many
+//! sequences at once: their new tokens stand end to end in one matrix, each sees its own past alone.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Result, Tensor, bail, quantized::QTensor};
+use rayon::prelude::*;
+
+use super::{kv::KvCache, shape::Shape};
+use crate::model::{
+    ModelError,
+    gguf::Gguf,
+    kernels::{Query, attend_causal, rms_norm, silu_product},
+    linear::{Linear, Precision},
+};
+
+/// Fewer rows than this are divided among threads by outputs, more by rows.
+const FEW_ROWS: usize = 32;
+/// Most rows that one thread takes at a time.
+const ROWS_TOGETHER: usize = 96;
+/// Queries that one thread takes at a time.
+const QUERIES_TOGETHER: usize = 64;
+
+/// Weights of the whole decoder.
+pub(crate) struct Transformer {
+    shape: Shape,
+    embedding: Arc<QTensor>,
+    layers: Vec<Layer>,
+    norm: Vec<f32>,
+    head: Linear,
+}
+
+struct Layer {
+    attention_norm: Vec<f32>,
+    /// Query, key and value, one below the other.
+    qkv: Linear,
+    qkv_bias: Option<Vec<f32>>,
+    /// Normalises each query and each key (qwen3).
+    head_norms: Option<(Vec<f32>, Vec<f32>)>,
+    output: Linear,
+    output_bias: Option<Vec<f32>>,
+    feed_norm: Vec<f32>,
+    /// Gate and up, one below the other.
+    gate_up: Linear,
+    down: Linear,
+}
+
+/// New tokens of a sequence.
+pub(crate) struct Step<'a> {
+    pub(crate) ids: &'a [u32],
+    /// What was read before; holds the new tokens afterwards.
+    pub(crate) cache: &'a mut KvCache,
+    /// Whether the logits after the last of them are wanted.
+    pub(crate) logits: bool,
+}
+
+impl Transformer {
+    pub(crate) fn load(gguf: &mut Gguf) -> std::result::Result<Self, ModelError> {
+        let shape = Shape::read(gguf)?;
+        let embedding = Arc::new(gguf.tensor("token_embd.weight")?);
+        let layers = (0..shape.layers)
+            .map(|index| Layer::load(gguf, index, &shape))
+            .collect::<std::result::Result<_, _>>()?;
+        let norm = gguf.values("output_norm.weight")?;
+        let head = if gguf.has_tensor("output.weight") { "output" } else { "token_embd" };
+        let head = stacked(gguf, &[head.to_owned()], shape.dim)?.0;
+        Ok(Self { shape, embedding, layers, norm, head })
+    }
+
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Reads the new tokens of every sequence; gives the logits after the last token of each, none where
+    /// they are not wanted. A sequence's result does not depend on what else is read, nor on how its
+    /// tokens are divided into steps.
+    pub(crate) fn forward(&self, steps: &mut [Step<'_>]) -> Result<Vec<Vec<f32>>> {
+        let shape = &self.shape;
+        let mut positions = Vec::new();
+        let mut ids = Vec::new();
+        for step in &mut *steps {
+            let (start, rows) = (step.cache.length(), step.ids.len());
+            if rows == 0 || start + rows > shape.context {
+                bail!("{rows} tokens after {start} do not fit a context of {}", shape.context);
+            }
+            step.cache.grow(rows, shape.kv());
+            positions.extend(start..start + rows);
+            ids.extend_from_slice(step.ids);
+        }
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut hidden =
+            self.embedding.embedding(&Tensor::new(ids, &Device::Cpu)?)?.flatten_all()?.to_vec1()?;
+        let turns = shape.rope.turns(&positions);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let qkv = self.project(layer, &hidden, &turns);
+            let mut rest = qkv.as_slice();
+            for step in &mut *steps {
+                let (own, after) = rest.split_at(step.ids.len() * self.qkv_width());
+                rest = after;
+                let rows = own
+                    .chunks_exact(self.qkv_width())
+                    .map(|row| row.split_at(shape.query_width()).1.split_at(shape.key_width()));
+                step.cache.put(index, shape.kv(), rows)?;
+            }
+            let attended = self.attend(index, &qkv, steps);
+            self.feed(layer, &mut hidden, &attended);
+        }
+        let mut last = Vec::new();
+        let mut end = 0;
+        for step in &mut *steps {
+            step.cache.advance(step.ids.len());
+            end += step.ids.len();
+            if step.logits {
+                last.extend_from_slice(
+                    hidden.get((end - 1) * shape.dim..end * shape.dim).unwrap_or_default(),
+                );
+            }
+        }
+        rms_norm(&mut last, &self.norm, shape.epsilon);
+        let logits = if last.is_empty() { Vec::new() } else { self.head.forward_parallel(&last) };
+        let mut logits = logits.chunks_exact(self.head.outputs());
+        let own =
+            |step: &Step<'_>| if step.logits { logits.next().unwrap_or_default() } else { &[] }.to_vec();
+        Ok(steps.iter().map(own).collect())
+    }
+
+    fn qkv_width(&self) -> usize {
+        self.shape.query_width() + 2 * self.shape.key_width()
+    }
+
+    /// Queries (scaled), keys and values of every row.
+    fn project(&self, layer: &Layer, hidden: &[f32], turns: &[(f32, f32)]) -> Vec<f32> {
+        let shape = &self.shape;
+        let (width, queries) = (self.qkv_width(), shape.query_width());
+        let scale = 1.0 / (shape.head_dim as f32).sqrt();
+        let finish = |rows: &mut [f32], turns: &[(f32, f32)]| {
+            for (row, turns) in rows.chunks_exact_mut(width).zip(turns.chunks_exact(shape.rope.pairs())) {
+                if let Some(bias) = &layer.qkv_bias {
+                    row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+                }
+                let (own, rest) = row.split_at_mut(queries);
+                let (keys, _) = rest.split_at_mut(shape.key_width());
+                if let Some((query, key)) = &layer.head_norms {
+                    rms_norm(own, query, shape.epsilon);
+                    rms_norm(keys, key, shape.epsilon);
+                }
+                shape.rope.turn(own, turns);
+                shape.rope.turn(keys, turns);
+                own.iter_mut().for_each(|value| *value *= scale);
+            }
+        };
+        let rows = hidden.len() / shape.dim;
+        if rows < FEW_ROWS {
+            let mut out = layer.qkv.forward_parallel(&self.normed(hidden, &layer.attention_norm));
+            finish(&mut out, turns);
+            return out;
+        }
+        let mut out = vec![0.0; rows * width];
+        let share = share_of(rows);
+        out.par_chunks_mut(share * width)
+            .zip(hidden.par_chunks(share * shape.dim))
+            .zip(turns.par_chunks(share * shape.rope.pairs()))
+            .for_each(|((out, hidden), turns)| {
+                layer.qkv.forward_into(&self.normed(hidden, &layer.attention_norm), out);
+                finish(out, turns);
+            });
+        out
+    }
+
+    /// Attention of every row, before its output projection.
+    fn attend(&self, layer: usize, qkv: &[f32], steps: &[Step<'_>]) -> Vec<f32> {
+        let shape = &self.shape;
+        let (width, group) = (shape.head_dim, shape.heads / shape.key_heads);
+        let together = (QUERIES_TOGETHER / group).max(1);
+        // Step, key head, first row of it, and how many.
+        let mut tasks = Vec::new();
+        let mut begin = 0;
+        for (index, step) in steps.iter().enumerate() {
+            for first in (0..step.ids.len()).step_by(together) {
+                let count = together.min(step.ids.len() - first);
+                tasks.extend((0..shape.key_heads).map(|head| (index, head, begin, first, count)));
+            }
+            begin += step.ids.len();
+        }
+        let attended: Vec<Vec<f32>> = tasks
+            .par_iter()
+            .map(|(index, head, begin, first, count)| {
+                let Some(step) = steps.get(*index) else { return Vec::new() };
+                let blocks = step.cache.head(layer, *head, shape.kv());
+                let mut queries = Vec::with_capacity(count * group);
+                for row in *first..first + count {
+                    let start = (begin + row) * self.qkv_width() + head * group * width;
+                    let own = qkv.get(start..start + group * width).unwrap_or_default();
+                    let sees = step.cache.length() + row + 1;
+                    queries.extend(own.chunks_exact(width).map(|values| Query { values, sees }));
+                }
+                let mut out = vec![0.0; queries.len() * width];
+                attend_causal(&queries, &blocks, &mut out);
+                out
+            })
+            .collect();
+        let row_width = shape.query_width();
+        let mut out = vec![0.0; qkv.len() / self.qkv_width() * row_width];
+        for ((_, head, begin, first, _), values) in tasks.iter().zip(&attended) {
+            for (row, values) in values.chunks_exact(group * width).enumerate() {
+                let start = (begin + first + row) * row_width + head * group * width;
+                if let Some(place) = out.get_mut(start..start + group * width) {
+                    place.copy_from_slice(values);
+                }
+            }
+        }
+        out
+    }
+
+    /// What follows attention in a layer.
+    fn feed(&self, layer: &Layer, hidden: &mut [f32], attended: &[f32]) {
+        let shape = &self.shape;
+        let rows = hidden.len() / shape.dim;
+        let gated = |mut wide: Vec<f32>| {
+            let half = layer.down.inputs();
+            let mut inner = Vec::with_capacity(wide.len() / 2);
+            for row in wide.chunks_exact_mut(2 * half) {
+                let (gate, up) = row.split_at_mut(half);
+                silu_product(gate, up);
+                inner.extend_from_slice(gate);
+            }
+            inner
+        };
+        let own_bias = |hidden: &mut [f32]| {
+            if let Some(bias) = &layer.output_bias {
+                hidden.chunks_exact_mut(shape.dim).for_each(|row| add(row, bias));
+            }
+        };
+        if rows < FEW_ROWS {
+            add(hidden, &layer.output.forward_parallel(attended));
+            own_bias(hidden);
+            let wide = layer.gate_up.forward_parallel(&self.normed(hidden, &layer.feed_norm));
+            add(hidden, &layer.down.forward_parallel(&gated(wide)));
+            return;
+        }
+        let share = share_of(rows);
+        hidden
+            .par_chunks_mut(share * shape.dim)
+            .zip(attended.par_chunks(share * shape.query_width()))
+            .for_each(|(hidden, attended)| {
+                add(hidden, &layer.output.forward(attended));
+                own_bias(hidden);
+                let wide = layer.gate_up.forward(&self.normed(hidden, &layer.feed_norm));
+                add(hidden, &layer.down.forward(&gated(wide)));
+            });
+    }
+
+    fn normed(&self, hidden: &[f32], weight: &[f32]) -> Vec<f32> {
+        let mut out = hidden.to_vec();
+        rms_norm(&mut out, weight, self.shape.epsilon);
+        out
+    }
+}
+
+/// Rows of a thread's piece of work.
+fn share_of(rows: usize) -> usize {
+    rows.div_ceil(rayon::current_num_threads()).clamp(FEW_ROWS / 2, ROWS_TOGETHER)
+}
+
+impl Layer {
+    fn load(gguf: &mut Gguf, index: usize, shape: &Shape) -> std::result::Result<Self, ModelError> {
+        let at = |part: &str| format!("blk.{index}.{part}");
+        let (qkv, qkv_bias) = stacked(gguf, &["attn_q", "attn_k", "attn_v"].map(at), shape.dim)?;
+        let (output, output_bias) = stacked(gguf, &[at("attn_output")], shape.query_width())?;
+        let (gate_up, gate_bias) = stacked(gguf, &["ffn_gate", "ffn_up"].map(at), shape.dim)?;
+        let (down, down_bias) = stacked(gguf, &[at("ffn_down")], gate_up.outputs() / 2)?;
+        if gate_bias.is_some() || down_bias.is_some() {
+            return Err(
+                gguf.invalid(format!("layer {index}: biases in its feed-forward part are not supported"))
+            );
+        }
+        if qkv.outputs() != shape.query_width() + 2 * shape.key_width()
+            || output.outputs() != shape.dim
+            || down.outputs() != shape.dim
+        {
+            return Err(
+                gguf.invalid(format!("layer {index}: the weights do not fit the shape in the metadata"))
+            );
+        }
+        let head_norms = if gguf.has_tensor(&at("attn_q_norm.weight")) {
+            Some((gguf.values(&at("attn_q_norm.weight"))?, gguf.values(&at("attn_k_norm.weight"))?))
+        } else {
+            None
+        };
+        Ok(Self {
+            attention_norm: gguf.values(&at("attn_norm.weight"))?,
+            qkv,
+            qkv_bias,
+            head_norms,
+            output,
+            output_bias,
+            feed_norm: gguf.values(&at("ffn_norm.weight"))?,
+            gate_up,
+            down,
+        })
+    }
+}
+
+/// The weights of the given names, one below the other, and their biases, where the file has any.
+fn stacked(
+    gguf: &mut Gguf,
+    names: &[String],
+    inputs: usize,
+) -> std::result::Result<(Linear, Option<Vec<f32>>), ModelError> {
+    let (mut weight, mut bias, mut biased) = (Vec::new(), Vec::new(), false);
+    for name in names {
+        let own = gguf.values(&format!("{name}.weight"))?;
+        if !own.len().is_multiple_of(inputs) {
+            return Err(gguf.invalid(format!("{name} has {} values, not rows of {inputs}", own.len())));
+        }
+        let outputs = own.len() / inputs;
+        weight.extend(own);
+        let name = format!("{name}.bias");
+        if gguf.has_tensor(&name) {
+            biased = true;
+            bias.extend(gguf.values(&name)?);
+        } else {
+            bias.extend(std::iter::repeat_n(0.0, outputs));
+        }
+    }
+    let linear = Linear::of(&weight, inputs, Precision::Int8).map_err(|error| gguf.invalid(error))?;
+    Ok((linear, biased.then_some(bias)))
+}
+
+fn add(hidden: &mut [f32], x: &[f32]) {
+    hidden.iter_mut().zip(x).for_each(|(hidden, x)| *hidden += x);
+}

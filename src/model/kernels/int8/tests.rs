@@ -1,0 +1,113 @@
+//! Kernels against one another, bit for bit, and against products in 64 bits.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn exact(x: &[f32], weight: &[f32], inputs: usize) -> Vec<f64> {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    x.chunks(inputs).flat_map(|row| weight.chunks(inputs).map(move |weight| dot(row, weight))).collect()
+}
+
+fn product_of(matrix: &Int8Matrix, rows: &Int8Rows) -> Vec<f32> {
+    let mut out = vec![0.0; rows.count * matrix.outputs()];
+    matrix.product(rows, &mut out);
+    out
+}
+
+fn values(count: usize) -> impl Strategy<Value = Vec<f32>> {
+    prop::collection::vec(-4.0f32..4.0, count)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn every_kernel_gives_the_same_bits(
+        (rows, inputs, outputs, x, weight) in (1usize..14, 1usize..100, 1usize..50).prop_flat_map(
+            |(rows, inputs, outputs)| {
+                (Just(rows), Just(inputs), Just(outputs), values(rows * inputs), values(outputs * inputs))
+            },
+        ),
+    ) {
+        let product = |isa| {
+            product_of(&Int8Matrix::with(&weight, inputs, isa), &Int8Rows::with(&x, inputs, isa))
+        };
+        let plain = product(Isa::Portable);
+        prop_assert_eq!(plain.len(), rows * outputs);
+        for isa in Isa::present() {
+            prop_assert_eq!(&product(isa), &plain, "{:?}", isa);
+        }
+        // Each value is off by half a step of its block at most, on both sides.
+        for (at, (ours, exact)) in plain.iter().zip(exact(&x, &weight, inputs)).enumerate() {
+            let (row, output) = (at / outputs, at % outputs);
+            let greatest = |all: &[f32], at: usize| {
+                f64::from(all[at * inputs..(at + 1) * inputs].iter().fold(0f32, |a, b| a.max(b.abs())))
+            };
+            let (a, b) = (greatest(&x, row), greatest(&weight, output));
+            let bound = inputs as f64 * a * b * (1.0 / 127.0 + 1.0 / (4.0 * 127.0 * 127.0)) + 1e-4;
+            prop_assert!((f64::from(*ours) - exact).abs() <= bound, "{} {}", ours, exact);
+        }
+    }
+
+    #[test]
+    fn threads_and_company_change_nothing(
+        rows in 1usize..80,
+        x in values(80 * 64),
+        weight in values(70 * 64),
+    ) {
+        let matrix = Int8Matrix::new(&weight, 64);
+        let x = &x[..rows * 64];
+        let alone: Vec<f32> =
+            x.chunks(64).flat_map(|row| product_of(&matrix, &Int8Rows::new(row, 64))).collect();
+        prop_assert_eq!(&product_of(&matrix, &Int8Rows::new(x, 64)), &alone);
+        prop_assert_eq!(&matrix.product_by_outputs(&Int8Rows::new(x, 64)), &alone);
+    }
+}
+
+#[test]
+fn the_relative_error_of_a_long_product_is_below_a_percent() {
+    let mut state = 1u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let (x, weight): (Vec<f32>, Vec<f32>) =
+        ((0..9 * 576).map(|_| random()).collect(), (0..200 * 576).map(|_| random()).collect());
+    let ours = product_of(&Int8Matrix::new(&weight, 576), &Int8Rows::new(&x, 576));
+    let exact = exact(&x, &weight, 576);
+    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
+    let error = square(&mut ours.iter().zip(&exact).map(|(ours, exact)| f64::from(*ours) - exact));
+    let relative = (error / square(&mut exact.iter().copied())).sqrt();
+    assert!(relative < 0.01, "{relative}");
+}
+
+#[test]
+fn weights_of_q8_0_are_taken_over_as_they_are() {
+    // A block as a file has it: whole numbers up to 127 and a scale.
+    let scale = 0.031_25f32;
+    let whole = |at: i32| if at % 32 == 0 { -127 } else { at * 4 - 127 };
+    let weight: Vec<f32> = (0..64).map(|at| whole(at) as f32 * scale).collect();
+    let identity: Vec<f32> = (0..64 * 64).map(|at| if at / 64 == at % 64 { 1.0 } else { 0.0 }).collect();
+    let product = product_of(&Int8Matrix::new(&weight, 64), &Int8Rows::new(&identity, 64));
+    for (ours, weight) in product.iter().zip(&weight) {
+        assert!((ours - weight).abs() <= 1e-6 * weight.abs(), "{ours} {weight}");
+    }
+}
+
+#[test]
+fn what_is_no_number_stays_none() {
+    let matrix = Int8Matrix::new(&[1.0; 64], 32);
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut x = [1.0; 32];
+        x[7] = bad;
+        assert!(product_of(&matrix, &Int8Rows::new(&x, 32)).iter().all(|value| value.is_nan()));
+    }
+}
+
+#[test]
+fn nothing_of_size_0_panics() {
+    assert!(product_of(&Int8Matrix::new(&[], 32), &Int8Rows::new(&[1.0; 32], 32)).is_empty());
+    assert!(product_of(&Int8Matrix::new(&[1.0; 32], 32), &Int8Rows::new(&[], 32)).is_empty());
+    assert!(Int8Matrix::new(&[], 0).product_by_outputs(&Int8Rows::new(&[], 0)).is_empty());
+}

@@ -1,0 +1,54 @@
+//! Which instructions this processor has.
+
+use std::sync::OnceLock;
+
+use super::int8;
+
+/// The sets of instructions that there are kernels for, the plainest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Isa {
+    /// What every processor of the architecture has.
+    Portable,
+    /// AVX2 and FMA: x86-64 since 2013.
+    Avx2,
+    /// AVX-512 with its integer dot products (VNNI).
+    Avx512,
+}
+
+impl Isa {
+    /// The best that this processor has. A set whose product of a small matrix is not exactly the plain
+    /// one, on a processor or an emulator that computes wrong, is passed over.
+    pub(crate) fn best() -> Self {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            for isa in Self::present().into_iter().rev() {
+                if int8::agrees_with_the_plain_one(isa) {
+                    return isa;
+                }
+                tracing::warn!("the {isa:?} instructions of this processor give wrong results; not used");
+            }
+            Self::Portable
+        })
+    }
+
+    /// All that this processor has, the plainest first.
+    pub(crate) fn present() -> Vec<Self> {
+        #[allow(unused_mut)]
+        let mut present = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                present.push(Self::Avx2);
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+                {
+                    present.push(Self::Avx512);
+                }
+            }
+        }
+        present
+    }
+}
