@@ -82,6 +82,8 @@ pub mod compaction;
 
 pub mod budget;
 
+pub mod workers;
+
 pub mod model;
 
 pub mod cache;

@@ -2,12 +2,11 @@
 look as if they did but do not.
 
     python prepare.py TRAIN_FOLDER groups.jsonl
-    python prepare.py TRAIN_FOLDER groups-2.jsonl --round 2 --near static.gguf --model MODEL_FOLDER
-    python prepare.py TRAIN_FOLDER groups-3.jsonl --round 3 --near static.gguf --model MODEL_FOLDER
+    python prepare.py TRAIN_FOLDER groups-2.jsonl --near static.gguf --model MODEL_FOLDER
 
-TRAIN_FOLDER holds the 13 files that README.md names. From the second round on near misses are found by the vectors
-of the static embedder too, there are more of them, and half of the passages are cut to a hundred words, as retrieval
-corpora are. A group is one line:
+TRAIN_FOLDER holds the 13 files that README.md names. With `--near` it makes the groups of the second round: near
+misses also by the vectors of the static embedder, more of them, and half of the passages cut to a hundred words,
+as retrieval corpora are. A group is one line:
 
     {"source", "query", "passages": [{"title", "sentences": [...], "labels": [0 or 1, ...]}, ...]}
 
@@ -28,8 +27,9 @@ import numpy
 SEED = 20261123
 # Words of a passage: with query and title it stays under 255 WordPiece tokens for nearly all.
 PASSAGE_WORDS = 130
+NEGATIVES = 2
 # How many groups of each source; None takes all.
-FIRST = {
+MIX = {
     "qed_natural_questions": None,
     "squadshifts_new_wiki": 2600,
     "xquad_en_squad11dev": 700,
@@ -43,8 +43,9 @@ FIRST = {
     "evidence_inference_long": 400,
     "qmsum_train_spans": 1300,
 }
-# More of what is asked without having seen the passage.
-SECOND = {
+# The second round: more of what is asked without having seen the passage.
+SECOND_NEGATIVES = 3
+SECOND_MIX = {
     "qed_natural_questions": None,
     "squadshifts_new_wiki": 1500,
     "xquad_en_squad11dev": 300,
@@ -58,23 +59,6 @@ SECOND = {
     "evidence_inference_long": 200,
     "qmsum_train_spans": 600,
 }
-# More of Wikipedia, and other near misses for what was seen before.
-THIRD = {
-    "qed_natural_questions": None,
-    "squadshifts_new_wiki": 2800,
-    "xquad_en_squad11dev": 400,
-    "squadshifts_reddit": 300,
-    "squadshifts_amazon_reviews": 150,
-    "tatqa_text": 200,
-    "squad11_sentence_pairs": 4500,
-    "selqa_sentences": 1400,
-    "conditionalqa_sentences": 400,
-    "covidqa_long": 300,
-    "evidence_inference_long": 200,
-    "qmsum_train_spans": 800,
-}
-# By round: its groups, and how many near misses stand in each.
-ROUNDS = {1: (FIRST, 2), 2: (SECOND, 3), 3: (THIRD, 3)}
 CROPPED = ("qed_natural_questions", "squadshifts_new_wiki", "xquad_en_squad11dev", "selqa_sentences")
 CROP_WORDS = 100
 STOP = set(
@@ -271,18 +255,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--round", type=int, choices=ROUNDS, default=1)
-    parser.add_argument("--near", type=Path, help="static.gguf, from the second round on")
+    parser.add_argument("--near", type=Path, help="static.gguf: makes the second round")
     parser.add_argument("--model", type=Path, help="the folder with its tokenizer.json")
     args = parser.parse_args()
-    folder, out, later = args.folder, args.out, args.round > 1
-    if later and not (args.near and args.model):
-        parser.error("from the second round on, --near and --model are needed")
-    rng = random.Random(SEED + args.round - 1)
-    mix, negatives = ROUNDS[args.round]
+    folder, out, second = args.folder, args.out, args.near is not None
+    rng = random.Random(SEED + second)
+    negatives = SECOND_NEGATIVES if second else NEGATIVES
     pool = Pool()
     drafts = []
-    for name, limit in mix.items():
+    for name, limit in (SECOND_MIX if second else MIX).items():
         rows = list(read(folder / f"{name}.jsonl"))
         rng.shuffle(rows)
         taken = []
@@ -333,7 +314,7 @@ def main():
         drafts.extend(taken if limit is None else taken[:limit])
         print(name, len(taken), file=sys.stderr)
     pool.index()
-    if later:
+    if second:
         pool.embed(static_vectors(args.near, args.model))
     print("passages in the pool:", len(pool.passages), file=sys.stderr)
     rng.shuffle(drafts)
@@ -342,14 +323,14 @@ def main():
             passages = [{"title": title, "sentences": good[0], "labels": good[1]}]
             passages += [{"title": title, "sentences": b[0], "labels": [0] * len(b[0])} for b in bad]
             missing = negatives + 1 - len(passages)
-            if later and missing > 1:
+            if second and missing > 1:
                 found = pool.close(question, title, own, answers, rng, missing - 1)
                 passages += [dict(pool.passages[i]) for i in found]
                 missing = negatives + 1 - len(passages)
             if missing > 0:
                 found = pool.hard(question, title, own, answers, rng, missing)
                 passages += [dict(pool.passages[i]) for i in found]
-            if later and name in CROPPED and rng.random() < 0.5:
+            if second and name in CROPPED and rng.random() < 0.5:
                 for passage in passages:
                     cut = crop(passage["sentences"], passage["labels"], rng)
                     passage["sentences"], passage["labels"] = cut

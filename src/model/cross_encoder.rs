@@ -16,9 +16,9 @@ use super::{
     Located, ModelError, ModelId,
     bert::{Bert, BertConfig, Sequence},
     heads::{Head, Heads},
-    linear::Precision,
     pruner::{Body, Layout, Pruner},
 };
+use crate::config::Precision;
 
 /// The weights that every build carries.
 const BUILT_IN: &[u8] = include_bytes!("weights/cross-encoder.gguf");
@@ -100,20 +100,16 @@ impl CrossEncoder {
     /// # Errors
     ///
     /// [`ModelError::Invalid`], which only a faulty build gives.
-    pub fn built_in() -> Result<Self, ModelError> {
-        Self::read(BUILT_IN, NAME, Precision::Int8)
+    pub fn built_in(precision: Precision) -> Result<Self, ModelError> {
+        Self::read(BUILT_IN, NAME, precision)
     }
 
     /// A checkpoint that ranks and prunes.
-    pub(crate) fn load(files: &Located) -> Result<Self, ModelError> {
-        Self::load_with(files, Precision::Int8)
-    }
-
-    pub(crate) fn load_with(files: &Located, precision: Precision) -> Result<Self, ModelError> {
+    pub(crate) fn load(files: &Located, precision: Precision) -> Result<Self, ModelError> {
         let Pruner { tokenizer, layout, body, heads, longest } = Pruner::read(files, precision)?;
         // Tokenizer and configuration decide on the scores as the weights do.
         let hashes: Vec<&str> = files.spec.files.iter().map(|file| file.sha256.as_str()).collect();
-        let key = hashes.join("/");
+        let key = format!("{}/{precision:?}", hashes.join("/"));
         let longest = longest.min(WINDOW_TOKENS);
         Ok(Self { id: files.id()?, key, built_in: false, tokenizer, layout, body, heads, longest })
     }
@@ -170,7 +166,7 @@ impl CrossEncoder {
         let layout = Layout { before: vec![first], between: vec![separator], after: vec![separator] };
         let bert = Bert::new(tensors, config, precision).map_err(|error| invalid(error.to_string()))?;
         let id = ModelId { name: name.to_owned(), hash: format!("{:x}", Sha256::digest(bytes)) };
-        let key = id.hash.clone();
+        let key = format!("{}/{precision:?}", id.hash);
         let (built_in, body, longest) = (true, Body::Bert(bert), WINDOW_TOKENS);
         Ok(Self { id, key, built_in, tokenizer, layout, body, heads, longest })
     }

@@ -3,20 +3,12 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::kernels::{FloatMatrix, Int8Matrix, Int8Rows};
-
-/// How weights are kept and multiplied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Precision {
-    /// 32-bit floats.
-    Full,
-    /// 8-bit blocks of 32: three to five times as fast, off by half a percent.
-    Int8,
-}
+use crate::config::Precision;
 
 /// A weight of shape (outputs, inputs). A row of the product depends on its row of the input alone.
 #[derive(Debug)]
 pub(crate) enum Linear {
-    Full(FloatMatrix),
+    F32(FloatMatrix),
     Int8(Int8Matrix),
 }
 
@@ -33,21 +25,21 @@ impl Linear {
             bail!("a weight of {} values in rows of {inputs}", weight.len());
         }
         Ok(match precision {
-            Precision::Full => Self::Full(FloatMatrix::new(weight, inputs)),
+            Precision::F32 => Self::F32(FloatMatrix::new(weight, inputs)),
             Precision::Int8 => Self::Int8(Int8Matrix::new(weight, inputs)),
         })
     }
 
     pub(crate) fn inputs(&self) -> usize {
         match self {
-            Self::Full(weight) => weight.inputs(),
+            Self::F32(weight) => weight.inputs(),
             Self::Int8(weight) => weight.inputs(),
         }
     }
 
     pub(crate) fn outputs(&self) -> usize {
         match self {
-            Self::Full(weight) => weight.outputs(),
+            Self::F32(weight) => weight.outputs(),
             Self::Int8(weight) => weight.outputs(),
         }
     }
@@ -62,7 +54,7 @@ impl Linear {
     /// The same into a place of that size.
     pub(crate) fn forward_into(&self, x: &[f32], out: &mut [f32]) {
         match self {
-            Self::Full(weight) => weight.product(x, out),
+            Self::F32(weight) => weight.product(x, out),
             Self::Int8(weight) => weight.product(&Int8Rows::new(x, weight.inputs()), out),
         }
     }
@@ -70,7 +62,7 @@ impl Linear {
     /// The product with a few rows, on all threads, each of which reads its own part of the weights.
     pub(crate) fn forward_parallel(&self, x: &[f32]) -> Vec<f32> {
         match self {
-            Self::Full(_) => self.forward(x),
+            Self::F32(_) => self.forward(x),
             Self::Int8(weight) => weight.product_by_outputs(&Int8Rows::new(x, weight.inputs())),
         }
     }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::config;
+use crate::config::{self, Precision};
 
 mod bert;
 mod cross_encoder;
@@ -67,6 +67,7 @@ pub struct Models {
     ranker: Option<Slot<CrossEncoder>>,
     built_in: Mutex<Option<Arc<CrossEncoder>>>,
     table: Mutex<Option<Arc<StaticEmbedder>>>,
+    precision: Precision,
 }
 
 impl Models {
@@ -84,6 +85,7 @@ impl Models {
                 .then(|| Slot::new(&config.ranker, Role::Ranker)),
             built_in: Mutex::default(),
             table: Mutex::default(),
+            precision: config.precision,
         })
     }
 
@@ -95,7 +97,7 @@ impl Models {
     /// [`ModelError`], the same one for a minute after a failure.
     pub fn ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
         match &self.ranker {
-            Some(slot) => slot.loaded(&self.store, CrossEncoder::load),
+            Some(slot) => slot.loaded(&self.store, |files| CrossEncoder::load(files, self.precision)),
             None => self.built_in_ranker(),
         }
     }
@@ -106,7 +108,7 @@ impl Models {
     ///
     /// [`ModelError::Invalid`], which only a faulty build gives.
     pub fn built_in_ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
-        unpacked(&self.built_in, CrossEncoder::built_in)
+        unpacked(&self.built_in, || CrossEncoder::built_in(self.precision))
     }
 
     /// The static embedder, unpacked on first use. Its tokens are those of [`Models::built_in_ranker`].
@@ -124,7 +126,7 @@ impl Models {
     ///
     /// [`ModelError`], the same one for a minute after a failure.
     pub fn embedder(&self) -> Result<Arc<Encoder>, ModelError> {
-        self.embedder.loaded(&self.store, Encoder::load)
+        self.embedder.loaded(&self.store, |files| Encoder::load(files, self.precision))
     }
 
     /// The configured embedder's identity, without loading it; fetched if need be.
@@ -136,7 +138,8 @@ impl Models {
         self.embedder.located(&self.store)?.id()
     }
 
-    /// All that an embedder's vectors depend on besides the text: the hash of each of its files.
+    /// All that an embedder's vectors depend on besides the text: the hash of each of its files
+    /// and the precision.
     ///
     /// # Errors
     ///
@@ -144,7 +147,7 @@ impl Models {
     pub fn embedder_key(&self) -> Result<String, ModelError> {
         let located = self.embedder.located(&self.store)?;
         let hashes: Vec<&str> = located.spec.files.iter().map(|file| file.sha256.as_str()).collect();
-        Ok(hashes.join("/"))
+        Ok(format!("{}/{:?}", hashes.join("/"), self.precision))
     }
 
     /// The configured decoder; fetched and loaded if need be.

@@ -15,9 +15,10 @@ use serde::Deserialize;
 use super::{
     bert::Sequence,
     kernels::{Heads, add_gelu, attend, layer_norm},
-    linear::{Linear, Precision},
+    linear::Linear,
     tensors::Tensors,
 };
+use crate::config::Precision;
 
 /// The part of `config.json` that the forward pass needs, as older and newer versions of transformers
 /// write it.

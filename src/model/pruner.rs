@@ -29,10 +29,10 @@ use super::{
     encoder::read_tokenizer,
     error::at,
     heads::{Head, Heads, Then, Transform},
-    linear::Precision,
     modern_bert::{ModernBert, ModernBertConfig, Norm},
     tensors::Tensors,
 };
+use crate::config::Precision;
 
 /// The least length of a window that a ranker must read.
 const SHORTEST_WINDOW: usize = 128;

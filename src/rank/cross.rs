@@ -7,12 +7,13 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use super::{RankError, dense::Lookups, workers};
+use super::{RankError, dense::Lookups};
 use crate::{
     cache::{Cache, Key, KeyParts, Source},
     compaction::Cancel,
     model::{CrossEncoder, Passage},
     text::{Content, Document},
+    workers,
 };
 
 /// Tokens of the text that a window begins with; what the encoder's own tokenizer makes of them
@@ -58,7 +59,7 @@ pub fn score(
         let key = key(doc, batch, query, &model);
         let (bytes, source) = cache.get_or_compute(&key, || read(doc, batch, &query_ids, encoder))?;
         found.fetch_add(usize::from(source != Source::Computed), Ordering::Relaxed);
-        Ok(bytes)
+        Ok::<_, RankError>(bytes)
     })?;
     let unread = vec![f32::NAN; doc.spans.len()];
     let mut scores = CrossScores { span: unread.clone(), window: unread, lookups: Lookups::default() };

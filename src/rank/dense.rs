@@ -13,12 +13,13 @@ use std::{
     },
 };
 
-use super::{RankError, workers};
+use super::RankError;
 use crate::{
     cache::{Cache, Key, KeyParts, Source},
     compaction::Cancel,
     model::{Encoder, Models, Window},
     text::{Content, Document},
+    workers,
 };
 
 /// Most tokens of a window without its context and special tokens.
@@ -123,7 +124,7 @@ pub fn embed(
     let parts = workers::each(wanted.len(), cancel, |index| {
         let (bytes, source) = segment_bytes(doc, wanted[index], &model, models, cache)?;
         found.fetch_add(usize::from(source != Source::Computed), Ordering::Relaxed);
-        Ok(bytes)
+        Ok::<_, RankError>(bytes)
     })?;
     let mut encoded: Vec<Option<Arc<[u8]>>> = vec![None; doc.segments.len()];
     for (bytes, segment) in parts.into_iter().zip(wanted) {

@@ -16,7 +16,6 @@ pub mod links;
 pub mod regions;
 pub mod relevance;
 pub mod static_dense;
-mod workers;
 
 use thiserror::Error;
 

@@ -1,11 +1,12 @@
 //! Vectors of all spans by the static embedder, and the query's: the first dense stage, cheap enough
 //! for every span of a text of any length.
 
-use super::{RankError, dense::SpanVectors, workers};
+use super::{RankError, dense::SpanVectors};
 use crate::{
     compaction::Cancel,
     model::{CrossEncoder, StaticEmbedder},
     text::Document,
+    workers,
 };
 
 /// Bytes of a single span that are read; the rest of a huge unit does not count.
@@ -29,7 +30,7 @@ pub fn embed(
         for (row, ids) in rows.chunks_exact_mut(table.dim()).zip(&ids) {
             table.add(ids, row);
         }
-        Ok(rows)
+        Ok::<_, RankError>(rows)
     })?;
     Ok(SpanVectors::from_sums(table.dim(), parts.concat()))
 }

@@ -7,10 +7,14 @@
 
 use std::ops::{ControlFlow, Range};
 
-use super::{Context, Point, SummarizeError, Summarizer, Summary, extractive, grounding::Source};
+use super::{
+    Context, Point, SummarizeError, Summarizer, Summary,
+    extractive::{self, Extractive},
+    grounding::Source,
+};
 use crate::{
     cache::{Key, KeyParts},
-    model::{ChatMessage, Class, Finish, Sampling},
+    model::{ChatMessage, Class, Finish, ModelError, Sampling},
     text,
 };
 
@@ -19,16 +23,29 @@ const EVIDENCE: usize = 80;
 /// Words for a number of tokens.
 const WORDS_PER_TOKEN: f32 = 0.7;
 
-/// Writes with `models.decoder`, greedily.
+/// Summaries that are asked of the decoder at once; its engine batches them.
+const AT_ONCE: usize = 64;
+
+/// Writes with `models.decoder`, greedily. Where the decoder's queue is full, sentences of the source are
+/// taken instead.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Abstractive;
 
 impl Summarizer for Abstractive {
-    fn leaf(&self, context: &Context<'_>, segment: usize, budget: usize) -> Result<Summary, SummarizeError> {
+    fn at_once(&self) -> usize {
+        AT_ONCE
+    }
+
+    fn leaf(&self, context: &Context<'_>, index: usize, budget: usize) -> Result<Summary, SummarizeError> {
         let doc = context.doc;
-        let segment = &doc.segments[segment];
+        let segment = &doc.segments[index];
         let source = &doc.text[segment.range.clone()];
-        let written = write(context, "summary-leaf.txt", source, budget)?;
+        let written = match write(context, "summary-leaf.txt", source, budget) {
+            Err(SummarizeError::Model(ModelError::Busy { .. })) => {
+                return Extractive.leaf(context, index, budget);
+            }
+            written => written?,
+        };
         let spans: Vec<usize> = segment.spans.clone().collect();
         Ok(ground(context, &written, source, segment.range.clone(), &spans, budget))
     }
@@ -63,7 +80,13 @@ impl Summarizer for Abstractive {
                 notes.push('\n');
             }
         }
-        let written = write(context, "summary-merge.txt", &notes, budget)?;
+        let written = match write(context, "summary-merge.txt", &notes, budget) {
+            Err(SummarizeError::Model(ModelError::Busy { .. })) => {
+                let points = extractive::choose(context, &spans, budget);
+                return Ok(Summary { points, ungrounded: children.iter().map(|c| c.ungrounded).sum() });
+            }
+            written => written?,
+        };
         // Grounded in the segments themselves, not in the notes.
         let source: String = segments.iter().map(|s| &doc.text[doc.segments[*s].range.clone()]).collect();
         let mut summary = ground(context, &written, &source, range, &spans, budget);
@@ -83,7 +106,7 @@ fn write(
     let words = ((budget as f32 * WORDS_PER_TOKEN) as usize).max(10);
     let id = context.models.decoder_id()?;
     let key = Key::from(&KeyParts {
-        stage: "summary",
+        stage: "summary-2",
         segment: source.as_bytes(),
         model: &id.hash,
         template: context.templates.source(template),

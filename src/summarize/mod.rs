@@ -92,6 +92,12 @@ pub struct Summary {
 
 /// Makes summaries of segments and merges them.
 pub trait Summarizer: Send + Sync {
+    /// How many summaries it can be asked for at once: as many as there are cores, unless it waits for
+    /// an engine that batches.
+    fn at_once(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
     /// The summary of a segment in at most `budget` tokens.
     fn leaf(&self, context: &Context<'_>, segment: usize, budget: usize) -> Result<Summary, SummarizeError>;
 

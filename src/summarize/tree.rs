@@ -1,8 +1,10 @@
 //! The summary tree: leaves of segments, merged with their most similar neighbours, level by level,
-//! until a level fits its share of the budget.
+//! until a level fits its share of the budget. What stands on one level is made at once.
+
+use std::sync::Mutex;
 
 use super::{Context, Point, SummarizeError, Summarizer, Summary};
-use crate::rank::dense::cosine;
+use crate::{rank::dense::cosine, workers};
 
 /// Leaves and merges in one group at most.
 const GROUP: usize = 4;
@@ -22,14 +24,13 @@ pub fn summarize(
     leaf: usize,
 ) -> Result<Summary, SummarizeError> {
     let leaf = leaf.min(budget);
-    let mut level = Vec::with_capacity(segments.len());
-    for segment in segments {
-        context.cancel.check()?;
-        let summary = summarizer.leaf(context, *segment, leaf)?;
-        let spans = context.doc.segments[*segment].spans.clone();
+    let mut level = workers::with(summarizer.at_once(), segments.len(), context.cancel, |index| {
+        let segment = segments[index];
+        let summary = summarizer.leaf(context, segment, leaf)?;
+        let spans = context.doc.segments[segment].spans.clone();
         let centroid = context.ranking.vectors.as_ref().map(|v| v.mean(spans)).unwrap_or_default();
-        level.push(Node { segments: vec![*segment], summary, centroid });
-    }
+        Ok::<_, SummarizeError>(Node { segments: vec![segment], summary, centroid })
+    })?;
     let size = |node: &Node| node.summary.points.iter().map(|p| context.tokens(p)).sum::<usize>();
     while level.len() > 1 && level.iter().map(size).sum::<usize>() > budget {
         let wanted = (budget / leaf.max(1)).max(level.len().div_ceil(GROUP)).clamp(1, level.len() - 1);
@@ -84,21 +85,21 @@ fn merge_level(
             groups -= 1;
         }
     }
-    let mut merged = Vec::with_capacity(groups);
+    let mut joined: Vec<Mutex<Vec<Node>>> = Vec::with_capacity(groups);
     let mut nodes = level.into_iter().zip(group).peekable();
     while let Some((node, first)) = nodes.next() {
         let mut members = vec![node];
         while let Some((node, _)) = nodes.next_if(|(_, g)| *g == first) {
             members.push(node);
         }
-        merged.push(if members.len() == 1 {
-            members.remove(0)
-        } else {
-            context.cancel.check()?;
-            join(context, summarizer, members, leaf)?
-        });
+        joined.push(Mutex::new(members));
     }
-    Ok(merged)
+    workers::with(summarizer.at_once(), joined.len(), context.cancel, |index| {
+        // Each piece is taken once: nobody else holds the lock.
+        let mut members =
+            joined[index].lock().map(|mut members| std::mem::take(&mut *members)).unwrap_or_default();
+        if members.len() == 1 { Ok(members.remove(0)) } else { join(context, summarizer, members, leaf) }
+    })
 }
 
 fn join(

@@ -190,8 +190,7 @@ fn generation_ends_where_it_should() {
     assert_eq!(generate(&DECODER, "", &greedy(1)).prompt_tokens, 1);
 
     let looping = Sampling { repetition_guard: true, ..greedy(200) };
-    let loops =
-        generate(&DECODER, "yes yes yes yes yes yes yes yes yes yes yes yes yes yes yes yes", &looping);
+    let loops = generate(&DECODER, &"The cat sat on the mat and looked at the dog. ".repeat(8), &looping);
     assert_eq!(loops.finish, Finish::Repetition, "{:?}", loops.text);
 
     let long = "word ".repeat(DECODER.context_length());

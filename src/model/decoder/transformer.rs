@@ -7,11 +7,14 @@ use candle_core::{Device, Result, Tensor, bail, quantized::QTensor};
 use rayon::prelude::*;
 
 use super::{kv::KvCache, shape::Shape};
-use crate::model::{
-    ModelError,
-    gguf::Gguf,
-    kernels::{Query, attend_causal, rms_norm, silu_product},
-    linear::{Linear, Precision},
+use crate::{
+    config::Precision,
+    model::{
+        ModelError,
+        gguf::Gguf,
+        kernels::{Query, attend_causal, rms_norm, silu_product},
+        linear::Linear,
+    },
 };
 
 /// Fewer rows than this are divided among threads by outputs, more by rows.

@@ -22,8 +22,8 @@ fn files() -> Located {
     Models::new(&config.models).unwrap().pull("all-minilm-l6-v2").unwrap()
 }
 
-static FULL: LazyLock<Encoder> = LazyLock::new(|| Encoder::load_with(&files(), Precision::Full).unwrap());
-static INT8: LazyLock<Encoder> = LazyLock::new(|| Encoder::load_with(&files(), Precision::Int8).unwrap());
+static FULL: LazyLock<Encoder> = LazyLock::new(|| Encoder::load(&files(), Precision::F32).unwrap());
+static INT8: LazyLock<Encoder> = LazyLock::new(|| Encoder::load(&files(), Precision::Int8).unwrap());
 
 /// Mean-pooled vector by the textbook, one text at a time.
 fn reference(ids: &[u32]) -> candle_core::Result<Vec<f32>> {

@@ -39,7 +39,7 @@ fn load(dir: &Path, precision: Precision) -> CrossEncoder {
     let cache = cache.path().display().to_string();
     let store = Store::new(&config::Models { cache, ..config::Models::default() }).unwrap();
     let files = store.ensure(&dir.display().to_string(), Role::Ranker).unwrap();
-    CrossEncoder::load_with(&files, precision).unwrap()
+    CrossEncoder::load(&files, precision).unwrap()
 }
 
 /// The fixture as another version of transformers would have written it.
@@ -77,7 +77,7 @@ fn hidden_states(precision: Precision) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
 
 #[test]
 fn hidden_states_are_those_of_transformers() {
-    let (ours, theirs) = hidden_states(Precision::Full);
+    let (ours, theirs) = hidden_states(Precision::F32);
     assert_eq!(ours.len(), theirs.len());
     for (at, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
         assert!(near(ours, theirs), "token {at}\nours   {ours:?}\ntheirs {theirs:?}");
@@ -112,7 +112,7 @@ fn scores_are_those_of_transformers() {
         ("bert", fixture("bert"), true),
     ] {
         let pairs = expected(name);
-        for (ours, theirs) in score(&load(&dir, Precision::Full), &pairs).iter().zip(&pairs) {
+        for (ours, theirs) in score(&load(&dir, Precision::F32), &pairs).iter().zip(&pairs) {
             let parts = if normalised { &theirs.after } else { &theirs.before };
             assert!(near(&[ours.passage], &[theirs.window]), "{name}: {} {}", ours.passage, theirs.window);
             assert!(near(&ours.parts, parts), "{name}: {:?} {parts:?}", ours.parts);
@@ -135,7 +135,7 @@ fn eight_bits_change_little() {
 #[test]
 fn a_text_that_spells_a_special_token_is_text() {
     for name in ["modern_bert", "modern_bert_biased"] {
-        let encoder = load(&fixture(name), Precision::Full);
+        let encoder = load(&fixture(name), Precision::F32);
         let ids = encoder.tokenize(&["a [SEP] b [CLS]"]).unwrap().remove(0);
         assert!(ids.len() > 8 && !ids.contains(&1) && !ids.contains(&2), "{ids:?}");
     }
@@ -159,7 +159,7 @@ fn the_version_decides_what_the_pruning_head_reads() {
 #[test]
 fn what_is_beyond_the_window_is_not_read() {
     // This one reads 160 tokens.
-    let encoder = load(&fixture("bert"), Precision::Full);
+    let encoder = load(&fixture("bert"), Precision::F32);
     let long: Vec<u32> = (0..200).map(|id| 10 + id).collect();
     let parts = vec![&long[..100], &long[100..199], &long[199..]];
     let read = encoder.score(&long, &[Passage { title: &long, parts }]).unwrap().remove(0);
@@ -177,7 +177,7 @@ proptest! {
         seed in 0u32..1000,
         full in any::<bool>(),
     ) {
-        let encoder = load(&fixture("modern_bert"), if full { Precision::Full } else { Precision::Int8 });
+        let encoder = load(&fixture("modern_bert"), if full { Precision::F32 } else { Precision::Int8 });
         let ids: Vec<Vec<u32>> = lengths
             .iter()
             .enumerate()

@@ -160,7 +160,7 @@ impl Int8Matrix {
         // By tiles of the given height, and the rest by smaller ones.
         macro_rules! tiles {
             ($kernel:path, $($height:literal)*) => {{$(
-                while row + $height <= range.end {
+                while range.end - row >= $height {
                     // SAFETY: `isa` is one that was found on this processor.
                     #[allow(unsafe_code, unused_unsafe)]
                     let product = unsafe { $kernel(&rows.tile::<$height>(row), values, scales) };
