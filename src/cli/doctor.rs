@@ -16,7 +16,7 @@ use crate::{
     compactor::Compactor,
     config::{self, Config},
     error::Error,
-    model::Models,
+    model::{self, Models},
 };
 
 /// Says what this machine has and whether epitome can work on it. The exit status is 1 if something
@@ -46,8 +46,10 @@ struct Machine {
     /// None where the system does not tell.
     memory_bytes: Option<u64>,
     memory_available_bytes: Option<u64>,
-    /// Of those that the kernels use.
-    cpu_features: Vec<&'static str>,
+    /// The instructions that the kernels use, and how fast they are on all cores.
+    instructions: &'static str,
+    multiply_adds_per_second: f64,
+    memory_bytes_per_second: f64,
     cuda: &'static str,
 }
 
@@ -149,13 +151,20 @@ impl Report {
             (Some(all), None) => mebibytes(all),
             _ => "unknown".to_owned(),
         };
-        let features = machine.cpu_features.join(" ");
         let mut lines = vec![
             ("epitome", self.version.to_owned()),
             ("system", format!("{} {}", machine.os, machine.arch)),
             ("cores", machine.cores.to_string()),
             ("memory", memory),
-            ("cpu", if features.is_empty() { "no features in use".to_owned() } else { features }),
+            (
+                "cpu",
+                format!(
+                    "{}: {:.0} G multiply-adds/s in 8 bits, {:.0} GB/s from memory",
+                    machine.instructions,
+                    machine.multiply_adds_per_second / 1e9,
+                    machine.memory_bytes_per_second / 1e9
+                ),
+            ),
             ("cuda", machine.cuda.to_owned()),
             ("cache", self.cache.text()),
         ];
@@ -232,13 +241,16 @@ fn model_reports(models: &Models, config: &config::Models) -> Vec<ModelReport> {
 impl Machine {
     fn here() -> Self {
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let rates = model::rates();
         Self {
             os: env::consts::OS,
             arch: env::consts::ARCH,
             cores: thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: kibibytes_of(&meminfo, "MemTotal:"),
             memory_available_bytes: kibibytes_of(&meminfo, "MemAvailable:"),
-            cpu_features: cpu_features(),
+            instructions: rates.instructions,
+            multiply_adds_per_second: rates.multiply_adds,
+            memory_bytes_per_second: rates.bytes,
             cuda: "not built in",
         }
     }
@@ -248,22 +260,6 @@ impl Machine {
 fn kibibytes_of(meminfo: &str, name: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
-}
-
-#[cfg(target_arch = "x86_64")]
-fn cpu_features() -> Vec<&'static str> {
-    let all = [
-        ("avx2", is_x86_feature_detected!("avx2")),
-        ("fma", is_x86_feature_detected!("fma")),
-        ("avx512f", is_x86_feature_detected!("avx512f")),
-        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
-    ];
-    all.into_iter().filter(|(_, present)| *present).map(|(name, _)| name).collect()
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn cpu_features() -> Vec<&'static str> {
-    Vec::new()
 }
 
 /// Whether the host of `url` accepts a connection. An empty URL is the embedded upstream.

@@ -32,6 +32,7 @@ pub use cross_encoder::{CrossEncoder, Passage, QUERY_TOKENS, Relevance, TITLE_TO
 pub use decoder::{ChatMessage, Class, Decoder, Finish, Generated, Sampling};
 pub use encoder::{Encoder, Pooled, Window};
 pub use error::{Attempt, ModelError};
+pub use kernels::{Rates, rates};
 pub use manifest::{FileSpec, Manifest, ModelSpec, Role};
 pub use static_embedder::StaticEmbedder;
 pub use store::{Located, ModelStatus};

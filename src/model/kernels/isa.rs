@@ -31,6 +31,15 @@ impl Isa {
         })
     }
 
+    /// As people call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            Isa::Avx2 => "AVX2",
+            Isa::Avx512 => "AVX-512 VNNI",
+        }
+    }
+
     /// All that this processor has, the plainest first.
     pub(crate) fn present() -> Vec<Self> {
         #[allow(unused_mut)]

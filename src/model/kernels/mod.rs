@@ -14,12 +14,15 @@ mod float;
 mod int8;
 mod isa;
 mod rows;
+mod speed;
 
 pub(crate) use attention::{Heads, attend};
 pub(crate) use causal::{HeadBlock, KV_BLOCK, Query, attend_causal};
 pub(crate) use float::FloatMatrix;
 pub(crate) use int8::{Int8Matrix, Int8Rows};
 pub(crate) use isa::Isa;
+pub use speed::{Rates, rates};
+
 pub(crate) use rows::{add_gelu, dot, layer_norm, rms_norm, silu_product};
 
 /// Outputs that are computed side by side: the lanes of one or two vectors.

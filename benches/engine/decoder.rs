@@ -1,0 +1,107 @@
+//! SmolLM2-135M: prompts read and tokens written, against llama.cpp on the same file and threads.
+
+use std::{ops::ControlFlow, path::Path, process::Command, thread, time::Instant};
+
+use epitome::model::{Class, Decoder, Models, Rates, Sampling};
+use serde_json::Value;
+
+use super::{ROUNDS, median, row};
+
+const MODEL: &str = "smollm2-135m-instruct";
+/// Multiply-adds a token in the layers, and in the output head: by the shape in the file.
+const LAYERS: f64 = 30.0 * (576.0 * (576.0 + 2.0 * 192.0) + 576.0 * 576.0 + 3.0 * 576.0 * 1536.0);
+const HEAD: f64 = 576.0 * 49_152.0;
+/// Bytes of a weight: 8 bits and its share of a scale.
+const WEIGHT: f64 = 1.0 + 4.0 / 32.0;
+/// Tokens that are written.
+const WRITTEN: usize = 48;
+
+pub fn run(models: &Models, rates: &Rates) {
+    let decoder = models.decoder().unwrap();
+    let file = models.locate(MODEL).unwrap().weights().unwrap().to_owned();
+    let llama = std::env::var_os("EPITOME_LLAMA_BENCH");
+    for tokens in [256, 1024, 2048] {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            let prompt = prompt(&decoder, tokens, round);
+            let start = Instant::now();
+            generate(&decoder, &prompt, 1);
+            ours.push(tokens as f64 / start.elapsed().as_secs_f64());
+            theirs.extend(llama.as_ref().map(|tool| llama_bench(Path::new(tool), &file, tokens, 0)));
+        }
+        let other = (!theirs.is_empty()).then(|| ("llama.cpp", median(theirs)));
+        row(&format!("prefill, {tokens} tokens"), median(ours), other, Some(rates.multiply_adds / LAYERS));
+    }
+    let mut theirs = Vec::new();
+    let mut ours = vec![Vec::new(); 3];
+    let sizes = [1, 8, 64];
+    for round in 0..ROUNDS {
+        for (size, ours) in sizes.iter().zip(&mut ours) {
+            ours.push(written_per_second(&decoder, *size, round));
+        }
+        theirs.extend(llama.as_ref().map(|tool| llama_bench(Path::new(tool), &file, 0, WRITTEN)));
+    }
+    let other = (!theirs.is_empty()).then(|| ("llama.cpp, batch 1", median(theirs)));
+    for (size, ours) in sizes.iter().zip(ours) {
+        let size = *size as f64;
+        let weights = rates.bytes / ((LAYERS + HEAD) * WEIGHT) * size;
+        let floor = weights.min(rates.multiply_adds / (LAYERS + HEAD));
+        row(&format!("decode, batch {size}"), median(ours), other, Some(floor));
+    }
+}
+
+/// Tokens a second that `size` sequences write together, the reading of their prompts taken off.
+fn written_per_second(decoder: &Decoder, size: usize, round: usize) -> f64 {
+    let time = |written: usize| {
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for at in 0..size {
+                let prompt = prompt(decoder, 16, round * 1000 + at);
+                scope.spawn(move || generate(decoder, &prompt, written));
+            }
+        });
+        start.elapsed().as_secs_f64()
+    };
+    let short = time(1);
+    (size * (WRITTEN - 1)) as f64 / (time(WRITTEN) - short)
+}
+
+/// A prompt of about so many tokens, which no other begins like.
+fn prompt(decoder: &Decoder, tokens: usize, salt: usize) -> String {
+    let mut text = format!("{salt} ");
+    let story = include_str!("../../eval/corpus/story.txt");
+    let mut words = story.split_whitespace().skip(salt * 17 % 400);
+    // A word is about a token and a third: come near from below, then word by word.
+    for _ in 0..tokens * 3 / 5 {
+        text.extend(words.next().into_iter().flat_map(|word| [word, " "]));
+    }
+    while decoder.count(text.trim_end()).unwrap() < tokens {
+        text.extend(words.next().into_iter().flat_map(|word| [word, " "]));
+    }
+    text
+}
+
+fn generate(decoder: &Decoder, prompt: &str, max_tokens: usize) {
+    let sampling = Sampling {
+        max_tokens,
+        temperature: 0.0,
+        top_p: 1.0,
+        seed: 0,
+        stop: Vec::new(),
+        repetition_guard: false,
+    };
+    decoder.generate(Class::Reading, prompt, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
+}
+
+/// Tokens a second by llama-bench.
+fn llama_bench(tool: &Path, file: &Path, prompt: usize, written: usize) -> f64 {
+    let threads = thread::available_parallelism().unwrap().to_string();
+    let done = Command::new(tool)
+        .args(["-m", file.to_str().unwrap(), "-t", &threads, "-r", "1", "-o", "json"])
+        .args(["-p", &prompt.to_string(), "-n", &written.to_string()])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let rows: Value = serde_json::from_slice(&done.stdout).unwrap();
+    rows[0]["avg_ts"].as_f64().unwrap()
+}

@@ -1,0 +1,56 @@
+//! The engine against others, each figure a ratio in the same run, in a Markdown table on standard output.
+//!
+//!     EPITOME_LLAMA_BENCH=/path/to/llama-bench cargo bench --bench engine [-- decoder|encoder|mixed]
+//!
+//! What stands in turns is measured in turns, on a machine that others may use too, and the median is
+//! taken. Without `EPITOME_LLAMA_BENCH` (llama.cpp's own measuring tool) the rows against llama.cpp give
+//! our figures alone. The models are fetched as always.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
+mod decoder;
+mod encoder;
+mod mixed;
+
+use epitome::{config::Config, model::Models};
+
+/// Rounds in which the sides take turns.
+const ROUNDS: usize = 3;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    let models = Models::new(&Config::load(None, &[]).unwrap().models).unwrap();
+    let rates = epitome::model::rates();
+    println!(
+        "{} threads, {}: {:.1} G multiply-adds/s in 8 bits, {:.1} GB/s\n",
+        std::thread::available_parallelism().unwrap(),
+        rates.instructions,
+        rates.multiply_adds / 1e9,
+        rates.bytes / 1e9,
+    );
+    println!("| what | ours | other | ratio | floor |\n| --- | --- | --- | --- | --- |");
+    if runs("encoder") {
+        encoder::run(&models, &rates);
+    }
+    if runs("decoder") {
+        decoder::run(&models, &rates);
+    }
+    if runs("mixed") {
+        mixed::run(&models);
+    }
+}
+
+/// A line of the table; rates in tokens per second.
+fn row(what: &str, ours: f64, other: Option<(&str, f64)>, floor: Option<f64>) {
+    let (beside, ratio) = match other {
+        Some((name, other)) => (format!("{name} {other:.0}"), format!("{:.2}", ours / other)),
+        None => ("not measured".into(), String::new()),
+    };
+    let floor = floor.map(|floor| format!("{floor:.0} ({:.0} %)", 100.0 * ours / floor)).unwrap_or_default();
+    println!("| {what} | {ours:.0} | {beside} | {ratio} | {floor} |");
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,118 @@
+//! A mixed stream of requests, 90 % short and 10 % long, arriving over time: the engine, which takes them
+//! as they come, against fixed batches of eight, each of which waits until it is full and then until all
+//! of it is done.
+
+use std::{
+    ops::ControlFlow,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use epitome::model::{Class, Decoder, Models, Sampling};
+
+const REQUESTS: usize = 60;
+const BATCH: usize = 8;
+/// Mean time between two arrivals: more than either side can serve, so that throughput is what counts.
+const BETWEEN: Duration = Duration::from_millis(60);
+
+struct Request {
+    prompt: String,
+    max_tokens: usize,
+    long: bool,
+    arrives: Duration,
+}
+
+pub fn run(models: &Models) {
+    let decoder = models.decoder().unwrap();
+    let mut outcomes = Vec::new();
+    for fixed in [false, true] {
+        // Prompts of their own for each side: nothing is in the cache of prefixes.
+        let requests = requests(usize::from(fixed));
+        let start = Instant::now();
+        let late = if fixed { in_batches(&decoder, &requests) } else { as_they_come(&decoder, &requests) };
+        let whole = start.elapsed().as_secs_f64();
+        let mut short: Vec<f64> =
+            late.iter().zip(&requests).filter(|(_, request)| !request.long).map(|(late, _)| *late).collect();
+        short.sort_by(f64::total_cmp);
+        outcomes.push((REQUESTS as f64 / whole, short[short.len() * 99 / 100], short[short.len() / 2]));
+    }
+    let [(rate, slow, middle), (fixed_rate, fixed_slow, fixed_middle)] = outcomes[..] else { return };
+    println!(
+        "| mixed stream, requests/s | {rate:.2} | batches of {BATCH} {fixed_rate:.2} | {:.2} | |",
+        rate / fixed_rate
+    );
+    println!(
+        "| short ones, seconds: 99th percentile, median | {slow:.1}, {middle:.1} | {fixed_slow:.1}, {fixed_middle:.1} | {:.2} | |",
+        fixed_slow / slow
+    );
+}
+
+fn requests(salt: usize) -> Vec<Request> {
+    let story: Vec<&str> = include_str!("../../eval/corpus/story.txt").split_whitespace().collect();
+    let mut state = 7u64;
+    let mut arrives = Duration::ZERO;
+    (0..REQUESTS)
+        .map(|at| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let uniform = ((state >> 33) as f64 / (1u64 << 31) as f64).clamp(1e-9, 1.0);
+            arrives += BETWEEN.mul_f64(-uniform.ln());
+            let long = at % 10 == 4;
+            let words = if long { 750 } else { 40 };
+            let text: Vec<&str> =
+                story.iter().cycle().skip(at * 31 + salt * 1009).take(words).copied().collect();
+            let prompt = format!("{salt} {at} {}", text.join(" "));
+            Request { prompt, max_tokens: if long { 64 } else { 12 }, long, arrives }
+        })
+        .collect()
+}
+
+/// Seconds from arrival to answer, by request.
+fn as_they_come(decoder: &Decoder, requests: &[Request]) -> Vec<f64> {
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let running: Vec<_> = requests
+            .iter()
+            .map(|request| {
+                scope.spawn(move || {
+                    thread::sleep(request.arrives.saturating_sub(start.elapsed()));
+                    generate(decoder, request);
+                    (start.elapsed() - request.arrives).as_secs_f64()
+                })
+            })
+            .collect();
+        running.into_iter().map(|running| running.join().unwrap()).collect()
+    })
+}
+
+fn in_batches(decoder: &Decoder, requests: &[Request]) -> Vec<f64> {
+    let start = Instant::now();
+    let (done, late) = mpsc::channel();
+    for batch in requests.chunks(BATCH) {
+        let last = batch.iter().map(|request| request.arrives).max().unwrap();
+        thread::sleep(last.saturating_sub(start.elapsed()));
+        thread::scope(|scope| {
+            for request in batch {
+                scope.spawn(|| generate(decoder, request));
+            }
+        });
+        // A fixed batch answers when all of it is done.
+        for request in batch {
+            done.send((start.elapsed() - request.arrives).as_secs_f64()).unwrap();
+        }
+    }
+    drop(done);
+    late.iter().collect()
+}
+
+fn generate(decoder: &Decoder, request: &Request) {
+    let sampling = Sampling {
+        max_tokens: request.max_tokens,
+        temperature: 0.0,
+        top_p: 1.0,
+        seed: 0,
+        stop: Vec::new(),
+        repetition_guard: false,
+    };
+    decoder.generate(Class::Summary, &request.prompt, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
+}
