@@ -4,7 +4,7 @@
 //! token; those whose prompt is not read yet, by as much of it as the step's budget of tokens allows.
 //! Sequences join and leave between steps. What a sequence gets does not depend on its company.
 //!
-//! 1. A request waits in a bounded queue; a full one answers at once ([`ModelError::Busy`]).
+//! 1. A request waits in a queue; where too many are open the answer comes at once ([`ModelError::Busy`]).
 //! 2. It is admitted when its keys and values fit the memory that is set aside: interactive ones first,
 //!    each class in the order of arrival. What has been cancelled meanwhile leaves before it costs.
 //! 3. Blocks of keys and values that a prompt shares with an earlier one are taken over
@@ -16,7 +16,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError, sync_channel},
+        mpsc::{Receiver, Sender, TryRecvError, channel},
     },
     thread,
     time::{Duration, Instant},
@@ -67,17 +67,18 @@ pub(super) enum Event {
 
 /// The way to the thread that owns a model. The thread ends when this is dropped.
 pub(super) struct Engine {
-    requests: SyncSender<Request>,
-    /// Requests that wait or are live.
+    requests: Sender<Request>,
+    /// Requests that wait or are live, and how many there may be.
     open: Arc<AtomicUsize>,
+    most: usize,
     model: String,
 }
 
 /// Bounds of an engine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Requests that may wait.
-    pub(super) waiting: usize,
+    /// Requests that wait or are being answered at most.
+    pub(super) open: usize,
     /// Bytes for keys and values.
     pub(super) kv_bytes: usize,
 }
@@ -94,7 +95,7 @@ impl Engine {
         text: Arc<Text>,
         limits: Limits,
     ) -> Result<Self, ModelError> {
-        let (requests, receiver) = sync_channel(limits.waiting);
+        let (requests, receiver) = channel();
         let open = Arc::new(AtomicUsize::new(0));
         let blocks = (limits.kv_bytes / transformer.shape().kv().block_bytes().max(1)).max(1);
         let state = State {
@@ -113,7 +114,7 @@ impl Engine {
             .name(format!("decoder {model}"))
             .spawn(move || state.run())
             .map_err(|error| ModelError::forward(model, "starting the engine", error))?;
-        Ok(Self { requests, open, model: model.to_owned() })
+        Ok(Self { requests, open, most: limits.open, model: model.to_owned() })
     }
 
     /// Puts a request into the queue.
@@ -122,19 +123,14 @@ impl Engine {
     ///
     /// [`ModelError::Busy`] where the queue is full.
     pub(super) fn submit(&self, request: Request) -> Result<(), ModelError> {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        self.requests.try_send(request).map_err(|error| {
-            let open = self.open.fetch_sub(1, Ordering::Relaxed) - 1;
-            match error {
-                TrySendError::Full(request) => {
-                    telemetry::engine_refused(request.class.name());
-                    ModelError::Busy { model: self.model.clone(), waiting: open }
-                }
-                TrySendError::Disconnected(_) => {
-                    ModelError::forward(&self.model, "generating", "the engine's thread has ended")
-                }
-            }
-        })
+        let open = self.open.fetch_add(1, Ordering::Relaxed);
+        if open >= self.most {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            telemetry::engine_refused(request.class.name());
+            return Err(ModelError::Busy { model: self.model.clone(), waiting: open });
+        }
+        let gone = |_| ModelError::forward(&self.model, "generating", "the engine's thread has ended");
+        self.requests.send(request).map_err(gone)
     }
 }
 
@@ -285,11 +281,13 @@ impl State {
         let mut ended = Vec::new();
         for ((at, count), logits) in owners.into_iter().zip(logits) {
             let Some(live) = self.live.get_mut(at) else { continue };
+            if !live.sequence.writes() && live.sequence.is_last(count) {
+                self.prefixes.keep(live.sequence.prompt(), live.cache.full_blocks());
+            }
             live.sequence.has_read(count);
             if logits.is_empty() {
                 continue;
             }
-            self.prefixes.keep(live.sequence.prompt(), live.cache.full_blocks());
             let outcome = live.sequence.take(&logits, &self.text);
             if !outcome.text.is_empty() {
                 // Who has stopped listening has also cancelled.

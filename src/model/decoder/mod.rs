@@ -31,8 +31,8 @@ use engine::{Engine, Event, Limits, Request};
 use gguf_tokenizer::Vocabulary;
 use transformer::Transformer;
 
-/// Requests that may wait for a decoder.
-const WAITING: usize = 512;
+/// Requests that wait for a decoder or are answered by it at most.
+const OPEN: usize = 512;
 /// The share of this machine's memory that keys and values may take, as a divisor, and the bytes where
 /// the system does not tell how much there is.
 const KV_SHARE: u64 = 4;
@@ -68,6 +68,12 @@ struct Text {
 
 impl Decoder {
     pub(crate) fn load(files: &Located) -> Result<Self, ModelError> {
+        let kv_bytes = memory::total().map_or(KV_BYTES, |total| total / KV_SHARE);
+        let kv_bytes = usize::try_from(kv_bytes).unwrap_or(usize::MAX);
+        Self::with(files, Limits { open: OPEN, kv_bytes })
+    }
+
+    fn with(files: &Located, limits: Limits) -> Result<Self, ModelError> {
         let mut gguf = Gguf::open(files.weights()?)?;
         let vocabulary = Vocabulary::read(&gguf)?;
         let tokenizer = gguf_tokenizer::read(&gguf, &vocabulary)?;
@@ -82,8 +88,6 @@ impl Decoder {
         let transformer = Arc::new(Transformer::load(&mut gguf)?);
         let (id, context) = (files.id()?, transformer.shape().context);
         let text = Arc::new(Text { vocabulary, ends });
-        let kv_bytes = memory::total().map_or(KV_BYTES, |total| total / KV_SHARE);
-        let limits = Limits { waiting: WAITING, kv_bytes: usize::try_from(kv_bytes).unwrap_or(usize::MAX) };
         let engine = Engine::start(&id.name, transformer, text.clone(), limits)?;
         Ok(Self { id, tokenizer, text, context, template, begin, end, adds_begin, engine })
     }
@@ -241,3 +245,6 @@ fn chat_ml(messages: &[ChatMessage]) -> String {
     prompt.push_str("<|im_start|>assistant\n");
     prompt
 }
+
+#[cfg(test)]
+mod tests;
