@@ -18,6 +18,14 @@ pub fn total() -> Option<u64> {
     field(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")
 }
 
+/// The memory that this process may take, bytes: all of the machine's, or what its control group is
+/// allowed (cgroup v2's `memory.max`).
+pub fn limit() -> Option<u64> {
+    let allowed = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let allowed = allowed.and_then(|text| text.trim().parse::<u64>().ok());
+    total().into_iter().chain(allowed).min()
+}
+
 fn status() -> Option<String> {
     fs::read_to_string("/proc/self/status").ok()
 }

@@ -7,14 +7,10 @@
 
 use std::ops::{ControlFlow, Range};
 
-use super::{
-    Context, Point, SummarizeError, Summarizer, Summary,
-    extractive::{self, Extractive},
-    grounding::Source,
-};
+use super::{Context, Point, SummarizeError, Summarizer, Summary, extractive, grounding::Source};
 use crate::{
     cache::{Key, KeyParts},
-    model::{ChatMessage, Class, Finish, ModelError, Sampling},
+    model::{ChatMessage, Class, Finish, Sampling},
     text,
 };
 
@@ -26,8 +22,7 @@ const WORDS_PER_TOKEN: f32 = 0.7;
 /// Summaries that are asked of the decoder at once; its engine batches them.
 const AT_ONCE: usize = 64;
 
-/// Writes with `models.decoder`, greedily. Where the decoder's queue is full, sentences of the source are
-/// taken instead.
+/// Writes with `models.decoder`, greedily.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Abstractive;
 
@@ -40,12 +35,7 @@ impl Summarizer for Abstractive {
         let doc = context.doc;
         let segment = &doc.segments[index];
         let source = &doc.text[segment.range.clone()];
-        let written = match write(context, "summary-leaf.txt", source, budget) {
-            Err(SummarizeError::Model(ModelError::Busy { .. })) => {
-                return Extractive.leaf(context, index, budget);
-            }
-            written => written?,
-        };
+        let written = write(context, "summary-leaf.txt", source, budget)?;
         let spans: Vec<usize> = segment.spans.clone().collect();
         Ok(ground(context, &written, source, segment.range.clone(), &spans, budget))
     }
@@ -80,13 +70,7 @@ impl Summarizer for Abstractive {
                 notes.push('\n');
             }
         }
-        let written = match write(context, "summary-merge.txt", &notes, budget) {
-            Err(SummarizeError::Model(ModelError::Busy { .. })) => {
-                let points = extractive::choose(context, &spans, budget);
-                return Ok(Summary { points, ungrounded: children.iter().map(|c| c.ungrounded).sum() });
-            }
-            written => written?,
-        };
+        let written = write(context, "summary-merge.txt", &notes, budget)?;
         // Grounded in the segments themselves, not in the notes.
         let source: String = segments.iter().map(|s| &doc.text[doc.segments[*s].range.clone()]).collect();
         let mut summary = ground(context, &written, &source, range, &spans, budget);

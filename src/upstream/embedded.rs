@@ -27,7 +27,7 @@ use crate::{
 const RUNNING: usize = 16;
 /// Requests that may wait for their turn; one more is turned away.
 const WAITING: usize = 48;
-/// Pieces of text that may wait for a slow client before generation pauses.
+/// Pieces of text that may wait for a slow client before their generation's thread does.
 const PIECES: usize = 64;
 
 /// The local decoder behind the OpenAI dialect.
@@ -122,17 +122,7 @@ impl Embedded {
         };
         let asked = chat::Asked::parse(&body).map_err(|error| Refusal(StatusCode::BAD_REQUEST, error))?;
         let Ok(admitted) = self.admitted.clone().try_acquire_owned() else {
-            return Err(Refusal(
-                StatusCode::TOO_MANY_REQUESTS,
-                OpenAiError {
-                    message: format!(
-                        "{WAITING} requests wait for the embedded model already; try again later"
-                    ),
-                    kind: "rate_limit_error",
-                    param: None,
-                    code: Some("rate_limit_exceeded"),
-                },
-            ));
+            return Err(busy(RUNNING + WAITING));
         };
         let Ok(running) = self.running.clone().acquire_owned().await else {
             return Err(internal("the embedded model is shutting down"));
@@ -262,6 +252,16 @@ fn too_long(tokens: usize, limit: usize) -> OpenAiError {
     invalid(message, Some("messages"), Some("context_length_exceeded"))
 }
 
+fn busy(waiting: usize) -> Refusal {
+    let error = OpenAiError {
+        message: format!("{waiting} requests wait for the embedded model already; try again later"),
+        kind: "rate_limit_error",
+        param: None,
+        code: Some("rate_limit_exceeded"),
+    };
+    Refusal(StatusCode::TOO_MANY_REQUESTS, error)
+}
+
 fn internal(message: &str) -> Refusal {
     let error = OpenAiError {
         message: message.to_owned(),
@@ -290,6 +290,9 @@ fn no_model(error: &ModelError) -> Refusal {
 fn failed(error: &ModelError) -> Refusal {
     if let ModelError::PromptTooLong { tokens, limit, .. } = error {
         return Refusal(StatusCode::BAD_REQUEST, too_long(*tokens, *limit));
+    }
+    if let ModelError::Busy { waiting, .. } = error {
+        return busy(*waiting);
     }
     tracing::error!(%error, "generation failed");
     internal("generation failed; the log says why")

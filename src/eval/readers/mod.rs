@@ -224,7 +224,7 @@ impl Reader {
             Kind::OpenAi(server) => (server.identity(), server.sampling()),
         };
         let key = Key::from(&KeyParts {
-            stage: "answer-1",
+            stage: "answer-2",
             segment: prompt.text.as_bytes(),
             model: &identity,
             template: &prompt.template,

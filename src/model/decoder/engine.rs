@@ -5,14 +5,16 @@
 //! Sequences join and leave between steps. What a sequence gets does not depend on its company.
 //!
 //! 1. A request waits in a queue; where too many are open the answer comes at once ([`ModelError::Busy`]).
-//! 2. It is admitted when its keys and values fit the memory that is set aside: interactive ones first,
-//!    each class in the order of arrival. What has been cancelled meanwhile leaves before it costs.
+//! 2. It is admitted when its keys and values fit the memory that is set aside: interactive ones first, for
+//!    which a quarter of everything is kept free, each class in the order of arrival. What has been
+//!    cancelled meanwhile leaves before it costs.
 //! 3. Blocks of keys and values that a prompt shares with an earlier one are taken over
 //!    ([`PrefixCache`]); a request that begins as one that is just being read waits for it.
 //! 4. The budget of tokens follows the measured speed, so that a step takes about [`STEP`].
 
 use std::{
     collections::VecDeque,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -39,9 +41,13 @@ const STEP: Duration = Duration::from_millis(250);
 /// Tokens of the first step, and the bounds of what the measured speed makes of them.
 const FIRST_BUDGET: usize = 256;
 const LEAST_BUDGET: usize = 64;
+/// Tokens of prompts that every step reads at least, however many sequences write.
+const LEAST_READ: usize = 32;
 const MOST_BUDGET: usize = 4096;
 /// Sequences that are live at once.
 const MOST_LIVE: usize = 64;
+/// What is kept free for interactive requests: of the places, the memory and the queue, as a divisor.
+const KEPT_FREE: usize = 4;
 /// The share of the memory for keys and values that the prefixes may hold, as a divisor.
 const PREFIX_SHARE: usize = 8;
 
@@ -59,8 +65,8 @@ pub(super) struct Request {
 /// What a request gets.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Some text.
-    Piece(String),
+    /// Some text, and how many tokens were written by then.
+    Piece { text: String, tokens: usize },
     /// The end.
     Done(Result<Generated, ModelError>),
 }
@@ -71,6 +77,7 @@ pub(super) struct Engine {
     /// Requests that wait or are live, and how many there may be.
     open: Arc<AtomicUsize>,
     most: usize,
+    context: usize,
     model: String,
 }
 
@@ -91,19 +98,22 @@ impl Engine {
     /// [`ModelError::Forward`] where the system gives no thread.
     pub(super) fn start(
         model: &str,
-        transformer: Arc<Transformer>,
+        transformer: Transformer,
         text: Arc<Text>,
         limits: Limits,
     ) -> Result<Self, ModelError> {
         let (requests, receiver) = channel();
         let open = Arc::new(AtomicUsize::new(0));
-        let blocks = (limits.kv_bytes / transformer.shape().kv().block_bytes().max(1)).max(1);
+        let blocks = (limits.kv_bytes / transformer.shape().kv().block_bytes().max(1)).max(2);
+        let for_sequences = blocks - blocks / PREFIX_SHARE;
+        let context = transformer.shape().context.min(for_sequences * KV_BLOCK);
         let state = State {
             receiver,
             waiting: VecDeque::new(),
             live: Vec::new(),
             prefixes: PrefixCache::new(blocks / PREFIX_SHARE),
-            blocks: blocks - blocks / PREFIX_SHARE,
+            blocks: for_sequences,
+            context,
             budget: FIRST_BUDGET,
             open: open.clone(),
             model: model.to_owned(),
@@ -114,7 +124,12 @@ impl Engine {
             .name(format!("decoder {model}"))
             .spawn(move || state.run())
             .map_err(|error| ModelError::forward(model, "starting the engine", error))?;
-        Ok(Self { requests, open, most: limits.open, model: model.to_owned() })
+        Ok(Self { requests, open, most: limits.open, context, model: model.to_owned() })
+    }
+
+    /// Most tokens of a sequence: what the model was made for, or what the memory holds.
+    pub(super) fn context(&self) -> usize {
+        self.context
     }
 
     /// Puts a request into the queue.
@@ -124,13 +139,22 @@ impl Engine {
     /// [`ModelError::Busy`] where the queue is full.
     pub(super) fn submit(&self, request: Request) -> Result<(), ModelError> {
         let open = self.open.fetch_add(1, Ordering::Relaxed);
-        if open >= self.most {
+        if open >= request.class.part_of(self.most) {
             self.open.fetch_sub(1, Ordering::Relaxed);
             telemetry::engine_refused(request.class.name());
             return Err(ModelError::Busy { model: self.model.clone(), waiting: open });
         }
-        let gone = |_| ModelError::forward(&self.model, "generating", "the engine's thread has ended");
-        self.requests.send(request).map_err(gone)
+        self.requests.send(request).map_err(|_| {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            ModelError::forward(&self.model, "generating", "the engine's thread has ended")
+        })
+    }
+}
+
+impl Class {
+    /// How much of something a class may take.
+    fn part_of(self, all: usize) -> usize {
+        if self == Class::Chat { all } else { all - all / KEPT_FREE }
     }
 }
 
@@ -141,11 +165,13 @@ struct State {
     prefixes: PrefixCache,
     /// Blocks that live sequences may take in all.
     blocks: usize,
+    /// Most tokens of a sequence.
+    context: usize,
     /// Tokens of a step.
     budget: usize,
     open: Arc<AtomicUsize>,
     model: String,
-    transformer: Arc<Transformer>,
+    transformer: Transformer,
     text: Arc<Text>,
 }
 
@@ -167,11 +193,15 @@ impl State {
             if self.live.is_empty() {
                 continue;
             }
-            if let Err(error) = self.step() {
-                let error = ModelError::forward(&self.model, "generating", error);
-                for live in std::mem::take(&mut self.live) {
-                    self.end(&live.events, Err(error.clone()));
-                }
+            // Should a step panic, those who are in it get an error and the thread goes on.
+            let step = panic::catch_unwind(AssertUnwindSafe(|| self.step()));
+            let failed = match step {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => ModelError::forward(&self.model, "generating", error),
+                Err(_) => ModelError::forward(&self.model, "generating", "the forward pass panicked"),
+            };
+            for live in std::mem::take(&mut self.live) {
+                self.end(&live.events, Err(failed.clone()));
             }
         }
     }
@@ -212,18 +242,22 @@ impl State {
         self.waiting.make_contiguous().sort_by_key(|request| request.class);
         let mut held = VecDeque::new();
         while let Some(request) = self.waiting.pop_front() {
-            let tokens = request.ids.len() + request.sampling.max_tokens;
-            let wanted = tokens.min(self.transformer.shape().context).div_ceil(KV_BLOCK);
+            let tokens = request.ids.len().saturating_add(request.sampling.max_tokens);
+            let wanted = tokens.min(self.context).div_ceil(KV_BLOCK);
             let taken: usize = self.live.iter().map(|live| live.reserved).sum();
-            let fits = self.live.is_empty() || taken + wanted <= self.blocks;
-            if self.live.len() >= MOST_LIVE || !fits {
-                // Nobody overtakes within its class or from a lower one.
+            let (places, blocks) = (request.class.part_of(MOST_LIVE), request.class.part_of(self.blocks));
+            // A single one always fits: none is longer than the context.
+            let fits = self.live.is_empty() || taken + wanted <= blocks;
+            if self.live.len() >= places || !fits {
+                // What is larger waits for its turn, and so do those behind it.
                 held.push_back(request);
                 break;
             }
             let known = self.prefixes.find(&request.ids);
-            let being_read = |live: &Live| live.sequence.reads_what(&request.ids, known.len() + 1);
-            if self.live.iter().any(being_read) {
+            let being_read = |live: &Live| {
+                live.class <= request.class && live.sequence.reads_what(&request.ids, known.len() + 1)
+            };
+            if known.len() < self.prefixes.most() && self.live.iter().any(being_read) {
                 held.push_back(request);
                 continue;
             }
@@ -232,7 +266,7 @@ impl State {
             let read = cache.length();
             let Request { class, ids, sampling, events, cancelled, .. } = request;
             self.live.push(Live {
-                sequence: Sequence::new(ids, read, sampling, self.transformer.shape().context),
+                sequence: Sequence::new(ids, read, sampling, self.context),
                 class,
                 cache,
                 reserved: wanted,
@@ -248,17 +282,18 @@ impl State {
     fn step(&mut self) -> candle_core::Result<()> {
         let began = Instant::now();
         let writing = self.live.iter().filter(|live| live.sequence.writes()).count();
-        let mut left = self.budget.saturating_sub(writing).max(1);
-        // Interactive prompts first.
-        let mut order: Vec<usize> = (0..self.live.len()).collect();
-        order.sort_by_key(|at| self.live.get(*at).map(|live| live.class));
-        let mut share = vec![0; self.live.len()];
-        for at in order {
-            let Some(live) = self.live.get(at) else { continue };
-            let count = if live.sequence.writes() { 1 } else { live.sequence.unread().min(left) };
-            if !live.sequence.writes() {
-                left -= count;
-            }
+        let mut left = self.budget.saturating_sub(writing).max(LEAST_READ);
+        // Interactive prompts first, of a class the shortest; none takes all while others wait.
+        let mut unread: Vec<(Class, usize, usize)> = Vec::new();
+        for (at, live) in self.live.iter().enumerate().filter(|(_, live)| !live.sequence.writes()) {
+            unread.push((live.class, live.sequence.unread(), at));
+        }
+        unread.sort_unstable();
+        let mut share = vec![1; self.live.len()];
+        let prompts = unread.len();
+        for (served, (_, tokens, at)) in unread.into_iter().enumerate() {
+            let count = tokens.min(left.div_ceil(prompts - served));
+            left -= count;
             if let Some(share) = share.get_mut(at) {
                 *share = count;
             }
@@ -273,7 +308,8 @@ impl State {
             }
         }
         let tokens: usize = share.iter().sum();
-        let logits = self.transformer.forward(&mut steps)?;
+        // Within the pool: from outside it every product would be handed over and waited for.
+        let logits = rayon::scope(|_| self.transformer.forward(&mut steps))?;
         drop(steps);
         let time = began.elapsed();
         telemetry::engine_step(time, owners.len(), tokens - writing, writing);
@@ -281,7 +317,7 @@ impl State {
         let mut ended = Vec::new();
         for ((at, count), logits) in owners.into_iter().zip(logits) {
             let Some(live) = self.live.get_mut(at) else { continue };
-            if !live.sequence.writes() && live.sequence.is_last(count) {
+            if !live.sequence.writes() {
                 self.prefixes.keep(live.sequence.prompt(), live.cache.full_blocks());
             }
             live.sequence.has_read(count);
@@ -290,8 +326,9 @@ impl State {
             }
             let outcome = live.sequence.take(&logits, &self.text);
             if !outcome.text.is_empty() {
+                let tokens = live.sequence.written();
                 // Who has stopped listening has also cancelled.
-                let _ = live.events.send(Event::Piece(outcome.text));
+                let _ = live.events.send(Event::Piece { text: outcome.text, tokens });
             }
             if let Some(end) = outcome.end {
                 ended.push((at, end));

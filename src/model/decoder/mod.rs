@@ -52,7 +52,6 @@ pub struct Decoder {
     id: ModelId,
     tokenizer: Tokenizer,
     text: Arc<Text>,
-    context: usize,
     template: Option<String>,
     begin: Option<u32>,
     end: Option<u32>,
@@ -68,7 +67,7 @@ struct Text {
 
 impl Decoder {
     pub(crate) fn load(files: &Located) -> Result<Self, ModelError> {
-        let kv_bytes = memory::total().map_or(KV_BYTES, |total| total / KV_SHARE);
+        let kv_bytes = memory::limit().map_or(KV_BYTES, |total| total / KV_SHARE);
         let kv_bytes = usize::try_from(kv_bytes).unwrap_or(usize::MAX);
         Self::with(files, Limits { open: OPEN, kv_bytes })
     }
@@ -85,11 +84,11 @@ impl Decoder {
         let begin = id_of("tokenizer.ggml.bos_token_id");
         let adds_begin = gguf.flag("tokenizer.ggml.add_bos_token").unwrap_or(false);
         let template = gguf.string("tokenizer.chat_template").map(str::to_owned);
-        let transformer = Arc::new(Transformer::load(&mut gguf)?);
-        let (id, context) = (files.id()?, transformer.shape().context);
+        let transformer = Transformer::load(&mut gguf)?;
+        let id = files.id()?;
         let text = Arc::new(Text { vocabulary, ends });
         let engine = Engine::start(&id.name, transformer, text.clone(), limits)?;
-        Ok(Self { id, tokenizer, text, context, template, begin, end, adds_begin, engine })
+        Ok(Self { id, tokenizer, text, template, begin, end, adds_begin, engine })
     }
 
     /// Which model.
@@ -99,7 +98,7 @@ impl Decoder {
 
     /// Most tokens of prompt and output together.
     pub fn context_length(&self) -> usize {
-        self.context
+        self.engine.context()
     }
 
     /// How many tokens a prompt text is, special tokens read as such.
@@ -168,7 +167,7 @@ impl Decoder {
         sink: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Generated, ModelError> {
         let ids = self.ids(prompt)?;
-        let (tokens, limit) = (ids.len(), self.context);
+        let (tokens, limit) = (ids.len(), self.context_length());
         if tokens >= limit {
             return Err(ModelError::PromptTooLong { model: self.id.name.clone(), tokens, limit });
         }
@@ -194,10 +193,10 @@ impl Decoder {
         })?;
         loop {
             let goes_on = match events.recv_timeout(ASK_EVERY) {
-                Ok(Event::Piece(piece)) => {
-                    so_far.completion_tokens += 1;
-                    so_far.text.push_str(&piece);
-                    sink(&piece)
+                Ok(Event::Piece { text, tokens }) => {
+                    so_far.completion_tokens = tokens;
+                    so_far.text.push_str(&text);
+                    sink(&text)
                 }
                 Ok(Event::Done(result)) => return result,
                 Err(RecvTimeoutError::Timeout) => sink(""),

@@ -1,7 +1,7 @@
 //! Keys and values of prompts' beginnings, for prompts that begin alike: the instructions of a summary,
 //! say, which a hundred segments share.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use super::kv::KvBlock;
 use crate::model::kernels::KV_BLOCK;
@@ -16,12 +16,19 @@ pub(super) struct PrefixCache {
 struct Entry {
     block: Arc<KvBlock>,
     used: u64,
+    /// Blocks before it.
+    depth: usize,
 }
 
 impl PrefixCache {
     /// Holds up to `most` blocks.
     pub(super) fn new(most: usize) -> Self {
         Self { blocks: HashMap::new(), most, clock: 0 }
+    }
+
+    /// How many blocks it holds at most.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     /// The longest run of known blocks that `ids` begins with; never all of `ids`, since the last token
@@ -41,15 +48,17 @@ impl PrefixCache {
     /// Keeps the blocks that a prompt begins with, as far as they are full.
     pub(super) fn keep(&mut self, prompt: &[u32], blocks: &[Arc<KvBlock>]) {
         // The first of a prompt are the ones that others share.
-        for (hash, block) in hashes(prompt).zip(blocks).take(self.most) {
+        for (depth, (hash, block)) in hashes(prompt).zip(blocks).take(self.most).enumerate() {
             if self.blocks.contains_key(&hash) {
                 continue;
             }
             if self.blocks.len() >= self.most {
-                let oldest = self.blocks.iter().min_by_key(|(_, entry)| entry.used).map(|(hash, _)| *hash);
+                // Of a run the end first: what stands behind a gap is never found.
+                let order = |(_, entry): &(&blake3::Hash, &Entry)| (entry.used, Reverse(entry.depth));
+                let oldest = self.blocks.iter().min_by_key(order).map(|(hash, _)| *hash);
                 oldest.map(|oldest| self.blocks.remove(&oldest));
             }
-            self.blocks.insert(hash, Entry { block: block.clone(), used: self.clock });
+            self.blocks.insert(hash, Entry { block: block.clone(), used: self.clock, depth });
         }
     }
 }
@@ -63,4 +72,48 @@ fn hashes(ids: &[u32]) -> impl Iterator<Item = blake3::Hash> {
         });
         state.finalize()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::decoder::kv::{KvCache, KvShape};
+
+    fn blocks(count: usize) -> Vec<Arc<KvBlock>> {
+        let mut cache = KvCache::default();
+        cache.grow(count * KV_BLOCK, KvShape { layers: 1, key_heads: 1, head_dim: 2 });
+        cache.advance(count * KV_BLOCK);
+        cache.full_blocks().to_vec()
+    }
+
+    fn ids(first: u32, count: usize) -> Vec<u32> {
+        (first..).take(count * KV_BLOCK).collect()
+    }
+
+    #[test]
+    fn the_longest_known_beginning_is_found_and_never_the_whole() {
+        let mut cache = PrefixCache::new(8);
+        cache.keep(&ids(0, 3), &blocks(3));
+        let longer = [ids(0, 2), ids(7000, 2)].concat();
+        assert_eq!(cache.find(&longer).len(), 2);
+        assert_eq!(cache.find(&ids(0, 3)).len(), 2);
+        assert_eq!(cache.find(&[ids(0, 3), vec![1]].concat()).len(), 3);
+        assert_eq!(cache.find(&ids(1, 3)).len(), 0);
+        assert_eq!(cache.find(&[]).len(), 0);
+    }
+
+    #[test]
+    fn the_ends_of_what_was_not_asked_for_leave_first() {
+        let mut cache = PrefixCache::new(4);
+        cache.keep(&ids(0, 2), &blocks(2));
+        cache.keep(&ids(5000, 2), &blocks(2));
+        cache.find(&ids(5000, 3));
+        cache.keep(&ids(9000, 1), &blocks(1));
+        assert_eq!(cache.find(&ids(0, 3)).len(), 1);
+        assert_eq!(cache.find(&ids(5000, 3)).len(), 2);
+        assert_eq!(cache.find(&ids(9000, 2)).len(), 1);
+        let mut none = PrefixCache::new(0);
+        none.keep(&ids(0, 2), &blocks(2));
+        assert!(none.find(&ids(0, 2)).is_empty());
+    }
 }

@@ -60,6 +60,11 @@ impl Sequence {
         self.unread() == 0
     }
 
+    /// Tokens that were written.
+    pub(super) fn written(&self) -> usize {
+        self.result.completion_tokens
+    }
+
     /// Tokens of the prompt that are still to be read.
     pub(super) fn unread(&self) -> usize {
         self.prompt.len() - self.read
@@ -69,7 +74,7 @@ impl Sequence {
     pub(super) fn reads_what(&self, ids: &[u32], blocks: usize) -> bool {
         let wanted = blocks * KV_BLOCK;
         let (Some(own), Some(other)) = (self.prompt.get(..wanted), ids.get(..wanted)) else { return false };
-        wanted < ids.len() && self.unread() > 0 && own == other
+        wanted < ids.len() && self.read < wanted && own == other
     }
 
     /// The next `count` tokens to go through the layers.

@@ -88,14 +88,16 @@ impl Rope {
         let base = f64::from(float("freq_base").unwrap_or(10_000.0));
         let factor = f64::from(float("scaling.factor").filter(|f| *f > 0.0).unwrap_or(1.0));
         let trained = gguf.number(&key("scaling.original_context_length")).unwrap_or(context);
-        let kind = gguf.string(&key("scaling.type")).unwrap_or("none").to_owned();
+        // As llama.cpp has it: a factor without a type is a linear one.
+        let kind = gguf.string(&key("scaling.type")).unwrap_or("linear").to_owned();
         let plain = |pair: usize| base.powf(-2.0 * pair as f64 / width as f64);
         let mut scale = 1.0;
         let mut frequencies: Vec<f32> = match kind.as_str() {
             "none" => (0..width / 2).map(|pair| plain(pair) as f32).collect(),
             "linear" => (0..width / 2).map(|pair| (plain(pair) / factor) as f32).collect(),
             "yarn" => {
-                scale = (1.0 + 0.1 * factor.ln()) as f32;
+                scale =
+                    (1.0 + 0.1 * factor.max(1.0).ln()) as f32 * float("scaling.attn_factor").unwrap_or(1.0);
                 (0..width / 2)
                     .map(|pair| yarn(plain(pair), pair, width, base, factor, trained) as f32)
                     .collect()

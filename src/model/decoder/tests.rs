@@ -6,6 +6,8 @@ use super::*;
 use crate::{config::Config, model::Models};
 
 const MODEL: &str = "smollm2-135m-instruct";
+/// Memory for 20 blocks of this model: one or two of the prompts here.
+const FEW: usize = 20 * 30 * 3 * 2 * 64 * 32 * 4;
 
 fn files() -> Located {
     let config = Config::load(None, &[]).unwrap();
@@ -62,14 +64,17 @@ fn a_text_does_not_depend_on_its_company() {
 #[test]
 fn where_memory_is_short_requests_take_turns() {
     let prompts = prompts();
-    let narrow = Decoder::with(&files(), Limits { open: 64, kv_bytes: 1 }).unwrap();
+    let narrow = Decoder::with(&files(), Limits { open: 64, kv_bytes: FEW }).unwrap();
     assert_eq!(all_at_once(&narrow, &prompts), all_at_once(&PLENTY, &prompts));
 }
 
 #[test]
 fn a_full_queue_answers_at_once() {
-    let narrow = Decoder::with(&files(), Limits { open: 3, kv_bytes: 1 }).unwrap();
-    let long = "one two three four five six seven eight nine ten ".repeat(40);
+    let narrow = Decoder::with(&files(), Limits { open: 3, kv_bytes: FEW }).unwrap();
+    // What does not fit the memory is no request at all.
+    let too_long = text(&narrow, Class::Chat, &"word ".repeat(700), 1);
+    assert!(matches!(too_long, Err(ModelError::PromptTooLong { limit: 576, .. })), "{too_long:?}");
+    let long = "one two three four five six seven eight nine ten ".repeat(30);
     let results: Vec<_> = thread::scope(|scope| {
         let running: Vec<_> = (0..12).map(|_| scope.spawn(|| text(&narrow, Class::Chat, &long, 2))).collect();
         running.into_iter().map(|running| running.join().unwrap()).collect()
@@ -84,9 +89,9 @@ fn a_full_queue_answers_at_once() {
 
 #[test]
 fn who_leaves_makes_room() {
-    let narrow = Decoder::with(&files(), Limits { open: 4, kv_bytes: 1 }).unwrap();
+    let narrow = Decoder::with(&files(), Limits { open: 4, kv_bytes: FEW }).unwrap();
     let left = narrow
-        .generate(Class::Chat, "Count to a thousand:", &sampling(4000), &mut |piece| {
+        .generate(Class::Chat, "Count to a thousand:", &sampling(400), &mut |piece| {
             if piece.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })
         .unwrap();

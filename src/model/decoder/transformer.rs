@@ -1,8 +1,6 @@
 //! The forward pass of decoder-only transformers of the `llama`, `qwen2` and `qwen3` kinds, over many
 //! sequences at once: their new tokens stand end to end in one matrix, each sees its own past alone.
 
-use std::sync::Arc;
-
 use candle_core::{Device, Result, Tensor, bail, quantized::QTensor};
 use rayon::prelude::*;
 
@@ -27,7 +25,7 @@ const QUERIES_TOGETHER: usize = 64;
 /// Weights of the whole decoder.
 pub(crate) struct Transformer {
     shape: Shape,
-    embedding: Arc<QTensor>,
+    embedding: QTensor,
     layers: Vec<Layer>,
     norm: Vec<f32>,
     head: Linear,
@@ -60,11 +58,16 @@ pub(crate) struct Step<'a> {
 impl Transformer {
     pub(crate) fn load(gguf: &mut Gguf) -> std::result::Result<Self, ModelError> {
         let shape = Shape::read(gguf)?;
-        let embedding = Arc::new(gguf.tensor("token_embd.weight")?);
+        let embedding = gguf.tensor("token_embd.weight")?;
+        let (words, width) =
+            embedding.shape().dims2().map_err(|error| gguf.invalid(format!("token_embd: {error}")))?;
+        if width != shape.dim || words == 0 {
+            return Err(gguf.invalid(format!("token_embd has rows of {width} values, not {}", shape.dim)));
+        }
         let layers = (0..shape.layers)
             .map(|index| Layer::load(gguf, index, &shape))
             .collect::<std::result::Result<_, _>>()?;
-        let norm = gguf.values("output_norm.weight")?;
+        let norm = sized(gguf, "output_norm.weight", shape.dim)?;
         let head = if gguf.has_tensor("output.weight") { "output" } else { "token_embd" };
         let head = stacked(gguf, &[head.to_owned()], shape.dim)?.0;
         Ok(Self { shape, embedding, layers, norm, head })
@@ -288,18 +291,19 @@ impl Layer {
             );
         }
         let head_norms = if gguf.has_tensor(&at("attn_q_norm.weight")) {
-            Some((gguf.values(&at("attn_q_norm.weight"))?, gguf.values(&at("attn_k_norm.weight"))?))
+            let mut norm = |part: &str| sized(gguf, &at(part), shape.head_dim);
+            Some((norm("attn_q_norm.weight")?, norm("attn_k_norm.weight")?))
         } else {
             None
         };
         Ok(Self {
-            attention_norm: gguf.values(&at("attn_norm.weight"))?,
+            attention_norm: sized(gguf, &at("attn_norm.weight"), shape.dim)?,
             qkv,
             qkv_bias,
             head_norms,
             output,
             output_bias,
-            feed_norm: gguf.values(&at("ffn_norm.weight"))?,
+            feed_norm: sized(gguf, &at("ffn_norm.weight"), shape.dim)?,
             gate_up,
             down,
         })
@@ -323,13 +327,22 @@ fn stacked(
         let name = format!("{name}.bias");
         if gguf.has_tensor(&name) {
             biased = true;
-            bias.extend(gguf.values(&name)?);
+            bias.extend(sized(gguf, &name, outputs)?);
         } else {
             bias.extend(std::iter::repeat_n(0.0, outputs));
         }
     }
     let linear = Linear::of(&weight, inputs, Precision::Int8).map_err(|error| gguf.invalid(error))?;
     Ok((linear, biased.then_some(bias)))
+}
+
+/// A tensor of so many values.
+fn sized(gguf: &mut Gguf, name: &str, count: usize) -> std::result::Result<Vec<f32>, ModelError> {
+    let values = gguf.values(name)?;
+    if values.len() == count {
+        return Ok(values);
+    }
+    Err(gguf.invalid(format!("tensor {name} has {} values, not {count}", values.len())))
 }
 
 fn add(hidden: &mut [f32], x: &[f32]) {

@@ -276,7 +276,8 @@ fn quantize(block: &[f32; BLOCK]) -> ([i32; BLOCK], f32) {
         greatest = if value.abs() > greatest { value.abs() } else { greatest };
         sum += value * 0.0;
     }
-    let inverse = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
+    // Below this the inverse is none.
+    let inverse = if greatest > 1e-30 { 127.0 / greatest } else { 0.0 };
     let whole = block.map(|value| {
         let shifted = (value * inverse + ROUND).to_bits() as i32;
         shifted.wrapping_sub(ROUND.to_bits() as i32).clamp(-127, 127)
