@@ -14,6 +14,7 @@ use crate::{
     budget::Budget,
     compaction::{Cancel, CompactRequest, Outcome, Stopped},
     compactor::CompactError,
+    model::ModelError,
     telemetry,
 };
 
@@ -91,6 +92,7 @@ async fn compacted(
             }
             CompactError::TooLong { .. } => ApiError::TooLarge(u32::MAX as usize),
             CompactError::Stopped(Stopped::Deadline) => ApiError::Deadline(state.config.serve.deadline_ms),
+            CompactError::Model(ModelError::Busy { .. }) => ApiError::ModelBusy(error),
             // The client has left: nobody reads this.
             CompactError::Stopped(Stopped::Cancelled)
             | CompactError::Model(_)

@@ -10,6 +10,7 @@ use crate::{
     compaction::{Cancel, CompactRequest, Outcome, Stopped},
     compactor::CompactError,
     config,
+    model::ModelError,
     plan::{self, LeaveReason, Wishes},
     telemetry,
     wire::{
@@ -137,6 +138,7 @@ fn failure_of(error: &CompactError) -> &'static str {
         CompactError::TooLong { .. } => "too-large",
         CompactError::Stopped(Stopped::Cancelled) => "cancelled",
         CompactError::Stopped(Stopped::Deadline) => "deadline",
+        CompactError::Model(ModelError::Busy { .. }) => "busy",
         CompactError::Model(_)
         | CompactError::Rank(_)
         | CompactError::Summarize(_)
