@@ -1,6 +1,7 @@
 //! A mixed stream of requests, 90 % short and 10 % long, arriving over time: the engine, which takes them
 //! as they come, against fixed batches of eight, each of which waits until it is full and then until all
-//! of it is done.
+//! of it is done. Batches of eight are run packed, as the engine does it, and padded, as stock models do
+//! it: every prompt as long as the longest of its batch, every answer too.
 
 use std::{
     ops::ControlFlow,
@@ -23,29 +24,43 @@ struct Request {
     arrives: Duration,
 }
 
+/// How the stream is served.
+#[derive(Clone, Copy)]
+enum Serving {
+    AsTheyCome,
+    Packed,
+    Padded,
+}
+
 pub fn run(models: &Models) {
     let decoder = models.decoder().unwrap();
-    let mut outcomes = Vec::new();
-    for fixed in [false, true] {
+    let measure = |serving: Serving| {
         // Prompts of their own for each side: nothing is in the cache of prefixes.
-        let requests = requests(usize::from(fixed));
+        let requests = requests(serving as usize);
         let start = Instant::now();
-        let late = if fixed { in_batches(&decoder, &requests) } else { as_they_come(&decoder, &requests) };
-        let whole = start.elapsed().as_secs_f64();
-        let mut short: Vec<f64> =
-            late.iter().zip(&requests).filter(|(_, request)| !request.long).map(|(late, _)| *late).collect();
+        let late = match serving {
+            Serving::AsTheyCome => as_they_come(&decoder, &requests),
+            Serving::Packed => in_batches(&decoder, &requests, false),
+            Serving::Padded => in_batches(&decoder, &requests, true),
+        };
+        let rate = REQUESTS as f64 / start.elapsed().as_secs_f64();
+        let of_short = late.iter().zip(&requests).filter(|(_, request)| !request.long);
+        let mut short: Vec<f64> = of_short.map(|(late, _)| *late).collect();
         short.sort_by(f64::total_cmp);
-        outcomes.push((REQUESTS as f64 / whole, short[short.len() * 99 / 100], short[short.len() / 2]));
+        (rate, short[short.len() * 99 / 100], short[short.len() / 2])
+    };
+    let (rate, slow, middle) = measure(Serving::AsTheyCome);
+    for (serving, name) in [(Serving::Packed, "packed"), (Serving::Padded, "padded")] {
+        let (fixed_rate, fixed_slow, fixed_middle) = measure(serving);
+        println!(
+            "| mixed stream, requests/s | {rate:.2} | {name} batches of {BATCH} {fixed_rate:.2} | {:.2} | |",
+            rate / fixed_rate
+        );
+        println!(
+            "| its short ones, seconds: 99th percentile, median | {slow:.1}, {middle:.1} | {name} batches of {BATCH} {fixed_slow:.1}, {fixed_middle:.1} | {:.2} | |",
+            fixed_slow / slow
+        );
     }
-    let [(rate, slow, middle), (fixed_rate, fixed_slow, fixed_middle)] = outcomes[..] else { return };
-    println!(
-        "| mixed stream, requests/s | {rate:.2} | batches of {BATCH} {fixed_rate:.2} | {:.2} | |",
-        rate / fixed_rate
-    );
-    println!(
-        "| short ones, seconds: 99th percentile, median | {slow:.1}, {middle:.1} | {fixed_slow:.1}, {fixed_middle:.1} | {:.2} | |",
-        fixed_slow / slow
-    );
 }
 
 fn requests(salt: usize) -> Vec<Request> {
@@ -76,7 +91,7 @@ fn as_they_come(decoder: &Decoder, requests: &[Request]) -> Vec<f64> {
             .map(|request| {
                 scope.spawn(move || {
                     thread::sleep(request.arrives.saturating_sub(start.elapsed()));
-                    generate(decoder, request);
+                    generate(decoder, &request.prompt, request.max_tokens);
                     (start.elapsed() - request.arrives).as_secs_f64()
                 })
             })
@@ -85,15 +100,20 @@ fn as_they_come(decoder: &Decoder, requests: &[Request]) -> Vec<f64> {
     })
 }
 
-fn in_batches(decoder: &Decoder, requests: &[Request]) -> Vec<f64> {
+fn in_batches(decoder: &Decoder, requests: &[Request], padded: bool) -> Vec<f64> {
     let start = Instant::now();
     let (done, late) = mpsc::channel();
     for batch in requests.chunks(BATCH) {
         let last = batch.iter().map(|request| request.arrives).max().unwrap();
         thread::sleep(last.saturating_sub(start.elapsed()));
+        let longest = batch.iter().max_by_key(|request| request.prompt.len()).unwrap();
         thread::scope(|scope| {
-            for request in batch {
-                scope.spawn(|| generate(decoder, request));
+            for (at, request) in batch.iter().enumerate() {
+                scope.spawn(move || match padded {
+                    // Of the longest, but no two begin alike.
+                    true => generate(decoder, &format!("{at} {}", longest.prompt), longest.max_tokens),
+                    false => generate(decoder, &request.prompt, request.max_tokens),
+                });
             }
         });
         // A fixed batch answers when all of it is done.
@@ -105,14 +125,14 @@ fn in_batches(decoder: &Decoder, requests: &[Request]) -> Vec<f64> {
     late.iter().collect()
 }
 
-fn generate(decoder: &Decoder, request: &Request) {
+fn generate(decoder: &Decoder, prompt: &str, max_tokens: usize) {
     let sampling = Sampling {
-        max_tokens: request.max_tokens,
+        max_tokens,
         temperature: 0.0,
         top_p: 1.0,
         seed: 0,
         stop: Vec::new(),
         repetition_guard: false,
     };
-    decoder.generate(Class::Summary, &request.prompt, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
+    decoder.generate(Class::Summary, prompt, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
 }
