@@ -82,14 +82,7 @@ fn prompt(decoder: &Decoder, tokens: usize, salt: usize) -> String {
 }
 
 fn generate(decoder: &Decoder, prompt: &str, max_tokens: usize) {
-    let sampling = Sampling {
-        max_tokens,
-        temperature: 0.0,
-        top_p: 1.0,
-        seed: 0,
-        stop: Vec::new(),
-        repetition_guard: false,
-    };
+    let sampling = Sampling::greedy(max_tokens);
     decoder.generate(Class::Reading, prompt, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
 }
 

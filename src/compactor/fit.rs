@@ -151,7 +151,9 @@ impl Work<'_> {
             .collect();
         let leaf = self.compactor.config.summarize.leaf_tokens;
         let summarizer: &dyn Summarizer = match self.compactor.config.summarize.kind {
-            SummarizerKind::Abstractive => &Abstractive,
+            SummarizerKind::Abstractive => {
+                &Abstractive { grounded_decoding: self.compactor.config.summarize.grounded_decoding }
+            }
             _ => &Extractive,
         };
         Ok(summarize::tree::summarize(&self.context(), summarizer, &lost, budget, leaf)?)

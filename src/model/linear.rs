@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::kernels::{FloatMatrix, Int8Matrix, Int8Rows};
+use super::kernels::{BLOCK, Block4, FloatMatrix, Int4Matrix, Int8Matrix, Panels};
 use crate::config::Precision;
 
 /// A weight of shape (outputs, inputs). A row of the product depends on its row of the input alone.
@@ -10,6 +10,7 @@ use crate::config::Precision;
 pub(crate) enum Linear {
     F32(FloatMatrix),
     Int8(Int8Matrix),
+    Int4(Int4Matrix),
 }
 
 impl Linear {
@@ -27,13 +28,23 @@ impl Linear {
         Ok(match precision {
             Precision::F32 => Self::F32(FloatMatrix::new(weight, inputs)),
             Precision::Int8 => Self::Int8(Int8Matrix::new(weight, inputs)),
+            Precision::Int4 => Self::Int4(Int4Matrix::new(&Block4::all(weight, inputs), inputs)),
         })
+    }
+
+    /// From the blocks of rows of `inputs` values, as they are.
+    pub(crate) fn of_blocks(weight: &[Block4], inputs: usize) -> Result<Self> {
+        if inputs == 0 || !inputs.is_multiple_of(BLOCK) || weight.len() * BLOCK < inputs {
+            bail!("a weight of {} blocks in rows of {inputs}", weight.len());
+        }
+        Ok(Self::Int4(Int4Matrix::new(weight, inputs)))
     }
 
     pub(crate) fn inputs(&self) -> usize {
         match self {
             Self::F32(weight) => weight.inputs(),
             Self::Int8(weight) => weight.inputs(),
+            Self::Int4(weight) => weight.inputs(),
         }
     }
 
@@ -41,6 +52,7 @@ impl Linear {
         match self {
             Self::F32(weight) => weight.outputs(),
             Self::Int8(weight) => weight.outputs(),
+            Self::Int4(weight) => weight.outputs(),
         }
     }
 
@@ -55,7 +67,8 @@ impl Linear {
     pub(crate) fn forward_into(&self, x: &[f32], out: &mut [f32]) {
         match self {
             Self::F32(weight) => weight.product(x, out),
-            Self::Int8(weight) => weight.product(&Int8Rows::new(x, weight.inputs()), out),
+            Self::Int8(weight) => weight.product(&weight.rows(x), out),
+            Self::Int4(weight) => weight.product(&weight.rows(x), out),
         }
     }
 
@@ -63,7 +76,8 @@ impl Linear {
     pub(crate) fn forward_parallel(&self, x: &[f32]) -> Vec<f32> {
         match self {
             Self::F32(_) => self.forward(x),
-            Self::Int8(weight) => weight.product_by_outputs(&Int8Rows::new(x, weight.inputs())),
+            Self::Int8(weight) => weight.product_by_outputs(&weight.rows(x)),
+            Self::Int4(weight) => weight.product_by_outputs(&weight.rows(x)),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::config::{self, Precision};
+use crate::config::{self, DecoderPrecision, Precision};
 
 mod bert;
 mod cross_encoder;
@@ -29,7 +29,7 @@ mod tensors;
 mod verify;
 
 pub use cross_encoder::{CrossEncoder, Passage, QUERY_TOKENS, Relevance, TITLE_TOKENS, WINDOW_TOKENS};
-pub use decoder::{ChatMessage, Class, Decoder, Finish, Generated, Sampling};
+pub use decoder::{ChatMessage, Class, Decoder, Finish, Generated, Grounds, Sampling};
 pub use encoder::{Encoder, Pooled, Window};
 pub use error::{Attempt, ModelError};
 pub use kernels::{Rates, rates};
@@ -69,6 +69,7 @@ pub struct Models {
     built_in: Mutex<Option<Arc<CrossEncoder>>>,
     table: Mutex<Option<Arc<StaticEmbedder>>>,
     precision: Precision,
+    decoder_precision: DecoderPrecision,
 }
 
 impl Models {
@@ -87,6 +88,7 @@ impl Models {
             built_in: Mutex::default(),
             table: Mutex::default(),
             precision: config.precision,
+            decoder_precision: config.decoder_precision,
         })
     }
 
@@ -157,7 +159,7 @@ impl Models {
     ///
     /// [`ModelError`], the same one for a minute after a failure.
     pub fn decoder(&self) -> Result<Arc<Decoder>, ModelError> {
-        self.decoder.loaded(&self.store, Decoder::load)
+        self.decoder.loaded(&self.store, |files| Decoder::load(files, self.decoder_precision))
     }
 
     /// The configured decoder's identity, without loading it; fetched if need be.
@@ -167,6 +169,16 @@ impl Models {
     /// As [`Models::decoder`].
     pub fn decoder_id(&self) -> Result<ModelId, ModelError> {
         self.decoder.located(&self.store)?.id()
+    }
+
+    /// All that the decoder's greedy output depends on besides the prompt: the file's hash and the
+    /// precision.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::decoder_id`].
+    pub fn decoder_key(&self) -> Result<String, ModelError> {
+        Ok(decoder::key(&self.decoder_id()?, self.decoder_precision))
     }
 
     /// The tokenizer of a model whose files are already here: a name of the manifest, or the

@@ -5,12 +5,18 @@
 //! children beside their summaries, since merging summaries alone amplifies what was invented
 //! (arXiv 2502.00977).
 
-use std::ops::{ControlFlow, Range};
+use std::{
+    ops::{ControlFlow, Range},
+    sync::Arc,
+};
 
-use super::{Context, Point, SummarizeError, Summarizer, Summary, extractive, grounding::Source};
+use super::{
+    Context, Point, SummarizeError, Summarizer, Summary, extractive,
+    grounding::{OPENERS, Source},
+};
 use crate::{
     cache::{Key, KeyParts},
-    model::{ChatMessage, Class, Finish, Sampling},
+    model::{ChatMessage, Class, Finish, Grounds, Sampling},
     text,
 };
 
@@ -24,7 +30,10 @@ const AT_ONCE: usize = 64;
 
 /// Writes with `models.decoder`, greedily.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Abstractive;
+pub struct Abstractive {
+    /// Whether figures and capitalised words that the source does not hold are not even written.
+    pub grounded_decoding: bool,
+}
 
 impl Summarizer for Abstractive {
     fn at_once(&self) -> usize {
@@ -35,7 +44,7 @@ impl Summarizer for Abstractive {
         let doc = context.doc;
         let segment = &doc.segments[index];
         let source = &doc.text[segment.range.clone()];
-        let written = write(context, "summary-leaf.txt", source, budget)?;
+        let written = self.write(context, "summary-leaf.txt", source, budget)?;
         let spans: Vec<usize> = segment.spans.clone().collect();
         Ok(ground(context, &written, source, segment.range.clone(), &spans, budget))
     }
@@ -70,7 +79,7 @@ impl Summarizer for Abstractive {
                 notes.push('\n');
             }
         }
-        let written = write(context, "summary-merge.txt", &notes, budget)?;
+        let written = self.write(context, "summary-merge.txt", &notes, budget)?;
         // Grounded in the segments themselves, not in the notes.
         let source: String = segments.iter().map(|s| &doc.text[doc.segments[*s].range.clone()]).collect();
         let mut summary = ground(context, &written, &source, range, &spans, budget);
@@ -79,55 +88,54 @@ impl Summarizer for Abstractive {
     }
 }
 
-/// What the decoder writes for a prompt; from the cache where it is there.
-fn write(
-    context: &Context<'_>,
-    template: &str,
-    source: &str,
-    budget: usize,
-) -> Result<String, SummarizeError> {
-    context.cancel.check()?;
-    let words = ((budget as f32 * WORDS_PER_TOKEN) as usize).max(10);
-    let id = context.models.decoder_id()?;
-    let key = Key::from(&KeyParts {
-        stage: "summary-2",
-        segment: source.as_bytes(),
-        model: &id.hash,
-        template: context.templates.source(template),
-        params: &(budget as u64).to_le_bytes(),
-    });
-    let compute = || {
-        let decoder = context.models.decoder()?;
-        let sampling = Sampling {
-            max_tokens: budget,
-            temperature: 0.0,
-            top_p: 1.0,
-            seed: 0,
-            stop: Vec::new(),
-            repetition_guard: true,
-        };
-        // A source that does not fit the decoder's context is read as far as it does.
-        let mut source = source;
-        loop {
-            let prompt = context.templates.prompt(template, source, words)?;
-            let message = ChatMessage { role: "user".into(), content: prompt };
-            let prompt = decoder.chat_prompt(&[message])?;
-            if decoder.count(&prompt)? + budget < decoder.context_length() || source.len() < 400 {
-                let mut sink = |_: &str| match context.cancel.check() {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(_) => ControlFlow::Break(()),
-                };
-                let generated = decoder.generate(Class::Summary, &prompt, &sampling, &mut sink)?;
-                context.cancel.check()?;
-                // What the repetition guard or the limit broke off has no end: its last sentence goes.
-                let whole = generated.finish == Finish::Stop;
-                return Ok::<_, SummarizeError>(complete(&generated.text, whole).into_bytes());
+impl Abstractive {
+    /// What the decoder writes for a prompt; from the cache where it is there.
+    fn write(
+        &self,
+        context: &Context<'_>,
+        template: &str,
+        source: &str,
+        budget: usize,
+    ) -> Result<String, SummarizeError> {
+        context.cancel.check()?;
+        let words = ((budget as f32 * WORDS_PER_TOKEN) as usize).max(10);
+        let model = context.models.decoder_key()?;
+        let key = Key::from(&KeyParts {
+            stage: "summary-3",
+            segment: source.as_bytes(),
+            model: &model,
+            template: context.templates.source(template),
+            params: format!("{budget} {}", self.grounded_decoding).as_bytes(),
+        });
+        let compute = || {
+            let decoder = context.models.decoder()?;
+            // The source as a whole, though a part of it may be all that is read.
+            let grounds =
+                self.grounded_decoding.then(|| Arc::new(Grounds::new(source, OPENERS.iter().copied())));
+            let sampling = Sampling { repetition_guard: true, grounds, ..Sampling::greedy(budget) };
+            // A source that does not fit the decoder's context is read as far as it does.
+            let mut source = source;
+            loop {
+                let prompt = context.templates.prompt(template, source, words)?;
+                let message = ChatMessage { role: "user".into(), content: prompt };
+                let prompt = decoder.chat_prompt(&[message])?;
+                if decoder.count(&prompt)? + budget < decoder.context_length() || source.len() < 400 {
+                    let mut sink = |_: &str| match context.cancel.check() {
+                        Ok(()) => ControlFlow::Continue(()),
+                        Err(_) => ControlFlow::Break(()),
+                    };
+                    let generated = decoder.generate(Class::Summary, &prompt, &sampling, &mut sink)?;
+                    context.cancel.check()?;
+                    // What the repetition guard or the limit broke off has no end: its last sentence goes.
+                    let whole = generated.finish == Finish::Stop;
+                    return Ok::<_, SummarizeError>(complete(&generated.text, whole).into_bytes());
+                }
+                source = &source[..source.floor_char_boundary(source.len() * 3 / 4)];
             }
-            source = &source[..source.floor_char_boundary(source.len() * 3 / 4)];
-        }
-    };
-    let (bytes, _) = context.cache.get_or_compute(&key, compute)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let (bytes, _) = context.cache.get_or_compute(&key, compute)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
 }
 
 /// The text without a last sentence that was broken off.

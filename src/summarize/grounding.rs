@@ -23,7 +23,7 @@ pub struct Source {
 }
 
 /// Words that stand capitalised at the start of a sentence without being names.
-const OPENERS: &[&str] = &[
+pub(super) const OPENERS: &[&str] = &[
     "the",
     "a",
     "an",

@@ -90,7 +90,7 @@ fn decoder(name: &str) -> Arc<Decoder> {
 static DECODER: LazyLock<Arc<Decoder>> = LazyLock::new(|| decoder(SMOLLM));
 
 fn greedy(max_tokens: usize) -> Sampling {
-    Sampling { max_tokens, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new(), repetition_guard: false }
+    Sampling::greedy(max_tokens)
 }
 
 fn generate(decoder: &Decoder, prompt: &str, sampling: &Sampling) -> Generated {

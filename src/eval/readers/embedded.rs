@@ -44,10 +44,9 @@ impl Embedded {
         format!("{}@{}", id.name, id.hash.get(..12).unwrap_or(&id.hash))
     }
 
-    /// The name and the whole hash.
+    /// The name, the whole hash and the precision.
     pub fn identity(&self) -> String {
-        let id = self.decoder.id();
-        format!("{}@{}", id.name, id.hash)
+        format!("{}@{}", self.decoder.id().name, self.decoder.key())
     }
 
     /// Answers a prompt, given to the model as a user's message.
@@ -64,14 +63,7 @@ impl Embedded {
         self.cancel.check().map_err(|_| ReaderError::Stopped)?;
         let message = ChatMessage { role: "user".into(), content: prompt.to_owned() };
         let prompt = self.decoder.chat_prompt(&[message])?;
-        let sampling = Sampling {
-            max_tokens,
-            temperature: 0.0,
-            top_p: 1.0,
-            seed: 0,
-            stop: Vec::new(),
-            repetition_guard: true,
-        };
+        let sampling = Sampling { repetition_guard: true, ..Sampling::greedy(max_tokens) };
         let start = Instant::now();
         let mut first = None;
         let generated = self.decoder.generate(Class::Reading, &prompt, &sampling, &mut |piece| {

@@ -10,7 +10,9 @@
 //!    cancelled meanwhile leaves before it costs.
 //! 3. Blocks of keys and values that a prompt shares with an earlier one are taken over
 //!    ([`PrefixCache`]); a request that begins as one that is just being read waits for it.
-//! 4. The budget of tokens follows the measured speed, so that a step takes about [`STEP`].
+//! 4. While few write, each may have some tokens more in a step, which its prompt makes likely
+//!    ([`Lookup`](super::lookup)).
+//! 5. The budget of tokens follows the measured speed, so that a step takes about [`STEP`].
 
 use std::{
     collections::VecDeque,
@@ -46,6 +48,9 @@ const LEAST_READ: usize = 32;
 const MOST_BUDGET: usize = 4096;
 /// Sequences that are live at once.
 const MOST_LIVE: usize = 64;
+/// Tokens that a step takes together, those that are only likely among them: as long as reading the
+/// weights takes longer than multiplying with them.
+const MOST_TOGETHER: usize = 8;
 /// What is kept free for interactive requests: of the places, the memory and the queue, as a divisor.
 const KEPT_FREE: usize = 4;
 /// The share of the memory for keys and values that the prefixes may hold, as a divisor.
@@ -88,6 +93,8 @@ pub(super) struct Limits {
     pub(super) open: usize,
     /// Bytes for keys and values.
     pub(super) kv_bytes: usize,
+    /// Whether greedy output is looked up in its prompt; it changes the time alone.
+    pub(super) lookup: bool,
 }
 
 impl Engine {
@@ -115,6 +122,7 @@ impl Engine {
             blocks: for_sequences,
             context,
             budget: FIRST_BUDGET,
+            lookup: limits.lookup,
             open: open.clone(),
             model: model.to_owned(),
             transformer,
@@ -169,6 +177,8 @@ struct State {
     context: usize,
     /// Tokens of a step.
     budget: usize,
+    /// Whether likely tokens are looked up.
+    lookup: bool,
     open: Arc<AtomicUsize>,
     model: String,
     transformer: Transformer,
@@ -266,7 +276,7 @@ impl State {
             let read = cache.length();
             let Request { class, ids, sampling, events, cancelled, .. } = request;
             self.live.push(Live {
-                sequence: Sequence::new(ids, read, sampling, self.context),
+                sequence: Sequence::new(ids, read, sampling, self.context, self.lookup),
                 class,
                 cache,
                 reserved: wanted,
@@ -291,6 +301,12 @@ impl State {
         unread.sort_unstable();
         let mut share = vec![1; self.live.len()];
         let prompts = unread.len();
+        if prompts == 0 {
+            let more = (MOST_TOGETHER / writing.max(1)).saturating_sub(1);
+            for (live, share) in self.live.iter_mut().zip(&mut share) {
+                *share = live.sequence.propose(more);
+            }
+        }
         for (served, (_, tokens, at)) in unread.into_iter().enumerate() {
             let count = tokens.min(left.div_ceil(prompts - served));
             left -= count;
@@ -303,7 +319,9 @@ impl State {
         for (at, (live, count)) in self.live.iter_mut().zip(&share).enumerate() {
             if *count > 0 {
                 let Live { sequence, cache, .. } = live;
-                steps.push(Step { ids: sequence.next(*count), cache, logits: sequence.is_last(*count) });
+                let logits =
+                    if sequence.writes() { *count } else { usize::from(*count == sequence.unread()) };
+                steps.push(Step { ids: sequence.next(*count), cache, logits });
                 owners.push((at, *count));
             }
         }
@@ -312,19 +330,25 @@ impl State {
         let logits = rayon::scope(|_| self.transformer.forward(&mut steps))?;
         drop(steps);
         let time = began.elapsed();
-        telemetry::engine_step(time, owners.len(), tokens - writing, writing);
+        let read = if prompts == 0 { 0 } else { tokens - writing };
 
-        let mut ended = Vec::new();
+        let (sequences, words) = (owners.len(), self.transformer.words().max(1));
+        let (mut ended, mut written) = (Vec::new(), 0);
         for ((at, count), logits) in owners.into_iter().zip(logits) {
             let Some(live) = self.live.get_mut(at) else { continue };
-            if !live.sequence.writes() {
+            let writes = live.sequence.writes();
+            if !writes {
                 self.prefixes.keep(live.sequence.prompt(), live.cache.full_blocks());
             }
             live.sequence.has_read(count);
             if logits.is_empty() {
                 continue;
             }
-            let outcome = live.sequence.take(&logits, &self.text);
+            let (outcome, taken) = live.sequence.take_all(logits.chunks_exact(words), &self.text);
+            if writes {
+                live.cache.shorten_to(live.cache.length() + taken - count);
+            }
+            written += taken;
             if !outcome.text.is_empty() {
                 let tokens = live.sequence.written();
                 // Who has stopped listening has also cancelled.
@@ -334,6 +358,7 @@ impl State {
                 ended.push((at, end));
             }
         }
+        telemetry::engine_step(time, sequences, read, written);
         for (at, end) in ended.into_iter().rev() {
             let live = self.live.remove(at);
             let end = end.map_err(|reason| ModelError::forward(&self.model, "generating", reason));

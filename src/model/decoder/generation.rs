@@ -1,6 +1,8 @@
 //! Choosing tokens, turning them into text, and knowing when to stop.
 
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+
+use super::grounds::Grounds;
 
 /// Who asks for text: interactive requests go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +50,29 @@ pub struct Sampling {
     pub stop: Vec<String>,
     /// Ends generation when the output begins to loop.
     pub repetition_guard: bool,
+    /// The figures and capitalised words that may be written; without it all may.
+    pub grounds: Option<Arc<Grounds>>,
+}
+
+impl Sampling {
+    /// The most likely token each time, and nothing else.
+    pub fn greedy(max_tokens: usize) -> Self {
+        Self {
+            max_tokens,
+            temperature: 0.0,
+            top_p: 1.0,
+            seed: 0,
+            stop: Vec::new(),
+            repetition_guard: false,
+            grounds: None,
+        }
+    }
+
+    /// Whether it leaves nothing to chance.
+    pub(crate) fn is_greedy(&self) -> bool {
+        // Neither a temperature below 0 nor one that is no number makes sense.
+        self.temperature.is_nan() || self.temperature <= 0.0
+    }
 }
 
 /// Why generation ended.
@@ -78,6 +103,7 @@ pub struct Generated {
 
 /// Chooses tokens from logits; the same logits and seed give the same tokens.
 pub(crate) struct Sampler {
+    greedy: bool,
     temperature: f64,
     top_p: f64,
     state: u64,
@@ -85,27 +111,22 @@ pub(crate) struct Sampler {
 
 impl Sampler {
     pub(crate) fn new(sampling: &Sampling) -> Self {
-        Self { temperature: sampling.temperature, top_p: sampling.top_p, state: sampling.seed }
+        let Sampling { temperature, top_p, seed, .. } = *sampling;
+        Self { greedy: sampling.is_greedy(), temperature, top_p, state: seed }
     }
 
-    /// The next token; none if no logit is a number.
-    pub(crate) fn choose(&mut self, logits: &[f32]) -> Option<u32> {
-        let best = logits
-            .iter()
-            .zip(0u32..)
-            .filter(|(logit, _)| !logit.is_nan())
-            // The first of equals.
-            .reduce(|best, next| if next.0 > best.0 { next } else { best })?;
-        // Neither a temperature below 0 nor one that is no number makes sense.
-        if self.temperature.is_nan() || self.temperature <= 0.0 {
+    /// The next token of those that are allowed; none if there is none whose logit is a number.
+    pub(crate) fn choose(&mut self, logits: &[f32], allowed: impl Fn(u32) -> bool) -> Option<u32> {
+        let best = best_allowed(logits, &allowed)?;
+        if self.greedy {
             return Some(best.1);
         }
-        let weight = |logit: f32| ((f64::from(logit) - f64::from(*best.0)) / self.temperature).exp();
+        let weight = |logit: f32| ((f64::from(logit) - f64::from(best.0)) / self.temperature).exp();
         let mut weights: Vec<(f64, u32)> = logits
             .iter()
             .zip(0u32..)
             .map(|(logit, id)| (weight(*logit), id))
-            .filter(|(weight, _)| *weight > 1e-12)
+            .filter(|(weight, id)| *weight > 1e-12 && allowed(*id))
             .collect();
         weights.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let all: f64 = weights.iter().map(|(weight, _)| weight).sum();
@@ -137,6 +158,29 @@ impl Sampler {
         z ^= z >> 31;
         (z >> 11) as f64 / (1u64 << 53) as f64
     }
+}
+
+/// Logits that are looked at before all are sorted.
+const NEAREST: usize = 64;
+
+/// The greatest logit whose token is allowed, the first of equals.
+fn best_allowed(logits: &[f32], allowed: impl Fn(u32) -> bool) -> Option<(f32, u32)> {
+    let numbers = || logits.iter().copied().zip(0u32..).filter(|(logit, _)| !logit.is_nan());
+    let best = numbers().reduce(|best, next| if next.0 > best.0 { next } else { best })?;
+    if allowed(best.1) {
+        return Some(best);
+    }
+    let order = |a: &(f32, u32), b: &(f32, u32)| -> Ordering { b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)) };
+    let mut all: Vec<(f32, u32)> = numbers().collect();
+    if all.len() > NEAREST {
+        let (nearest, _, _) = all.select_nth_unstable_by(NEAREST, order);
+        nearest.sort_unstable_by(order);
+        if let Some(found) = nearest.iter().find(|(_, id)| allowed(*id)) {
+            return Some(*found);
+        }
+    }
+    all.sort_unstable_by(order);
+    all.into_iter().find(|(_, id)| allowed(*id))
 }
 
 /// Text from tokens that may end inside a character, held back while it could be the beginning of a
@@ -270,15 +314,22 @@ mod tests {
     use super::*;
 
     fn sampling(temperature: f64, top_p: f64, seed: u64) -> Sampling {
-        Sampling { max_tokens: 0, temperature, top_p, seed, stop: Vec::new(), repetition_guard: false }
+        Sampling { temperature, top_p, seed, ..Sampling::greedy(0) }
     }
 
     #[test]
     fn greedy_takes_the_first_of_the_best() {
         let mut sampler = Sampler::new(&sampling(0.0, 1.0, 0));
-        assert_eq!(sampler.choose(&[0.0, 2.0, f32::NAN, 2.0]), Some(1));
-        assert_eq!(sampler.choose(&[f32::NAN]), None);
-        assert_eq!(sampler.choose(&[]), None);
+        assert_eq!(sampler.choose(&[0.0, 2.0, f32::NAN, 2.0], |_| true), Some(1));
+        assert_eq!(sampler.choose(&[f32::NAN], |_| true), None);
+        assert_eq!(sampler.choose(&[], |_| true), None);
+        assert_eq!(sampler.choose(&[0.0, 2.0, f32::NAN, 2.0], |id| id != 1), Some(3));
+        assert_eq!(sampler.choose(&[0.0, 2.0], |_| false), None);
+        let many: Vec<f32> = (0..1000u16).map(|at| f32::from(at * 7 % 1000)).collect();
+        for last in [3.0f32, 500.0, 998.0] {
+            let chosen = sampler.choose(&many, |id| many[id as usize] <= last).unwrap();
+            assert_eq!(many[chosen as usize], last);
+        }
     }
 
     #[test]
@@ -286,7 +337,7 @@ mod tests {
         let logits = [0.0f32, 1.0, 2.0, -50.0];
         let draw = |seed, top_p| {
             let mut sampler = Sampler::new(&sampling(1.0, top_p, seed));
-            (0..3000).filter_map(|_| sampler.choose(&logits)).collect::<Vec<_>>()
+            (0..3000).filter_map(|_| sampler.choose(&logits, |_| true)).collect::<Vec<_>>()
         };
         assert_eq!(draw(7, 1.0), draw(7, 1.0));
         assert_ne!(draw(7, 1.0), draw(8, 1.0));
@@ -294,6 +345,8 @@ mod tests {
         assert!((share - 0.665).abs() < 0.04, "{share}");
         assert!(draw(7, 0.5).iter().all(|id| *id == 2));
         assert!(draw(7, 0.9).iter().all(|id| *id != 0));
+        let mut sampler = Sampler::new(&sampling(1.0, 1.0, 7));
+        assert!((0..300).all(|_| sampler.choose(&logits, |id| id != 2) != Some(2)));
     }
 
     fn stream(pieces: &[&[u8]], stop: &[&str]) -> (Vec<String>, bool) {

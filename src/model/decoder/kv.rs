@@ -67,6 +67,11 @@ impl KvCache {
         self.length += count;
     }
 
+    /// Only the first `length` tokens hold.
+    pub(super) fn shorten_to(&mut self, length: usize) {
+        self.length = self.length.min(length);
+    }
+
     /// Puts keys and values of new tokens, `shape.key_heads * shape.head_dim` values each, into one layer.
     pub(super) fn put<'a>(
         &mut self,

@@ -14,18 +14,21 @@ use minijinja::{Environment, ErrorKind, context, syntax::SyntaxConfig};
 use tokenizers::Tokenizer;
 
 use super::{Located, ModelError, ModelId, gguf::Gguf};
-use crate::measure::memory;
+use crate::{config::DecoderPrecision, measure::memory};
 
 mod engine;
 mod generation;
 pub(super) mod gguf_tokenizer;
+mod grounds;
 mod kv;
+mod lookup;
 mod prefix;
 mod sequence;
 mod shape;
 mod transformer;
 
 pub use generation::{ChatMessage, Class, Finish, Generated, Sampling};
+pub use grounds::Grounds;
 
 use engine::{Engine, Event, Limits, Request};
 use gguf_tokenizer::Vocabulary;
@@ -44,12 +47,13 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 const END_TOKENS: [&str; 6] =
     ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
 
-/// A decoder-only language model of the `llama`, `qwen2` or `qwen3` kind, in 8 bits.
+/// A decoder-only language model of the `llama`, `qwen2` or `qwen3` kind.
 ///
 /// All that is asked of it, from however many threads, goes through one engine in common batches; see
 /// `engine`. Greedy output is the same whatever else is in the batch.
 pub struct Decoder {
     id: ModelId,
+    precision: DecoderPrecision,
     tokenizer: Tokenizer,
     text: Arc<Text>,
     template: Option<String>,
@@ -66,13 +70,13 @@ struct Text {
 }
 
 impl Decoder {
-    pub(crate) fn load(files: &Located) -> Result<Self, ModelError> {
+    pub(crate) fn load(files: &Located, precision: DecoderPrecision) -> Result<Self, ModelError> {
         let kv_bytes = memory::limit().map_or(KV_BYTES, |total| total / KV_SHARE);
         let kv_bytes = usize::try_from(kv_bytes).unwrap_or(usize::MAX);
-        Self::with(files, Limits { open: OPEN, kv_bytes })
+        Self::with(files, precision, Limits { open: OPEN, kv_bytes, lookup: true })
     }
 
-    fn with(files: &Located, limits: Limits) -> Result<Self, ModelError> {
+    fn with(files: &Located, precision: DecoderPrecision, limits: Limits) -> Result<Self, ModelError> {
         let mut gguf = Gguf::open(files.weights()?)?;
         let vocabulary = Vocabulary::read(&gguf)?;
         let tokenizer = gguf_tokenizer::read(&gguf, &vocabulary)?;
@@ -84,16 +88,21 @@ impl Decoder {
         let begin = id_of("tokenizer.ggml.bos_token_id");
         let adds_begin = gguf.flag("tokenizer.ggml.add_bos_token").unwrap_or(false);
         let template = gguf.string("tokenizer.chat_template").map(str::to_owned);
-        let transformer = Transformer::load(&mut gguf)?;
+        let transformer = Transformer::load(&mut gguf, precision.of_all())?;
         let id = files.id()?;
         let text = Arc::new(Text { vocabulary, ends });
         let engine = Engine::start(&id.name, transformer, text.clone(), limits)?;
-        Ok(Self { id, tokenizer, text, template, begin, end, adds_begin, engine })
+        Ok(Self { id, precision, tokenizer, text, template, begin, end, adds_begin, engine })
     }
 
     /// Which model.
     pub fn id(&self) -> &ModelId {
         &self.id
+    }
+
+    /// All that greedy output depends on besides the prompt.
+    pub fn key(&self) -> String {
+        key(&self.id, self.precision)
     }
 
     /// Most tokens of prompt and output together.
@@ -225,6 +234,11 @@ impl Decoder {
         }
         Ok(ids)
     }
+}
+
+/// All that greedy output depends on besides the prompt.
+pub(super) fn key(id: &ModelId, precision: DecoderPrecision) -> String {
+    format!("{}/{precision:?}", id.hash)
 }
 
 /// Tells the engine that nobody wants the rest.

@@ -1,8 +1,12 @@
 //! One prompt and what is written after it.
 
+use std::sync::Arc;
+
 use super::{
     Text,
     generation::{Finish, Generated, RepetitionGuard, Sampler, Sampling, TextStream},
+    grounds::{Grounds, Writing},
+    lookup::Lookup,
 };
 use crate::model::kernels::KV_BLOCK;
 
@@ -11,9 +15,12 @@ pub(super) struct Sequence {
     prompt: Vec<u32>,
     /// Tokens of the prompt that were read.
     read: usize,
-    /// The token that was written last.
-    last: [u32; 1],
+    /// The token that was written last, and what may follow it.
+    next: Vec<u32>,
     sampler: Sampler,
+    /// Where greedy output is looked up beforehand.
+    lookup: Option<Lookup>,
+    grounds: Option<(Arc<Grounds>, Writing)>,
     stream: TextStream,
     guard: Option<RepetitionGuard>,
     result: Generated,
@@ -31,12 +38,20 @@ pub(super) struct Outcome {
 }
 
 impl Sequence {
-    /// `read` tokens of the prompt were read elsewhere.
-    pub(super) fn new(prompt: Vec<u32>, read: usize, sampling: Sampling, context: usize) -> Self {
+    /// `read` tokens of the prompt were read elsewhere. With `lookup` greedy output is looked up in it.
+    pub(super) fn new(
+        prompt: Vec<u32>,
+        read: usize,
+        sampling: Sampling,
+        context: usize,
+        lookup: bool,
+    ) -> Self {
         Self {
             read,
-            last: [0],
+            next: Vec::new(),
             sampler: Sampler::new(&sampling),
+            lookup: (lookup && sampling.is_greedy() && sampling.max_tokens > 1).then(|| Lookup::new(&prompt)),
+            grounds: sampling.grounds.map(|grounds| (grounds, Writing::default())),
             guard: sampling.repetition_guard.then(RepetitionGuard::default),
             result: Generated {
                 text: String::new(),
@@ -80,26 +95,79 @@ impl Sequence {
     /// The next `count` tokens to go through the layers.
     pub(super) fn next(&self, count: usize) -> &[u32] {
         if self.writes() {
-            return &self.last;
+            return self.next.get(..count).unwrap_or_default();
         }
         self.prompt.get(self.read..self.read + count).unwrap_or_default()
-    }
-
-    /// Whether a token can be chosen after so many more.
-    pub(super) fn is_last(&self, count: usize) -> bool {
-        self.writes() || count == self.unread()
     }
 
     pub(super) fn has_read(&mut self, count: usize) {
         self.read = (self.read + count).min(self.prompt.len());
     }
 
+    /// Proposes up to `most` tokens behind the last one; how many go through the layers next.
+    pub(super) fn propose(&mut self, most: usize) -> usize {
+        let used = self.result.prompt_tokens + self.result.completion_tokens;
+        let room = self
+            .max_tokens
+            .saturating_sub(self.result.completion_tokens)
+            .min(self.context.saturating_sub(used));
+        if let Some(lookup) = &self.lookup {
+            self.next.extend_from_slice(lookup.propose(most.min(room.saturating_sub(1))));
+        }
+        self.next.len()
+    }
+
+    /// Chooses tokens from the logits after each that went through the layers, as long as the proposed
+    /// ones are what is chosen. Gives also how many of them hold now.
+    pub(super) fn take_all<'a>(
+        &mut self,
+        logits: impl Iterator<Item = &'a [f32]>,
+        text: &Text,
+    ) -> (Outcome, usize) {
+        let proposed = self.next.split_off(self.next.len().min(1));
+        let mut all = Outcome::default();
+        let mut taken = 0;
+        for logits in logits {
+            let outcome = self.take(logits, text);
+            all.text.push_str(&outcome.text);
+            all.end = outcome.end;
+            taken += 1;
+            if all.end.is_some() || self.next.first() != proposed.get(taken - 1) {
+                break;
+            }
+        }
+        if let Some(lookup) = &mut self.lookup {
+            lookup.learn(proposed.len(), taken.saturating_sub(1));
+        }
+        (all, taken)
+    }
+
     /// Chooses the next token.
-    pub(super) fn take(&mut self, logits: &[f32], text: &Text) -> Outcome {
-        let Some(id) = self.sampler.choose(logits) else {
+    fn take(&mut self, logits: &[f32], text: &Text) -> Outcome {
+        let grounds = self.grounds.as_ref();
+        let allowed = |id: u32| {
+            grounds.is_none_or(|(grounds, writing)| {
+                if text.ends.contains(&id) {
+                    return grounds.allow(writing, &[], true);
+                }
+                let mut bytes = Vec::new();
+                text.vocabulary.append_bytes(id, &mut bytes);
+                // A token that is no text would go on for ever.
+                !bytes.is_empty() && grounds.allow(writing, &bytes, false)
+            })
+        };
+        let Some(id) = self.sampler.choose(logits, allowed) else {
             return Outcome { end: Some(Err("no logit is a number".into())), ..Outcome::default() };
         };
-        self.last = [id];
+        self.next = vec![id];
+        if let Some(lookup) = &mut self.lookup {
+            lookup.push(id);
+        }
+        if let Some((_, writing)) = &mut self.grounds {
+            let mut bytes = Vec::new();
+            text.vocabulary.append_bytes(id, &mut bytes);
+            writing.push(&bytes, &mut |_| true);
+        }
         self.result.completion_tokens += 1;
         if text.ends.contains(&id) {
             return self.finish(Finish::Stop, String::new());

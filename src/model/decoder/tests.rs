@@ -14,10 +14,10 @@ fn files() -> Located {
     Models::new(&config.models).unwrap().pull(MODEL).unwrap()
 }
 
-static PLENTY: LazyLock<Decoder> = LazyLock::new(|| Decoder::load(&files()).unwrap());
+static PLENTY: LazyLock<Decoder> = LazyLock::new(|| Decoder::load(&files(), DecoderPrecision::File).unwrap());
 
 fn sampling(max_tokens: usize) -> Sampling {
-    Sampling { max_tokens, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new(), repetition_guard: false }
+    Sampling::greedy(max_tokens)
 }
 
 fn text(decoder: &Decoder, class: Class, prompt: &str, max_tokens: usize) -> Result<String, ModelError> {
@@ -53,7 +53,7 @@ fn all_at_once(decoder: &Decoder, prompts: &[String]) -> Vec<String> {
 fn a_text_does_not_depend_on_its_company() {
     let prompts = prompts();
     // Once with nothing known, then with the beginnings that were kept.
-    let fresh = Decoder::load(&files()).unwrap();
+    let fresh = Decoder::load(&files(), DecoderPrecision::File).unwrap();
     let together = all_at_once(&fresh, &prompts);
     assert_eq!(all_at_once(&fresh, &prompts), together);
     for (at, (prompt, together)) in prompts.iter().zip(&together).enumerate() {
@@ -64,13 +64,17 @@ fn a_text_does_not_depend_on_its_company() {
 #[test]
 fn where_memory_is_short_requests_take_turns() {
     let prompts = prompts();
-    let narrow = Decoder::with(&files(), Limits { open: 64, kv_bytes: FEW }).unwrap();
+    let narrow =
+        Decoder::with(&files(), DecoderPrecision::File, Limits { open: 64, kv_bytes: FEW, lookup: true })
+            .unwrap();
     assert_eq!(all_at_once(&narrow, &prompts), all_at_once(&PLENTY, &prompts));
 }
 
 #[test]
 fn a_full_queue_answers_at_once() {
-    let narrow = Decoder::with(&files(), Limits { open: 3, kv_bytes: FEW }).unwrap();
+    let narrow =
+        Decoder::with(&files(), DecoderPrecision::File, Limits { open: 3, kv_bytes: FEW, lookup: true })
+            .unwrap();
     // What does not fit the memory is no request at all.
     let too_long = text(&narrow, Class::Chat, &"word ".repeat(700), 1);
     assert!(matches!(too_long, Err(ModelError::PromptTooLong { limit: 576, .. })), "{too_long:?}");
@@ -89,7 +93,9 @@ fn a_full_queue_answers_at_once() {
 
 #[test]
 fn who_leaves_makes_room() {
-    let narrow = Decoder::with(&files(), Limits { open: 4, kv_bytes: FEW }).unwrap();
+    let narrow =
+        Decoder::with(&files(), DecoderPrecision::File, Limits { open: 4, kv_bytes: FEW, lookup: true })
+            .unwrap();
     let left = narrow
         .generate(Class::Chat, "Count to a thousand:", &sampling(400), &mut |piece| {
             if piece.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -97,4 +103,80 @@ fn who_leaves_makes_room() {
         .unwrap();
     assert_eq!(left.finish, Finish::Cancelled);
     assert!(text(&narrow, Class::Chat, "Hello", 1).is_ok());
+}
+
+/// Mean squared difference of the logits after a prompt to those of 32-bit floats, relative to theirs.
+#[test]
+fn every_precision_is_near_the_full_one() {
+    use super::{kv::KvCache, transformer::Step};
+    let logits = |precision: DecoderPrecision| {
+        let mut gguf = Gguf::open(files().weights().unwrap()).unwrap();
+        let transformer = Transformer::load(&mut gguf, precision.of_all()).unwrap();
+        let ids = PLENTY.ids("The Monitor met the Merrimack off Hampton Roads in").unwrap();
+        let mut cache = KvCache::beginning_with(Vec::new());
+        let mut steps = [Step { ids: &ids, cache: &mut cache, logits: 1 }];
+        transformer.forward(&mut steps).unwrap().remove(0)
+    };
+    let full = logits(DecoderPrecision::F32);
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>();
+    let off = |precision| {
+        let ours = logits(precision);
+        square(&mut ours.iter().zip(&full).map(|(a, b)| a - b)) / square(&mut full.iter().copied())
+    };
+    // The file's weights are in 4 bits, so that keeping them adds no error but that of the activations.
+    let (file, int8, int4) =
+        (off(DecoderPrecision::File), off(DecoderPrecision::Int8), off(DecoderPrecision::Int4));
+    println!("file {file:e}, int8 {int8:e}, int4 {int4:e}");
+    assert!(file < 3e-3 && int8 < 3e-3 && int4 < 3e-2, "file {file:e}, int8 {int8:e}, int4 {int4:e}");
+    assert!(file > 0.0 && file <= int8 * 1.5, "file {file:e}, int8 {int8:e}");
+}
+
+#[test]
+fn what_is_looked_up_changes_nothing() {
+    let plain =
+        Decoder::with(&files(), DecoderPrecision::File, Limits { open: 64, kv_bytes: FEW, lookup: false })
+            .unwrap();
+    let list = "one, two, three, four, five, six; ".repeat(4);
+    let story = include_str!("../../../eval/corpus/story.txt");
+    let prompts = [
+        format!("{list}one, two,"),
+        format!("{}\nRepeat the text:\n", &story[..story.floor_char_boundary(600)]),
+        "The Monitor met the Merrimack".to_owned(),
+    ];
+    for prompt in &prompts {
+        let expected = text(&plain, Class::Chat, prompt, 60).unwrap();
+        assert_eq!(text(&PLENTY, Class::Chat, prompt, 60).unwrap(), expected);
+        // Whatever is proposed last does not go over the limit.
+        for most in 1..6 {
+            let short = PLENTY
+                .generate(Class::Chat, prompt, &sampling(most), &mut |_| ControlFlow::Continue(()))
+                .unwrap();
+            assert!(short.completion_tokens <= most && expected.starts_with(&short.text));
+        }
+    }
+}
+
+#[test]
+fn nothing_bound_is_written_that_the_grounds_do_not_hold() {
+    let grounds = Arc::new(Grounds::new("Nora sold 17 boats in Oslo.", ["the", "she", "in"]));
+    let prompt = "Write about ships, with names and years: In 18";
+    let free = text(&PLENTY, Class::Chat, prompt, 40).unwrap();
+    let bound = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        let bound = |word: &&str| word.contains(|c: char| c.is_numeric() || c.is_uppercase());
+        words.filter(bound).map(str::to_owned).collect()
+    };
+    assert!(!bound(&free).is_empty(), "{free}");
+    for temperature in [0.0, 1.0] {
+        let sampling = Sampling { temperature, grounds: Some(grounds.clone()), ..sampling(40) };
+        let kept =
+            PLENTY.generate(Class::Chat, prompt, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
+        let allowed = ["Nora", "Sold", "17", "Boats", "Oslo", "The", "She", "In"];
+        let mut words = bound(&kept.text);
+        // The last may be cut by the limit.
+        if kept.finish == Finish::Length {
+            words.pop();
+        }
+        assert!(words.iter().all(|word| allowed.contains(&word.as_str())), "{}", kept.text);
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     model::{
         ModelError,
         gguf::Gguf,
-        kernels::{Query, attend_causal, rms_norm, silu_product},
+        kernels::{Block4, Query, attend_causal, each_chunk, rms_norm, silu_product},
         linear::Linear,
     },
 };
@@ -51,12 +51,17 @@ pub(crate) struct Step<'a> {
     pub(crate) ids: &'a [u32],
     /// What was read before; holds the new tokens afterwards.
     pub(crate) cache: &'a mut KvCache,
-    /// Whether the logits after the last of them are wanted.
-    pub(crate) logits: bool,
+    /// After how many of them, the last ones, logits are wanted.
+    pub(crate) logits: usize,
 }
 
 impl Transformer {
-    pub(crate) fn load(gguf: &mut Gguf) -> std::result::Result<Self, ModelError> {
+    /// `precision`: what all weights are brought to; without one, 4-bit weights stay as they are and others
+    /// become 8-bit ones.
+    pub(crate) fn load(
+        gguf: &mut Gguf,
+        precision: Option<Precision>,
+    ) -> std::result::Result<Self, ModelError> {
         let shape = Shape::read(gguf)?;
         let embedding = gguf.tensor("token_embd.weight")?;
         let (words, width) =
@@ -65,11 +70,11 @@ impl Transformer {
             return Err(gguf.invalid(format!("token_embd has rows of {width} values, not {}", shape.dim)));
         }
         let layers = (0..shape.layers)
-            .map(|index| Layer::load(gguf, index, &shape))
+            .map(|index| Layer::load(gguf, index, &shape, precision))
             .collect::<std::result::Result<_, _>>()?;
         let norm = sized(gguf, "output_norm.weight", shape.dim)?;
         let head = if gguf.has_tensor("output.weight") { "output" } else { "token_embd" };
-        let head = stacked(gguf, &[head.to_owned()], shape.dim)?.0;
+        let head = stacked(gguf, &[head.to_owned()], shape.dim, precision)?.0;
         Ok(Self { shape, embedding, layers, norm, head })
     }
 
@@ -77,8 +82,8 @@ impl Transformer {
         &self.shape
     }
 
-    /// Reads the new tokens of every sequence; gives the logits after the last token of each, none where
-    /// they are not wanted. A sequence's result does not depend on what else is read, nor on how its
+    /// Reads the new tokens of every sequence; gives the logits of each that are wanted, a vocabulary's for
+    /// each token. A sequence's result does not depend on what else is read, nor on how its
     /// tokens are divided into steps.
     pub(crate) fn forward(&self, steps: &mut [Step<'_>]) -> Result<Vec<Vec<f32>>> {
         let shape = &self.shape;
@@ -118,18 +123,23 @@ impl Transformer {
         for step in &mut *steps {
             step.cache.advance(step.ids.len());
             end += step.ids.len();
-            if step.logits {
-                last.extend_from_slice(
-                    hidden.get((end - 1) * shape.dim..end * shape.dim).unwrap_or_default(),
-                );
-            }
+            let first = end - step.logits.min(step.ids.len());
+            last.extend_from_slice(hidden.get(first * shape.dim..end * shape.dim).unwrap_or_default());
         }
         rms_norm(&mut last, &self.norm, shape.epsilon);
         let logits = if last.is_empty() { Vec::new() } else { self.head.forward_parallel(&last) };
-        let mut logits = logits.chunks_exact(self.head.outputs());
-        let own =
-            |step: &Step<'_>| if step.logits { logits.next().unwrap_or_default() } else { &[] }.to_vec();
+        let mut rest = logits.as_slice();
+        let own = |step: &Step<'_>| {
+            let (own, after) = rest.split_at(step.logits.min(step.ids.len()) * self.words());
+            rest = after;
+            own.to_vec()
+        };
         Ok(steps.iter().map(own).collect())
+    }
+
+    /// Tokens that there are.
+    pub(crate) fn words(&self) -> usize {
+        self.head.outputs()
     }
 
     fn qkv_width(&self) -> usize {
@@ -190,23 +200,30 @@ impl Transformer {
             }
             begin += step.ids.len();
         }
-        let attended: Vec<Vec<f32>> = tasks
-            .par_iter()
-            .map(|(index, head, begin, first, count)| {
-                let Some(step) = steps.get(*index) else { return Vec::new() };
-                let blocks = step.cache.head(layer, *head, shape.kv());
-                let mut queries = Vec::with_capacity(count * group);
-                for row in *first..first + count {
-                    let start = (begin + row) * self.qkv_width() + head * group * width;
-                    let own = qkv.get(start..start + group * width).unwrap_or_default();
-                    let sees = step.cache.length() + row + 1;
-                    queries.extend(own.chunks_exact(width).map(|values| Query { values, sees }));
+        let one = |(index, head, begin, first, count): &(usize, usize, usize, usize, usize)| {
+            let Some(step) = steps.get(*index) else { return Vec::new() };
+            let blocks = step.cache.head(layer, *head, shape.kv());
+            let mut queries = Vec::with_capacity(count * group);
+            for row in *first..first + count {
+                let start = (begin + row) * self.qkv_width() + head * group * width;
+                let own = qkv.get(start..start + group * width).unwrap_or_default();
+                let sees = step.cache.length() + row + 1;
+                queries.extend(own.chunks_exact(width).map(|values| Query { values, sees }));
+            }
+            let mut out = vec![0.0; queries.len() * width];
+            attend_causal(&queries, &blocks, &mut out);
+            out
+        };
+        let mut attended = vec![Vec::new(); tasks.len()];
+        if begin < FEW_ROWS {
+            each_chunk(&mut attended, 1, |at, out| {
+                if let (Some(task), Some(out)) = (tasks.get(at), out.first_mut()) {
+                    *out = one(task);
                 }
-                let mut out = vec![0.0; queries.len() * width];
-                attend_causal(&queries, &blocks, &mut out);
-                out
-            })
-            .collect();
+            });
+        } else {
+            attended = tasks.par_iter().map(one).collect();
+        }
         let row_width = shape.query_width();
         let mut out = vec![0.0; qkv.len() / self.qkv_width() * row_width];
         for ((_, head, begin, first, _), values) in tasks.iter().zip(&attended) {
@@ -271,12 +288,21 @@ fn share_of(rows: usize) -> usize {
 }
 
 impl Layer {
-    fn load(gguf: &mut Gguf, index: usize, shape: &Shape) -> std::result::Result<Self, ModelError> {
+    fn load(
+        gguf: &mut Gguf,
+        index: usize,
+        shape: &Shape,
+        precision: Option<Precision>,
+    ) -> std::result::Result<Self, ModelError> {
         let at = |part: &str| format!("blk.{index}.{part}");
-        let (qkv, qkv_bias) = stacked(gguf, &["attn_q", "attn_k", "attn_v"].map(at), shape.dim)?;
-        let (output, output_bias) = stacked(gguf, &[at("attn_output")], shape.query_width())?;
-        let (gate_up, gate_bias) = stacked(gguf, &["ffn_gate", "ffn_up"].map(at), shape.dim)?;
-        let (down, down_bias) = stacked(gguf, &[at("ffn_down")], gate_up.outputs() / 2)?;
+        let mut stacked = |parts: &[&str], inputs| {
+            let names: Vec<String> = parts.iter().map(|part| at(part)).collect();
+            stacked(gguf, &names, inputs, precision)
+        };
+        let (qkv, qkv_bias) = stacked(&["attn_q", "attn_k", "attn_v"], shape.dim)?;
+        let (output, output_bias) = stacked(&["attn_output"], shape.query_width())?;
+        let (gate_up, gate_bias) = stacked(&["ffn_gate", "ffn_up"], shape.dim)?;
+        let (down, down_bias) = stacked(&["ffn_down"], gate_up.outputs() / 2)?;
         if gate_bias.is_some() || down_bias.is_some() {
             return Err(
                 gguf.invalid(format!("layer {index}: biases in its feed-forward part are not supported"))
@@ -315,25 +341,51 @@ fn stacked(
     gguf: &mut Gguf,
     names: &[String],
     inputs: usize,
+    precision: Option<Precision>,
 ) -> std::result::Result<(Linear, Option<Vec<f32>>), ModelError> {
-    let (mut weight, mut bias, mut biased) = (Vec::new(), Vec::new(), false);
-    for name in names {
-        let own = gguf.values(&format!("{name}.weight"))?;
-        if !own.len().is_multiple_of(inputs) {
-            return Err(gguf.invalid(format!("{name} has {} values, not rows of {inputs}", own.len())));
+    let linear = match (precision, four_bits(gguf, names)?) {
+        (None, Some(blocks)) => Linear::of_blocks(&blocks, inputs),
+        (precision, _) => {
+            let mut weight = Vec::new();
+            for name in names {
+                let own = gguf.values(&format!("{name}.weight"))?;
+                if !own.len().is_multiple_of(inputs) {
+                    return Err(
+                        gguf.invalid(format!("{name} has {} values, not rows of {inputs}", own.len()))
+                    );
+                }
+                weight.extend(own);
+            }
+            Linear::of(&weight, inputs, precision.unwrap_or_default())
         }
-        let outputs = own.len() / inputs;
-        weight.extend(own);
-        let name = format!("{name}.bias");
-        if gguf.has_tensor(&name) {
-            biased = true;
-            bias.extend(sized(gguf, &name, outputs)?);
+    };
+    let linear = linear.map_err(|error| gguf.invalid(error))?;
+    let biases: Vec<String> = names.iter().map(|name| format!("{name}.bias")).collect();
+    if !biases.iter().any(|name| gguf.has_tensor(name)) {
+        return Ok((linear, None));
+    }
+    let mut bias = Vec::new();
+    for (name, weight) in biases.iter().zip(names) {
+        let outputs = gguf.count(&format!("{weight}.weight")) / inputs;
+        if gguf.has_tensor(name) {
+            bias.extend(sized(gguf, name, outputs)?);
         } else {
             bias.extend(std::iter::repeat_n(0.0, outputs));
         }
     }
-    let linear = Linear::of(&weight, inputs, Precision::Int8).map_err(|error| gguf.invalid(error))?;
-    Ok((linear, biased.then_some(bias)))
+    Ok((linear, Some(bias)))
+}
+
+/// The blocks of all the weights, where all are in 4 bits.
+fn four_bits(gguf: &mut Gguf, names: &[String]) -> std::result::Result<Option<Vec<Block4>>, ModelError> {
+    let mut all = Vec::new();
+    for name in names {
+        match gguf.blocks(&format!("{name}.weight"))? {
+            Some(blocks) => all.extend(blocks),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(all))
 }
 
 /// A tensor of so many values.

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::int8;
+use super::quantized;
 
 /// The sets of instructions that there are kernels for, the plainest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,13 +16,13 @@ pub(crate) enum Isa {
 }
 
 impl Isa {
-    /// The best that this processor has. A set whose product of a small matrix is not exactly the plain
-    /// one, on a processor or an emulator that computes wrong, is passed over.
+    /// The best that this processor has. A set whose products of small matrices are not exactly the plain
+    /// ones, on a processor or an emulator that computes wrong, is passed over.
     pub(crate) fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| {
             for isa in Self::present().into_iter().rev() {
-                if int8::agrees_with_the_plain_one(isa) {
+                if quantized::agree_with_the_plain_ones(isa) {
                     return isa;
                 }
                 tracing::warn!("the {isa:?} instructions of this processor give wrong results; not used");

@@ -6,22 +6,25 @@
 //! bytes on every machine. What differs is speed.
 //!
 //! `unsafe` stands in this module alone: where a function for certain instructions is called after it was
-//! found that the processor has them, and where vectors are loaded from arrays.
+//! found that the processor has them, where vectors are loaded from arrays,
+//! and where a piece of work is lent to threads that wait for it.
 
 mod attention;
 mod causal;
 mod float;
-mod int8;
 mod isa;
+mod quantized;
 mod rows;
 mod speed;
+mod team;
 
 pub(crate) use attention::{Heads, attend};
 pub(crate) use causal::{HeadBlock, KV_BLOCK, Query, attend_causal};
 pub(crate) use float::FloatMatrix;
-pub(crate) use int8::{Int8Matrix, Int8Rows};
 pub(crate) use isa::Isa;
+pub(crate) use quantized::{BLOCK, Block4, Int4Matrix, Int8Matrix, Panels};
 pub use speed::{Rates, rates};
+pub(crate) use team::each_chunk;
 
 pub(crate) use rows::{add_gelu, dot, layer_norm, rms_norm, silu_product};
 

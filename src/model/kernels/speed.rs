@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::{Int8Matrix, Int8Rows, Isa};
+use super::{Int8Matrix, Isa, Panels};
 
 /// How long each measurement takes.
 const LONG_ENOUGH: Duration = Duration::from_millis(300);
@@ -35,7 +35,7 @@ fn multiply_adds() -> f64 {
         .into_par_iter()
         .map(|_| {
             let matrix = Int8Matrix::new(&vec![1.0; inputs * outputs], inputs);
-            let x = Int8Rows::new(&vec![1.0; rows * inputs], inputs);
+            let x = matrix.rows(&vec![1.0; rows * inputs]);
             let mut out = vec![0.0; rows * outputs];
             let start = Instant::now();
             let mut rounds = 0;

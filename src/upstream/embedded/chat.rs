@@ -132,6 +132,7 @@ impl Asked {
                 top_p,
                 seed: request.seed.unwrap_or(0).cast_unsigned(),
                 stop,
+                grounds: None,
                 repetition_guard: true,
             },
         })

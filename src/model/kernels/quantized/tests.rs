@@ -9,10 +9,15 @@ fn exact(x: &[f32], weight: &[f32], inputs: usize) -> Vec<f64> {
     x.chunks(inputs).flat_map(|row| weight.chunks(inputs).map(move |weight| dot(row, weight))).collect()
 }
 
-fn product_of(matrix: &Int8Matrix, rows: &Int8Rows) -> Vec<f32> {
-    let mut out = vec![0.0; rows.count * matrix.outputs()];
-    matrix.product(rows, &mut out);
+fn product_of(matrix: &impl Panels, x: &[f32]) -> Vec<f32> {
+    let rows = matrix.rows(x);
+    let mut out = vec![0.0; rows.count() * matrix.outputs()];
+    matrix.product(&rows, &mut out);
     out
+}
+
+fn int4(weight: &[f32], inputs: usize, isa: Isa) -> Int4Matrix {
+    Int4Matrix::on_this_thread(&Block4::all(weight, inputs), inputs, isa)
 }
 
 fn values(count: usize) -> impl Strategy<Value = Vec<f32>> {
@@ -30,13 +35,30 @@ proptest! {
             },
         ),
     ) {
-        let product = |isa| {
-            product_of(&Int8Matrix::with(&weight, inputs, isa), &Int8Rows::with(&x, inputs, isa))
-        };
+        let product = |isa| product_of(&Int8Matrix::with(&weight, inputs, isa), &x);
         let plain = product(Isa::Portable);
-        prop_assert_eq!(plain.len(), rows * outputs);
+        let in_halves = product_of(&int4(&weight, inputs, Isa::Portable), &x);
+        prop_assert_eq!((plain.len(), in_halves.len()), (rows * outputs, rows * outputs));
         for isa in Isa::present() {
             prop_assert_eq!(&product(isa), &plain, "{:?}", isa);
+            prop_assert_eq!(&product_of(&int4(&weight, inputs, isa), &x), &in_halves, "{:?}", isa);
+        }
+        // Against the same weights after they were brought to 4 bits: only the rows are rounded.
+        let brought: Vec<f32> = Block4::all(&weight, inputs)
+            .chunks(inputs.div_ceil(BLOCK))
+            .flat_map(|row| {
+                let values = row.iter().flat_map(|block| {
+                    block.quants.map(|quant| f32::from(quant).mul_add(block.scale, block.least))
+                });
+                values.take(inputs).collect::<Vec<f32>>()
+            })
+            .collect();
+        for (ours, exact) in in_halves.iter().zip(exact(&x, &brought, inputs)) {
+            let bound = inputs as f64 * 4.0 * 4.0 / 254.0 + 1e-4;
+            prop_assert!((f64::from(*ours) - exact).abs() <= bound, "{} {}", ours, exact);
+        }
+        for (brought, weight) in brought.iter().zip(&weight) {
+            prop_assert!((brought - weight).abs() <= 8.0 / 30.0 + 1e-5, "{} {}", brought, weight);
         }
         // Each value is off by half a step of its block at most, on both sides.
         for (at, (ours, exact)) in plain.iter().zip(exact(&x, &weight, inputs)).enumerate() {
@@ -58,10 +80,13 @@ proptest! {
     ) {
         let matrix = Int8Matrix::new(&weight, 64);
         let x = &x[..rows * 64];
-        let alone: Vec<f32> =
-            x.chunks(64).flat_map(|row| product_of(&matrix, &Int8Rows::new(row, 64))).collect();
-        prop_assert_eq!(&product_of(&matrix, &Int8Rows::new(x, 64)), &alone);
-        prop_assert_eq!(&matrix.product_by_outputs(&Int8Rows::new(x, 64)), &alone);
+        let alone: Vec<f32> = x.chunks(64).flat_map(|row| product_of(&matrix, row)).collect();
+        prop_assert_eq!(&product_of(&matrix, x), &alone);
+        prop_assert_eq!(&matrix.product_by_outputs(&matrix.rows(x)), &alone);
+        let matrix = int4(&weight, 64, Isa::best());
+        let alone: Vec<f32> = x.chunks(64).flat_map(|row| product_of(&matrix, row)).collect();
+        prop_assert_eq!(&product_of(&matrix, x), &alone);
+        prop_assert_eq!(&matrix.product_by_outputs(&matrix.rows(x)), &alone);
     }
 }
 
@@ -74,7 +99,7 @@ fn the_relative_error_of_a_long_product_is_below_a_percent() {
     };
     let (x, weight): (Vec<f32>, Vec<f32>) =
         ((0..9 * 576).map(|_| random()).collect(), (0..200 * 576).map(|_| random()).collect());
-    let ours = product_of(&Int8Matrix::new(&weight, 576), &Int8Rows::new(&x, 576));
+    let ours = product_of(&Int8Matrix::new(&weight, 576), &x);
     let exact = exact(&x, &weight, 576);
     let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
     let error = square(&mut ours.iter().zip(&exact).map(|(ours, exact)| f64::from(*ours) - exact));
@@ -89,7 +114,7 @@ fn weights_of_q8_0_are_taken_over_as_they_are() {
     let whole = |at: i32| if at % 32 == 0 { -127 } else { at * 4 - 127 };
     let weight: Vec<f32> = (0..64).map(|at| whole(at) as f32 * scale).collect();
     let identity: Vec<f32> = (0..64 * 64).map(|at| if at / 64 == at % 64 { 1.0 } else { 0.0 }).collect();
-    let product = product_of(&Int8Matrix::new(&weight, 64), &Int8Rows::new(&identity, 64));
+    let product = product_of(&Int8Matrix::new(&weight, 64), &identity);
     for (ours, weight) in product.iter().zip(&weight) {
         assert!((ours - weight).abs() <= 1e-6 * weight.abs(), "{ours} {weight}");
     }
@@ -101,13 +126,17 @@ fn what_is_no_number_stays_none() {
     for bad in [f32::NAN, f32::INFINITY] {
         let mut x = [1.0; 32];
         x[7] = bad;
-        assert!(product_of(&matrix, &Int8Rows::new(&x, 32)).iter().all(|value| value.is_nan()));
+        assert!(product_of(&matrix, &x).iter().all(|value| value.is_nan()));
+        assert!(product_of(&int4(&[1.0; 64], 32, Isa::best()), &x).iter().all(|value| value.is_nan()));
+        assert!(product_of(&int4(&x, 32, Isa::best()), &[1.0; 32]).iter().all(|value| value.is_nan()));
     }
 }
 
 #[test]
 fn nothing_of_size_0_panics() {
-    assert!(product_of(&Int8Matrix::new(&[], 32), &Int8Rows::new(&[1.0; 32], 32)).is_empty());
-    assert!(product_of(&Int8Matrix::new(&[1.0; 32], 32), &Int8Rows::new(&[], 32)).is_empty());
-    assert!(Int8Matrix::new(&[], 0).product_by_outputs(&Int8Rows::new(&[], 0)).is_empty());
+    assert!(product_of(&Int8Matrix::new(&[], 32), &[1.0; 32]).is_empty());
+    assert!(product_of(&Int8Matrix::new(&[1.0; 32], 32), &[]).is_empty());
+    let nothing = Int8Matrix::new(&[], 0);
+    assert!(nothing.product_by_outputs(&nothing.rows(&[])).is_empty());
+    assert!(product_of(&int4(&[], 32, Isa::best()), &[1.0; 32]).is_empty());
 }

@@ -18,7 +18,7 @@ pub(super) fn tile<const M: usize>(
     for (block, (values, weights)) in values.iter().zip(scales).enumerate() {
         let words: [&[i32; BLOCK / 4]; M] =
             std::array::from_fn(|m| &tile.words[m].as_chunks::<{ BLOCK / 4 }>().0[block]);
-        let mut sums: [__m512i; M] = std::array::from_fn(|m| _mm512_set1_epi32(tile.starts[m][block]));
+        let mut sums: [__m512i; M] = std::array::from_fn(|m| _mm512_set1_epi32(-128 * tile.sums[m][block]));
         for (four, values) in values.as_chunks::<{ 4 * LANES }>().0.iter().enumerate() {
             // SAFETY: the load is of the 64 bytes of `values`.
             let values = unsafe { _mm512_loadu_si512(values.as_ptr().cast()) };
