@@ -63,6 +63,7 @@ const ENGINE_CANCELLED: &str = "epitome_engine_cancelled_total";
 const ENGINE_STEP: &str = "epitome_engine_step_seconds";
 const ENGINE_BATCH: &str = "epitome_engine_batch_sequences";
 const ENGINE_PROMPT: &str = "epitome_engine_prompt_tokens_total";
+const ENGINE_ENCODED: &str = "epitome_engine_encoded_tokens_total";
 const ENGINE_WRITTEN: &str = "epitome_engine_written_tokens_total";
 const IN_FLIGHT: &str = "epitome_requests_in_flight";
 const COMPACTIONS: &str = "epitome_compactions_in_flight";
@@ -118,12 +119,17 @@ fn describe() {
     describe_counter!(UPSTREAM_ERRORS, Unit::Count, "Requests that got no answer from the upstream");
     describe_counter!(CACHE_LOOKUPS, Unit::Count, "Segments asked of the cache");
     describe_counter!(CACHE_HITS, Unit::Count, "Segments found in the cache");
-    describe_histogram!(ENGINE_QUEUE, Unit::Seconds, "Time that a request to the decoder waited");
-    describe_counter!(ENGINE_REFUSED, Unit::Count, "Requests to the decoder that found its queue full");
-    describe_counter!(ENGINE_CANCELLED, Unit::Count, "Requests to the decoder that were given up");
-    describe_histogram!(ENGINE_STEP, Unit::Seconds, "Time of one step of the decoder");
+    describe_histogram!(
+        ENGINE_QUEUE,
+        Unit::Seconds,
+        "Time that a request to the decoder, or a piece of one to an encoder, waited"
+    );
+    describe_counter!(ENGINE_REFUSED, Unit::Count, "Requests to a model that found its queue full");
+    describe_counter!(ENGINE_CANCELLED, Unit::Count, "Requests to a model that were given up");
+    describe_histogram!(ENGINE_STEP, Unit::Seconds, "Time of one step of a model");
     describe_gauge!(ENGINE_BATCH, Unit::Count, "Sequences in the decoder's last step");
     describe_counter!(ENGINE_PROMPT, Unit::Count, "Tokens of prompts that the decoder read");
+    describe_counter!(ENGINE_ENCODED, Unit::Count, "Tokens that the encoders read");
     describe_counter!(ENGINE_WRITTEN, Unit::Count, "Tokens that the decoder wrote");
     describe_gauge!(IN_FLIGHT, Unit::Count, "Requests being answered");
     describe_gauge!(COMPACTIONS, Unit::Count, "Compactions being computed");
@@ -182,10 +188,16 @@ pub fn engine_cancelled(class: &'static str) {
 
 /// A step of the decoder read and wrote so many tokens.
 pub fn engine_step(time: Duration, sequences: usize, read: usize, written: usize) {
-    histogram!(ENGINE_STEP).record(time);
+    histogram!(ENGINE_STEP, "class" => "decode").record(time);
     gauge!(ENGINE_BATCH).set(sequences as f64);
     counter!(ENGINE_PROMPT).increment(read as u64);
     counter!(ENGINE_WRITTEN).increment(written as u64);
+}
+
+/// An encoder read so many tokens in one piece.
+pub fn encoder_step(class: &'static str, time: Duration, tokens: usize) {
+    histogram!(ENGINE_STEP, "class" => class).record(time);
+    counter!(ENGINE_ENCODED, "class" => class).increment(tokens as u64);
 }
 
 /// The head of an answer came after `time`.

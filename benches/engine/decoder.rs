@@ -2,7 +2,10 @@
 
 use std::{ops::ControlFlow, path::Path, process::Command, thread, time::Instant};
 
-use epitome::model::{Class, Decoder, Models, Rates, Sampling};
+use epitome::{
+    config::{self, DecoderPrecision},
+    model::{ChatMessage, Class, Decoder, Models, Rates, Sampling},
+};
 use serde_json::Value;
 
 use super::{ROUNDS, median, row};
@@ -11,8 +14,10 @@ const MODEL: &str = "smollm2-135m-instruct";
 /// Multiply-adds a token in the layers, and in the output head: by the shape in the file.
 const LAYERS: f64 = 30.0 * (576.0 * (576.0 + 2.0 * 192.0) + 576.0 * 576.0 + 3.0 * 576.0 * 1536.0);
 const HEAD: f64 = 576.0 * 49_152.0;
-/// Bytes of a weight: 8 bits and its share of a scale.
-const WEIGHT: f64 = 1.0 + 4.0 / 32.0;
+/// Bytes of a weight: the layers' 4 bits and their share of a scale and a least value, the head's 8 bits and
+/// their share of a scale.
+const IN_LAYERS: f64 = 0.5 + 8.0 / 32.0;
+const IN_HEAD: f64 = 1.0 + 4.0 / 32.0;
 /// Tokens that are written.
 const WRITTEN: usize = 48;
 
@@ -44,10 +49,65 @@ pub fn run(models: &Models, rates: &Rates) {
     let other = (!theirs.is_empty()).then(|| ("llama.cpp, batch 1", median(theirs)));
     for (size, ours) in sizes.iter().zip(ours) {
         let size = *size as f64;
-        let weights = rates.bytes / ((LAYERS + HEAD) * WEIGHT) * size;
+        let weights = rates.bytes / (LAYERS * IN_LAYERS + HEAD * IN_HEAD) * size;
         let floor = weights.min(rates.multiply_adds / (LAYERS + HEAD));
         row(&format!("decode, batch {size}"), median(ours), other, Some(floor));
     }
+}
+
+/// One sequence by precision of the weights, and summaries with and without prompt lookup.
+pub fn choices(configured: &config::Models) {
+    let of = |precision, prompt_lookup| {
+        let changed = config::Models { decoder_precision: precision, prompt_lookup, ..configured.clone() };
+        Models::new(&changed).unwrap().decoder().unwrap()
+    };
+    let file = of(DecoderPrecision::File, false);
+    for (precision, name) in [
+        (DecoderPrecision::Int8, "8 bits"),
+        (DecoderPrecision::Int4, "all in 4 bits"),
+        (DecoderPrecision::F32, "32-bit floats"),
+    ] {
+        let other = of(precision, false);
+        let in_turns = |measure: &dyn Fn(&Decoder, usize) -> f64| {
+            let turns = (0..ROUNDS).map(|round| (measure(&file, round), measure(&other, round)));
+            let (ours, theirs): (Vec<f64>, Vec<f64>) = turns.unzip();
+            (median(ours), median(theirs))
+        };
+        let (ours, theirs) = in_turns(&|decoder, round| written_per_second(decoder, 1, round));
+        row("decode, batch 1, as the file has it", ours, Some((name, theirs)), None);
+        let (ours, theirs) = in_turns(&|decoder, round| {
+            let prompt = prompt(decoder, 256, round);
+            let start = Instant::now();
+            generate(decoder, &prompt, 1);
+            256.0 / start.elapsed().as_secs_f64()
+        });
+        row("prefill, 256 tokens, as the file has it", ours, Some((name, theirs)), None);
+    }
+    let looked_up = of(DecoderPrecision::File, true);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 0..3 * ROUNDS {
+        ours.push(summary_per_second(&looked_up, round));
+        theirs.push(summary_per_second(&file, round));
+    }
+    row("summaries one at a time, prompt lookup", median(ours), Some(("without", median(theirs))), None);
+}
+
+/// Tokens a second of a summary's text.
+fn summary_per_second(decoder: &Decoder, round: usize) -> f64 {
+    let paper = include_str!("../../eval/corpus/paper.txt");
+    let start = paper.floor_char_boundary(round * 1500 % (paper.len() / 2));
+    let part = &paper[start..paper.floor_char_boundary(start + 2500)];
+    let content = format!("Summarize the text in three sentences, in its own words.\n\n{part}");
+    let prompt = decoder.chat_prompt(&[ChatMessage { role: "user".into(), content }]).unwrap();
+    generate(decoder, &prompt, 1);
+    // The second time the prompt is known but for its last block.
+    let start = Instant::now();
+    let sampling = Sampling::greedy(100);
+    let written = decoder
+        .generate(Class::Reading, &prompt, &sampling, &mut |_| ControlFlow::Continue(()))
+        .unwrap()
+        .completion_tokens;
+    written as f64 / start.elapsed().as_secs_f64()
 }
 
 /// Tokens a second that `size` sequences write together, the reading of their prompts taken off.

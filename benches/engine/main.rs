@@ -1,6 +1,6 @@
 //! The engine against others, each figure a ratio in the same run, in a Markdown table on standard output.
 //!
-//!     EPITOME_LLAMA_BENCH=/path/to/llama-bench cargo bench --bench engine [-- decoder|encoder|mixed]
+//!     EPITOME_LLAMA_BENCH=/path/to/llama-bench cargo bench --bench engine [-- decoder|choices|encoder|mixed]
 //!
 //! What stands in turns is measured in turns, on a machine that others may use too, and the median is
 //! taken. Without `EPITOME_LLAMA_BENCH` (llama.cpp's own measuring tool) the rows against llama.cpp give
@@ -19,7 +19,8 @@ const ROUNDS: usize = 3;
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
-    let models = Models::new(&Config::load(None, &[]).unwrap().models).unwrap();
+    let configured = Config::load(None, &[]).unwrap().models;
+    let models = Models::new(&configured).unwrap();
     let rates = epitome::model::rates();
     println!(
         "{} threads, {}: {:.1} G multiply-adds/s in 8 bits, {:.1} GB/s\n",
@@ -34,6 +35,9 @@ fn main() {
     }
     if runs("decoder") {
         decoder::run(&models, &rates);
+    }
+    if runs("choices") {
+        decoder::choices(&configured);
     }
     if runs("mixed") {
         mixed::run(&models);

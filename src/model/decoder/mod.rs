@@ -70,10 +70,15 @@ struct Text {
 }
 
 impl Decoder {
-    pub(crate) fn load(files: &Located, precision: DecoderPrecision) -> Result<Self, ModelError> {
+    /// With `lookup` greedy output is looked up in its prompt; see `lookup`.
+    pub(crate) fn load(
+        files: &Located,
+        precision: DecoderPrecision,
+        lookup: bool,
+    ) -> Result<Self, ModelError> {
         let kv_bytes = memory::limit().map_or(KV_BYTES, |total| total / KV_SHARE);
         let kv_bytes = usize::try_from(kv_bytes).unwrap_or(usize::MAX);
-        Self::with(files, precision, Limits { open: OPEN, kv_bytes, lookup: true })
+        Self::with(files, precision, Limits { open: OPEN, kv_bytes, lookup })
     }
 
     fn with(files: &Located, precision: DecoderPrecision, limits: Limits) -> Result<Self, ModelError> {

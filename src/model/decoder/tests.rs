@@ -14,7 +14,8 @@ fn files() -> Located {
     Models::new(&config.models).unwrap().pull(MODEL).unwrap()
 }
 
-static PLENTY: LazyLock<Decoder> = LazyLock::new(|| Decoder::load(&files(), DecoderPrecision::File).unwrap());
+static PLENTY: LazyLock<Decoder> =
+    LazyLock::new(|| Decoder::load(&files(), DecoderPrecision::File, true).unwrap());
 
 fn sampling(max_tokens: usize) -> Sampling {
     Sampling::greedy(max_tokens)
@@ -53,7 +54,7 @@ fn all_at_once(decoder: &Decoder, prompts: &[String]) -> Vec<String> {
 fn a_text_does_not_depend_on_its_company() {
     let prompts = prompts();
     // Once with nothing known, then with the beginnings that were kept.
-    let fresh = Decoder::load(&files(), DecoderPrecision::File).unwrap();
+    let fresh = Decoder::load(&files(), DecoderPrecision::File, true).unwrap();
     let together = all_at_once(&fresh, &prompts);
     assert_eq!(all_at_once(&fresh, &prompts), together);
     for (at, (prompt, together)) in prompts.iter().zip(&together).enumerate() {
@@ -126,7 +127,6 @@ fn every_precision_is_near_the_full_one() {
     // The file's weights are in 4 bits, so that keeping them adds no error but that of the activations.
     let (file, int8, int4) =
         (off(DecoderPrecision::File), off(DecoderPrecision::Int8), off(DecoderPrecision::Int4));
-    println!("file {file:e}, int8 {int8:e}, int4 {int4:e}");
     assert!(file < 3e-3 && int8 < 3e-3 && int4 < 3e-2, "file {file:e}, int8 {int8:e}, int4 {int4:e}");
     assert!(file > 0.0 && file <= int8 * 1.5, "file {file:e}, int8 {int8:e}");
 }

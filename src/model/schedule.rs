@@ -1,0 +1,277 @@
+//! Whose piece of work the encoders do next.
+//!
+//! Ranking a text is some hundred pieces of about a thousand tokens each, and several texts are ranked at a
+//! time. At most one piece a core is worked on. Where more wait, the request goes first that would be done
+//! first had it the machine to itself (its arrival and its length, by the speed measured): a short question
+//! does not wait behind a corpus, and a corpus is not put off for ever by those who come later.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::ModelError;
+use crate::{
+    compaction::{Cancel, Stopped},
+    telemetry,
+};
+
+/// Requests that may be open at once.
+const OPEN: usize = 64;
+/// Tokens a second before any were measured.
+const FIRST_SPEED: f64 = 4000.0;
+/// How much of the speed the last piece decides.
+const SHARE: f64 = 0.1;
+/// How often who waits looks whether it still has to.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What is asked of an encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Scores of sentences.
+    Rank,
+    /// Vectors.
+    Embed,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Rank => "rank",
+            Kind::Embed => "embed",
+        }
+    }
+}
+
+/// The order of the pieces of all requests.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    state: Mutex<State>,
+    freed: Condvar,
+    places: usize,
+    open: AtomicUsize,
+    most: usize,
+    began: Instant,
+}
+
+#[derive(Debug)]
+struct State {
+    working: usize,
+    /// By the time at which their requests would be done, then by arrival.
+    waiting: BTreeSet<(Duration, u64)>,
+    next: u64,
+    /// Tokens a second of one place.
+    speed: f64,
+}
+
+/// A request that was let in.
+#[derive(Debug)]
+pub struct Admitted<'a> {
+    schedule: &'a Schedule,
+    kind: Kind,
+    done_at: Duration,
+}
+
+impl Schedule {
+    /// A place a core.
+    pub(crate) fn new() -> Self {
+        Self::with(thread::available_parallelism().map_or(1, usize::from), OPEN)
+    }
+
+    fn with(places: usize, most: usize) -> Self {
+        let state = State { working: 0, waiting: BTreeSet::new(), next: 0, speed: FIRST_SPEED };
+        Self {
+            state: Mutex::new(state),
+            freed: Condvar::new(),
+            places,
+            open: AtomicUsize::new(0),
+            most,
+            began: Instant::now(),
+        }
+    }
+
+    /// Lets a request of about so many tokens in.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Busy`] where too many are open.
+    pub(crate) fn admit(&self, kind: Kind, tokens: usize) -> Result<Admitted<'_>, ModelError> {
+        let open = self.open.fetch_add(1, Ordering::Relaxed);
+        if open >= self.most {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            telemetry::engine_refused(kind.name());
+            return Err(ModelError::Busy { model: "the encoders".into(), waiting: open });
+        }
+        let speed = self.lock().speed * self.places as f64;
+        let done_at = self.began.elapsed() + Duration::from_secs_f64(tokens as f64 / speed.max(1.0));
+        Ok(Admitted { schedule: self, kind, done_at })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admitted<'_> {
+    /// Does a piece of so many tokens when it is its turn.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] where `cancel` says so while it waits; what `work` gives.
+    pub fn turn<T, E: From<Stopped>>(
+        &self,
+        tokens: usize,
+        cancel: &Cancel,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let arrived = Instant::now();
+        let place = self.wait(cancel)?;
+        telemetry::engine_admitted(self.kind.name(), arrived.elapsed());
+        let began = Instant::now();
+        let result = work();
+        let time = began.elapsed();
+        drop(place);
+        if result.is_ok() {
+            telemetry::encoder_step(self.kind.name(), time, tokens);
+            let mut state = self.schedule.lock();
+            let own = tokens as f64 / time.as_secs_f64().max(1e-6);
+            state.speed += SHARE * (own - state.speed);
+        }
+        result
+    }
+
+    fn wait(&self, cancel: &Cancel) -> Result<Place<'_>, Stopped> {
+        let schedule = self.schedule;
+        let mut state = schedule.lock();
+        let own = (self.done_at, state.next);
+        state.next += 1;
+        state.waiting.insert(own);
+        loop {
+            if let Err(stopped) = cancel.check() {
+                state.waiting.remove(&own);
+                schedule.freed.notify_all();
+                telemetry::engine_cancelled(self.kind.name());
+                return Err(stopped);
+            }
+            if state.working < schedule.places && state.waiting.first() == Some(&own) {
+                state.waiting.remove(&own);
+                state.working += 1;
+                // The next one may find a place too.
+                schedule.freed.notify_all();
+                return Ok(Place(schedule));
+            }
+            let woken = schedule.freed.wait_timeout(state, LOOK_EVERY);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.schedule.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A place that is taken for as long as this lives.
+struct Place<'a>(&'a Schedule);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.lock().working -= 1;
+        self.0.freed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    type Outcome = Result<(), Stopped>;
+
+    /// Names of pieces in the order in which they were done, one place, all waiting before the first is.
+    fn order(lengths: &[(&'static str, usize, usize)]) -> Vec<&'static str> {
+        let schedule = Schedule::with(1, 64);
+        let done = Mutex::new(Vec::new());
+        let (go, wait) = mpsc::channel::<()>();
+        let first = schedule.admit(Kind::Rank, 0).unwrap();
+        thread::scope(|scope| {
+            let first = &first;
+            let work = move || -> Outcome {
+                wait.recv().unwrap();
+                Ok(())
+            };
+            scope.spawn(move || first.turn(1, &Cancel::never(), work).unwrap());
+            while schedule.lock().working == 0 {
+                thread::yield_now();
+            }
+            let mut waiting = 0;
+            for (name, tokens, pieces) in lengths {
+                let admitted = std::sync::Arc::new(schedule.admit(Kind::Rank, *tokens).unwrap());
+                for _ in 0..*pieces {
+                    let (admitted, done) = (admitted.clone(), &done);
+                    scope.spawn(move || {
+                        let work = || -> Outcome {
+                            done.lock().unwrap().push(*name);
+                            Ok(())
+                        };
+                        admitted.turn(10, &Cancel::never(), work).unwrap();
+                    });
+                    waiting += 1;
+                    while schedule.lock().waiting.len() < waiting {
+                        thread::yield_now();
+                    }
+                }
+            }
+            go.send(()).unwrap();
+        });
+        done.into_inner().unwrap()
+    }
+
+    #[test]
+    fn the_short_go_first_and_equals_in_the_order_of_arrival() {
+        assert_eq!(
+            order(&[("corpus", 1_000_000, 3), ("question", 1000, 2), ("other", 1000, 1)]),
+            ["question", "question", "other", "corpus", "corpus", "corpus"]
+        );
+    }
+
+    #[test]
+    fn who_came_long_before_is_not_put_off() {
+        let schedule = Schedule::with(1, 64);
+        let corpus = schedule.admit(Kind::Rank, 400).unwrap();
+        thread::sleep(Duration::from_millis(150));
+        assert!(corpus.done_at < schedule.admit(Kind::Rank, 10).unwrap().done_at);
+    }
+
+    #[test]
+    fn a_full_queue_answers_at_once_and_who_leaves_makes_room() {
+        let schedule = Schedule::with(1, 2);
+        let (one, two) = (schedule.admit(Kind::Rank, 1), schedule.admit(Kind::Embed, 1));
+        assert!(one.is_ok() && two.is_ok());
+        assert!(matches!(schedule.admit(Kind::Rank, 1), Err(ModelError::Busy { waiting: 2, .. })));
+        drop(two);
+        assert!(schedule.admit(Kind::Rank, 1).is_ok());
+    }
+
+    #[test]
+    fn the_cancelled_leave_and_a_panic_gives_its_place_back() {
+        let schedule = Schedule::with(1, 8);
+        let admitted = schedule.admit(Kind::Rank, 1).unwrap();
+        let cancel = Cancel::never();
+        cancel.cancel();
+        assert!(admitted.turn(1, &cancel, || -> Outcome { unreachable!() }).is_err());
+        assert!(schedule.lock().waiting.is_empty());
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            admitted.turn(1, &Cancel::never(), || -> Outcome { panic!("on purpose") })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(admitted.turn(1, &Cancel::never(), || Ok::<_, Stopped>(7)), Ok(7));
+    }
+}
