@@ -1,19 +1,23 @@
 //! The summary tree: leaves of segments, merged with their most similar neighbours, level by level,
-//! until a level fits its share of the budget. What stands on one level is made at once.
+//! until a level fits its share of the budget.
+//!
+//! Which nodes are merged depends on their vectors alone, so that all levels are laid out beforehand
+//! ([`Plan`]). A merge begins as soon as its children are there and their level is known not to fit.
 
-use std::sync::Mutex;
+use std::{
+    collections::BTreeSet,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use super::{Context, Point, SummarizeError, Summarizer, Summary};
-use crate::{rank::dense::cosine, workers};
+use crate::rank::dense::cosine;
 
 /// Leaves and merges in one group at most.
 const GROUP: usize = 4;
-
-struct Node {
-    segments: Vec<usize>,
-    summary: Summary,
-    centroid: Vec<f32>,
-}
+/// How often who waits for children looks whether it still has to.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Summarizes `segments` in at most `budget` tokens, each node in at most `leaf` tokens.
 pub fn summarize(
@@ -24,24 +28,27 @@ pub fn summarize(
     leaf: usize,
 ) -> Result<Summary, SummarizeError> {
     let leaf = leaf.min(budget);
-    let mut level = workers::with(summarizer.at_once(), segments.len(), context.cancel, |index| {
-        let segment = segments[index];
-        let summary = summarizer.leaf(context, segment, leaf)?;
-        let spans = context.doc.segments[segment].spans.clone();
-        let centroid = context.ranking.vectors.as_ref().map(|v| v.mean(spans)).unwrap_or_default();
-        Ok::<_, SummarizeError>(Node { segments: vec![segment], summary, centroid })
-    })?;
-    let size = |node: &Node| node.summary.points.iter().map(|p| context.tokens(p)).sum::<usize>();
-    while level.len() > 1 && level.iter().map(size).sum::<usize>() > budget {
-        let wanted = (budget / leaf.max(1)).max(level.len().div_ceil(GROUP)).clamp(1, level.len() - 1);
-        level = merge_level(context, summarizer, level, wanted, leaf)?;
-    }
+    let centroid = |segment: &usize| {
+        let spans = context.doc.segments[*segment].spans.clone();
+        context.ranking.vectors.as_ref().map(|vectors| vectors.mean(spans)).unwrap_or_default()
+    };
+    let plan = Plan::new(segments.iter().map(centroid).collect(), budget / leaf.max(1));
+    let make = |level: usize, index: usize, children: &[Summary]| {
+        context.cancel.check()?;
+        let own: Vec<usize> = plan.leaves(level, index).filter_map(|at| segments.get(at).copied()).collect();
+        match (level, own.as_slice()) {
+            (0, [segment]) => summarizer.leaf(context, *segment, leaf),
+            _ => summarizer.merge(context, children, &own, leaf),
+        }
+    };
+    let size = |summary: &Summary| summary.points.iter().map(|point| context.tokens(point)).sum();
+    let level = Tree::grow(&plan, summarizer.at_once(), budget, &make, &size)?;
 
     let mut whole = Summary::default();
     let mut left = budget;
-    for node in level {
-        whole.ungrounded += node.summary.ungrounded;
-        for point in node.summary.points {
+    for summary in level {
+        whole.ungrounded += summary.ungrounded;
+        for point in summary.points {
             let tokens = context.tokens(&point);
             if tokens <= left {
                 left -= tokens;
@@ -56,68 +63,216 @@ pub fn summarize(
     Ok(whole)
 }
 
-/// Joins neighbours, the most similar first, until `wanted` groups are left or all are full, and
-/// merges each group.
-fn merge_level(
-    context: &Context<'_>,
-    summarizer: &dyn Summarizer,
-    level: Vec<Node>,
-    wanted: usize,
-    leaf: usize,
-) -> Result<Vec<Node>, SummarizeError> {
-    let mut borders: Vec<(usize, f32)> = level
-        .windows(2)
-        .enumerate()
-        .map(|(i, pair)| (i, cosine(&pair[0].centroid, &pair[1].centroid)))
-        .collect();
+/// The nodes of every level, each by the number of its first child and how many it has; on the first
+/// level, by its leaf.
+#[derive(Debug)]
+struct Plan(Vec<Vec<(usize, usize)>>);
+
+impl Plan {
+    /// Levels up to a single node, the upper ones of at least `least` nodes as long as groups allow.
+    fn new(mut centroids: Vec<Vec<f32>>, least: usize) -> Self {
+        let mut weights = vec![1.0; centroids.len()];
+        let mut levels = vec![(0..centroids.len()).map(|at| (at, 1)).collect::<Vec<_>>()];
+        while centroids.len() > 1 {
+            let count = centroids.len();
+            let wanted = least.max(count.div_ceil(GROUP)).clamp(1, count - 1);
+            let level = groups(&centroids, wanted);
+            let members = |all: &[f32], (first, count): &(usize, usize)| -> Vec<f32> {
+                all.iter().skip(*first).take(*count).copied().collect()
+            };
+            let weights_of: Vec<Vec<f32>> = level.iter().map(|group| members(&weights, group)).collect();
+            let own = level.iter().zip(&weights_of);
+            centroids = own
+                .map(|((first, count), weights)| {
+                    if *count == 1 {
+                        return centroids.get(*first).cloned().unwrap_or_default();
+                    }
+                    mean(centroids.iter().skip(*first).take(*count), weights)
+                })
+                .collect();
+            weights = weights_of.iter().map(|weights| weights.iter().sum()).collect();
+            levels.push(level);
+        }
+        Self(levels)
+    }
+
+    /// The leaves below a node.
+    fn leaves(&self, level: usize, index: usize) -> std::ops::Range<usize> {
+        let mut range = index..index + 1;
+        for level in self.0.get(1..=level).unwrap_or_default().iter().rev() {
+            let start = level.get(range.start).map_or(0, |(first, _)| *first);
+            let end = level.get(range.end - 1).map_or(start, |(first, count)| first + count);
+            range = start..end;
+        }
+        range
+    }
+}
+
+/// Joins neighbours, the most similar first, until `wanted` groups are left or all are full.
+fn groups(centroids: &[Vec<f32>], wanted: usize) -> Vec<(usize, usize)> {
+    let mut borders: Vec<(usize, f32)> =
+        centroids.windows(2).enumerate().map(|(i, pair)| (i, cosine(&pair[0], &pair[1]))).collect();
     borders.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     // `group[i]` is the first node of the group that node `i` is in.
-    let mut group: Vec<usize> = (0..level.len()).collect();
-    let mut groups = level.len();
-    for (left, _) in borders {
-        if groups <= wanted {
+    let mut group: Vec<usize> = (0..centroids.len()).collect();
+    let mut left = centroids.len();
+    for (border, _) in borders {
+        if left <= wanted {
             break;
         }
-        let (a, b) = (group[left], group[left + 1]);
+        let (a, b) = (group[border], group[border + 1]);
         let members = group.iter().filter(|g| **g == a || **g == b).count();
         if members <= GROUP {
             group.iter_mut().filter(|g| **g == b).for_each(|g| *g = a);
-            groups -= 1;
+            left -= 1;
         }
     }
-    let mut joined: Vec<Mutex<Vec<Node>>> = Vec::with_capacity(groups);
-    let mut nodes = level.into_iter().zip(group).peekable();
-    while let Some((node, first)) = nodes.next() {
-        let mut members = vec![node];
-        while let Some((node, _)) = nodes.next_if(|(_, g)| *g == first) {
-            members.push(node);
-        }
-        joined.push(Mutex::new(members));
-    }
-    workers::with(summarizer.at_once(), joined.len(), context.cancel, |index| {
-        // Each piece is taken once: nobody else holds the lock.
-        let mut members =
-            joined[index].lock().map(|mut members| std::mem::take(&mut *members)).unwrap_or_default();
-        if members.len() == 1 { Ok(members.remove(0)) } else { join(context, summarizer, members, leaf) }
-    })
+    group.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect()
 }
 
-fn join(
-    context: &Context<'_>,
-    summarizer: &dyn Summarizer,
-    members: Vec<Node>,
-    leaf: usize,
-) -> Result<Node, SummarizeError> {
-    let mut centroid = vec![0.0_f32; members.first().map_or(0, |node| node.centroid.len())];
-    let (mut segments, mut children) = (Vec::new(), Vec::new());
-    for node in members {
-        let weight = node.segments.len() as f32;
-        centroid.iter_mut().zip(&node.centroid).for_each(|(slot, x)| *slot += weight * x);
-        segments.extend(node.segments);
-        children.push(node.summary);
+/// The unit vector of a weighted mean.
+fn mean<'a>(vectors: impl Iterator<Item = &'a Vec<f32>>, weights: &[f32]) -> Vec<f32> {
+    let mut mean: Vec<f32> = Vec::new();
+    for (vector, weight) in vectors.zip(weights) {
+        mean.resize(vector.len().max(mean.len()), 0.0);
+        mean.iter_mut().zip(vector).for_each(|(slot, x)| *slot += weight * x);
     }
-    let norm = centroid.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::EPSILON);
-    centroid.iter_mut().for_each(|x| *x /= norm);
-    let summary = summarizer.merge(context, &children, &segments, leaf)?;
-    Ok(Node { segments, summary, centroid })
+    let norm = mean.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::EPSILON);
+    mean.iter_mut().for_each(|x| *x /= norm);
+    mean
 }
+
+/// What there is of the tree so far.
+struct Tree<'a> {
+    plan: &'a Plan,
+    budget: usize,
+    levels: Vec<Level>,
+    /// Nodes that can be made now, the lowest first.
+    ready: BTreeSet<(usize, usize)>,
+    working: usize,
+    /// The level that fits.
+    fits: Option<usize>,
+    failed: Option<SummarizeError>,
+}
+
+#[derive(Default)]
+struct Level {
+    made: Vec<Option<Summary>>,
+    count: usize,
+    /// Tokens of all that is made.
+    tokens: usize,
+}
+
+type Make<'a> = dyn Fn(usize, usize, &[Summary]) -> Result<Summary, SummarizeError> + Sync + 'a;
+
+impl<'a> Tree<'a> {
+    /// The summaries of the first level that fits the budget, made by so many threads at most.
+    fn grow(
+        plan: &'a Plan,
+        threads: usize,
+        budget: usize,
+        make: &Make<'_>,
+        size: &(dyn Fn(&Summary) -> usize + Sync),
+    ) -> Result<Vec<Summary>, SummarizeError> {
+        let levels = plan.0.iter().map(|level| Level { made: vec![None; level.len()], ..Level::default() });
+        let leaves = plan.0.first().map_or(0, Vec::len);
+        let tree = Mutex::new(Tree {
+            plan,
+            budget,
+            levels: levels.collect(),
+            ready: (0..leaves).map(|index| (0, index)).collect(),
+            working: 0,
+            fits: (leaves == 0).then_some(0),
+            failed: None,
+        });
+        let changed = Condvar::new();
+        let work = || {
+            let mut own = lock(&tree);
+            loop {
+                if own.fits.is_some() || own.failed.is_some() {
+                    return;
+                }
+                let Some((level, index)) = own.ready.pop_first() else {
+                    if own.working == 0 {
+                        return;
+                    }
+                    let woken = changed.wait_timeout(own, LOOK_EVERY);
+                    own = woken.unwrap_or_else(PoisonError::into_inner).0;
+                    continue;
+                };
+                own.working += 1;
+                let mut children = own.children(level, index);
+                drop(own);
+                // A node of one child is that child.
+                let made = if level > 0 && children.len() == 1 {
+                    Ok(children.remove(0))
+                } else {
+                    make(level, index, &children)
+                };
+                own = lock(&tree);
+                own.working -= 1;
+                match made {
+                    Ok(summary) => {
+                        let tokens = size(&summary);
+                        own.put(level, index, summary, tokens);
+                    }
+                    Err(error) => {
+                        own.failed.get_or_insert(error);
+                    }
+                }
+                changed.notify_all();
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..threads.min(leaves) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let mut tree = tree.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = tree.failed {
+            return Err(error);
+        }
+        let level = tree.fits.and_then(|level| tree.levels.get_mut(level)).map(std::mem::take);
+        Ok(level.unwrap_or_default().made.into_iter().flatten().collect())
+    }
+
+    fn children(&self, level: usize, index: usize) -> Vec<Summary> {
+        let below = level.checked_sub(1).and_then(|below| self.levels.get(below));
+        let own = self.plan.0.get(level).and_then(|level| level.get(index));
+        let (Some(below), Some((first, count))) = (below, own) else { return Vec::new() };
+        below.made.iter().skip(*first).take(*count).flatten().cloned().collect()
+    }
+
+    /// A node is made; what can be made now is ready.
+    fn put(&mut self, level: usize, index: usize, summary: Summary, tokens: usize) {
+        let Some(own) = self.levels.get_mut(level) else { return };
+        if let Some(place) = own.made.get_mut(index) {
+            *place = Some(summary);
+        }
+        own.count += 1;
+        let was_over = own.tokens > self.budget;
+        own.tokens += tokens;
+        let over = own.tokens > self.budget;
+        let last = own.made.len() == 1;
+        if own.count == own.made.len() && (!over || last) {
+            self.fits = Some(level);
+        }
+        let Some(above) = self.plan.0.get(level + 1).filter(|_| over) else { return };
+        let there =
+            |(first, count): &(usize, usize)| own.made.iter().skip(*first).take(*count).all(Option::is_some);
+        // At the moment when it is over, all whose children are there; then those of this one alone.
+        let ready = above.iter().enumerate().filter(|(_, group)| {
+            let mine = (group.0..group.0 + group.1).contains(&index);
+            (mine || !was_over) && there(group)
+        });
+        self.ready.extend(ready.map(|(index, _)| (level + 1, index)));
+    }
+}
+
+fn lock<'b, 'a>(tree: &'b Mutex<Tree<'a>>) -> MutexGuard<'b, Tree<'a>> {
+    tree.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
