@@ -74,6 +74,7 @@ pub mod summarize;
 
 pub mod place;
 
+pub mod remote;
 pub mod render;
 
 pub mod compactor;

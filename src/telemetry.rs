@@ -57,6 +57,8 @@ const FIRST_BYTE: &str = "epitome_upstream_first_byte_seconds";
 const UPSTREAM_ERRORS: &str = "epitome_upstream_errors_total";
 const CACHE_LOOKUPS: &str = "epitome_cache_lookups_total";
 const CACHE_HITS: &str = "epitome_cache_hits_total";
+const REMOTE_CALLS: &str = "epitome_remote_calls_total";
+const REMOTE_TIME: &str = "epitome_remote_call_seconds";
 const ENGINE_QUEUE: &str = "epitome_engine_queue_seconds";
 const ENGINE_REFUSED: &str = "epitome_engine_refused_total";
 const ENGINE_CANCELLED: &str = "epitome_engine_cancelled_total";
@@ -198,6 +200,13 @@ pub fn engine_step(time: Duration, sequences: usize, read: usize, written: usize
 pub fn encoder_step(class: &'static str, time: Duration, tokens: usize) {
     histogram!(ENGINE_STEP, "class" => class).record(time);
     counter!(ENGINE_ENCODED, "class" => class).increment(tokens as u64);
+}
+
+/// A model on another server was called.
+pub fn remote_call(role: &'static str, good: bool, time: Duration) {
+    let result = if good { "ok" } else { "failed" };
+    counter!(REMOTE_CALLS, "role" => role, "result" => result).increment(1);
+    histogram!(REMOTE_TIME, "role" => role).record(time);
 }
 
 /// The head of an answer came after `time`.

@@ -92,6 +92,8 @@ fn run_digest(args: &Args, config: &Config, templates: &Templates) -> Digest {
         place,
         render: _,
         models,
+        summarizer,
+        embedder,
         serve: _,
         cache: _,
         eval: _,
@@ -99,7 +101,9 @@ fn run_digest(args: &Args, config: &Config, templates: &Templates) -> Digest {
         log: _,
     } = config;
     let flags = (&args.query, &args.budget, &args.model);
-    let models = (&models.embedder, &models.decoder, &models.ranker);
+    let precision = (models.precision, models.decoder_precision);
+    let servers = [summarizer, embedder].map(|server| (&server.url, &server.model));
+    let models = (&models.embedder, &models.decoder, &models.ranker, precision, servers);
     let version = env!("CARGO_PKG_VERSION");
     let all =
         format!("{:?}", (version, flags, plan, text, rank, summarize, place, templates.sources(), models));

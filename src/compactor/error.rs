@@ -3,7 +3,8 @@
 use thiserror::Error;
 
 use crate::{
-    compaction::Stopped, model::ModelError, rank::RankError, render::TemplateError, summarize::SummarizeError,
+    compaction::Stopped, model::ModelError, rank::RankError, remote::RemoteError, render::TemplateError,
+    summarize::SummarizeError,
 };
 
 /// Longest text, in bytes: offsets in tables are 32 bits wide.
@@ -46,9 +47,21 @@ pub enum CompactError {
     /// A summary failed.
     #[error(transparent)]
     Summarize(SummarizeError),
+    /// A model on a server could not be used.
+    #[error(transparent)]
+    Remote(RemoteError),
     /// A template cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateError),
+}
+
+impl From<RemoteError> for CompactError {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Stopped(stopped) => Self::Stopped(stopped),
+            other => Self::Remote(other),
+        }
+    }
 }
 
 impl From<RankError> for CompactError {
@@ -56,6 +69,7 @@ impl From<RankError> for CompactError {
         match error {
             RankError::Stopped(stopped) => Self::Stopped(stopped),
             RankError::Model(error) => Self::Model(error),
+            RankError::Remote(error) => error.into(),
             other => Self::Rank(other),
         }
     }
@@ -66,6 +80,7 @@ impl From<SummarizeError> for CompactError {
         match error {
             SummarizeError::Stopped(stopped) => Self::Stopped(stopped),
             SummarizeError::Model(error) => Self::Model(error),
+            SummarizeError::Remote(error) => error.into(),
             SummarizeError::Template(error) => Self::Template(error),
         }
     }

@@ -9,7 +9,12 @@ use crate::{
     config::{CodePolicy, SummarizerKind},
     place::{self, Kept, Sizes, Unit, Written},
     rank::Ranking,
-    summarize::{self, Point, Summarizer, Summary, abstractive::Abstractive, extractive::Extractive},
+    remote::Chat,
+    summarize::{
+        self, Point, Summarizer, Summary,
+        abstractive::{Abstractive, Writer},
+        extractive::Extractive,
+    },
     text::{Content, Document, tokens::TokenCounter},
 };
 
@@ -74,6 +79,7 @@ impl Work<'_> {
                 if self.compactor.config.summarize.kind == SummarizerKind::Abstractive {
                     figures.models.push(label(&self.compactor.models.decoder_id()?));
                 }
+                figures.models.extend(self.compactor.remotes.summarizer.as_ref().map(Chat::identity));
                 summary = Some(made);
             }
             let written = self.add_summary(summary.as_ref(), &mut kept);
@@ -151,9 +157,15 @@ impl Work<'_> {
             .collect();
         let leaf = self.compactor.config.summarize.leaf_tokens;
         let summarizer: &dyn Summarizer = match self.compactor.config.summarize.kind {
-            SummarizerKind::Abstractive => {
-                &Abstractive { grounded_decoding: self.compactor.config.summarize.grounded_decoding }
-            }
+            SummarizerKind::Abstractive => &Abstractive {
+                writer: Writer::Decoder,
+                grounded_decoding: self.compactor.config.summarize.grounded_decoding,
+            },
+            SummarizerKind::OpenAi => match &self.compactor.remotes.summarizer {
+                Some(chat) => &Abstractive { writer: Writer::Server(chat), grounded_decoding: false },
+                // The clients are set up with the compactor.
+                None => &Extractive,
+            },
             _ => &Extractive,
         };
         Ok(summarize::tree::summarize(&self.context(), summarizer, &lost, budget, leaf)?)

@@ -24,6 +24,7 @@ use crate::{
     model::Models,
     place,
     rank::{self, Ranking, relevance},
+    remote::{Embeddings, Remotes},
     render::Templates,
     summarize::breadth,
     text::{
@@ -44,6 +45,7 @@ pub struct Compactor {
     config: Arc<Config>,
     models: Arc<Models>,
     cache: Arc<Cache>,
+    remotes: Arc<Remotes>,
     templates: Arc<Templates>,
     counters: Arc<Counters>,
 }
@@ -53,10 +55,12 @@ impl Compactor {
     ///
     /// # Errors
     ///
-    /// [`CompactError::Template`] names file and line.
+    /// [`CompactError::Template`] names file and line; [`CompactError::Remote`] says what a server that the
+    /// configuration names lacks.
     pub fn new(config: Arc<Config>, models: Arc<Models>, cache: Arc<Cache>) -> Result<Self, CompactError> {
         let templates = Arc::new(Templates::load(&config.render.templates)?);
-        Ok(Self { config, models, cache, templates, counters: Arc::default() })
+        let remotes = Arc::new(Remotes::new(&config)?);
+        Ok(Self { config, models, cache, remotes, templates, counters: Arc::default() })
     }
 
     /// The templates in force.
@@ -102,7 +106,8 @@ impl Compactor {
         match self.config.rank.dense {
             DenseKind::Static => drop(self.models.static_embedder()?),
             DenseKind::Encoder => drop(self.models.embedder()?),
-            DenseKind::None => {}
+            // A server is asked when something is to be ranked: it may come up later.
+            DenseKind::OpenAi | DenseKind::None => {}
         }
         if self.config.summarize.kind == SummarizerKind::Abstractive {
             self.models.decoder()?;
@@ -145,8 +150,13 @@ impl Compactor {
         cancel.check()?;
 
         let stage = Instant::now();
-        let tools =
-            rank::Tools { config: &self.config.rank, models: &self.models, cache: &self.cache, cancel };
+        let tools = rank::Tools {
+            config: &self.config.rank,
+            models: &self.models,
+            embedder: self.remotes.embedder.as_ref(),
+            cache: &self.cache,
+            cancel,
+        };
         let mut ranking = rank::rank(&doc, query, tools)?;
         if query.is_some_and(breadth::asks_for_whole) {
             ranking.weigh_criticality();
@@ -156,6 +166,7 @@ impl Compactor {
         if self.config.rank.dense == DenseKind::Encoder {
             figures.models.push(label(&self.models.embedder_id()?));
         }
+        figures.models.extend(self.remotes.embedder.as_ref().map(Embeddings::identity));
         if query.is_some() && self.config.rank.cross_tokens > 0 {
             figures.models.push(label(self.models.ranker()?.id()));
         }

@@ -6,7 +6,7 @@ use std::{env, ffi::OsString, fs, net::SocketAddr, path::Path, path::PathBuf};
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, DenseKind, SummarizerKind};
 use crate::{budget::Budget, measure::cost::Price};
 
 /// What is wrong with the configuration, all of it at once.
@@ -129,6 +129,31 @@ impl Config {
             "summarize.share: neither \"auto\" nor a number from 0 to 1",
         );
         check(self.summarize.leaf_tokens >= 20, "summarize.leaf_tokens: must be at least 20");
+        for (used, remote, url, model, concurrency, deadline) in [
+            (
+                self.summarize.kind == SummarizerKind::OpenAi,
+                &self.summarizer,
+                "summarizer.url: needed for summarize.kind = \"openai\", an http:// or https:// URL",
+                "summarizer.model: needed for summarize.kind = \"openai\"",
+                "summarizer.concurrency: must be from 1 to 4096",
+                "summarizer.deadline_ms: must be at least 1",
+            ),
+            (
+                self.rank.dense == DenseKind::OpenAi,
+                &self.embedder,
+                "embedder.url: needed for rank.dense = \"openai\", an http:// or https:// URL",
+                "embedder.model: needed for rank.dense = \"openai\"",
+                "embedder.concurrency: must be from 1 to 4096",
+                "embedder.deadline_ms: must be at least 1",
+            ),
+        ] {
+            let is_url = remote.url.starts_with("http://") || remote.url.starts_with("https://");
+            check(is_url || (remote.url.is_empty() && !used), url);
+            check(!remote.model.is_empty() || !used, model);
+            // More are never needed, and a semaphore counts no further than it does.
+            check((1..=4096).contains(&remote.concurrency), concurrency);
+            check(remote.deadline_ms > 0, deadline);
+        }
         check(self.place.beside >= 0.0, "place.beside: must be 0 or more");
         let rank = &self.rank;
         let cheap = [rank.lexical, rank.lexical_block, rank.dense_span, rank.dense_block];

@@ -15,6 +15,7 @@ use crate::{
     compaction::{Cancel, CompactRequest, Outcome, Stopped},
     compactor::CompactError,
     model::ModelError,
+    remote::RemoteError,
     telemetry,
 };
 
@@ -92,12 +93,15 @@ async fn compacted(
             }
             CompactError::TooLong { .. } => ApiError::TooLarge(u32::MAX as usize),
             CompactError::Stopped(Stopped::Deadline) => ApiError::Deadline(state.config.serve.deadline_ms),
-            CompactError::Model(ModelError::Busy { .. }) => ApiError::ModelBusy(error),
+            CompactError::Model(ModelError::Busy { .. }) | CompactError::Remote(RemoteError::Busy { .. }) => {
+                ApiError::ModelBusy(error)
+            }
             // The client has left: nobody reads this.
             CompactError::Stopped(Stopped::Cancelled)
             | CompactError::Model(_)
             | CompactError::Rank(_)
             | CompactError::Summarize(_)
+            | CompactError::Remote(_)
             | CompactError::Template(_) => internal(&error),
         }),
     }

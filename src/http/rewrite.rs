@@ -12,6 +12,7 @@ use crate::{
     config,
     model::ModelError,
     plan::{self, LeaveReason, Wishes},
+    remote::RemoteError,
     telemetry,
     wire::{
         json::{self, JsonError, Replacement},
@@ -138,10 +139,13 @@ fn failure_of(error: &CompactError) -> &'static str {
         CompactError::TooLong { .. } => "too-large",
         CompactError::Stopped(Stopped::Cancelled) => "cancelled",
         CompactError::Stopped(Stopped::Deadline) => "deadline",
-        CompactError::Model(ModelError::Busy { .. }) => "busy",
+        CompactError::Model(ModelError::Busy { .. }) | CompactError::Remote(RemoteError::Busy { .. }) => {
+            "busy"
+        }
         CompactError::Model(_)
         | CompactError::Rank(_)
         | CompactError::Summarize(_)
+        | CompactError::Remote(_)
         | CompactError::Template(_) => {
             tracing::warn!(%error, "a text could not be compacted; the original goes upstream");
             "error"

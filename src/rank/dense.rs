@@ -13,11 +13,12 @@ use std::{
     },
 };
 
-use super::RankError;
+use super::{RankError, Tools};
 use crate::{
     cache::{Cache, Key, KeyParts, Source},
     compaction::Cancel,
-    model::{Encoder, Models, Window},
+    model::{Admitted, Encoder, Kind, Models, Window},
+    remote::Embeddings,
     text::{Content, Document},
     workers,
 };
@@ -30,6 +31,8 @@ const FULL_ENOUGH: usize = 64;
 const PASSAGE: usize = 24;
 /// Most tokens of the heading that a window is read under.
 const CONTEXT: usize = 32;
+/// Segments that a server is asked about at once.
+const AT_ONCE: usize = 32;
 /// Bytes of a single span that are read; the rest of a huge unit does not count.
 const SPAN_BYTES: usize = 1500;
 
@@ -110,22 +113,57 @@ pub struct Lookups {
     pub found: usize,
 }
 
+/// Who embeds, and with what.
+#[derive(Clone, Copy)]
+pub struct Embedding<'a> {
+    /// The local embedder.
+    pub models: &'a Models,
+    /// The server that does it in its place.
+    pub server: Option<&'a Embeddings>,
+    /// Cache of vectors.
+    pub cache: &'a Cache,
+    /// Checked between the parts of the work.
+    pub cancel: &'a Cancel,
+}
+
+impl<'a> From<Tools<'a>> for Embedding<'a> {
+    fn from(tools: Tools<'a>) -> Self {
+        let Tools { models, embedder, cache, cancel, .. } = tools;
+        Self { models, server: embedder, cache, cancel }
+    }
+}
+
+impl Embedding<'_> {
+    /// All that vectors depend on besides the text.
+    fn key(&self) -> Result<String, RankError> {
+        match self.server {
+            Some(server) => Ok(format!("server {}", server.identity())),
+            None => Ok(self.models.embedder_key()?),
+        }
+    }
+}
+
 /// Vectors of the spans of `doc` in the segments that `wanted` names, from the cache where they are
 /// there. All other spans have none.
 pub fn embed(
     doc: &Document<'_>,
     wanted: &[usize],
-    models: &Models,
-    cache: &Cache,
-    cancel: &Cancel,
+    by: Embedding<'_>,
 ) -> Result<(SpanVectors, Lookups), RankError> {
-    let model = models.embedder_key()?;
+    let (model, cancel) = (by.key()?, by.cancel);
+    let tokens = |index: usize| doc.segments.get(index).map_or(0, |segment| segment.tokens);
+    let admitted = by.models.admit(Kind::Embed, wanted.iter().map(|index| tokens(*index)).sum())?;
     let found = AtomicUsize::new(0);
-    let parts = workers::each(wanted.len(), cancel, |index| {
-        let (bytes, source) = segment_bytes(doc, wanted[index], &model, models, cache)?;
+    let work = |index: usize| {
+        let (bytes, source) = segment_bytes(doc, wanted[index], &model, by, &admitted)?;
         found.fetch_add(usize::from(source != Source::Computed), Ordering::Relaxed);
         Ok::<_, RankError>(bytes)
-    })?;
+    };
+    let parts = match by.server {
+        // The bound on calls is the client's.
+        Some(_) => workers::with(AT_ONCE, wanted.len(), cancel, work)?,
+        None => workers::each(wanted.len(), cancel, work)?,
+    };
     let mut encoded: Vec<Option<Arc<[u8]>>> = vec![None; doc.segments.len()];
     for (bytes, segment) in parts.into_iter().zip(wanted) {
         encoded[*segment] = Some(bytes);
@@ -148,8 +186,8 @@ pub fn embed(
 }
 
 /// The unit vector of a query.
-pub fn embed_query(query: &str, models: &Models, cache: &Cache) -> Result<Vec<f32>, RankError> {
-    let model = models.embedder_key()?;
+pub fn embed_query(query: &str, by: Embedding<'_>) -> Result<Vec<f32>, RankError> {
+    let model = by.key()?;
     let parts = KeyParts {
         stage: "query-vector-2",
         segment: query.as_bytes(),
@@ -157,8 +195,11 @@ pub fn embed_query(query: &str, models: &Models, cache: &Cache) -> Result<Vec<f3
         template: "",
         params: &[1],
     };
-    let (bytes, _) = cache.get_or_compute(&Key::from(&parts), || {
-        let encoder = models.embedder()?;
+    let (bytes, _) = by.cache.get_or_compute(&Key::from(&parts), || {
+        if let Some(server) = by.server {
+            return embed_texts(&[(cut(query), 1)], server, by.cancel);
+        }
+        let encoder = by.models.embedder()?;
         let ids = encoder.tokenize(&[cut(query)])?;
         let window = Window { context: &[], parts: ids.iter().map(Vec::as_slice).collect() };
         let pooled = encoder.encode(&[window])?;
@@ -186,8 +227,8 @@ fn segment_bytes(
     doc: &Document<'_>,
     index: usize,
     model: &str,
-    models: &Models,
-    cache: &Cache,
+    by: Embedding<'_>,
+    admitted: &Admitted<'_>,
 ) -> Result<(Arc<[u8]>, Source), RankError> {
     let segment = &doc.segments[index];
     let first_block = doc.spans[segment.spans.start].block;
@@ -208,10 +249,32 @@ fn segment_bytes(
         template: "",
         params: &params,
     });
-    cache.get_or_compute(&key, || {
-        let encoder = models.embedder()?;
-        encode_segment(doc, segment.spans.clone(), &encoder)
+    by.cache.get_or_compute(&key, || {
+        if let Some(server) = by.server {
+            let spans = segment.spans.clone();
+            let texts: Vec<(&str, usize)> =
+                spans.map(|span| (cut(doc.span_text(span)), doc.spans[span].tokens)).collect();
+            return embed_texts(&texts, server, by.cancel);
+        }
+        let encoder = by.models.embedder()?;
+        admitted.turn(segment.tokens, by.cancel, || encode_segment(doc, segment.spans.clone(), &encoder))
     })
+}
+
+/// A vector a text by a server, each text by itself; none for what is only space. Texts come with their
+/// tokens.
+fn embed_texts(texts: &[(&str, usize)], server: &Embeddings, cancel: &Cancel) -> Result<Vec<u8>, RankError> {
+    let said: Vec<&str> = texts.iter().map(|(text, _)| text.trim()).filter(|text| !text.is_empty()).collect();
+    let mut vectors = server.embed(&said, cancel)?.into_iter();
+    let dim = vectors.as_slice().first().map_or(0, Vec::len);
+    let mut packed = header(dim);
+    for (text, tokens) in texts {
+        match text.trim().is_empty() {
+            true => pack(&vec![0.0; dim], 0, &mut packed),
+            false => pack(&vectors.next().ok_or(RankError::Vectors)?, *tokens as u32, &mut packed),
+        }
+    }
+    Ok(packed)
 }
 
 fn encode_segment(doc: &Document<'_>, spans: Range<usize>, encoder: &Encoder) -> Result<Vec<u8>, RankError> {

@@ -24,6 +24,7 @@ use crate::{
     compaction::{Cancel, Stopped},
     config::{self, DenseKind, FusionKind},
     model::{ModelError, Models},
+    remote::{Embeddings, RemoteError},
     text::Document,
 };
 
@@ -35,6 +36,9 @@ pub enum RankError {
     /// The embedder could not be had or run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The server that embeds could not be used.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// Told to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -108,6 +112,8 @@ pub struct Tools<'a> {
     pub config: &'a config::Rank,
     /// The embedder, where one is configured, and the cross-encoder.
     pub models: &'a Models,
+    /// The server that embeds, where one is configured.
+    pub embedder: Option<&'a Embeddings>,
     /// Cache of vectors and scores.
     pub cache: &'a Cache,
     /// Checked between the parts of the work.
@@ -190,10 +196,9 @@ impl Ranking {
         } else {
             let cheap = if query.is_some() { &self.lexical } else { &self.criticality };
             let segments = most_promising(doc, cheap, tools.config.dense_tokens);
-            let (vectors, lookups) = dense::embed(doc, &segments, tools.models, tools.cache, tools.cancel)?;
+            let (vectors, lookups) = dense::embed(doc, &segments, tools.into())?;
             self.lookups = lookups;
-            let wanted =
-                query.map(|query| dense::embed_query(query, tools.models, tools.cache)).transpose()?;
+            let wanted = query.map(|query| dense::embed_query(query, tools.into())).transpose()?;
             (vectors, wanted)
         };
         let means: Vec<Vec<f32>> = doc.segments.iter().map(|s| vectors.mean(s.spans.clone())).collect();

@@ -1,4 +1,4 @@
-//! The abstractive summarizer: a local decoder writes, [`grounding`](super::grounding) decides.
+//! The abstractive summarizer: a local decoder or a server writes, [`grounding`](super::grounding) decides.
 //!
 //! A sentence that holds a figure, date, name, quotation or identifier that its source does not is
 //! replaced by the source's best extracted sentence. A merge re-reads the extracted evidence of its
@@ -17,25 +17,40 @@ use super::{
 use crate::{
     cache::{Key, KeyParts},
     model::{ChatMessage, Class, Finish, Grounds, Sampling},
+    remote::{Chat, RemoteError, Written},
     text,
 };
 
 /// Tokens of evidence that a merge re-reads for each child.
 const EVIDENCE: usize = 80;
+/// Bytes of a source that is not shortened any more.
+const SHORTEST: usize = 400;
 /// Words for a number of tokens.
 const WORDS_PER_TOKEN: f32 = 0.7;
 
 /// Summaries that are asked of the decoder at once; its engine batches them.
 const AT_ONCE: usize = 64;
 
-/// Writes with `models.decoder`, greedily.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Abstractive {
-    /// Whether figures and capitalised words that the source does not hold are not even written.
+/// Summaries that somebody writes, greedily.
+#[derive(Clone, Copy, Debug)]
+pub struct Abstractive<'a> {
+    /// Who.
+    pub writer: Writer<'a>,
+    /// Whether figures and capitalised words that the source does not hold are not even written; for the
+    /// decoder alone.
     pub grounded_decoding: bool,
 }
 
-impl Summarizer for Abstractive {
+/// Who writes.
+#[derive(Clone, Copy, Debug)]
+pub enum Writer<'a> {
+    /// `models.decoder`.
+    Decoder,
+    /// The server in `summarizer`.
+    Server(&'a Chat),
+}
+
+impl Summarizer for Abstractive<'_> {
     fn at_once(&self) -> usize {
         AT_ONCE
     }
@@ -88,8 +103,8 @@ impl Summarizer for Abstractive {
     }
 }
 
-impl Abstractive {
-    /// What the decoder writes for a prompt; from the cache where it is there.
+impl Abstractive<'_> {
+    /// What is written for a prompt; from the cache where it is there.
     fn write(
         &self,
         context: &Context<'_>,
@@ -99,7 +114,10 @@ impl Abstractive {
     ) -> Result<String, SummarizeError> {
         context.cancel.check()?;
         let words = ((budget as f32 * WORDS_PER_TOKEN) as usize).max(10);
-        let model = context.models.decoder_key()?;
+        let model = match self.writer {
+            Writer::Decoder => context.models.decoder_key()?,
+            Writer::Server(chat) => format!("server {}", chat.identity()),
+        };
         let key = Key::from(&KeyParts {
             stage: "summary-3",
             segment: source.as_bytes(),
@@ -108,34 +126,71 @@ impl Abstractive {
             params: format!("{budget} {}", self.grounded_decoding).as_bytes(),
         });
         let compute = || {
-            let decoder = context.models.decoder()?;
-            // The source as a whole, though a part of it may be all that is read.
-            let grounds =
-                self.grounded_decoding.then(|| Arc::new(Grounds::new(source, OPENERS.iter().copied())));
-            let sampling = Sampling { repetition_guard: true, grounds, ..Sampling::greedy(budget) };
-            // A source that does not fit the decoder's context is read as far as it does.
-            let mut source = source;
-            loop {
-                let prompt = context.templates.prompt(template, source, words)?;
-                let message = ChatMessage { role: "user".into(), content: prompt };
-                let prompt = decoder.chat_prompt(&[message])?;
-                if decoder.count(&prompt)? + budget < decoder.context_length() || source.len() < 400 {
-                    let mut sink = |_: &str| match context.cancel.check() {
-                        Ok(()) => ControlFlow::Continue(()),
-                        Err(_) => ControlFlow::Break(()),
-                    };
-                    let generated = decoder.generate(Class::Summary, &prompt, &sampling, &mut sink)?;
-                    context.cancel.check()?;
-                    // What the repetition guard or the limit broke off has no end: its last sentence goes.
-                    let whole = generated.finish == Finish::Stop;
-                    return Ok::<_, SummarizeError>(complete(&generated.text, whole).into_bytes());
-                }
-                source = &source[..source.floor_char_boundary(source.len() * 3 / 4)];
-            }
+            let (text, whole) = match self.writer {
+                Writer::Decoder => self.decode(context, template, source, words, budget),
+                Writer::Server(chat) => ask(chat, context, template, source, words, budget),
+            }?;
+            // What the repetition guard or the limit broke off has no end: its last sentence goes.
+            Ok::<_, SummarizeError>(complete(&text, whole).into_bytes())
         };
         let (bytes, _) = context.cache.get_or_compute(&key, compute)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+
+    /// By the decoder: the text, and whether it ended it itself. A source that does not fit its context is
+    /// read as far as it does.
+    fn decode(
+        &self,
+        context: &Context<'_>,
+        template: &str,
+        mut source: &str,
+        words: usize,
+        budget: usize,
+    ) -> Result<(String, bool), SummarizeError> {
+        let decoder = context.models.decoder()?;
+        // Of the source as a whole, though a part of it may be all that is read.
+        let grounds = self.grounded_decoding.then(|| Arc::new(Grounds::new(source, OPENERS.iter().copied())));
+        let sampling = Sampling { repetition_guard: true, grounds, ..Sampling::greedy(budget) };
+        loop {
+            let prompt = context.templates.prompt(template, source, words)?;
+            let message = ChatMessage { role: "user".into(), content: prompt };
+            let prompt = decoder.chat_prompt(&[message])?;
+            if decoder.count(&prompt)? + budget < decoder.context_length() || source.len() < SHORTEST {
+                let mut sink = |_: &str| match context.cancel.check() {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                };
+                let generated = decoder.generate(Class::Summary, &prompt, &sampling, &mut sink)?;
+                context.cancel.check()?;
+                return Ok((generated.text, generated.finish == Finish::Stop));
+            }
+            source = shortened(source);
+        }
+    }
+}
+
+/// By a server, likewise.
+fn ask(
+    chat: &Chat,
+    context: &Context<'_>,
+    template: &str,
+    mut source: &str,
+    words: usize,
+    budget: usize,
+) -> Result<(String, bool), SummarizeError> {
+    loop {
+        let prompt = context.templates.prompt(template, source, words)?;
+        match chat.write(&prompt, budget, context.cancel) {
+            Ok(Written { text, whole }) => return Ok((text, whole)),
+            Err(RemoteError::TooLong { .. }) if source.len() >= SHORTEST => source = shortened(source),
+            Err(RemoteError::Stopped(stopped)) => return Err(stopped.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn shortened(source: &str) -> &str {
+    source.get(..source.floor_char_boundary(source.len() * 3 / 4)).unwrap_or_default()
 }
 
 /// The text without a last sentence that was broken off.

@@ -18,6 +18,7 @@ use crate::{
     compaction::{Cancel, Stopped},
     model::{ModelError, Models},
     rank::Ranking,
+    remote::RemoteError,
     render::{TemplateError, Templates},
     text::Document,
 };
@@ -28,6 +29,9 @@ pub enum SummarizeError {
     /// The decoder could not be had or run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The server that writes could not be used.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// A summary prompt could not be filled.
     #[error(transparent)]
     Template(#[from] TemplateError),

@@ -3,6 +3,7 @@
 pub mod base_url;
 pub mod embedded;
 pub mod remote;
+pub mod retry;
 
 use std::{io, pin::Pin, sync::Arc};
 

@@ -13,6 +13,7 @@ use crate::config;
 /// Bodies pass as they are: nothing is decompressed, no redirect is followed, and there is no limit
 /// on how long an answer may take, since models think long. Nothing is sent twice, but for a
 /// request that found its kept-alive connection closed before a byte of it was sent.
+#[derive(Debug)]
 pub struct Remote {
     client: Client,
     base: BaseUrl,

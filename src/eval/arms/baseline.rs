@@ -99,10 +99,11 @@ fn by_vectors(
     cancel: &Cancel,
     order: &mut [usize],
 ) -> Result<((usize, usize), String), RankError> {
-    let (models, cache) = (&arm.context.models, &arm.context.cache);
+    let models = &arm.context.models;
+    let by = dense::Embedding { models, server: None, cache: &arm.context.cache, cancel };
     let all: Vec<usize> = (0..doc.segments.len()).collect();
-    let (vectors, lookups) = dense::embed(doc, &all, models, cache, cancel)?;
-    let wanted = dense::embed_query(query, models, cache)?;
+    let (vectors, lookups) = dense::embed(doc, &all, by)?;
+    let wanted = dense::embed_query(query, by)?;
     let scores: Vec<f32> = (0..doc.spans.len()).map(|span| cosine(vectors.span(span), &wanted)).collect();
     let of = |span: usize| scores.get(span).copied().unwrap_or(0.0);
     order.sort_by(|a, b| of(*b).total_cmp(&of(*a)).then(a.cmp(b)));

@@ -2,11 +2,11 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use futures_util::StreamExt;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -18,7 +18,12 @@ use crate::{
     compaction::Cancel,
     config,
     eval::suite::ReaderSpec,
-    upstream::{self, Body, Call, Method, StatusCode, base_url::BaseUrl, remote::Remote},
+    upstream::{
+        self, Body, Call, Method, StatusCode,
+        base_url::BaseUrl,
+        remote::Remote,
+        retry::{asked_wait, may_pass},
+    },
     wire::openai_answer::{Collector, message_of},
 };
 
@@ -250,18 +255,9 @@ impl OpenAi {
             None => String::from_utf8_lossy(body).chars().take(300).collect(),
         };
         let code = json.as_ref().and_then(|json| json.get("error")?.get("code")?.as_str()).unwrap_or("");
-        let passing = matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS
-        ) || status.is_server_error();
         // An account without money answers 429 for ever.
-        if passing && code != "insufficient_quota" {
-            let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-            // The server's own clock, or else a wrong clock here would make the wait wrong.
-            let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-            let wait =
-                text(RETRY_AFTER).and_then(|value| asked_wait(value, now.unwrap_or_else(SystemTime::now)));
-            return Failure::Passing(format!("status {}: {message}", status.as_u16()), wait);
+        if may_pass(status) && code != "insufficient_quota" {
+            return Failure::Passing(format!("status {}: {message}", status.as_u16()), asked_wait(headers));
         }
         let told = message.to_ascii_lowercase();
         Failure::Final(if code == "context_length_exceeded" || told.contains("context length") {
@@ -283,41 +279,8 @@ impl Drop for OpenAi {
     }
 }
 
-/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3). None where it is neither, or a date
-/// that is over: our own waiting is as good then.
-fn asked_wait(value: &str, now: SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    match value.parse() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
-    }
-}
-
 async fn stopped(cancel: &Cancel) {
     while cancel.check().is_ok() {
         time::sleep(LOOK).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_are_read() {
-        let date = "Wed, 21 Oct 2015 07:28:00 GMT";
-        let before = httpdate::parse_http_date("Wed, 21 Oct 2015 07:27:18 GMT").unwrap();
-        let wait = |value: &str| asked_wait(value, before);
-        assert_eq!(wait(" 2 "), Some(Duration::from_secs(2)));
-        assert_eq!(wait("0.5"), Some(Duration::from_millis(500)));
-        // All three forms of a date, as RFC 9110, section 5.6.7, has them.
-        for same in [date, "Wednesday, 21-Oct-15 07:28:00 GMT", "Wed Oct 21 07:28:00 2015"] {
-            assert_eq!(wait(same), Some(Duration::from_secs(42)), "{same}");
-        }
-        let after = before + Duration::from_secs(43);
-        assert_eq!(asked_wait(date, after), None);
-        for odd in ["", "-1", "NaN", "inf", "soon", "Wed, 41 Oct 2015 07:28:00 GMT"] {
-            assert_eq!(wait(odd), None, "{odd}");
-        }
     }
 }

@@ -1,0 +1,237 @@
+//! Calls with a deadline, attempts, and a bound on how many are under way.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde_json::Value;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::Semaphore,
+    time,
+};
+
+use super::RemoteError;
+use crate::{
+    compaction::{Cancel, Stopped},
+    config::{self, RemoteModel},
+    telemetry,
+    upstream::{
+        Body, Call, Method, StatusCode,
+        base_url::BaseUrl,
+        remote::Remote,
+        retry::{asked_wait, may_pass},
+    },
+    wire::openai_answer::message_of,
+};
+
+/// Attempts of a call.
+const ATTEMPTS: u32 = 4;
+/// The first wait before another attempt; it doubles each time.
+const WAIT: Duration = Duration::from_millis(250);
+/// How often a wait looks whether it was told to stop.
+const LOOK: Duration = Duration::from_millis(25);
+/// Most bytes of an answer.
+const LARGEST: usize = 64 << 20;
+
+/// A server and one of its models.
+#[derive(Debug)]
+pub(super) struct Client {
+    section: &'static str,
+    server: Remote,
+    /// None only while it is dropped.
+    runtime: Option<Runtime>,
+    pub(super) url: String,
+    pub(super) model: String,
+    key: Option<HeaderValue>,
+    places: Semaphore,
+    deadline: Duration,
+}
+
+/// What an attempt came to, if not to an answer.
+enum Failure {
+    /// Another attempt makes no sense.
+    Final(RemoteError),
+    /// It may be better next time, after the time that the server asks for; whether it is busy.
+    Passing { reason: String, wait: Option<Duration>, busy: bool },
+}
+
+impl Client {
+    pub(super) fn new(
+        section: &'static str,
+        spec: &RemoteModel,
+        connect_timeout_ms: u64,
+    ) -> Result<Self, RemoteError> {
+        let wrong = |reason: String| RemoteError::Config { section, reason };
+        if spec.url.is_empty() {
+            return Err(wrong(
+                "url is missing: the base URL of the server, such as http://host:8000/v1".into(),
+            ));
+        }
+        if spec.model.is_empty() {
+            return Err(wrong("model is missing: the name that the server knows the model by".into()));
+        }
+        let url = BaseUrl::parse(&spec.url).map_err(|error| wrong(error.to_string()))?.to_string();
+        let serve =
+            config::Serve { upstream: spec.url.clone(), connect_timeout_ms, ..config::Serve::default() };
+        let server = Remote::new(&serve).map_err(|error| wrong(error.to_string()))?;
+        let key = match spec.key_env.as_str() {
+            "" => None,
+            variable => {
+                let missing =
+                    || wrong(format!("the environment variable {variable}, named in key_env, holds no key"));
+                let key = std::env::var(variable).ok().filter(|key| !key.trim().is_empty());
+                let value = format!("Bearer {}", key.ok_or_else(missing)?.trim());
+                let mut value = HeaderValue::try_from(value).map_err(|_| missing())?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(section)
+            .enable_all()
+            .build()
+            .map_err(|error| wrong(format!("no thread for its calls: {error}")))?;
+        Ok(Self {
+            section,
+            server,
+            runtime: Some(runtime),
+            url,
+            model: spec.model.clone(),
+            key,
+            places: Semaphore::new(spec.concurrency),
+            deadline: Duration::from_millis(spec.deadline_ms),
+        })
+    }
+
+    /// All that an answer depends on besides the call itself.
+    pub(super) fn identity(&self) -> String {
+        format!("{}@{}", self.model, self.url)
+    }
+
+    /// Posts JSON to a path below `/v1` and gives the JSON that comes back. Waits for a place first; the
+    /// deadline counts from then on.
+    pub(super) fn post(&self, path: &str, body: &Value, cancel: &Cancel) -> Result<Value, RemoteError> {
+        cancel.check()?;
+        let Some(runtime) = &self.runtime else { return Err(Stopped::Cancelled.into()) };
+        let body = body.to_string();
+        let began = Instant::now();
+        let result = runtime.block_on(async {
+            tokio::select! {
+                answer = self.persist(path, body) => answer,
+                stopped = stopped(cancel) => Err(stopped.into()),
+            }
+        });
+        telemetry::remote_call(self.section, result.is_ok(), began.elapsed());
+        result
+    }
+
+    async fn persist(&self, path: &str, body: String) -> Result<Value, RemoteError> {
+        // Never closed.
+        let _place = self.places.acquire().await;
+        let end = time::Instant::now() + self.deadline;
+        let mut last = (String::new(), false);
+        let mut attempts = 0;
+        for attempt in 0..ATTEMPTS {
+            attempts += 1;
+            let wait = match time::timeout_at(end, self.attempt(path, body.clone())).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(Failure::Final(error))) => return Err(error),
+                Ok(Err(Failure::Passing { reason, wait, busy })) => {
+                    last = (reason, busy);
+                    wait.unwrap_or_else(|| WAIT * (1 << attempt))
+                }
+                Err(_) => {
+                    last = (format!("no answer within {} ms", self.deadline.as_millis()), false);
+                    break;
+                }
+            };
+            if attempt + 1 == ATTEMPTS || time::Instant::now() + wait >= end {
+                break;
+            }
+            tracing::info!(server = self.section, reason = %last.0, "another attempt follows");
+            time::sleep(wait).await;
+        }
+        let (url, (last, busy)) = (self.url.clone(), last);
+        Err(if busy {
+            RemoteError::Busy { url, last }
+        } else {
+            RemoteError::Exhausted { url, attempts, last }
+        })
+    }
+
+    async fn attempt(&self, path: &str, body: String) -> Result<Value, Failure> {
+        let passing = |reason: String| Failure::Passing { reason, wait: None, busy: false };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(key) = &self.key {
+            headers.insert(AUTHORIZATION, key.clone());
+        }
+        let call = Call {
+            method: Method::POST,
+            path: format!("/v1{path}"),
+            headers,
+            body: Body::Bytes(body.into()),
+        };
+        let mut answer = self.server.send(call).await.map_err(|error| passing(error.to_string()))?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.body.next().await {
+            bytes.extend_from_slice(&chunk.map_err(|error| passing(error.to_string()))?);
+            if bytes.len() > LARGEST {
+                return Err(Failure::Final(self.unusable(&format!("it has more than {LARGEST} bytes"))));
+            }
+        }
+        let json = serde_json::from_slice::<Value>(&bytes);
+        if !answer.status.is_success() {
+            let message = match &json {
+                Ok(json) => message_of(json),
+                Err(_) => String::from_utf8_lossy(&bytes).chars().take(300).collect(),
+            };
+            let code = json.as_ref().ok().and_then(|json| json.get("error")?.get("code")?.as_str());
+            return Err(self.refused(answer.status, &answer.headers, code.unwrap_or(""), message));
+        }
+        json.map_err(|error| Failure::Final(self.unusable(&format!("it is no JSON: {error}"))))
+    }
+
+    fn refused(&self, status: StatusCode, headers: &HeaderMap, code: &str, message: String) -> Failure {
+        // An account without money answers 429 for ever.
+        if may_pass(status) && code != "insufficient_quota" {
+            let busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+            let reason = format!("status {}: {message}", status.as_u16());
+            return Failure::Passing { reason, wait: asked_wait(headers), busy };
+        }
+        let (url, told) = (self.url.clone(), message.to_ascii_lowercase());
+        let too_long = code == "context_length_exceeded"
+            || ["context length", "context size", "maximum context", "too long"]
+                .iter()
+                .any(|words| told.contains(words));
+        Failure::Final(if too_long {
+            RemoteError::TooLong { url, message }
+        } else {
+            RemoteError::Refused { url, status: status.as_u16(), message }
+        })
+    }
+
+    pub(super) fn unusable(&self, reason: &str) -> RemoteError {
+        RemoteError::Answer { url: self.url.clone(), reason: reason.to_owned() }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Waiting for its threads would not be allowed where the caller is a runtime itself.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn stopped(cancel: &Cancel) -> Stopped {
+    loop {
+        if let Err(stopped) = cancel.check() {
+            return stopped;
+        }
+        time::sleep(LOOK).await;
+    }
+}

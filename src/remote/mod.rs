@@ -1,0 +1,109 @@
+//! Models on servers of the OpenAI dialect, where one machine is not enough: vLLM, TensorRT-LLM, TEI, Ollama,
+//! llama.cpp.
+//!
+//! A call has a deadline and a bounded number of attempts; a bounded number of calls is under way at once. What
+//! a server writes is grounded as what a local model writes is, and what it gives is kept in the cache under
+//! its URL and model. The key goes into the `Authorization` header and nowhere else.
+
+mod chat;
+mod client;
+mod embeddings;
+
+use thiserror::Error;
+
+pub use chat::{Chat, Written};
+pub use embeddings::Embeddings;
+
+use crate::{
+    compaction::Stopped,
+    config::{Config, DenseKind, SummarizerKind},
+};
+
+/// Why a server's model could not be used.
+#[derive(Clone, Debug, Error)]
+pub enum RemoteError {
+    /// The configuration names no server that can be asked.
+    #[error("{section}: {reason}")]
+    Config {
+        /// The section of the configuration.
+        section: &'static str,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// No good answer within the attempts or the deadline.
+    #[error("{url}: no answer after {attempts} attempts, the last: {last}")]
+    Exhausted {
+        /// Where it was asked.
+        url: String,
+        /// How often.
+        attempts: u32,
+        /// What the last attempt came to.
+        last: String,
+    },
+    /// As before, and what the server said last is that it has too much to do.
+    #[error("{url}: the server is busy ({last}); try again later")]
+    Busy {
+        /// Where it was asked.
+        url: String,
+        /// What it said.
+        last: String,
+    },
+    /// The server refused, and would again.
+    #[error("{url}: status {status}: {message}")]
+    Refused {
+        /// Where it was asked.
+        url: String,
+        /// Of the answer.
+        status: u16,
+        /// What it said.
+        message: String,
+    },
+    /// The prompt does not fit the model's context.
+    #[error("{url}: the prompt does not fit the model's context: {message}")]
+    TooLong {
+        /// Where it was asked.
+        url: String,
+        /// What it said.
+        message: String,
+    },
+    /// The answer is not what the dialect has.
+    #[error(
+        "{url}: the answer cannot be used: {reason}; is this the base URL of an OpenAI-compatible server?"
+    )]
+    Answer {
+        /// Where it was asked.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Told to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// The servers that the configuration names.
+#[derive(Debug, Default)]
+pub struct Remotes {
+    /// Writes summaries.
+    pub summarizer: Option<Chat>,
+    /// Gives vectors.
+    pub embedder: Option<Embeddings>,
+}
+
+impl Remotes {
+    /// Sets the clients up. Connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Config`]: no URL, no model, or a variable without a key.
+    pub fn new(config: &Config) -> Result<Self, RemoteError> {
+        let connect = config.models.connect_timeout_ms;
+        let summarizer = (config.summarize.kind == SummarizerKind::OpenAi)
+            .then(|| Chat::new(&config.summarizer, connect))
+            .transpose()?;
+        let embedder = (config.rank.dense == DenseKind::OpenAi)
+            .then(|| Embeddings::new(&config.embedder, connect))
+            .transpose()?;
+        Ok(Self { summarizer, embedder })
+    }
+}
