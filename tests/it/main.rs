@@ -13,6 +13,7 @@ mod pipeline;
 mod proxy;
 mod proxy_models;
 mod ranker;
+mod remote;
 mod serve;
 mod shadow;
 mod support;

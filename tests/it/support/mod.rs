@@ -1,6 +1,7 @@
 //! A real upstream that records what reaches it, and the proxy in front of it.
 
 pub mod double;
+pub mod engine;
 pub mod openai;
 pub mod upstream;
 

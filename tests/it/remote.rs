@@ -1,0 +1,325 @@
+//! Summaries and vectors from servers, over real connections.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use epitome::{
+    budget::Budget,
+    cache::Cache,
+    compaction::{Cancel, CompactRequest, Compaction, PieceKind, Stopped},
+    compactor::{CompactError, Compactor},
+    config::{Config, DenseKind, SummarizerKind},
+    model::Models,
+    remote::RemoteError,
+};
+
+use crate::support::engine::{EngineServer, INVENTED};
+
+/// The path of the summaries, and of the vectors.
+const CHAT: &str = "/v1/chat/completions";
+const EMBED: &str = "/v1/embeddings";
+
+fn compactor(adjust: impl FnOnce(&mut Config)) -> Result<Compactor, CompactError> {
+    let mut config = Config { models: Config::load(None, &[]).unwrap().models, ..Config::default() };
+    config.rank.cross_tokens = 0;
+    (config.text.segment_min, config.text.segment_max) = (200, 400);
+    adjust(&mut config);
+    let models = Arc::new(Models::new(&config.models).unwrap());
+    Compactor::new(Arc::new(config), models, Arc::new(Cache::memory_only()))
+}
+
+fn summarizing(url: &str, adjust: impl FnOnce(&mut Config)) -> Compactor {
+    let by_server = |config: &mut Config| {
+        config.rank.dense = DenseKind::None;
+        config.summarize.kind = SummarizerKind::OpenAi;
+        config.summarize.share = "0.8".into();
+        (config.summarizer.url, config.summarizer.model) = (url.to_owned(), "writer".into());
+        adjust(config);
+    };
+    compactor(by_server).unwrap()
+}
+
+fn embedding(url: &str) -> Compactor {
+    let by_server = |config: &mut Config| {
+        config.rank.dense = DenseKind::OpenAi;
+        (config.embedder.url, config.embedder.model) = (url.to_owned(), "vectors".into());
+    };
+    compactor(by_server).unwrap()
+}
+
+fn text() -> String {
+    let story = include_str!("../../eval/corpus/story.txt");
+    story[..story.floor_char_boundary(9000)].to_owned()
+}
+
+fn compact(compactor: &Compactor, query: Option<&str>) -> Result<Compaction, CompactError> {
+    let request = CompactRequest {
+        text: text(),
+        query: query.map(Into::into),
+        budget: Budget::Tokens(600),
+        model: None,
+        explain: true,
+    };
+    compactor.compact(&request, &Cancel::never())
+}
+
+#[test]
+fn a_server_writes_and_what_it_invents_is_left_out() {
+    let server = EngineServer::start();
+    let compactor = summarizing(&server.url, |_| {});
+    let compaction = compact(&compactor, None).unwrap();
+    let asked = server.calls(CHAT);
+    assert!(asked > 2, "{asked} calls");
+    assert!(!compaction.text.contains("zeppelins") && !compaction.text.contains(INVENTED));
+    assert!(compaction.figures.ungrounded >= asked, "{:?}", compaction.figures);
+    assert!(compaction.pieces.iter().any(|piece| piece.kind == PieceKind::Summary));
+    assert!(compaction.figures.models.iter().any(|model| model.starts_with("writer@http://127.0.0.1")));
+    for (_, body) in server.log.calls.lock().unwrap().iter() {
+        assert_eq!((&body["model"], &body["temperature"]), (&"writer".into(), &0.into()));
+    }
+    // All of it is in the cache now.
+    assert_eq!(compact(&compactor, None).unwrap().text, compaction.text);
+    assert_eq!(server.calls(CHAT), asked);
+    assert!(server.log.keys.lock().unwrap().iter().all(String::is_empty));
+}
+
+#[test]
+fn a_server_embeds() {
+    let server = EngineServer::start();
+    let compactor = embedding(&server.url);
+    let query = "Which ship was sunk in Hampton Roads?";
+    let compaction = compact(&compactor, Some(query)).unwrap();
+    let asked = server.calls(EMBED);
+    assert!(asked > 2, "{asked} calls");
+    let scores = compaction.explain.as_ref().unwrap();
+    let dense: Vec<f32> = scores.iter().map(|score| score.dense).collect();
+    assert!(dense.iter().any(|score| *score > 0.5) && dense.iter().all(|score| *score <= 1.001));
+    assert_eq!(compact(&compactor, Some(query)).unwrap().text, compaction.text);
+    assert_eq!(server.calls(EMBED), asked);
+    // Another question asks for its own vector alone.
+    compact(&compactor, Some("Who was the captain?")).unwrap();
+    assert_eq!(server.calls(EMBED), asked + 1);
+}
+
+#[test]
+fn no_more_calls_at_once_than_are_allowed() {
+    let server = EngineServer::start();
+    server.log.slow.store(40, Ordering::SeqCst);
+    compact(&summarizing(&server.url, |config| config.summarizer.concurrency = 2), None).unwrap();
+    assert_eq!(server.log.most.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn what_passes_is_tried_again() {
+    let server = EngineServer::start();
+    server.next(&[(500, None, "{}"), (429, Some("0.2"), "later"), (503, None, "starting")]);
+    let began = Instant::now();
+    compact(&summarizing(&server.url, |config| config.summarizer.concurrency = 1), None).unwrap();
+    // One wait of our own, one that was asked for, and one of our own that has doubled twice.
+    assert!(began.elapsed() >= Duration::from_millis(250 + 200 + 1000));
+}
+
+#[test]
+fn failures_are_told_as_what_they_are() {
+    let once = |answers: &[(u16, Option<&'static str>, &'static str)]| {
+        let server = EngineServer::start();
+        server.next(answers);
+        let one = summarizing(&server.url, |config| config.summarizer.concurrency = 1);
+        match compact(&one, None) {
+            Err(CompactError::Remote(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    };
+    let refused = once(&[(401, None, r#"{"error":{"message":"no such key"}}"#)]);
+    assert!(refused.to_string().contains("status 401: no such key"), "{refused}");
+    assert!(matches!(once(&[(200, None, "<html>")]), RemoteError::Answer { .. }));
+    let unusable = once(&[(200, None, r#"{"choices":[]}"#)]);
+    assert!(unusable.to_string().contains("choices[0].message.content"), "{unusable}");
+    // A wait that goes beyond the deadline is not begun.
+    let busy = once(&[(429, Some("3600"), r#"{"error":{"message":"slow down"}}"#)]);
+    assert!(matches!(&busy, RemoteError::Busy { last, .. } if last.contains("slow down")), "{busy}");
+
+    let server = EngineServer::start();
+    for (body, what) in [
+        (r#"{"data":[{"index":0,"embedding":[1.0]}]}"#, "embeddings for"),
+        (r#"{"data":[{"index":0,"embedding":["x"]}]}"#, "no list of numbers"),
+        (r#"{"data":[{"index":999999,"embedding":[1.0]}]}"#, "index 999999"),
+        (r#"{}"#, "it has 0 embeddings"),
+    ] {
+        server.next(&[(200, None, body); 64]);
+        let error = compact(&embedding(&server.url), Some("Which ship?")).unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
+        server.log.next.lock().unwrap().clear();
+    }
+}
+
+#[test]
+fn deadlines_and_leaving_clients_end_the_waiting() {
+    let server = EngineServer::start();
+    server.log.slow.store(5_000, Ordering::SeqCst);
+    let slow = summarizing(&server.url, |config| config.summarizer.deadline_ms = 200);
+    let began = Instant::now();
+    let error = compact(&slow, None).unwrap_err();
+    assert!(matches!(error, CompactError::Remote(RemoteError::Exhausted { .. })), "{error}");
+    assert!(error.to_string().contains("no answer within 200 ms"), "{error}");
+
+    let request = CompactRequest {
+        text: text(),
+        query: None,
+        budget: Budget::Tokens(600),
+        model: None,
+        explain: false,
+    };
+    let patient = summarizing(&server.url, |_| {});
+    let cancel = Cancel::at(Instant::now() + Duration::from_millis(300));
+    let error = patient.compact(&request, &cancel).unwrap_err();
+    assert!(matches!(error, CompactError::Stopped(Stopped::Deadline)), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn a_source_that_does_not_fit_is_read_as_far_as_it_does() {
+    let server = EngineServer::start();
+    server.log.longest.store(1200, Ordering::SeqCst);
+    let compaction = compact(&summarizing(&server.url, |_| {}), None).unwrap();
+    assert!(compaction.pieces.iter().any(|piece| piece.kind == PieceKind::Summary));
+    assert!(server.calls(CHAT) > 6);
+}
+
+#[test]
+fn a_server_that_is_not_there_or_not_named_is_told() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", free.local_addr().unwrap());
+    drop(free);
+    let error = compact(&summarizing(&url, |_| {}), None).unwrap_err();
+    assert!(error.to_string().contains(&url) && error.to_string().contains("4 attempts"), "{error}");
+
+    let of = |url: &str, model: &str, key_env: &str| {
+        let made = compactor(|config| {
+            config.summarize.kind = SummarizerKind::OpenAi;
+            (config.summarizer.url, config.summarizer.model) = (url.to_owned(), model.to_owned());
+            config.summarizer.key_env = key_env.to_owned();
+        });
+        made.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert!(of("", "m", "").contains("summarizer: url is missing"));
+    assert!(of("http://127.0.0.1:9/v1", "", "").contains("summarizer: model is missing"));
+    assert!(of("ftp://x/v1", "m", "").contains("neither http nor https"));
+    assert!(of("http://127.0.0.1:9/v1", "m", "EPITOME_NO_SUCH_KEY").contains("EPITOME_NO_SUCH_KEY"));
+    assert_eq!(of("http://127.0.0.1:9/v1", "m", ""), "");
+}
+
+/// The key is read from the environment, so that this needs a process of its own.
+#[test]
+fn the_key_goes_into_the_header_and_nowhere_else() {
+    let server = EngineServer::start();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("in.txt"), text()).unwrap();
+    let key = "sk-very-secret-4711";
+    let run = |args: &[&str]| {
+        let done = Command::new(env!("CARGO_BIN_EXE_epitome"))
+            .current_dir(dir.path())
+            .args(["-vvv"])
+            .args(args)
+            .env("REMOTE_KEY", key)
+            .env("EPITOME_SUMMARIZER_KEY_ENV", "REMOTE_KEY")
+            .env("EPITOME_SUMMARIZER_URL", &server.url)
+            .env("EPITOME_SUMMARIZER_MODEL", "writer")
+            .env("EPITOME_SUMMARIZE_KIND", "openai")
+            .env("EPITOME_RANK_DENSE", "none")
+            .env("EPITOME_CACHE_DIR", dir.path().join("cache"))
+            .output()
+            .unwrap();
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "{said}");
+        assert!(!said.contains(key), "{said}");
+    };
+    run(&["compact", "in.txt", "--budget", "600", "--format", "explain"]);
+    run(&["config"]);
+    let keys = server.log.keys.lock().unwrap();
+    assert!(!keys.is_empty() && keys.iter().all(|sent| *sent == format!("Bearer {key}")), "{keys:?}");
+    assert!(server.log.calls.lock().unwrap().iter().all(|(_, body)| !body.to_string().contains(key)));
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A real llama.cpp server: `EPITOME_LLAMA_SERVER` names its binary.
+#[test]
+fn llama_cpp_writes_and_embeds() {
+    let Some(binary) = std::env::var_os("EPITOME_LLAMA_SERVER") else {
+        eprintln!("skipped: EPITOME_LLAMA_SERVER does not name a llama-server");
+        return;
+    };
+    let models = Models::new(&Config::load(None, &[]).unwrap().models).unwrap();
+    let file = models.pull("smollm2-135m-instruct").unwrap().weights().unwrap().to_owned();
+    let start = |more: &[&str]| {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port().to_string();
+        drop(free);
+        let child = Command::new(&binary)
+            .arg("-m")
+            .arg(&file)
+            .args(["--port", &port, "--host", "127.0.0.1", "-t", "2", "-c", "4096", "-np", "2"])
+            .args(more)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let running = Running(child);
+        let address = format!("127.0.0.1:{port}");
+        let healthy = || {
+            use std::io::{Read, Write};
+            let mut answer = String::new();
+            std::net::TcpStream::connect(&address).is_ok_and(|mut stream| {
+                let ask = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+                stream.write_all(ask.as_bytes()).is_ok() && stream.read_to_string(&mut answer).is_ok()
+            }) && answer.contains("200 OK")
+        };
+        assert!((0..600).any(|_| healthy() || {
+            thread::sleep(Duration::from_millis(100));
+            false
+        }));
+        (running, format!("http://{address}/v1"))
+    };
+    let (_writer, writes) = start(&[]);
+    let (_embedder, embeds) = start(&["--embeddings", "--pooling", "mean", "-ub", "2048"]);
+    let made = || {
+        let both = |config: &mut Config| {
+            config.rank.dense = DenseKind::OpenAi;
+            (config.embedder.url, config.embedder.model) = (embeds.clone(), "smollm2".into());
+            config.summarize.kind = SummarizerKind::OpenAi;
+            config.summarize.share = "0.7".into();
+            (config.summarizer.url, config.summarizer.model) = (writes.clone(), "smollm2".into());
+            (config.embedder.deadline_ms, config.summarizer.deadline_ms) = (300_000, 300_000);
+            config.summarizer.concurrency = 1;
+            config.embedder.concurrency = 1;
+        };
+        compact(&compactor(both).unwrap(), Some("Summarize the story.")).unwrap()
+    };
+    let compaction = made();
+    let scores = compaction.explain.as_ref().unwrap();
+    assert!(scores.iter().any(|score| score.dense > 0.0));
+    assert!(compaction.figures.models.iter().filter(|model| model.starts_with("smollm2@http")).count() == 2);
+    let source = text().to_lowercase();
+    for piece in compaction.pieces.iter().filter(|piece| piece.kind == PieceKind::Summary) {
+        let written = &compaction.text[piece.output.clone()];
+        let mut numbers = written.split(|c: char| !c.is_ascii_digit()).filter(|number| !number.is_empty());
+        assert!(numbers.all(|number| source.contains(number)), "{written}");
+    }
+    // A fresh cache, the same server, one call at a time.
+    assert_eq!(made().text, compaction.text);
+}

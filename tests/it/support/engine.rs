@@ -1,0 +1,145 @@
+//! A server of the OpenAI dialect that summarizes and embeds.
+
+use std::{
+    net::TcpListener,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::StatusCode, rt, web};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// A sentence with a figure that no source holds.
+pub const INVENTED: &str = "In all 987654 zeppelins were counted.";
+
+#[derive(Default)]
+pub struct Log {
+    /// Path and body.
+    pub calls: Mutex<Vec<(String, Value)>>,
+    /// `Authorization` headers.
+    pub keys: Mutex<Vec<String>>,
+    /// Status, `Retry-After` and body of the next answers.
+    pub next: Mutex<Vec<(u16, Option<&'static str>, &'static str)>>,
+    /// Milliseconds that each answer takes.
+    pub slow: AtomicUsize,
+    /// Prompts of more bytes do not fit; 0: all do.
+    pub longest: AtomicUsize,
+    now: AtomicUsize,
+    /// Most calls at once.
+    pub most: AtomicUsize,
+}
+
+pub struct EngineServer {
+    /// `http://127.0.0.1:port/v1`.
+    pub url: String,
+    pub log: Arc<Log>,
+    handle: ServerHandle,
+}
+
+impl Drop for EngineServer {
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+    }
+}
+
+impl EngineServer {
+    pub fn start() -> Self {
+        let log = Arc::new(Log::default());
+        let shared = log.clone();
+        let (to, from) = mpsc::channel();
+        thread::spawn(move || {
+            rt::System::new().block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let address = listener.local_addr().unwrap();
+                let server = HttpServer::new(move || {
+                    App::new()
+                        .app_data(web::Data::from(shared.clone()))
+                        .app_data(web::PayloadConfig::new(1 << 24))
+                        .default_service(web::to(answer))
+                })
+                .workers(1)
+                .disable_signals()
+                .listen(listener)
+                .unwrap()
+                .run();
+                to.send((address, server.handle())).unwrap();
+                server.await.unwrap();
+            });
+        });
+        let (address, handle) = from.recv().unwrap();
+        Self { url: format!("http://{address}/v1"), log, handle }
+    }
+
+    pub fn calls(&self, path: &str) -> usize {
+        self.log.calls.lock().unwrap().iter().filter(|(own, _)| own == path).count()
+    }
+
+    /// Answers that come before all others.
+    pub fn next(&self, answers: &[(u16, Option<&'static str>, &'static str)]) {
+        self.log.next.lock().unwrap().extend(answers.iter().rev());
+    }
+}
+
+async fn answer(req: HttpRequest, body: Bytes, log: web::Data<Log>) -> HttpResponse {
+    log.most.fetch_max(log.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    rt::time::sleep(Duration::from_millis(log.slow.load(Ordering::SeqCst) as u64)).await;
+    log.now.fetch_sub(1, Ordering::SeqCst);
+    let json: Value = serde_json::from_slice(&body).unwrap();
+    log.calls.lock().unwrap().push((req.path().to_owned(), json.clone()));
+    let key = req.headers().get("authorization").map_or("", |key| key.to_str().unwrap());
+    log.keys.lock().unwrap().push(key.to_owned());
+    if let Some((status, wait, body)) = log.next.lock().unwrap().pop() {
+        let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap());
+        wait.into_iter().for_each(|wait| {
+            response.insert_header(("retry-after", wait));
+        });
+        return response.content_type("application/json").body(body);
+    }
+    match req.path() {
+        "/v1/chat/completions" => chat(&json, log.longest.load(Ordering::SeqCst)),
+        "/v1/embeddings" => embeddings(&json),
+        path => HttpResponse::NotFound().body(format!("no {path}")),
+    }
+}
+
+/// Two sentences of the prompt and an invented one.
+fn chat(json: &Value, longest: usize) -> HttpResponse {
+    let prompt = json["messages"][0]["content"].as_str().unwrap();
+    if longest > 0 && prompt.len() > longest {
+        let message = "the request exceeds the available context size";
+        return HttpResponse::BadRequest().json(json!({ "error": { "message": message, "code": 400 } }));
+    }
+    let mut sentences =
+        prompt.split_inclusive(". ").filter(|s| s.len() > 60 && s.starts_with(char::is_uppercase));
+    let own = [sentences.next(), sentences.next()].map(|s| s.unwrap_or_default().replace('\n', " "));
+    let text = format!("{} {INVENTED} {}", own[0], own[1]);
+    HttpResponse::Ok().json(json!({ "choices": [
+        { "index": 0, "message": { "role": "assistant", "content": text }, "finish_reason": "stop" }] }))
+}
+
+/// Words counted by their hashes; the last text first.
+fn embeddings(json: &Value) -> HttpResponse {
+    let texts = json["input"].as_array().unwrap();
+    let vector = |text: &str| {
+        let mut vector = vec![0.1; 24];
+        for word in text.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 3) {
+            let hash =
+                word.bytes().fold(7usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+            vector[hash % 24] += 1.0;
+        }
+        vector
+    };
+    let data = texts.iter().enumerate().map(|(index, text)| {
+        let text = text.as_str().unwrap();
+        assert!(!text.trim().is_empty());
+        json!({ "index": index, "embedding": vector(text), "object": "embedding" })
+    });
+    let data: Vec<Value> = data.rev().collect();
+    HttpResponse::Ok().json(json!({ "object": "list", "data": data }))
+}
