@@ -24,13 +24,13 @@ use crate::support::engine::{EngineServer, INVENTED};
 const CHAT: &str = "/v1/chat/completions";
 const EMBED: &str = "/v1/embeddings";
 
-fn compactor(adjust: impl FnOnce(&mut Config)) -> Result<Compactor, CompactError> {
+fn compactor(adjust: impl FnOnce(&mut Config)) -> Result<Compactor, Box<CompactError>> {
     let mut config = Config { models: Config::load(None, &[]).unwrap().models, ..Config::default() };
     config.rank.cross_tokens = 0;
     (config.text.segment_min, config.text.segment_max) = (200, 400);
     adjust(&mut config);
     let models = Arc::new(Models::new(&config.models).unwrap());
-    Compactor::new(Arc::new(config), models, Arc::new(Cache::memory_only()))
+    Compactor::new(Arc::new(config), models, Arc::new(Cache::memory_only())).map_err(Box::new)
 }
 
 fn summarizing(url: &str, adjust: impl FnOnce(&mut Config)) -> Compactor {
@@ -57,7 +57,7 @@ fn text() -> String {
     story[..story.floor_char_boundary(9000)].to_owned()
 }
 
-fn compact(compactor: &Compactor, query: Option<&str>) -> Result<Compaction, CompactError> {
+fn compact(compactor: &Compactor, query: Option<&str>) -> Result<Compaction, Box<CompactError>> {
     let request = CompactRequest {
         text: text(),
         query: query.map(Into::into),
@@ -65,7 +65,7 @@ fn compact(compactor: &Compactor, query: Option<&str>) -> Result<Compaction, Com
         model: None,
         explain: true,
     };
-    compactor.compact(&request, &Cancel::never())
+    compactor.compact(&request, &Cancel::never()).map_err(Box::new)
 }
 
 #[test]
@@ -130,8 +130,8 @@ fn failures_are_told_as_what_they_are() {
         let server = EngineServer::start();
         server.next(answers);
         let one = summarizing(&server.url, |config| config.summarizer.concurrency = 1);
-        match compact(&one, None) {
-            Err(CompactError::Remote(error)) => error,
+        match *compact(&one, None).unwrap_err() {
+            CompactError::Remote(error) => error,
             other => panic!("{other:?}"),
         }
     };
@@ -165,7 +165,7 @@ fn deadlines_and_leaving_clients_end_the_waiting() {
     let slow = summarizing(&server.url, |config| config.summarizer.deadline_ms = 200);
     let began = Instant::now();
     let error = compact(&slow, None).unwrap_err();
-    assert!(matches!(error, CompactError::Remote(RemoteError::Exhausted { .. })), "{error}");
+    assert!(matches!(*error, CompactError::Remote(RemoteError::Exhausted { .. })), "{error}");
     assert!(error.to_string().contains("no answer within 200 ms"), "{error}");
 
     let request = CompactRequest {
