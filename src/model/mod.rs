@@ -4,14 +4,16 @@
 //! become an [`Encoder`], a [`CrossEncoder`] or a [`Decoder`]. Nothing else in the crate opens a model file.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::config::{self, Precision};
+use crate::config::{self, Device, Precision};
 
 mod bert;
 mod cross_encoder;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod decoder;
 mod encoder;
 mod error;
@@ -68,7 +70,11 @@ pub struct Models {
     ranker: Option<Slot<CrossEncoder>>,
     built_in: Mutex<Option<Arc<CrossEncoder>>>,
     table: Mutex<Option<Arc<StaticEmbedder>>>,
+    /// As configured, for the processor.
     precision: Precision,
+    device: Device,
+    /// Where the device is decided: what models are loaded in.
+    decided: OnceLock<Result<Precision, ModelError>>,
 }
 
 impl Models {
@@ -87,7 +93,18 @@ impl Models {
             built_in: Mutex::default(),
             table: Mutex::default(),
             precision: config.precision,
+            device: config.device,
+            decided: OnceLock::new(),
         })
+    }
+
+    /// The precision that models are loaded in, and with it the device: bf16 is a GPU's.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Device`] where `models.device` is `cuda` and there is none.
+    pub fn precision(&self) -> Result<Precision, ModelError> {
+        self.decided.get_or_init(|| decide(self.device, self.precision)).clone()
     }
 
     /// The configured cross-encoder that ranks: the one that is compiled in, or another; fetched and
@@ -98,7 +115,10 @@ impl Models {
     /// [`ModelError`], the same one for a minute after a failure.
     pub fn ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
         match &self.ranker {
-            Some(slot) => slot.loaded(&self.store, |files| CrossEncoder::load(files, self.precision)),
+            Some(slot) => {
+                let precision = self.precision()?;
+                slot.loaded(&self.store, |files| CrossEncoder::load(files, precision))
+            }
             None => self.built_in_ranker(),
         }
     }
@@ -109,7 +129,8 @@ impl Models {
     ///
     /// [`ModelError::Invalid`], which only a faulty build gives.
     pub fn built_in_ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
-        unpacked(&self.built_in, || CrossEncoder::built_in(self.precision))
+        let precision = self.precision()?;
+        unpacked(&self.built_in, || CrossEncoder::built_in(precision))
     }
 
     /// The static embedder, unpacked on first use. Its tokens are those of [`Models::built_in_ranker`].
@@ -127,7 +148,8 @@ impl Models {
     ///
     /// [`ModelError`], the same one for a minute after a failure.
     pub fn embedder(&self) -> Result<Arc<Encoder>, ModelError> {
-        self.embedder.loaded(&self.store, |files| Encoder::load(files, self.precision))
+        let precision = self.precision()?;
+        self.embedder.loaded(&self.store, |files| Encoder::load(files, precision))
     }
 
     /// The configured embedder's identity, without loading it; fetched if need be.
@@ -148,7 +170,7 @@ impl Models {
     pub fn embedder_key(&self) -> Result<String, ModelError> {
         let located = self.embedder.located(&self.store)?;
         let hashes: Vec<&str> = located.spec.files.iter().map(|file| file.sha256.as_str()).collect();
-        Ok(format!("{}/{:?}", hashes.join("/"), self.precision))
+        Ok(format!("{}/{:?}", hashes.join("/"), self.precision()?))
     }
 
     /// The configured decoder; fetched and loaded if need be.
@@ -157,7 +179,17 @@ impl Models {
     ///
     /// [`ModelError`], the same one for a minute after a failure.
     pub fn decoder(&self) -> Result<Arc<Decoder>, ModelError> {
-        self.decoder.loaded(&self.store, Decoder::load)
+        let precision = self.precision()?;
+        self.decoder.loaded(&self.store, |files| Decoder::load(files, precision))
+    }
+
+    /// All that the configured decoder's greedy output depends on besides the prompt.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::decoder`].
+    pub fn decoder_key(&self) -> Result<String, ModelError> {
+        Ok(Decoder::key_of(&self.decoder_id()?, self.precision()?))
     }
 
     /// The configured decoder's identity, without loading it; fetched if need be.
@@ -269,6 +301,39 @@ impl Models {
             },
         }
     }
+}
+
+/// The precision on the device that is wanted.
+#[cfg(feature = "cuda")]
+fn decide(device: Device, precision: Precision) -> Result<Precision, ModelError> {
+    use cuda::CudaError;
+    if device == Device::Cpu {
+        return Ok(precision);
+    }
+    match cuda::machine() {
+        Ok(_) => Ok(Precision::Bf16),
+        Err(error) if device == Device::Cuda => Err(ModelError::Device { reason: error.to_string() }),
+        Err(error) => {
+            match error {
+                CudaError::Library { library: "libcuda", .. } | CudaError::NoDevice => {
+                    tracing::debug!(%error, "models run on the processor");
+                }
+                // There is a GPU, and somebody may want to know why it idles.
+                _ => tracing::warn!(%error, "models run on the processor"),
+            }
+            Ok(precision)
+        }
+    }
+}
+
+/// The precision on the device that is wanted.
+#[cfg(not(feature = "cuda"))]
+fn decide(device: Device, precision: Precision) -> Result<Precision, ModelError> {
+    if device == Device::Cuda {
+        let reason = "this build has no support for GPUs: build it with the feature `cuda`".to_owned();
+        return Err(ModelError::Device { reason });
+    }
+    Ok(precision)
 }
 
 /// What is compiled in, unpacked once.

@@ -88,11 +88,11 @@ fn write(
 ) -> Result<String, SummarizeError> {
     context.cancel.check()?;
     let words = ((budget as f32 * WORDS_PER_TOKEN) as usize).max(10);
-    let id = context.models.decoder_id()?;
+    let model = context.models.decoder_key()?;
     let key = Key::from(&KeyParts {
         stage: "summary-2",
         segment: source.as_bytes(),
-        model: &id.hash,
+        model: &model,
         template: context.templates.source(template),
         params: &(budget as u64).to_le_bytes(),
     });

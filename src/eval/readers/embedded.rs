@@ -44,10 +44,10 @@ impl Embedded {
         format!("{}@{}", id.name, id.hash.get(..12).unwrap_or(&id.hash))
     }
 
-    /// The name and the whole hash.
+    /// The name and all that its answers depend on.
     pub fn identity(&self) -> String {
         let id = self.decoder.id();
-        format!("{}@{}", id.name, id.hash)
+        format!("{}@{}", id.name, self.decoder.key())
     }
 
     /// Answers a prompt, given to the model as a user's message.

@@ -29,7 +29,8 @@ use super::{
     kv::KvCache,
     prefix::PrefixCache,
     sequence::Sequence,
-    transformer::{Step, Transformer},
+    backend::Backend,
+    transformer::Step,
 };
 use crate::{
     model::{ModelError, decoder::Text, kernels::KV_BLOCK},
@@ -86,7 +87,7 @@ pub(super) struct Engine {
 pub(super) struct Limits {
     /// Requests that wait or are being answered at most.
     pub(super) open: usize,
-    /// Bytes for keys and values.
+    /// Bytes for keys and values, where they are in this memory.
     pub(super) kv_bytes: usize,
 }
 
@@ -98,15 +99,15 @@ impl Engine {
     /// [`ModelError::Forward`] where the system gives no thread.
     pub(super) fn start(
         model: &str,
-        transformer: Transformer,
+        backend: Backend,
         text: Arc<Text>,
         limits: Limits,
     ) -> Result<Self, ModelError> {
         let (requests, receiver) = channel();
         let open = Arc::new(AtomicUsize::new(0));
-        let blocks = (limits.kv_bytes / transformer.shape().kv().block_bytes().max(1)).max(2);
+        let blocks = backend.blocks(limits.kv_bytes);
         let for_sequences = blocks - blocks / PREFIX_SHARE;
-        let context = transformer.shape().context.min(for_sequences * KV_BLOCK);
+        let context = backend.context().min(for_sequences * KV_BLOCK);
         let state = State {
             receiver,
             waiting: VecDeque::new(),
@@ -117,7 +118,7 @@ impl Engine {
             budget: FIRST_BUDGET,
             open: open.clone(),
             model: model.to_owned(),
-            transformer,
+            backend,
             text,
         };
         thread::Builder::new()
@@ -171,7 +172,7 @@ struct State {
     budget: usize,
     open: Arc<AtomicUsize>,
     model: String,
-    transformer: Transformer,
+    backend: Backend,
     text: Arc<Text>,
 }
 
@@ -308,8 +309,7 @@ impl State {
             }
         }
         let tokens: usize = share.iter().sum();
-        // Within the pool: from outside it every product would be handed over and waited for.
-        let logits = rayon::scope(|_| self.transformer.forward(&mut steps))?;
+        let logits = self.backend.forward(&mut steps)?;
         drop(steps);
         let time = began.elapsed();
         telemetry::engine_step(time, owners.len(), tokens - writing, writing);

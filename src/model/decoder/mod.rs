@@ -13,9 +13,12 @@ use std::{
 use minijinja::{Environment, ErrorKind, context, syntax::SyntaxConfig};
 use tokenizers::Tokenizer;
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{Located, ModelError, ModelId, gguf::Gguf};
-use crate::measure::memory;
+use crate::{config::Precision, measure::memory};
 
+mod backend;
 mod engine;
 mod generation;
 pub(super) mod gguf_tokenizer;
@@ -27,6 +30,17 @@ mod transformer;
 
 pub use generation::{ChatMessage, Class, Finish, Generated, Sampling};
 
+#[cfg(feature = "cuda")]
+pub(super) use {
+    kv::KvBlock,
+    shape::Shape,
+    transformer::{Step, sized, stacked_values},
+};
+
+#[cfg(all(test, feature = "cuda"))]
+pub(super) use {kv::KvCache, transformer::Transformer as CpuDecoder};
+
+use backend::Backend;
 use engine::{Engine, Event, Limits, Request};
 use gguf_tokenizer::Vocabulary;
 use transformer::Transformer;
@@ -37,6 +51,9 @@ const OPEN: usize = 512;
 /// the system does not tell how much there is.
 const KV_SHARE: u64 = 4;
 const KV_BYTES: u64 = 2 << 30;
+/// The share of a GPU's memory that is free once the weights are there, as a divisor.
+#[cfg(feature = "cuda")]
+const CUDA_KV_SHARE: usize = 2;
 /// How often who waits for text is asked whether it still does.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
@@ -44,12 +61,14 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 const END_TOKENS: [&str; 6] =
     ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
 
-/// A decoder-only language model of the `llama`, `qwen2` or `qwen3` kind, in 8 bits.
+/// A decoder-only language model of the `llama`, `qwen2` or `qwen3` kind: on the processor in 8 bits, on a
+/// GPU in bf16.
 ///
 /// All that is asked of it, from however many threads, goes through one engine in common batches; see
 /// `engine`. Greedy output is the same whatever else is in the batch.
 pub struct Decoder {
     id: ModelId,
+    key: String,
     tokenizer: Tokenizer,
     text: Arc<Text>,
     template: Option<String>,
@@ -66,13 +85,13 @@ struct Text {
 }
 
 impl Decoder {
-    pub(crate) fn load(files: &Located) -> Result<Self, ModelError> {
+    pub(crate) fn load(files: &Located, precision: Precision) -> Result<Self, ModelError> {
         let kv_bytes = memory::limit().map_or(KV_BYTES, |total| total / KV_SHARE);
         let kv_bytes = usize::try_from(kv_bytes).unwrap_or(usize::MAX);
-        Self::with(files, Limits { open: OPEN, kv_bytes })
+        Self::with(files, Limits { open: OPEN, kv_bytes }, precision)
     }
 
-    fn with(files: &Located, limits: Limits) -> Result<Self, ModelError> {
+    fn with(files: &Located, limits: Limits, precision: Precision) -> Result<Self, ModelError> {
         let mut gguf = Gguf::open(files.weights()?)?;
         let vocabulary = Vocabulary::read(&gguf)?;
         let tokenizer = gguf_tokenizer::read(&gguf, &vocabulary)?;
@@ -84,16 +103,46 @@ impl Decoder {
         let begin = id_of("tokenizer.ggml.bos_token_id");
         let adds_begin = gguf.flag("tokenizer.ggml.add_bos_token").unwrap_or(false);
         let template = gguf.string("tokenizer.chat_template").map(str::to_owned);
-        let transformer = Transformer::load(&mut gguf)?;
+        let backend = Self::backend(&mut gguf, precision)?;
         let id = files.id()?;
+        let key = Self::key_of(&id, precision);
         let text = Arc::new(Text { vocabulary, ends });
-        let engine = Engine::start(&id.name, transformer, text.clone(), limits)?;
-        Ok(Self { id, tokenizer, text, template, begin, end, adds_begin, engine })
+        let engine = Engine::start(&id.name, backend, text.clone(), limits)?;
+        Ok(Self { id, key, tokenizer, text, template, begin, end, adds_begin, engine })
     }
 
     /// Which model.
     pub fn id(&self) -> &ModelId {
         &self.id
+    }
+
+    /// All that its greedy output depends on besides the prompt.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The key of a decoder with these weights: the weights' hash, and on a GPU its precision.
+    pub(crate) fn key_of(id: &ModelId, precision: Precision) -> String {
+        match precision {
+            Precision::Bf16 => format!("{}/{precision:?}", id.hash),
+            // Always in 8 bits.
+            Precision::Int8 | Precision::F32 => id.hash.clone(),
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn backend(gguf: &mut Gguf, precision: Precision) -> Result<Backend, ModelError> {
+        if precision != Precision::Bf16 {
+            return Ok(Backend::Cpu(Box::new(Transformer::load(gguf)?)));
+        }
+        let machine = cuda::machine().map_err(|error| gguf.invalid(error))?;
+        let kv_bytes = || Ok(cuda::describe()?.free / CUDA_KV_SHARE);
+        Ok(Backend::Cuda(Box::new(cuda::CudaDecoder::load(gguf, &machine, kv_bytes)?)))
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn backend(gguf: &mut Gguf, _: Precision) -> Result<Backend, ModelError> {
+        Ok(Backend::Cpu(Box::new(Transformer::load(gguf)?)))
     }
 
     /// Most tokens of prompt and output together.

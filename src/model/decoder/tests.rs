@@ -14,7 +14,7 @@ fn files() -> Located {
     Models::new(&config.models).unwrap().pull(MODEL).unwrap()
 }
 
-static PLENTY: LazyLock<Decoder> = LazyLock::new(|| Decoder::load(&files()).unwrap());
+static PLENTY: LazyLock<Decoder> = LazyLock::new(|| Decoder::load(&files(), Precision::Int8).unwrap());
 
 fn sampling(max_tokens: usize) -> Sampling {
     Sampling { max_tokens, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new(), repetition_guard: false }
@@ -53,7 +53,7 @@ fn all_at_once(decoder: &Decoder, prompts: &[String]) -> Vec<String> {
 fn a_text_does_not_depend_on_its_company() {
     let prompts = prompts();
     // Once with nothing known, then with the beginnings that were kept.
-    let fresh = Decoder::load(&files()).unwrap();
+    let fresh = Decoder::load(&files(), Precision::Int8).unwrap();
     let together = all_at_once(&fresh, &prompts);
     assert_eq!(all_at_once(&fresh, &prompts), together);
     for (at, (prompt, together)) in prompts.iter().zip(&together).enumerate() {
@@ -64,13 +64,13 @@ fn a_text_does_not_depend_on_its_company() {
 #[test]
 fn where_memory_is_short_requests_take_turns() {
     let prompts = prompts();
-    let narrow = Decoder::with(&files(), Limits { open: 64, kv_bytes: FEW }).unwrap();
+    let narrow = Decoder::with(&files(), Limits { open: 64, kv_bytes: FEW }, Precision::Int8).unwrap();
     assert_eq!(all_at_once(&narrow, &prompts), all_at_once(&PLENTY, &prompts));
 }
 
 #[test]
 fn a_full_queue_answers_at_once() {
-    let narrow = Decoder::with(&files(), Limits { open: 3, kv_bytes: FEW }).unwrap();
+    let narrow = Decoder::with(&files(), Limits { open: 3, kv_bytes: FEW }, Precision::Int8).unwrap();
     // What does not fit the memory is no request at all.
     let too_long = text(&narrow, Class::Chat, &"word ".repeat(700), 1);
     assert!(matches!(too_long, Err(ModelError::PromptTooLong { limit: 576, .. })), "{too_long:?}");
@@ -89,7 +89,7 @@ fn a_full_queue_answers_at_once() {
 
 #[test]
 fn who_leaves_makes_room() {
-    let narrow = Decoder::with(&files(), Limits { open: 4, kv_bytes: FEW }).unwrap();
+    let narrow = Decoder::with(&files(), Limits { open: 4, kv_bytes: FEW }, Precision::Int8).unwrap();
     let left = narrow
         .generate(Class::Chat, "Count to a thousand:", &sampling(400), &mut |piece| {
             if piece.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

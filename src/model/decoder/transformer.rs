@@ -89,7 +89,7 @@ impl Transformer {
             if rows == 0 || start + rows > shape.context {
                 bail!("{rows} tokens after {start} do not fit a context of {}", shape.context);
             }
-            step.cache.grow(rows, shape.kv());
+            step.cache.grow(rows, || Ok(shape.kv().new_block()))?;
             positions.extend(start..start + rows);
             ids.extend_from_slice(step.ids);
         }
@@ -316,10 +316,21 @@ fn stacked(
     names: &[String],
     inputs: usize,
 ) -> std::result::Result<(Linear, Option<Vec<f32>>), ModelError> {
+    let (weight, bias) = stacked_values(gguf, names, inputs)?;
+    let linear = Linear::of(&weight, inputs, Precision::Int8).map_err(|error| gguf.invalid(error))?;
+    Ok((linear, bias))
+}
+
+/// What [`stacked`] is made of.
+pub(crate) fn stacked_values(
+    gguf: &mut Gguf,
+    names: &[String],
+    inputs: usize,
+) -> std::result::Result<(Vec<f32>, Option<Vec<f32>>), ModelError> {
     let (mut weight, mut bias, mut biased) = (Vec::new(), Vec::new(), false);
     for name in names {
         let own = gguf.values(&format!("{name}.weight"))?;
-        if !own.len().is_multiple_of(inputs) {
+        if inputs == 0 || !own.len().is_multiple_of(inputs) {
             return Err(gguf.invalid(format!("{name} has {} values, not rows of {inputs}", own.len())));
         }
         let outputs = own.len() / inputs;
@@ -332,12 +343,11 @@ fn stacked(
             bias.extend(std::iter::repeat_n(0.0, outputs));
         }
     }
-    let linear = Linear::of(&weight, inputs, Precision::Int8).map_err(|error| gguf.invalid(error))?;
-    Ok((linear, biased.then_some(bias)))
+    Ok((weight, biased.then_some(bias)))
 }
 
 /// A tensor of so many values.
-fn sized(gguf: &mut Gguf, name: &str, count: usize) -> std::result::Result<Vec<f32>, ModelError> {
+pub(crate) fn sized(gguf: &mut Gguf, name: &str, count: usize) -> std::result::Result<Vec<f32>, ModelError> {
     let values = gguf.values(name)?;
     if values.len() == count {
         return Ok(values);

@@ -1,0 +1,46 @@
+//! What the engine's model runs on.
+
+use candle_core::Result;
+
+use super::transformer::{Step, Transformer};
+#[cfg(feature = "cuda")]
+use crate::model::cuda::CudaDecoder;
+
+/// A model that can read tokens.
+pub(super) enum Backend {
+    /// On the processor.
+    Cpu(Box<Transformer>),
+    /// On a GPU.
+    #[cfg(feature = "cuda")]
+    Cuda(Box<CudaDecoder>),
+}
+
+impl Backend {
+    /// Most tokens of a sequence that the model was made for.
+    pub(super) fn context(&self) -> usize {
+        match self {
+            Self::Cpu(model) => model.shape().context,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(model) => model.shape().context,
+        }
+    }
+
+    /// Blocks of keys and values that there are, in `bytes` of this machine's memory or on the GPU.
+    pub(super) fn blocks(&self, bytes: usize) -> usize {
+        match self {
+            Self::Cpu(model) => (bytes / model.shape().kv().block_bytes().max(1)).max(2),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(model) => model.pages(),
+        }
+    }
+
+    /// Reads the new tokens of every sequence: see [`Transformer::forward`].
+    pub(super) fn forward(&self, steps: &mut [Step<'_>]) -> Result<Vec<Vec<f32>>> {
+        match self {
+            // Within the pool: from outside it every product would be handed over and waited for.
+            Self::Cpu(model) => rayon::scope(|_| model.forward(steps)),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(model) => model.forward(steps),
+        }
+    }
+}
