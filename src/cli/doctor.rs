@@ -50,7 +50,25 @@ struct Machine {
     instructions: &'static str,
     multiply_adds_per_second: f64,
     memory_bytes_per_second: f64,
-    cuda: &'static str,
+    gpu: GpuReport,
+}
+
+#[derive(Debug, Serialize)]
+struct GpuReport {
+    name: Option<String>,
+    /// Compute capability.
+    capability: Option<String>,
+    /// The newest CUDA that the driver knows.
+    driver_cuda: Option<String>,
+    nvrtc: Option<String>,
+    cublas_lt: Option<String>,
+    memory_bytes: Option<usize>,
+    memory_free_bytes: Option<usize>,
+    /// In bf16, by the same products that models use.
+    multiply_adds_per_second: Option<f64>,
+    memory_bytes_per_second: Option<f64>,
+    #[serde(flatten)]
+    finding: Finding,
 }
 
 #[derive(Debug, Serialize)]
@@ -165,7 +183,7 @@ impl Report {
                     machine.memory_bytes_per_second / 1e9
                 ),
             ),
-            ("cuda", machine.cuda.to_owned()),
+            ("gpu", machine.gpu.text()),
             ("cache", self.cache.text()),
         ];
         lines.extend(self.models.iter().map(|model| (model.role, model.text())));
@@ -184,6 +202,50 @@ impl Finding {
         match &self.problem {
             Some(problem) => format!("PROBLEM: {problem}"),
             None => usable.to_owned(),
+        }
+    }
+}
+
+impl GpuReport {
+    fn here() -> Self {
+        let (gpu, problem) = match model::gpu() {
+            Ok(gpu) => (Some(gpu), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let version = |(major, minor): (i32, i32)| format!("{major}.{minor}");
+        let gpu = gpu.as_ref();
+        Self {
+            name: gpu.map(|gpu| gpu.name.clone()),
+            capability: gpu.map(|gpu| version(gpu.capability)),
+            driver_cuda: gpu.map(|gpu| version(gpu.driver)),
+            nvrtc: gpu.map(|gpu| gpu.libraries[0].clone()),
+            cublas_lt: gpu.map(|gpu| gpu.libraries[1].clone()),
+            memory_bytes: gpu.map(|gpu| gpu.total),
+            memory_free_bytes: gpu.map(|gpu| gpu.free),
+            multiply_adds_per_second: gpu.map(|gpu| gpu.multiply_adds),
+            memory_bytes_per_second: gpu.map(|gpu| gpu.bytes),
+            finding: Finding { usable: gpu.is_some(), problem },
+        }
+    }
+
+    fn text(&self) -> String {
+        let known = |value: &Option<String>| value.clone().unwrap_or_default();
+        let bytes = |value: Option<usize>| mebibytes(value.unwrap_or(0) as u64);
+        match &self.finding.problem {
+            Some(problem) => format!("none: {problem}"),
+            None => format!(
+                "{}, compute capability {}, {}, {} of it free; driver for CUDA {}, libnvrtc {}, libcublasLt {}: \
+                 {:.0} G multiply-adds/s in bf16, {:.0} GB/s from and to memory",
+                known(&self.name),
+                known(&self.capability),
+                bytes(self.memory_bytes),
+                bytes(self.memory_free_bytes),
+                known(&self.driver_cuda),
+                known(&self.nvrtc),
+                known(&self.cublas_lt),
+                self.multiply_adds_per_second.unwrap_or(0.0) / 1e9,
+                self.memory_bytes_per_second.unwrap_or(0.0) / 1e9
+            ),
         }
     }
 }
@@ -251,7 +313,7 @@ impl Machine {
             instructions: rates.instructions,
             multiply_adds_per_second: rates.multiply_adds,
             memory_bytes_per_second: rates.bytes,
-            cuda: "not built in",
+            gpu: GpuReport::here(),
         }
     }
 }

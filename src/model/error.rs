@@ -31,7 +31,9 @@ pub enum ModelError {
         known: String,
     },
     /// There is no device as `models.device` wants it.
-    #[error("models.device is cuda, but no GPU can be used: {reason}; with auto or cpu models run on the processor")]
+    #[error(
+        "models.device is cuda, but no GPU can be used: {reason}; with auto or cpu models run on the processor"
+    )]
     Device {
         /// What is missing.
         reason: String,

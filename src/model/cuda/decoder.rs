@@ -85,7 +85,9 @@ impl CudaDecoder {
         for index in 0..shape.layers {
             let (layer, own_inner) = Layer::load(gguf, index, &shape, machine)?;
             if index > 0 && own_inner != inner {
-                return Err(gguf.invalid(format!("layer {index}: its feed-forward part has a width of its own")));
+                return Err(
+                    gguf.invalid(format!("layer {index}: its feed-forward part has a width of its own"))
+                );
             }
             inner = own_inner;
             layers.push(layer);
@@ -106,7 +108,8 @@ impl CudaDecoder {
         let count = kv_bytes().map_err(invalid)? / page;
         let pages = Pages::new(machine, shape.layers, shape.key_width(), count.max(2)).map_err(invalid)?;
         let places: Vec<usize> = (0..shape.context.min(pages.count() * KV_BLOCK)).collect();
-        let turns: Vec<f32> = shape.rope.turns(&places).into_iter().flat_map(|(cos, sin)| [cos, sin]).collect();
+        let turns: Vec<f32> =
+            shape.rope.turns(&places).into_iter().flat_map(|(cos, sin)| [cos, sin]).collect();
         let turns = floats(gguf, &turns)?;
         let (machine, pages) = (machine.clone(), Arc::new(pages));
         Ok(Self { machine, shape, heads, words, embedding, layers, norm, head, turns, inner, pages })
@@ -119,6 +122,12 @@ impl CudaDecoder {
     /// Pages of [`KV_BLOCK`] tokens that there are.
     pub(crate) fn pages(&self) -> usize {
         self.pages.count()
+    }
+
+    /// A page that is nobody's.
+    #[cfg(test)]
+    pub(crate) fn page(&self) -> Result<super::Page> {
+        self.pages.take()
     }
 
     /// As `Transformer::forward`.
@@ -160,7 +169,8 @@ impl CudaDecoder {
         let qkv_width = queries + 2 * shape.key_width();
         let layout = Layout::new(machine, spans, &self.heads, true)?;
         let ids = Buffer::of_ints(machine, ids)?;
-        let matrix = |rows: usize, width: usize, bytes: usize| Buffer::new(machine, padded(rows) * width * bytes);
+        let matrix =
+            |rows: usize, width: usize, bytes: usize| Buffer::new(machine, padded(rows) * width * bytes);
         let (narrow, wide) = (size_of::<u16>(), size_of::<f32>());
         let hidden = matrix(count, dim, wide)?;
         let normed = matrix(count, dim, narrow)?;
@@ -174,10 +184,11 @@ impl CudaDecoder {
                 [out.into(), (&hidden).into(), IN_TURN, weight.into(), dim.into(), shape.epsilon.into()];
             rows(machine, "rms_norm", count, &arguments)
         };
-        let product = |x: &Buffer, weight: &Buffer, out: &Buffer, inputs: usize, outputs: usize, into: Target| {
-            let (x, weight, out) = (x.address(), weight.address(), out.address());
-            machine.product(&Product { x, weight, out, rows: count, inputs, outputs, into })
-        };
+        let product =
+            |x: &Buffer, weight: &Buffer, out: &Buffer, inputs: usize, outputs: usize, into: Target| {
+                let (x, weight, out) = (x.address(), weight.address(), out.address());
+                machine.product(&Product { x, weight, out, rows: count, inputs, outputs, into })
+            };
         let table = self.embedding.as_ref();
         rows(machine, "embed", count, &[(&hidden).into(), table.into(), (&ids).into(), dim.into()])?;
         for (index, layer) in self.layers.iter().enumerate() {

@@ -31,7 +31,8 @@ pub(super) const KERNELS: &str = concat!(
     include_str!("kernels/attention.cu")
 );
 const PRIMITIVES: &str = include_str!("kernels/primitives.cu");
-const DRIVER_HINT: &str = "there is no NVIDIA driver (libcuda.so.1), or LD_LIBRARY_PATH does not name its folder";
+const DRIVER_HINT: &str =
+    "there is no NVIDIA driver (libcuda.so.1), or LD_LIBRARY_PATH does not name its folder";
 const COMPILER_HINT: &str = "install CUDA's libnvrtc (of 12 or 13, as the driver has it), for example from the Python package nvidia-cuda-nvrtc, and name its folder in LD_LIBRARY_PATH";
 const PRODUCTS_HINT: &str = "install CUDA's libcublasLt (of 12 or 13, as the driver has it), for example from the Python package nvidia-cublas, and name its folder in LD_LIBRARY_PATH";
 
@@ -43,6 +44,8 @@ pub(crate) struct Description {
     pub(crate) capability: (i32, i32),
     /// The newest CUDA that the driver knows.
     pub(crate) driver: (i32, i32),
+    /// The versions of libnvrtc and libcublasLt.
+    pub(crate) libraries: [String; 2],
     /// Bytes.
     pub(crate) free: usize,
     pub(crate) total: usize,
@@ -153,7 +156,15 @@ impl Device {
         // SAFETY: writes one number to the place it is given.
         unsafe { sys::cuDriverGetVersion(&raw mut version) }.result().map_err(at("the driver's version"))?;
         let driver = (version / 1000, version % 1000 / 10);
-        Ok(Description { name, capability: capability(self.id)?, driver, free, total })
+        let (mut major, mut minor) = (0, 0);
+        // SAFETY: writes two numbers to the places it is given.
+        let known = unsafe { nvrtc::nvrtcVersion(&raw mut major, &raw mut minor) }.result();
+        let compiler = known.map_or_else(|error| error.to_string(), |()| format!("{major}.{minor}"));
+        // SAFETY: needs nothing.
+        let products = unsafe { lt::cublasLtGetVersion() };
+        let products = format!("{}.{}.{}", products / 10_000, products / 100 % 100, products % 100);
+        let libraries = [compiler, products];
+        Ok(Description { name, capability: capability(self.id)?, driver, libraries, free, total })
     }
 
     fn function(&self, name: &'static str) -> Result<sys::CUfunction> {
@@ -177,7 +188,8 @@ fn capability(id: sys::CUdevice) -> Result<(i32, i32)> {
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
     };
     // SAFETY: `id` is a device.
-    let of = |attribute| unsafe { driver::device::get_attribute(id, attribute) }.map_err(at("its capability"));
+    let of =
+        |attribute| unsafe { driver::device::get_attribute(id, attribute) }.map_err(at("its capability"));
     Ok((of(MAJOR)?, of(MINOR)?))
 }
 
@@ -206,9 +218,9 @@ impl Machine for Device {
 
     fn free(&self, address: u64) {
         // SAFETY: `address` came from `allocate` and is given back once; work that uses it was queued before.
-        let freed = self
-            .bind()
-            .and_then(|()| unsafe { driver::free_async(address, driver::stream::null()) }.map_err(at("freeing")));
+        let freed = self.bind().and_then(|()| {
+            unsafe { driver::free_async(address, driver::stream::null()) }.map_err(at("freeing"))
+        });
         if let Err(error) = freed {
             tracing::warn!(%error, "memory of the GPU is not given back");
         }
@@ -269,8 +281,8 @@ impl Machine for Device {
 pub(super) fn compile(arch: &str) -> Result<Vec<u8>> {
     let failed = |log: String| CudaError::Compile { arch: arch.to_owned(), log };
     let source = CString::new(format!("{PRIMITIVES}{KERNELS}")).map_err(|error| failed(error.to_string()))?;
-    let program = compiler::create_program(&source, Some(c"epitome.cu"))
-        .map_err(|error| failed(error.to_string()))?;
+    let program =
+        compiler::create_program(&source, Some(c"epitome.cu")).map_err(|error| failed(error.to_string()))?;
     let options = [format!("--gpu-architecture={arch}"), "--fmad=false".to_owned()];
     // SAFETY: `program` was just made, and is destroyed at the end; the buffer has the size that was asked for.
     unsafe {

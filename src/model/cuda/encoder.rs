@@ -101,7 +101,8 @@ impl CudaEncoder {
         heads.check()?;
         let layers = layers.map(|layer| Layer::new(machine, layer, &shape)).collect::<Result<_>>()?;
         let table = |turns: &[f32]| {
-            let angles = (0..shape.longest).flat_map(|place| turns.iter().map(move |turn| place as f32 * turn));
+            let angles =
+                (0..shape.longest).flat_map(|place| turns.iter().map(move |turn| place as f32 * turn));
             let turns: Vec<f32> = angles.flat_map(|angle| [angle.cos(), angle.sin()]).collect();
             Buffer::of_floats(machine, &turns)
         };
@@ -117,7 +118,8 @@ impl CudaEncoder {
         let (machine, dim) = (&self.machine, self.shape.dim);
         let count: usize = lengths.iter().sum();
         if hidden.len() != count * dim || lengths.iter().any(|length| *length > self.shape.longest) {
-            let reason = format!("{} values are not {count} rows of {dim}, or a window is too long", hidden.len());
+            let reason =
+                format!("{} values are not {count} rows of {dim}, or a window is too long", hidden.len());
             return Err(CudaError::Unsupported(reason));
         }
         if count == 0 {
@@ -137,7 +139,10 @@ impl CudaEncoder {
         let (narrow, wide) = (size_of::<u16>(), size_of::<f32>());
         let widest = self.layers.iter().map(|layer| layer.wide).max().unwrap_or(0);
         let stream = matrix(dim, wide)?;
-        machine.write(stream.address(), &hidden.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())?;
+        machine.write(
+            stream.address(),
+            &hidden.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>(),
+        )?;
         let x = matrix(dim, narrow)?;
         let qkv = matrix(3 * dim, wide)?;
         let (asked, attended) = (matrix(dim, narrow)?, matrix(dim, narrow)?);
@@ -156,10 +161,11 @@ impl CudaEncoder {
             ];
             rows(machine, "layer_norm", count, &arguments)
         };
-        let product = |x: &Buffer, weight: &Buffer, out: &Buffer, inputs: usize, outputs: usize, into: Target| {
-            let (x, weight, out) = (x.address(), weight.address(), out.address());
-            machine.product(&Product { x, weight, out, rows: count, inputs, outputs, into })
-        };
+        let product =
+            |x: &Buffer, weight: &Buffer, out: &Buffer, inputs: usize, outputs: usize, into: Target| {
+                let (x, weight, out) = (x.address(), weight.address(), out.address());
+                machine.product(&Product { x, weight, out, rows: count, inputs, outputs, into })
+            };
         let after = self.shape.normalised == Normalised::After;
         let mut rest: Option<&Buffer> = None;
         if after {
@@ -181,7 +187,12 @@ impl CudaEncoder {
             product(&x, &layer.up.0, &up, dim, layer.wide, Target::Narrow)?;
             let (kernel, width) =
                 if self.shape.gated { ("gelu_product", layer.wide / 2) } else { ("gelu_bias", layer.wide) };
-            rows(machine, kernel, count, &[(&inner).into(), (&up).into(), (&layer.up.1).into(), width.into()])?;
+            rows(
+                machine,
+                kernel,
+                count,
+                &[(&inner).into(), (&up).into(), (&layer.up.1).into(), width.into()],
+            )?;
             product(&inner, &layer.down.0, &stream, width, dim, Target::Sum)?;
             if after {
                 norm(Some(&layer.down.1), Some(&layer.wide_norm), true)?;
@@ -231,4 +242,3 @@ impl Layer {
         })
     }
 }
-

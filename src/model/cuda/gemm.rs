@@ -104,7 +104,8 @@ impl Products {
             }
         };
         let tight = rows.next_multiple_of(STEP);
-        let rows = if self.fits(plan, tight, inputs, outputs, wide).map_err(failed)? { tight } else { padded(rows) };
+        let rows =
+            if self.fits(plan, tight, inputs, outputs, wide).map_err(failed)? { tight } else { padded(rows) };
         let x = Layout::new(BF16, inputs, rows).map_err(failed)?;
         let out = Layout::new(kind_of(wide), outputs, rows).map_err(failed)?;
         let (one, more) = (1.0_f32, if into == Target::Sum { 1.0_f32 } else { 0.0 });
@@ -166,7 +167,11 @@ impl Products {
         };
         // SAFETY: where the check succeeds it has written the result.
         let fits = status.result().is_ok() && unsafe { found.assume_init() }.workspaceSize <= WORKSPACE;
-        if fits { plan.fits.insert(rows) } else { plan.unfit.insert(rows) };
+        if fits {
+            plan.fits.insert(rows)
+        } else {
+            plan.unfit.insert(rows)
+        };
         Ok(fits)
     }
 
@@ -206,7 +211,12 @@ impl Products {
                 (&raw const workspace).cast(),
                 size_of_val(&workspace),
             )?;
-            lt::set_matmul_pref_attribute(preference, REDUCTIONS, (&raw const none).cast(), size_of_val(&none))?;
+            lt::set_matmul_pref_attribute(
+                preference,
+                REDUCTIONS,
+                (&raw const none).cast(),
+                size_of_val(&none),
+            )?;
             sys::cublasLtMatmulAlgoGetHeuristic(
                 self.handle,
                 description,
@@ -263,5 +273,6 @@ fn is_whole(algorithm: &sys::cublasLtMatmulAlgo_t) -> bool {
         };
         status.result().ok().map(|()| value)
     };
-    read(SPLITS).is_some_and(|splits| splits <= 1) && read(REDUCTION) == Some(0)
+    // Kinds without a choice do not tell; they were asked for without reduction.
+    read(SPLITS).is_none_or(|splits| splits <= 1) && read(REDUCTION).is_none_or(|scheme| scheme == 0)
 }

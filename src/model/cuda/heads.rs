@@ -84,7 +84,10 @@ impl HeadShape {
     /// [`CudaError::Unsupported`].
     pub(super) fn check(&self) -> Result<()> {
         kernels_of(self.width)?;
-        if self.key_heads == 0 || !self.heads.is_multiple_of(self.key_heads) || self.group() > WARPS * WARP_ROWS {
+        if self.key_heads == 0
+            || !self.heads.is_multiple_of(self.key_heads)
+            || self.group() > WARPS * WARP_ROWS
+        {
             let Self { heads, key_heads, .. } = self;
             return Err(CudaError::Unsupported(format!("{heads} heads over {key_heads} key heads")));
         }
@@ -114,16 +117,19 @@ impl Layout {
         for span in spans {
             let (row, keys) = (places.len(), span.before + span.tokens);
             for place in span.before..keys {
-                let page = span.pages.get(place / KV_BLOCK).copied().ok_or_else(|| {
-                    CudaError::Unsupported(format!("no page for token {place}"))
-                })?;
+                let page = span
+                    .pages
+                    .get(place / KV_BLOCK)
+                    .copied()
+                    .ok_or_else(|| CudaError::Unsupported(format!("no page for token {place}")))?;
                 places.push(int(place));
                 slots.push(int(page as usize * KV_BLOCK + place % KV_BLOCK));
             }
             let single = divided && span.tokens <= short;
             for first in (0..span.tokens).step_by(together) {
                 let tokens = (span.tokens - first).min(together);
-                let tile = [row + first, tokens, span.before + first, keys, table.len(), divided_rows].map(int);
+                let tile =
+                    [row + first, tokens, span.before + first, keys, table.len(), divided_rows].map(int);
                 if single { &mut singles } else { &mut prompts }.extend(tile);
             }
             if single {

@@ -18,8 +18,13 @@ pub(crate) trait Machine: Send + Sync {
     fn read(&self, address: u64, bytes: &mut [u8]) -> Result<()>;
     /// Queues a kernel. The arguments must be what it declares, and the addresses in them memory of this
     /// machine that is as large as the kernel takes it to be: no one checks them.
-    fn launch(&self, kernel: &'static str, grid: [usize; 3], threads: u32, arguments: &[Argument])
-    -> Result<()>;
+    fn launch(
+        &self,
+        kernel: &'static str,
+        grid: [usize; 3],
+        threads: u32,
+        arguments: &[Argument],
+    ) -> Result<()>;
     /// Queues a product.
     fn product(&self, product: &Product) -> Result<()>;
 }

@@ -19,6 +19,7 @@ mod gemm;
 mod heads;
 mod machine;
 mod pages;
+mod speed;
 
 pub(crate) use decoder::CudaDecoder;
 pub(crate) use device::{describe, machine};
@@ -26,6 +27,20 @@ pub(crate) use encoder::{CudaEncoder, EncoderLayer, EncoderShape, Normalised};
 pub(crate) use error::CudaError;
 pub(crate) use machine::Machine;
 pub(crate) use pages::Page;
+
+use super::Gpu;
+
+/// The GPU that models run on, and how fast it is: measured for about a second.
+///
+/// # Errors
+///
+/// [`CudaError`]: what is missing.
+pub(crate) fn gpu() -> Result<Gpu, CudaError> {
+    let machine = machine()?;
+    let (multiply_adds, bytes) = speed::rates(&machine)?;
+    let device::Description { name, capability, driver, libraries, free, total } = describe()?;
+    Ok(Gpu { name, capability, driver, libraries, free, total, multiply_adds, bytes })
+}
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! The kernels and the forward passes on whatever machine there is: always on the emulated one, on a GPU where
 //! there is one.
+// Seeds and errors are there to be read.
+#![allow(clippy::print_stdout)]
 
 use std::{process::Command, sync::Arc, time::SystemTime};
 
@@ -337,13 +339,15 @@ impl Case {
             let (queries, out) = (Buffer::new(machine, bytes).unwrap(), Buffer::new(machine, bytes).unwrap());
             heads::finish(machine, &self.shape, weights, &layout, (&qkv, &queries), (&pages, 1)).unwrap();
             if pass {
-                heads::attend(machine, &self.shape, self.sees, &layout, (&queries, &out), (&pages, 1)).unwrap();
+                heads::attend(machine, &self.shape, self.sees, &layout, (&queries, &out), (&pages, 1))
+                    .unwrap();
                 ours = narrowed_of(machine, &out, layout.rows * heads * width);
             }
         }
 
         let finished = |product: &[f32], place: usize, head: usize| {
-            let mut values: Vec<f32> = product[(place * all + head) * width..(place * all + head + 1) * width]
+            let mut values: Vec<f32> = product
+                [(place * all + head) * width..(place * all + head + 1) * width]
                 .iter()
                 .zip(&bias[head * width..])
                 .map(|(value, bias)| value + bias)
@@ -375,7 +379,8 @@ impl Case {
             for place in *before..keys {
                 for head in 0..heads {
                     let query = finished(product, place, head);
-                    let (key, value) = (&each_key[head / (heads / key_heads)], &each_value[head / (heads / key_heads)]);
+                    let (key, value) =
+                        (&each_key[head / (heads / key_heads)], &each_value[head / (heads / key_heads)]);
                     let seen: Vec<usize> = (0..keys)
                         .filter(|other| match self.sees {
                             Sees::Past => *other <= place,
@@ -414,9 +419,27 @@ fn attention_to_the_past_is_the_textbook_one() {
     let mut random = Random::new();
     let many = vec![(0, 1), (0, 31), (0, 32), (0, 33), (5, 1), (31, 1), (32, 2), (30, 70), (64, 33)];
     let cases = [
-        Case { shape: shape(3, 1, 64, true), sees: Sees::Past, spans: many.clone(), turned: true, normed: false },
-        Case { shape: shape(4, 2, 128, false), sees: Sees::Past, spans: many.clone(), turned: true, normed: true },
-        Case { shape: shape(2, 2, 16, false), sees: Sees::Past, spans: many.clone(), turned: false, normed: false },
+        Case {
+            shape: shape(3, 1, 64, true),
+            sees: Sees::Past,
+            spans: many.clone(),
+            turned: true,
+            normed: false,
+        },
+        Case {
+            shape: shape(4, 2, 128, false),
+            sees: Sees::Past,
+            spans: many.clone(),
+            turned: true,
+            normed: true,
+        },
+        Case {
+            shape: shape(2, 2, 16, false),
+            sees: Sees::Past,
+            spans: many.clone(),
+            turned: false,
+            normed: false,
+        },
         // More heads on a key head than a warp has rows.
         Case { shape: shape(20, 1, 32, true), sees: Sees::Past, spans: many, turned: true, normed: false },
         // Several pieces: in one block, and divided.
@@ -442,11 +465,41 @@ fn attention_over_windows_is_the_textbook_one() {
     let mut random = Random::new();
     let lengths = vec![(0, 1), (0, 31), (0, 32), (0, 33), (0, 200)];
     let cases = [
-        Case { shape: shape(2, 2, 32, false), sees: Sees::All, spans: lengths.clone(), turned: false, normed: false },
-        Case { shape: shape(2, 2, 64, false), sees: Sees::Near(64), spans: lengths.clone(), turned: true, normed: false },
-        Case { shape: shape(1, 1, 64, false), sees: Sees::Near(3), spans: lengths, turned: true, normed: false },
-        Case { shape: shape(1, 1, 32, false), sees: Sees::All, spans: vec![(0, 1500)], turned: true, normed: false },
-        Case { shape: shape(1, 1, 32, false), sees: Sees::Near(0), spans: vec![(0, 70)], turned: true, normed: false },
+        Case {
+            shape: shape(2, 2, 32, false),
+            sees: Sees::All,
+            spans: lengths.clone(),
+            turned: false,
+            normed: false,
+        },
+        Case {
+            shape: shape(2, 2, 64, false),
+            sees: Sees::Near(64),
+            spans: lengths.clone(),
+            turned: true,
+            normed: false,
+        },
+        Case {
+            shape: shape(1, 1, 64, false),
+            sees: Sees::Near(3),
+            spans: lengths,
+            turned: true,
+            normed: false,
+        },
+        Case {
+            shape: shape(1, 1, 32, false),
+            sees: Sees::All,
+            spans: vec![(0, 1500)],
+            turned: true,
+            normed: false,
+        },
+        Case {
+            shape: shape(1, 1, 32, false),
+            sees: Sees::Near(0),
+            spans: vec![(0, 70)],
+            turned: true,
+            normed: false,
+        },
     ];
     for machine in machines() {
         for case in &cases {

@@ -6,6 +6,11 @@ use super::transformer::{Step, Transformer};
 #[cfg(feature = "cuda")]
 use crate::model::cuda::CudaDecoder;
 
+/// Sequences that are live at once, on the processor and on a GPU.
+const MOST_LIVE: usize = 64;
+#[cfg(feature = "cuda")]
+const MOST_LIVE_ON_GPU: usize = 256;
+
 /// A model that can read tokens.
 pub(super) enum Backend {
     /// On the processor.
@@ -22,6 +27,15 @@ impl Backend {
             Self::Cpu(model) => model.shape().context,
             #[cfg(feature = "cuda")]
             Self::Cuda(model) => model.shape().context,
+        }
+    }
+
+    /// Sequences that may be live at once.
+    pub(super) fn most_live(&self) -> usize {
+        match self {
+            Self::Cpu(_) => MOST_LIVE,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => MOST_LIVE_ON_GPU,
         }
     }
 

@@ -25,11 +25,11 @@ use std::{
 };
 
 use super::{
+    backend::Backend,
     generation::{Class, Generated, Sampling},
     kv::KvCache,
     prefix::PrefixCache,
     sequence::Sequence,
-    backend::Backend,
     transformer::Step,
 };
 use crate::{
@@ -45,8 +45,6 @@ const LEAST_BUDGET: usize = 64;
 /// Tokens of prompts that every step reads at least, however many sequences write.
 const LEAST_READ: usize = 32;
 const MOST_BUDGET: usize = 4096;
-/// Sequences that are live at once.
-const MOST_LIVE: usize = 64;
 /// What is kept free for interactive requests: of the places, the memory and the queue, as a divisor.
 const KEPT_FREE: usize = 4;
 /// The share of the memory for keys and values that the prefixes may hold, as a divisor.
@@ -246,7 +244,8 @@ impl State {
             let tokens = request.ids.len().saturating_add(request.sampling.max_tokens);
             let wanted = tokens.min(self.context).div_ceil(KV_BLOCK);
             let taken: usize = self.live.iter().map(|live| live.reserved).sum();
-            let (places, blocks) = (request.class.part_of(MOST_LIVE), request.class.part_of(self.blocks));
+            let (places, blocks) =
+                (request.class.part_of(self.backend.most_live()), request.class.part_of(self.blocks));
             // A single one always fits: none is longer than the context.
             let fits = self.live.is_empty() || taken + wanted <= blocks;
             if self.live.len() >= places || !fits {
