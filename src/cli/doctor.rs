@@ -19,6 +19,10 @@ use crate::{
     model::{self, Models},
 };
 
+mod speed;
+
+use speed::{DecoderSpeed, GpuReport};
+
 /// Says what this machine has and whether epitome can work on it. The exit status is 1 if something
 /// that is needed cannot be used.
 #[derive(Debug, clap::Args)]
@@ -34,6 +38,8 @@ struct Report {
     machine: Machine,
     cache: CacheReport,
     models: Vec<ModelReport>,
+    /// None where the decoder's files are not here, or it cannot be run.
+    decoder_speed: Option<DecoderSpeed>,
     templates: Finding,
     upstream: Upstream,
 }
@@ -51,24 +57,6 @@ struct Machine {
     multiply_adds_per_second: f64,
     memory_bytes_per_second: f64,
     gpu: GpuReport,
-}
-
-#[derive(Debug, Serialize)]
-struct GpuReport {
-    name: Option<String>,
-    /// Compute capability.
-    capability: Option<String>,
-    /// The newest CUDA that the driver knows.
-    driver_cuda: Option<String>,
-    nvrtc: Option<String>,
-    cublas_lt: Option<String>,
-    memory_bytes: Option<usize>,
-    memory_free_bytes: Option<usize>,
-    /// In bf16, by the same products that models use.
-    multiply_adds_per_second: Option<f64>,
-    memory_bytes_per_second: Option<f64>,
-    #[serde(flatten)]
-    finding: Finding,
 }
 
 #[derive(Debug, Serialize)]
@@ -147,6 +135,7 @@ impl Report {
             machine: Machine::here(),
             cache: CacheReport { directory: cache::directory(&config.cache), disk: cache.stats().disk },
             models: model_reports(&models, &config.models),
+            decoder_speed: DecoderSpeed::measured(&models, &config.models.decoder),
             templates: Finding::of(
                 Compactor::new(Arc::new(config), models, Arc::new(cache))
                     .map(|_| ())
@@ -187,6 +176,7 @@ impl Report {
             ("cache", self.cache.text()),
         ];
         lines.extend(self.models.iter().map(|model| (model.role, model.text())));
+        lines.extend(self.decoder_speed.as_ref().map(|speed| ("speed", speed.text())));
         lines.push(("templates", self.templates.text("read and compiled")));
         let upstream = match self.upstream.url.as_str() {
             "" => "embedded, on the decoder above".to_owned(),
@@ -202,50 +192,6 @@ impl Finding {
         match &self.problem {
             Some(problem) => format!("PROBLEM: {problem}"),
             None => usable.to_owned(),
-        }
-    }
-}
-
-impl GpuReport {
-    fn here() -> Self {
-        let (gpu, problem) = match model::gpu() {
-            Ok(gpu) => (Some(gpu), None),
-            Err(problem) => (None, Some(problem)),
-        };
-        let version = |(major, minor): (i32, i32)| format!("{major}.{minor}");
-        let gpu = gpu.as_ref();
-        Self {
-            name: gpu.map(|gpu| gpu.name.clone()),
-            capability: gpu.map(|gpu| version(gpu.capability)),
-            driver_cuda: gpu.map(|gpu| version(gpu.driver)),
-            nvrtc: gpu.map(|gpu| gpu.libraries[0].clone()),
-            cublas_lt: gpu.map(|gpu| gpu.libraries[1].clone()),
-            memory_bytes: gpu.map(|gpu| gpu.total),
-            memory_free_bytes: gpu.map(|gpu| gpu.free),
-            multiply_adds_per_second: gpu.map(|gpu| gpu.multiply_adds),
-            memory_bytes_per_second: gpu.map(|gpu| gpu.bytes),
-            finding: Finding { usable: gpu.is_some(), problem },
-        }
-    }
-
-    fn text(&self) -> String {
-        let known = |value: &Option<String>| value.clone().unwrap_or_default();
-        let bytes = |value: Option<usize>| mebibytes(value.unwrap_or(0) as u64);
-        match &self.finding.problem {
-            Some(problem) => format!("none: {problem}"),
-            None => format!(
-                "{}, compute capability {}, {}, {} of it free; driver for CUDA {}, libnvrtc {}, libcublasLt {}: \
-                 {:.0} G multiply-adds/s in bf16, {:.0} GB/s from and to memory",
-                known(&self.name),
-                known(&self.capability),
-                bytes(self.memory_bytes),
-                bytes(self.memory_free_bytes),
-                known(&self.driver_cuda),
-                known(&self.nvrtc),
-                known(&self.cublas_lt),
-                self.multiply_adds_per_second.unwrap_or(0.0) / 1e9,
-                self.memory_bytes_per_second.unwrap_or(0.0) / 1e9
-            ),
         }
     }
 }

@@ -113,7 +113,9 @@ impl Buffer {
     /// With these bytes.
     fn of(machine: &Arc<dyn Machine>, bytes: &[u8]) -> Result<Self> {
         let buffer = Self::new(machine, bytes.len())?;
-        machine.write(buffer.address, bytes)?;
+        if !bytes.is_empty() {
+            machine.write(buffer.address, bytes)?;
+        }
         Ok(buffer)
     }
 

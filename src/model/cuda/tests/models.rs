@@ -13,6 +13,7 @@ use crate::{
         cuda::CudaDecoder,
         decoder::{CpuDecoder, KvCache, Step, gguf_tokenizer},
         gguf::Gguf,
+        kernels::KV_BLOCK,
         modern_bert::{ModernBert, ModernBertConfig},
         tensors::Tensors,
     },
