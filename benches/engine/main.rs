@@ -1,17 +1,21 @@
 //! The engine against others, each figure a ratio in the same run, in a Markdown table on standard output.
 //!
-//!     EPITOME_LLAMA_BENCH=/path/to/llama-bench cargo bench --bench engine [-- decoder|choices|encoder|mixed]
+//!     EPITOME_LLAMA_BENCH=/path/to/llama-bench cargo bench --bench engine [-- decoder|choices|encoder|mixed|cuda]
 //!
 //! What stands in turns is measured in turns, on a machine that others may use too, and the median is
 //! taken. Without `EPITOME_LLAMA_BENCH` (llama.cpp's own measuring tool) the rows against llama.cpp give
-//! our figures alone. The models are fetched as always.
+//! our figures alone. All but the rows of `cuda` are on the processor. The models are fetched as always.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+mod cuda;
 mod decoder;
 mod encoder;
 mod mixed;
 
-use epitome::{config::Config, model::Models};
+use epitome::{
+    config::{Config, Device},
+    model::Models,
+};
 
 /// Rounds in which the sides take turns.
 const ROUNDS: usize = 3;
@@ -19,8 +23,9 @@ const ROUNDS: usize = 3;
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
-    let configured = Config::load(None, &[]).unwrap().models;
-    let models = Models::new(&configured).unwrap();
+    let mut config = Config::load(None, &[]).unwrap();
+    config.models.device = Device::Cpu;
+    let models = Models::new(&config.models).unwrap();
     let rates = epitome::model::rates();
     println!(
         "{} threads, {}: {:.1} G multiply-adds/s in 8 bits, {:.1} GB/s\n",
@@ -37,10 +42,14 @@ fn main() {
         decoder::run(&models, &rates);
     }
     if runs("choices") {
-        decoder::choices(&configured);
+        decoder::choices(&config.models);
     }
     if runs("mixed") {
         mixed::run(&models);
+    }
+    if runs("cuda") {
+        config.models.device = Device::Cuda;
+        cuda::run(&config);
     }
 }
 

@@ -19,6 +19,10 @@ use crate::{
     model::{self, Models},
 };
 
+mod speed;
+
+use speed::{DecoderSpeed, GpuReport};
+
 /// Says what this machine has and whether epitome can work on it. The exit status is 1 if something
 /// that is needed cannot be used.
 #[derive(Debug, clap::Args)]
@@ -34,6 +38,8 @@ struct Report {
     machine: Machine,
     cache: CacheReport,
     models: Vec<ModelReport>,
+    /// None where the decoder's files are not here, or it cannot be run.
+    decoder_speed: Option<DecoderSpeed>,
     templates: Finding,
     upstream: Upstream,
 }
@@ -50,7 +56,7 @@ struct Machine {
     instructions: &'static str,
     multiply_adds_per_second: f64,
     memory_bytes_per_second: f64,
-    cuda: &'static str,
+    gpu: GpuReport,
 }
 
 #[derive(Debug, Serialize)]
@@ -129,6 +135,7 @@ impl Report {
             machine: Machine::here(),
             cache: CacheReport { directory: cache::directory(&config.cache), disk: cache.stats().disk },
             models: model_reports(&models, &config.models),
+            decoder_speed: DecoderSpeed::measured(&models, &config.models.decoder),
             templates: Finding::of(
                 Compactor::new(Arc::new(config), models, Arc::new(cache))
                     .map(|_| ())
@@ -165,10 +172,11 @@ impl Report {
                     machine.memory_bytes_per_second / 1e9
                 ),
             ),
-            ("cuda", machine.cuda.to_owned()),
+            ("gpu", machine.gpu.text()),
             ("cache", self.cache.text()),
         ];
         lines.extend(self.models.iter().map(|model| (model.role, model.text())));
+        lines.extend(self.decoder_speed.as_ref().map(|speed| ("speed", speed.text())));
         lines.push(("templates", self.templates.text("read and compiled")));
         let upstream = match self.upstream.url.as_str() {
             "" => "embedded, on the decoder above".to_owned(),
@@ -251,7 +259,7 @@ impl Machine {
             instructions: rates.instructions,
             multiply_adds_per_second: rates.multiply_adds,
             memory_bytes_per_second: rates.bytes,
-            cuda: "not built in",
+            gpu: GpuReport::here(),
         }
     }
 }

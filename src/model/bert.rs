@@ -8,6 +8,8 @@ use std::{collections::HashMap, ops::Range, path::Path};
 use candle_core::{DType, Device, Result, Tensor, bail};
 use serde::Deserialize;
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{
     kernels::{Heads, add_gelu, attend, layer_norm},
     linear::Linear,
@@ -41,7 +43,15 @@ pub(crate) struct Bert {
     /// What the second segment type adds to that; empty where there is none.
     second: Vec<f32>,
     norm: Norm,
-    layers: Vec<Layer>,
+    layers: Layers,
+}
+
+/// The layers, where they are computed.
+#[derive(Debug)]
+enum Layers {
+    Cpu(Vec<Layer>),
+    #[cfg(feature = "cuda")]
+    Cuda(cuda::CudaEncoder),
 }
 
 /// The tokens that are read together.
@@ -95,6 +105,9 @@ struct Weights {
     epsilon: f32,
 }
 
+/// Whose rows stand one below the other.
+const QKV: [&str; 3] = ["attention.self.query", "attention.self.key", "attention.self.value"];
+
 impl Weights {
     fn tensor(&self, name: &str) -> Result<Tensor> {
         // Some files have the encoder under a name of its own.
@@ -114,11 +127,36 @@ impl Weights {
         Ok(Norm { weight, bias: self.values(&format!("{name}.bias"))?, epsilon: self.epsilon })
     }
 
+    /// Weight and bias.
+    #[cfg(feature = "cuda")]
+    fn pair(&self, name: &str) -> Result<(Vec<f32>, Vec<f32>)> {
+        Ok((self.values(&format!("{name}.weight"))?, self.values(&format!("{name}.bias"))?))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_layer(&self, index: usize) -> Result<cuda::EncoderLayer> {
+        let pair = |part: &str| self.pair(&format!("encoder.layer.{index}.{part}"));
+        let mut qkv = (Vec::new(), Vec::new());
+        for part in QKV {
+            let (weight, bias) = pair(part)?;
+            qkv.0.extend(weight);
+            qkv.1.extend(bias);
+        }
+        Ok(cuda::EncoderLayer {
+            local: false,
+            attention_norm: Some(pair("attention.output.LayerNorm")?),
+            qkv,
+            attended: pair("attention.output.dense")?,
+            wide_norm: pair("output.LayerNorm")?,
+            up: pair("intermediate.dense")?,
+            down: pair("output.dense")?,
+        })
+    }
+
     fn layer(&self, index: usize, precision: Precision) -> Result<Layer> {
         let at = |part: &str| format!("encoder.layer.{index}.{part}");
         let linear = |part: &str| Linear::new(&self.tensor(&at(&format!("{part}.weight")))?, precision);
         let bias = |part: &str| self.values(&at(&format!("{part}.bias")));
-        const QKV: [&str; 3] = ["attention.self.query", "attention.self.key", "attention.self.value"];
         let mut qkv = Vec::new();
         let mut qkv_bias = Vec::new();
         for part in QKV {
@@ -154,6 +192,45 @@ impl Bert {
         config: BertConfig,
         precision: Precision,
     ) -> Result<Self> {
+        #[cfg(feature = "cuda")]
+        if precision == Precision::Bf16 {
+            return Self::on(&cuda::machine()?, tensors, config);
+        }
+        Self::with(tensors, config, |weights, config| {
+            let layers = (0..config.num_hidden_layers).map(|index| weights.layer(index, precision));
+            Ok(Layers::Cpu(layers.collect::<Result<_>>()?))
+        })
+    }
+
+    /// With its layers on a GPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on(
+        machine: &std::sync::Arc<dyn cuda::Machine>,
+        tensors: HashMap<String, Tensor>,
+        config: BertConfig,
+    ) -> Result<Self> {
+        Self::with(tensors, config, |weights, config| {
+            let shape = cuda::EncoderShape {
+                dim: config.hidden_size,
+                heads: config.num_attention_heads,
+                epsilon: weights.epsilon,
+                normalised: cuda::Normalised::After,
+                gated: false,
+                reach: 0,
+                longest: config.max_position_embeddings,
+                turns: None,
+            };
+            let layers = (0..config.num_hidden_layers).map(|index| weights.cuda_layer(index));
+            let layers = layers.collect::<Result<Vec<_>>>()?;
+            Ok(Layers::Cuda(cuda::CudaEncoder::new(machine, shape, layers.into_iter())?))
+        })
+    }
+
+    fn with(
+        tensors: HashMap<String, Tensor>,
+        config: BertConfig,
+        layers: impl FnOnce(&Weights, &BertConfig) -> Result<Layers>,
+    ) -> Result<Self> {
         let (heads, dim) = (config.num_attention_heads, config.hidden_size);
         if heads == 0 || dim == 0 || !dim.is_multiple_of(heads) {
             bail!("{heads} attention heads do not divide a hidden size of {dim}");
@@ -179,14 +256,17 @@ impl Bert {
             _ => Vec::new(),
         };
         let norm = weights.norm("embeddings.LayerNorm")?;
-        let layers = (0..config.num_hidden_layers)
-            .map(|index| weights.layer(index, precision))
-            .collect::<Result<Vec<_>>>()?;
+        let layers = layers(&weights, &config)?;
         Ok(Self { config, words, positions, second, norm, layers })
     }
 
     pub(crate) fn dim(&self) -> usize {
         self.config.hidden_size
+    }
+
+    /// Whether the layers are on a GPU, which wants many rows at once.
+    pub(crate) fn on_gpu(&self) -> bool {
+        !matches!(self.layers, Layers::Cpu(_))
     }
 
     /// The last layer's vectors for all tokens of all windows, `dim` values a token.
@@ -202,7 +282,14 @@ impl Bert {
             rows += length;
         }
         let mut hidden = self.embed(windows, rows)?;
-        for layer in &self.layers {
+        let layers = match &self.layers {
+            Layers::Cpu(layers) => layers,
+            #[cfg(feature = "cuda")]
+            Layers::Cuda(layers) => {
+                return Ok(layers.forward(&hidden, &ranges.iter().map(Range::len).collect::<Vec<_>>())?);
+            }
+        };
+        for layer in layers {
             let context = self.attend(layer, &hidden, &ranges);
             let attended = layer.attended.forward(&context);
             layer.attended_norm.add(&mut hidden, &attended, &layer.attended_bias);

@@ -30,8 +30,9 @@ pub const QUERY_TOKENS: usize = 48;
 pub const TITLE_TOKENS: usize = 32;
 /// Tokens of the longest window that it was trained on, special tokens included.
 pub const WINDOW_TOKENS: usize = 255;
-/// Rows that go through the layers together.
+/// Rows that go through the layers together, on the processor and on a GPU.
 const GROUP_ROWS: usize = 512;
+const GPU_GROUP_ROWS: usize = 32_768;
 
 /// What is read together with the query.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +73,14 @@ impl Body {
             Body::Bert(body) => body.dim(),
             Body::ModernBert(body) => body.dim(),
         }
+    }
+
+    fn group_rows(&self) -> usize {
+        let on_gpu = match self {
+            Body::Bert(body) => body.on_gpu(),
+            Body::ModernBert(body) => body.on_gpu(),
+        };
+        if on_gpu { GPU_GROUP_ROWS } else { GROUP_ROWS }
     }
 
     fn forward(&self, windows: &[Sequence]) -> candle_core::Result<Vec<f32>> {
@@ -195,6 +204,11 @@ impl CrossEncoder {
         super::encoder::token_ids(&self.tokenizer, &self.id.name, texts)
     }
 
+    /// Whether it runs on a GPU, which wants many passages at once.
+    pub fn on_gpu(&self) -> bool {
+        self.body.group_rows() == GPU_GROUP_ROWS
+    }
+
     /// Scores passages for a query. A passage's result depends on it and the query alone. Of the
     /// query the first [`QUERY_TOKENS`] are read, of a title [`TITLE_TOKENS`], and of all together
     /// [`WINDOW_TOKENS`].
@@ -204,10 +218,11 @@ impl CrossEncoder {
     /// [`ModelError::Forward`], for an id that is not in the vocabulary, say.
     pub fn score(&self, query: &[u32], passages: &[Passage<'_>]) -> Result<Vec<Relevance>, ModelError> {
         let mut results = Vec::with_capacity(passages.len());
+        let most = self.body.group_rows();
         let (mut group, mut owners, mut rows) = (Vec::new(), Vec::new(), 0);
         for passage in passages {
             let (sequence, owner) = self.input(query, passage);
-            if rows + sequence.ids.len() > GROUP_ROWS && !group.is_empty() {
+            if rows + sequence.ids.len() > most && !group.is_empty() {
                 self.score_group(&std::mem::take(&mut group), &std::mem::take(&mut owners), &mut results)?;
                 rows = 0;
             }

@@ -14,6 +14,8 @@ use crate::config::Precision;
 /// Rows that go through the layers together: enough for the matrix kernels, few enough for the
 /// processor's cache.
 const GROUP_ROWS: usize = 512;
+/// The same on a GPU.
+const GPU_GROUP_ROWS: usize = 32_768;
 
 /// The share of a window that the context may fill at most, as a divisor.
 const CONTEXT_SHARE: usize = 4;
@@ -84,6 +86,11 @@ impl Encoder {
         self.bert.dim()
     }
 
+    /// Whether it runs on a GPU, which wants many windows at once.
+    pub fn on_gpu(&self) -> bool {
+        self.bert.on_gpu()
+    }
+
     /// Most tokens of a window, special tokens included.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
@@ -109,11 +116,12 @@ impl Encoder {
     /// [`ModelError::Forward`], for an id that is not in the vocabulary, say.
     pub fn encode(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<Pooled>>, ModelError> {
         let mut results = Vec::with_capacity(windows.len());
+        let most = if self.bert.on_gpu() { GPU_GROUP_ROWS } else { GROUP_ROWS };
         let mut group: Vec<Input> = Vec::new();
         let mut rows = 0;
         for window in windows {
             let input = self.input(window);
-            if rows + input.ids.len() > GROUP_ROWS && !group.is_empty() {
+            if rows + input.ids.len() > most && !group.is_empty() {
                 self.encode_group(std::mem::take(&mut group), &mut results)?;
                 rows = 0;
             }

@@ -30,6 +30,14 @@ pub enum ModelError {
         /// The names of the manifest.
         known: String,
     },
+    /// There is no device as `models.device` wants it.
+    #[error(
+        "models.device is cuda, but no GPU can be used: {reason}; with auto or cpu models run on the processor"
+    )]
+    Device {
+        /// What is missing.
+        reason: String,
+    },
     /// The model cannot do what it was named for.
     #[error("{name} is for the role {is}, not {wanted}: name another model in models.{wanted}")]
     WrongRole {

@@ -29,6 +29,7 @@ impl Linear {
             Precision::F32 => Self::F32(FloatMatrix::new(weight, inputs)),
             Precision::Int8 => Self::Int8(Int8Matrix::new(weight, inputs)),
             Precision::Int4 => Self::Int4(Int4Matrix::new(&Block4::all(weight, inputs), inputs)),
+            Precision::Bf16 => bail!("weights in bf16 are for a GPU"),
         })
     }
 

@@ -4,14 +4,16 @@
 //! become an [`Encoder`], a [`CrossEncoder`] or a [`Decoder`]. Nothing else in the crate opens a model file.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::config::{self, DecoderPrecision, Precision};
+use crate::config::{self, DecoderPrecision, Device, Precision};
 
 mod bert;
 mod cross_encoder;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod decoder;
 mod encoder;
 mod error;
@@ -71,10 +73,14 @@ pub struct Models {
     ranker: Option<Slot<CrossEncoder>>,
     built_in: Mutex<Option<Arc<CrossEncoder>>>,
     table: Mutex<Option<Arc<StaticEmbedder>>>,
+    /// As configured, for the processor.
     precision: Precision,
     decoder_precision: DecoderPrecision,
     prompt_lookup: bool,
     schedule: Schedule,
+    device: Device,
+    /// Where the device is decided: what models are loaded in.
+    decided: OnceLock<Result<Precision, ModelError>>,
 }
 
 impl Models {
@@ -96,7 +102,18 @@ impl Models {
             decoder_precision: config.decoder_precision,
             prompt_lookup: config.prompt_lookup,
             schedule: Schedule::new(),
+            device: config.device,
+            decided: OnceLock::new(),
         })
+    }
+
+    /// The precision that models are loaded in, and with it the device: bf16 is a GPU's.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Device`] where `models.device` is `cuda` and there is none.
+    pub fn precision(&self) -> Result<Precision, ModelError> {
+        self.decided.get_or_init(|| decide(self.device, self.precision)).clone()
     }
 
     /// The configured cross-encoder that ranks: the one that is compiled in, or another; fetched and
@@ -107,7 +124,10 @@ impl Models {
     /// [`ModelError`], the same one for a minute after a failure.
     pub fn ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
         match &self.ranker {
-            Some(slot) => slot.loaded(&self.store, |files| CrossEncoder::load(files, self.precision)),
+            Some(slot) => {
+                let precision = self.precision()?;
+                slot.loaded(&self.store, |files| CrossEncoder::load(files, precision))
+            }
             None => self.built_in_ranker(),
         }
     }
@@ -127,7 +147,8 @@ impl Models {
     ///
     /// [`ModelError::Invalid`], which only a faulty build gives.
     pub fn built_in_ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
-        unpacked(&self.built_in, || CrossEncoder::built_in(self.precision))
+        let precision = self.precision()?;
+        unpacked(&self.built_in, || CrossEncoder::built_in(precision))
     }
 
     /// The static embedder, unpacked on first use. Its tokens are those of [`Models::built_in_ranker`].
@@ -145,7 +166,8 @@ impl Models {
     ///
     /// [`ModelError`], the same one for a minute after a failure.
     pub fn embedder(&self) -> Result<Arc<Encoder>, ModelError> {
-        self.embedder.loaded(&self.store, |files| Encoder::load(files, self.precision))
+        let precision = self.precision()?;
+        self.embedder.loaded(&self.store, |files| Encoder::load(files, precision))
     }
 
     /// The configured embedder's identity, without loading it; fetched if need be.
@@ -166,7 +188,7 @@ impl Models {
     pub fn embedder_key(&self) -> Result<String, ModelError> {
         let located = self.embedder.located(&self.store)?;
         let hashes: Vec<&str> = located.spec.files.iter().map(|file| file.sha256.as_str()).collect();
-        Ok(format!("{}/{:?}", hashes.join("/"), self.precision))
+        Ok(format!("{}/{:?}", hashes.join("/"), self.precision()?))
     }
 
     /// The configured decoder; fetched and loaded if need be.
@@ -175,8 +197,16 @@ impl Models {
     ///
     /// [`ModelError`], the same one for a minute after a failure.
     pub fn decoder(&self) -> Result<Arc<Decoder>, ModelError> {
-        self.decoder
-            .loaded(&self.store, |files| Decoder::load(files, self.decoder_precision, self.prompt_lookup))
+        let precision = self.decoder_precision()?;
+        self.decoder.loaded(&self.store, |files| Decoder::load(files, precision, self.prompt_lookup))
+    }
+
+    /// As configured, or what a GPU has.
+    fn decoder_precision(&self) -> Result<DecoderPrecision, ModelError> {
+        Ok(match self.precision()? {
+            Precision::Bf16 => DecoderPrecision::Bf16,
+            Precision::Int8 | Precision::Int4 | Precision::F32 => self.decoder_precision,
+        })
     }
 
     /// The configured decoder's identity, without loading it; fetched if need be.
@@ -195,7 +225,7 @@ impl Models {
     ///
     /// As [`Models::decoder_id`].
     pub fn decoder_key(&self) -> Result<String, ModelError> {
-        Ok(decoder::key(&self.decoder_id()?, self.decoder_precision))
+        Ok(decoder::key(&self.decoder_id()?, self.decoder_precision()?))
     }
 
     /// The tokenizer of a model whose files are already here: a name of the manifest, or the
@@ -298,6 +328,80 @@ impl Models {
             },
         }
     }
+}
+
+/// A GPU that models can run on.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    /// Its name.
+    pub name: String,
+    /// Its compute capability.
+    pub capability: (i32, i32),
+    /// The newest CUDA that its driver knows.
+    pub driver: (i32, i32),
+    /// The versions of libnvrtc and libcublasLt.
+    pub libraries: [String; 2],
+    /// Memory that is free, bytes.
+    pub free: usize,
+    /// All memory, bytes.
+    pub total: usize,
+    /// Multiplications with addition in bf16, a second.
+    pub multiply_adds: f64,
+    /// Bytes read from memory or written to it, a second.
+    pub bytes: f64,
+}
+
+/// The GPU that models run on where `models.device` does not say otherwise, measured; or why there is none.
+///
+/// # Errors
+///
+/// What is missing.
+#[cfg(feature = "cuda")]
+pub fn gpu() -> Result<Gpu, String> {
+    cuda::gpu().map_err(|error| error.to_string())
+}
+
+/// The GPU that models run on.
+///
+/// # Errors
+///
+/// Always: this build has no support for GPUs.
+#[cfg(not(feature = "cuda"))]
+pub fn gpu() -> Result<Gpu, String> {
+    Err("this build has no support for GPUs".to_owned())
+}
+
+/// The precision on the device that is wanted.
+#[cfg(feature = "cuda")]
+fn decide(device: Device, precision: Precision) -> Result<Precision, ModelError> {
+    use cuda::CudaError;
+    if device == Device::Cpu {
+        return Ok(precision);
+    }
+    match cuda::machine() {
+        Ok(_) => Ok(Precision::Bf16),
+        Err(error) if device == Device::Cuda => Err(ModelError::Device { reason: error.to_string() }),
+        Err(error) => {
+            match error {
+                CudaError::Library { library: "libcuda", .. } | CudaError::NoDevice => {
+                    tracing::debug!(%error, "models run on the processor");
+                }
+                // There is a GPU, and somebody may want to know why it idles.
+                _ => tracing::warn!(%error, "models run on the processor"),
+            }
+            Ok(precision)
+        }
+    }
+}
+
+/// The precision on the device that is wanted.
+#[cfg(not(feature = "cuda"))]
+fn decide(device: Device, precision: Precision) -> Result<Precision, ModelError> {
+    if device == Device::Cuda {
+        let reason = "this build has no support for GPUs: build it with the feature `cuda`".to_owned();
+        return Err(ModelError::Device { reason });
+    }
+    Ok(precision)
 }
 
 /// What is compiled in, unpacked once.

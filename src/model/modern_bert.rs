@@ -12,6 +12,8 @@ use std::{collections::HashMap, ops::Range};
 use candle_core::{Result, bail};
 use serde::Deserialize;
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{
     bert::Sequence,
     kernels::{Heads, add_gelu, attend, layer_norm},
@@ -169,11 +171,19 @@ pub(crate) struct ModernBert {
     reach: usize,
     words: Vec<f32>,
     norm: Norm,
-    layers: Vec<Layer>,
+    layers: Layers,
     last_norm: Norm,
     /// Angles that a step turns the pairs of a head's columns by.
     global_turns: Vec<f32>,
     local_turns: Vec<f32>,
+}
+
+/// The layers, where they are computed.
+#[derive(Debug)]
+enum Layers {
+    Cpu(Vec<Layer>),
+    #[cfg(feature = "cuda")]
+    Cuda(cuda::CudaEncoder),
 }
 
 #[derive(Debug)]
@@ -253,6 +263,47 @@ impl Layer {
 
 impl ModernBert {
     pub(crate) fn new(tensors: &Tensors, config: &ModernBertConfig, precision: Precision) -> Result<Self> {
+        #[cfg(feature = "cuda")]
+        if precision == Precision::Bf16 {
+            return Self::on(&cuda::machine()?, tensors, config);
+        }
+        Self::with(tensors, config, |_, _| {
+            let layers = config.global_layers()?.into_iter().enumerate();
+            let layers = layers.map(|(index, global)| Layer::read(tensors, index, global, config, precision));
+            Ok(Layers::Cpu(layers.collect::<Result<_>>()?))
+        })
+    }
+
+    /// With its layers on a GPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on(
+        machine: &std::sync::Arc<dyn cuda::Machine>,
+        tensors: &Tensors,
+        config: &ModernBertConfig,
+    ) -> Result<Self> {
+        Self::with(tensors, config, |global, local| {
+            let shape = cuda::EncoderShape {
+                dim: config.hidden_size,
+                heads: config.num_attention_heads,
+                epsilon: config.norm_eps as f32,
+                normalised: cuda::Normalised::Before,
+                gated: true,
+                reach: config.local_attention / 2,
+                longest: config.max_position_embeddings,
+                turns: Some((global.to_vec(), local.to_vec())),
+            };
+            let layers = config.global_layers()?.into_iter().enumerate();
+            let layers = layers.map(|(index, global)| cuda_layer(tensors, index, global, config));
+            let layers = layers.collect::<Result<Vec<_>>>()?;
+            Ok(Layers::Cuda(cuda::CudaEncoder::new(machine, shape, layers.into_iter())?))
+        })
+    }
+
+    fn with(
+        tensors: &Tensors,
+        config: &ModernBertConfig,
+        layers: impl FnOnce(&[f32], &[f32]) -> Result<Layers>,
+    ) -> Result<Self> {
         config.check()?;
         let (dim, heads) = (config.hidden_size, config.num_attention_heads);
         let turns = |theta: f64| -> Vec<f32> {
@@ -260,8 +311,7 @@ impl ModernBert {
             let exponent = |pair: usize| (2 * pair) as f32 / width as f32;
             (0..width / 2).map(|pair| 1.0 / (theta as f32).powf(exponent(pair))).collect()
         };
-        let layers = config.global_layers()?.into_iter().enumerate();
-        let layers = layers.map(|(index, global)| Layer::read(tensors, index, global, config, precision));
+        let (global_turns, local_turns) = (turns(config.theta(true)?), turns(config.theta(false)?));
         Ok(Self {
             dim,
             heads,
@@ -269,15 +319,20 @@ impl ModernBert {
             reach: config.local_attention / 2,
             words: tensors.values("model.embeddings.tok_embeddings.weight", &[config.vocab_size, dim])?,
             norm: Norm::read(tensors, "model.embeddings.norm", config)?,
-            layers: layers.collect::<Result<Vec<_>>>()?,
+            layers: layers(&global_turns, &local_turns)?,
             last_norm: Norm::read(tensors, "model.final_norm", config)?,
-            global_turns: turns(config.theta(true)?),
-            local_turns: turns(config.theta(false)?),
+            global_turns,
+            local_turns,
         })
     }
 
     pub(crate) fn dim(&self) -> usize {
         self.dim
+    }
+
+    /// Whether the layers are on a GPU, which wants many rows at once.
+    pub(crate) fn on_gpu(&self) -> bool {
+        !matches!(self.layers, Layers::Cpu(_))
     }
 
     /// The normalisation that the last layer's vectors still need.
@@ -303,7 +358,14 @@ impl ModernBert {
         let longest = ranges.iter().map(Range::len).max().unwrap_or(0);
         let global = Rotations::new(&self.global_turns, longest);
         let local = Rotations::new(&self.local_turns, longest);
-        for layer in &self.layers {
+        let layers = match &self.layers {
+            Layers::Cpu(layers) => layers,
+            #[cfg(feature = "cuda")]
+            Layers::Cuda(layers) => {
+                return Ok(layers.forward(&hidden, &ranges.iter().map(Range::len).collect::<Vec<_>>())?);
+            }
+        };
+        for layer in layers {
             let mut x = hidden.clone();
             if let Some(norm) = &layer.attention_norm {
                 norm.apply(&mut x);
@@ -355,6 +417,31 @@ impl ModernBert {
         let reach = (!layer.global).then_some(self.reach);
         attend(&qkv, ranges, Heads { count, width, reach })
     }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_layer(
+    tensors: &Tensors,
+    index: usize,
+    global: bool,
+    config: &ModernBertConfig,
+) -> Result<cuda::EncoderLayer> {
+    let (dim, inner) = (config.hidden_size, config.intermediate_size);
+    let at = |part: &str| format!("model.layers.{index}.{part}");
+    let pair = |part: &str, outputs: usize, inputs: usize, biased: bool| -> Result<(Vec<f32>, Vec<f32>)> {
+        let weight = tensors.values(&at(&format!("{part}.weight")), &[outputs, inputs])?;
+        Ok((weight, tensors.bias(&at(&format!("{part}.bias")), outputs, biased)?))
+    };
+    let norm = |part: &str| Norm::read(tensors, &at(part), config).map(|norm| (norm.weight, norm.bias));
+    Ok(cuda::EncoderLayer {
+        local: !global,
+        attention_norm: if index == 0 { None } else { Some(norm("attn_norm")?) },
+        qkv: pair("attn.Wqkv", 3 * dim, dim, config.attention_bias)?,
+        attended: pair("attn.Wo", dim, dim, config.attention_bias)?,
+        wide_norm: norm("mlp_norm")?,
+        up: pair("mlp.Wi", 2 * inner, dim, config.mlp_bias)?,
+        down: pair("mlp.Wo", dim, inner, config.mlp_bias)?,
+    })
 }
 
 /// Cosine and sine of every angle, by position.

@@ -26,6 +26,8 @@ const PASSAGE: usize = 24;
 const SPAN_BYTES: usize = 1200;
 /// Windows that are read, and cached, as one piece of work.
 const BATCH: usize = 4;
+/// The same for a GPU, which wants many rows at once.
+const GPU_BATCH: usize = 128;
 
 /// Log-odds of every span; not a number where a span was not read.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +57,8 @@ pub fn score(
     let admitted = models.admit(Kind::Rank, tokens(&windows))?;
     let query_ids = encoder.tokenize(&[query])?.pop().unwrap_or_default();
     let model = encoder.key();
-    let batches: Vec<&[Range<usize>]> = windows.chunks(BATCH).collect();
+    let batches: Vec<&[Range<usize>]> =
+        windows.chunks(if encoder.on_gpu() { GPU_BATCH } else { BATCH }).collect();
     let found = AtomicUsize::new(0);
     let parts = workers::each(batches.len(), cancel, |index| {
         let batch = batches[index];

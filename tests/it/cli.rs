@@ -356,6 +356,9 @@ fn the_doctor_knows_what_is_there() {
     assert_eq!(report["cache"]["state"], "open");
     assert_eq!(report["templates"]["usable"], true);
     assert_eq!(report["upstream"]["usable"], true);
+    let gpu = &report["machine"]["gpu"];
+    assert_eq!(gpu["usable"] == true, gpu["name"].is_string(), "{gpu}");
+    assert_eq!(gpu["usable"] == false, gpu["problem"].is_string(), "{gpu}");
     let roles: Vec<&str> =
         report["models"].as_array().unwrap().iter().map(|model| model["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["embedder", "decoder"]);

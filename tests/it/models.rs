@@ -222,3 +222,18 @@ fn chat_prompts_follow_the_template_of_the_model() {
         );
     }
 }
+
+#[test]
+fn a_gpu_that_is_wanted_and_not_there_is_an_error_that_says_what_is_missing() {
+    if std::process::Command::new("nvidia-smi").output().is_ok() {
+        return;
+    }
+    let wanted = Models::new(&config::Models { device: config::Device::Cuda, ..config() }).unwrap();
+    let error = wanted.built_in_ranker().map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("models.device is cuda") && error.contains("cpu"), "{error}");
+    assert!(wanted.decoder_key().is_err());
+    // Where it is left open the processor does it, and the keys are the processor's.
+    let open = Models::new(&config::Models { device: config::Device::Auto, ..config() }).unwrap();
+    assert_eq!(open.precision().unwrap(), config::Precision::Int8);
+    assert_eq!(open.decoder_key().unwrap(), open.decoder_id().unwrap().hash);
+}

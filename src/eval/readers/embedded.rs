@@ -44,7 +44,7 @@ impl Embedded {
         format!("{}@{}", id.name, id.hash.get(..12).unwrap_or(&id.hash))
     }
 
-    /// The name, the whole hash and the precision.
+    /// The name and all that its answers depend on.
     pub fn identity(&self) -> String {
         format!("{}@{}", self.decoder.id().name, self.decoder.key())
     }

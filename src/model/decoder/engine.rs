@@ -27,11 +27,12 @@ use std::{
 };
 
 use super::{
+    backend::Backend,
     generation::{Class, Generated, Sampling},
     kv::KvCache,
     prefix::PrefixCache,
     sequence::Sequence,
-    transformer::{Step, Transformer},
+    transformer::Step,
 };
 use crate::{
     model::{ModelError, decoder::Text, kernels::KV_BLOCK},
@@ -46,8 +47,6 @@ const LEAST_BUDGET: usize = 64;
 /// Tokens of prompts that every step reads at least, however many sequences write.
 const LEAST_READ: usize = 32;
 const MOST_BUDGET: usize = 4096;
-/// Sequences that are live at once.
-const MOST_LIVE: usize = 64;
 /// Tokens that a step takes together, those that are only likely among them: as long as reading the
 /// weights takes longer than multiplying with them.
 const MOST_TOGETHER: usize = 8;
@@ -91,7 +90,7 @@ pub(super) struct Engine {
 pub(super) struct Limits {
     /// Requests that wait or are being answered at most.
     pub(super) open: usize,
-    /// Bytes for keys and values.
+    /// Bytes for keys and values, where they are in this memory.
     pub(super) kv_bytes: usize,
     /// Whether greedy output is looked up in its prompt; it changes the time alone.
     pub(super) lookup: bool,
@@ -105,15 +104,15 @@ impl Engine {
     /// [`ModelError::Forward`] where the system gives no thread.
     pub(super) fn start(
         model: &str,
-        transformer: Transformer,
+        backend: Backend,
         text: Arc<Text>,
         limits: Limits,
     ) -> Result<Self, ModelError> {
         let (requests, receiver) = channel();
         let open = Arc::new(AtomicUsize::new(0));
-        let blocks = (limits.kv_bytes / transformer.shape().kv().block_bytes().max(1)).max(2);
+        let blocks = backend.blocks(limits.kv_bytes);
         let for_sequences = blocks - blocks / PREFIX_SHARE;
-        let context = transformer.shape().context.min(for_sequences * KV_BLOCK);
+        let context = backend.context().min(for_sequences * KV_BLOCK);
         let state = State {
             receiver,
             waiting: VecDeque::new(),
@@ -122,10 +121,10 @@ impl Engine {
             blocks: for_sequences,
             context,
             budget: FIRST_BUDGET,
-            lookup: limits.lookup,
+            lookup: limits.lookup && backend.may_look_up(),
             open: open.clone(),
             model: model.to_owned(),
-            transformer,
+            backend,
             text,
         };
         thread::Builder::new()
@@ -181,7 +180,7 @@ struct State {
     lookup: bool,
     open: Arc<AtomicUsize>,
     model: String,
-    transformer: Transformer,
+    backend: Backend,
     text: Arc<Text>,
 }
 
@@ -255,7 +254,8 @@ impl State {
             let tokens = request.ids.len().saturating_add(request.sampling.max_tokens);
             let wanted = tokens.min(self.context).div_ceil(KV_BLOCK);
             let taken: usize = self.live.iter().map(|live| live.reserved).sum();
-            let (places, blocks) = (request.class.part_of(MOST_LIVE), request.class.part_of(self.blocks));
+            let (places, blocks) =
+                (request.class.part_of(self.backend.most_live()), request.class.part_of(self.blocks));
             // A single one always fits: none is longer than the context.
             let fits = self.live.is_empty() || taken + wanted <= blocks;
             if self.live.len() >= places || !fits {
@@ -326,13 +326,12 @@ impl State {
             }
         }
         let tokens: usize = share.iter().sum();
-        // Within the pool: from outside it every product would be handed over and waited for.
-        let logits = rayon::scope(|_| self.transformer.forward(&mut steps))?;
+        let logits = self.backend.forward(&mut steps)?;
         drop(steps);
         let time = began.elapsed();
         let read = if prompts == 0 { 0 } else { tokens - writing };
 
-        let (sequences, words) = (owners.len(), self.transformer.words().max(1));
+        let (sequences, words) = (owners.len(), self.backend.words().max(1));
         let (mut ended, mut written) = (Vec::new(), 0);
         for ((at, count), logits) in owners.into_iter().zip(logits) {
             let Some(live) = self.live.get_mut(at) else { continue };

@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use candle_core::{Result, bail};
 
+#[cfg(feature = "cuda")]
+use crate::model::cuda;
 use crate::model::kernels::{HeadBlock, KV_BLOCK};
 
 /// Keys and values of [`KV_BLOCK`] tokens in all layers.
 #[derive(Debug)]
-pub(crate) struct KvBlock {
-    /// By layer, then by key head.
-    heads: Vec<HeadBlock>,
+pub(crate) enum KvBlock {
+    /// In this memory, by layer, then by key head.
+    Memory(Vec<HeadBlock>),
+    /// On a GPU.
+    #[cfg(feature = "cuda")]
+    Page(cuda::Page),
 }
 
 /// What one sequence has read.
@@ -35,8 +40,27 @@ impl KvShape {
         self.layers * self.key_heads * HeadBlock::bytes(self.head_dim)
     }
 
-    fn new_block(self) -> KvBlock {
-        KvBlock { heads: vec![HeadBlock::new(self.head_dim); self.layers * self.key_heads] }
+    /// A block in this memory.
+    pub(super) fn new_block(self) -> KvBlock {
+        KvBlock::Memory(vec![HeadBlock::new(self.head_dim); self.layers * self.key_heads])
+    }
+}
+
+impl KvBlock {
+    fn heads(&self) -> &[HeadBlock] {
+        match self {
+            Self::Memory(heads) => heads,
+            #[cfg(feature = "cuda")]
+            Self::Page(_) => &[],
+        }
+    }
+
+    fn heads_mut(&mut self) -> &mut [HeadBlock] {
+        match self {
+            Self::Memory(heads) => heads,
+            #[cfg(feature = "cuda")]
+            Self::Page(_) => &mut [],
+        }
     }
 }
 
@@ -57,13 +81,26 @@ impl KvCache {
     }
 
     /// Takes the blocks for `count` more tokens.
-    pub(super) fn grow(&mut self, count: usize, shape: KvShape) {
+    pub(crate) fn grow(&mut self, count: usize, new: impl Fn() -> Result<KvBlock>) -> Result<()> {
         let wanted = (self.length + count).div_ceil(KV_BLOCK);
-        self.blocks.resize_with(wanted.max(self.blocks.len()), || Arc::new(shape.new_block()));
+        while self.blocks.len() < wanted {
+            self.blocks.push(Arc::new(new()?));
+        }
+        Ok(())
+    }
+
+    /// The numbers of its pages on a GPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn pages(&self) -> Vec<u32> {
+        let page = |block: &Arc<KvBlock>| match &**block {
+            KvBlock::Page(page) => Some(page.index()),
+            KvBlock::Memory(_) => None,
+        };
+        self.blocks.iter().filter_map(page).collect()
     }
 
     /// The new tokens are in all layers now.
-    pub(super) fn advance(&mut self, count: usize) {
+    pub(crate) fn advance(&mut self, count: usize) {
         self.length += count;
     }
 
@@ -83,7 +120,7 @@ impl KvCache {
             let Some(block) = self.blocks.get_mut(at / KV_BLOCK).and_then(Arc::get_mut) else {
                 bail!("no block of its own for token {at}");
             };
-            let heads = block.heads.iter_mut().skip(layer * shape.key_heads);
+            let heads = block.heads_mut().iter_mut().skip(layer * shape.key_heads);
             let parts = keys.chunks_exact(shape.head_dim).zip(values.chunks_exact(shape.head_dim));
             heads.zip(parts).for_each(|(head, (key, value))| head.put(at % KV_BLOCK, key, value));
         }
@@ -92,6 +129,6 @@ impl KvCache {
 
     /// The blocks of one key head.
     pub(super) fn head(&self, layer: usize, head: usize, shape: KvShape) -> Vec<&HeadBlock> {
-        self.blocks.iter().filter_map(|block| block.heads.get(layer * shape.key_heads + head)).collect()
+        self.blocks.iter().filter_map(|block| block.heads().get(layer * shape.key_heads + head)).collect()
     }
 }

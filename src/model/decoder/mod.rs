@@ -13,9 +13,12 @@ use std::{
 use minijinja::{Environment, ErrorKind, context, syntax::SyntaxConfig};
 use tokenizers::Tokenizer;
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{Located, ModelError, ModelId, gguf::Gguf};
 use crate::{config::DecoderPrecision, measure::memory};
 
+mod backend;
 mod engine;
 mod generation;
 pub(super) mod gguf_tokenizer;
@@ -30,6 +33,17 @@ mod transformer;
 pub use generation::{ChatMessage, Class, Finish, Generated, Sampling};
 pub use grounds::Grounds;
 
+#[cfg(feature = "cuda")]
+pub(super) use {
+    kv::KvBlock,
+    shape::Shape,
+    transformer::{Step, sized, stacked_values},
+};
+
+#[cfg(all(test, feature = "cuda"))]
+pub(super) use {kv::KvCache, transformer::Transformer as CpuDecoder};
+
+use backend::Backend;
 use engine::{Engine, Event, Limits, Request};
 use gguf_tokenizer::Vocabulary;
 use transformer::Transformer;
@@ -40,6 +54,9 @@ const OPEN: usize = 512;
 /// the system does not tell how much there is.
 const KV_SHARE: u64 = 4;
 const KV_BYTES: u64 = 2 << 30;
+/// The share of a GPU's memory that is free once the weights are there, as a divisor.
+#[cfg(feature = "cuda")]
+const CUDA_KV_SHARE: usize = 2;
 /// How often who waits for text is asked whether it still does.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
@@ -93,10 +110,10 @@ impl Decoder {
         let begin = id_of("tokenizer.ggml.bos_token_id");
         let adds_begin = gguf.flag("tokenizer.ggml.add_bos_token").unwrap_or(false);
         let template = gguf.string("tokenizer.chat_template").map(str::to_owned);
-        let transformer = Transformer::load(&mut gguf, precision.of_all())?;
+        let backend = Self::backend(&mut gguf, precision)?;
         let id = files.id()?;
         let text = Arc::new(Text { vocabulary, ends });
-        let engine = Engine::start(&id.name, transformer, text.clone(), limits)?;
+        let engine = Engine::start(&id.name, backend, text.clone(), limits)?;
         Ok(Self { id, precision, tokenizer, text, template, begin, end, adds_begin, engine })
     }
 
@@ -108,6 +125,21 @@ impl Decoder {
     /// All that greedy output depends on besides the prompt.
     pub fn key(&self) -> String {
         key(&self.id, self.precision)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn backend(gguf: &mut Gguf, precision: DecoderPrecision) -> Result<Backend, ModelError> {
+        if precision != DecoderPrecision::Bf16 {
+            return Ok(Backend::Cpu(Box::new(Transformer::load(gguf, precision.of_all())?)));
+        }
+        let machine = cuda::machine().map_err(|error| gguf.invalid(error))?;
+        let kv_bytes = || Ok(cuda::describe()?.free / CUDA_KV_SHARE);
+        Ok(Backend::Cuda(Box::new(cuda::CudaDecoder::load(gguf, &machine, kv_bytes)?)))
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn backend(gguf: &mut Gguf, precision: DecoderPrecision) -> Result<Backend, ModelError> {
+        Ok(Backend::Cpu(Box::new(Transformer::load(gguf, precision.of_all())?)))
     }
 
     /// Most tokens of prompt and output together.

@@ -81,7 +81,8 @@ mod tests {
 
     fn blocks(count: usize) -> Vec<Arc<KvBlock>> {
         let mut cache = KvCache::default();
-        cache.grow(count * KV_BLOCK, KvShape { layers: 1, key_heads: 1, head_dim: 2 });
+        let shape = KvShape { layers: 1, key_heads: 1, head_dim: 2 };
+        cache.grow(count * KV_BLOCK, || Ok(shape.new_block())).unwrap();
         cache.advance(count * KV_BLOCK);
         cache.full_blocks().to_vec()
     }

@@ -123,6 +123,12 @@ impl Rope {
         positions.iter().flat_map(angles).map(turn).collect()
     }
 
+    /// Whether it turns neighbours, or one value of each half.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn neighbours(&self) -> bool {
+        self.neighbours
+    }
+
     /// Values of [`Rope::turns`] for a position.
     pub(crate) fn pairs(&self) -> usize {
         self.frequencies.len()

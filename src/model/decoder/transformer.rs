@@ -94,7 +94,7 @@ impl Transformer {
             if rows == 0 || start + rows > shape.context {
                 bail!("{rows} tokens after {start} do not fit a context of {}", shape.context);
             }
-            step.cache.grow(rows, shape.kv());
+            step.cache.grow(rows, || Ok(shape.kv().new_block()))?;
             positions.extend(start..start + rows);
             ids.extend_from_slice(step.ids);
         }
@@ -346,34 +346,60 @@ fn stacked(
     let linear = match (precision, four_bits(gguf, names)?) {
         (None, Some(blocks)) => Linear::of_blocks(&blocks, inputs),
         (precision, _) => {
-            let mut weight = Vec::new();
-            for name in names {
-                let own = gguf.values(&format!("{name}.weight"))?;
-                if !own.len().is_multiple_of(inputs) {
-                    return Err(
-                        gguf.invalid(format!("{name} has {} values, not rows of {inputs}", own.len()))
-                    );
-                }
-                weight.extend(own);
-            }
+            let weight = stacked_weights(gguf, names, inputs)?;
             Linear::of(&weight, inputs, precision.unwrap_or_default())
         }
     };
     let linear = linear.map_err(|error| gguf.invalid(error))?;
+    Ok((linear, stacked_biases(gguf, names, inputs)?))
+}
+
+/// What [`stacked`] is made of, in 32-bit floats.
+#[cfg(feature = "cuda")]
+pub(crate) fn stacked_values(
+    gguf: &mut Gguf,
+    names: &[String],
+    inputs: usize,
+) -> std::result::Result<(Vec<f32>, Option<Vec<f32>>), ModelError> {
+    Ok((stacked_weights(gguf, names, inputs)?, stacked_biases(gguf, names, inputs)?))
+}
+
+fn stacked_weights(
+    gguf: &mut Gguf,
+    names: &[String],
+    inputs: usize,
+) -> std::result::Result<Vec<f32>, ModelError> {
+    let mut weight = Vec::new();
+    for name in names {
+        let own = gguf.values(&format!("{name}.weight"))?;
+        if inputs == 0 || !own.len().is_multiple_of(inputs) {
+            return Err(gguf.invalid(format!("{name} has {} values, not rows of {inputs}", own.len())));
+        }
+        weight.extend(own);
+    }
+    Ok(weight)
+}
+
+/// None where the file has none for any of them.
+fn stacked_biases(
+    gguf: &mut Gguf,
+    names: &[String],
+    inputs: usize,
+) -> std::result::Result<Option<Vec<f32>>, ModelError> {
     let biases: Vec<String> = names.iter().map(|name| format!("{name}.bias")).collect();
     if !biases.iter().any(|name| gguf.has_tensor(name)) {
-        return Ok((linear, None));
+        return Ok(None);
     }
     let mut bias = Vec::new();
     for (name, weight) in biases.iter().zip(names) {
-        let outputs = gguf.count(&format!("{weight}.weight")) / inputs;
+        let outputs = gguf.count(&format!("{weight}.weight")) / inputs.max(1);
         if gguf.has_tensor(name) {
             bias.extend(sized(gguf, name, outputs)?);
         } else {
             bias.extend(std::iter::repeat_n(0.0, outputs));
         }
     }
-    Ok((linear, Some(bias)))
+    Ok(Some(bias))
 }
 
 /// The blocks of all the weights, where all are in 4 bits.
@@ -389,7 +415,7 @@ fn four_bits(gguf: &mut Gguf, names: &[String]) -> std::result::Result<Option<Ve
 }
 
 /// A tensor of so many values.
-fn sized(gguf: &mut Gguf, name: &str, count: usize) -> std::result::Result<Vec<f32>, ModelError> {
+pub(crate) fn sized(gguf: &mut Gguf, name: &str, count: usize) -> std::result::Result<Vec<f32>, ModelError> {
     let values = gguf.values(name)?;
     if values.len() == count {
         return Ok(values);

@@ -1,0 +1,17 @@
+# Two images of one binary: `docker build --target cpu .` and `docker build --target cuda .`
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked
+
+# CUDA's compiler of kernels and its matrix products; the driver comes from the host (`docker run --gpus all`).
+FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04 AS cuda
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
+COPY --from=build /src/target/release/epitome /usr/local/bin/epitome
+ENTRYPOINT ["epitome"]
+
+FROM debian:bookworm-slim AS cpu
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
+COPY --from=build /src/target/release/epitome /usr/local/bin/epitome
+ENTRYPOINT ["epitome"]

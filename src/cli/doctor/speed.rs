@@ -1,0 +1,126 @@
+//! The GPU, and how fast the decoder is.
+
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use super::{Finding, mebibytes};
+use crate::{
+    config::Precision,
+    model::{self, Class, Models, Sampling},
+};
+
+/// How long the decoder may take.
+const AT_MOST: Duration = Duration::from_secs(8);
+/// A prompt of some hundred tokens.
+const SENTENCE: &str = "The ship went over the long sea and saw land where people had built small houses. ";
+const SENTENCES: usize = 24;
+/// Tokens that are written.
+const WRITTEN: usize = 32;
+
+#[derive(Debug, Serialize)]
+pub(super) struct GpuReport {
+    name: Option<String>,
+    /// Compute capability.
+    capability: Option<String>,
+    /// The newest CUDA that the driver knows.
+    driver_cuda: Option<String>,
+    nvrtc: Option<String>,
+    cublas_lt: Option<String>,
+    memory_bytes: Option<usize>,
+    memory_free_bytes: Option<usize>,
+    /// In bf16, by the same products that models use.
+    multiply_adds_per_second: Option<f64>,
+    memory_bytes_per_second: Option<f64>,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+/// How fast one request is answered by the configured decoder.
+#[derive(Debug, Serialize)]
+pub(super) struct DecoderSpeed {
+    device: &'static str,
+    prompt_tokens_per_second: f64,
+    tokens_per_second: f64,
+}
+
+impl DecoderSpeed {
+    /// None where its files are not here, or it does not end in time.
+    pub(super) fn measured(models: &Models, name: &str) -> Option<Self> {
+        models.locate(name).ok()?;
+        let decoder = models.decoder().ok()?;
+        let sampling = Sampling::greedy(WRITTEN);
+        let start = Instant::now();
+        let mut first = None;
+        let mut sink = |piece: &str| {
+            if !piece.is_empty() {
+                first.get_or_insert_with(|| start.elapsed());
+            }
+            if start.elapsed() < AT_MOST { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let written =
+            decoder.generate(Class::Chat, &SENTENCE.repeat(SENTENCES), &sampling, &mut sink).ok()?;
+        let first = first?.as_secs_f64();
+        let rest = start.elapsed().as_secs_f64() - first;
+        let device = if models.precision().ok()? == Precision::Bf16 { "gpu" } else { "cpu" };
+        (written.completion_tokens > 1 && rest > 0.0).then(|| Self {
+            device,
+            prompt_tokens_per_second: written.prompt_tokens as f64 / first,
+            tokens_per_second: (written.completion_tokens - 1) as f64 / rest,
+        })
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!(
+            "{:.0} tokens/s read and {:.0} tokens/s written by the decoder, one request, on the {}",
+            self.prompt_tokens_per_second, self.tokens_per_second, self.device
+        )
+    }
+}
+
+impl GpuReport {
+    pub(super) fn here() -> Self {
+        let (gpu, problem) = match model::gpu() {
+            Ok(gpu) => (Some(gpu), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let version = |(major, minor): (i32, i32)| format!("{major}.{minor}");
+        let gpu = gpu.as_ref();
+        Self {
+            name: gpu.map(|gpu| gpu.name.clone()),
+            capability: gpu.map(|gpu| version(gpu.capability)),
+            driver_cuda: gpu.map(|gpu| version(gpu.driver)),
+            nvrtc: gpu.map(|gpu| gpu.libraries[0].clone()),
+            cublas_lt: gpu.map(|gpu| gpu.libraries[1].clone()),
+            memory_bytes: gpu.map(|gpu| gpu.total),
+            memory_free_bytes: gpu.map(|gpu| gpu.free),
+            multiply_adds_per_second: gpu.map(|gpu| gpu.multiply_adds),
+            memory_bytes_per_second: gpu.map(|gpu| gpu.bytes),
+            finding: Finding { usable: gpu.is_some(), problem },
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let known = |value: &Option<String>| value.clone().unwrap_or_default();
+        let bytes = |value: Option<usize>| mebibytes(value.unwrap_or(0) as u64);
+        match &self.finding.problem {
+            Some(problem) => format!("none: {problem}"),
+            None => format!(
+                "{}, compute capability {}, {}, {} of it free; driver for CUDA {}, libnvrtc {}, libcublasLt {}: \
+                 {:.0} G multiply-adds/s in bf16, {:.0} GB/s from and to memory",
+                known(&self.name),
+                known(&self.capability),
+                bytes(self.memory_bytes),
+                bytes(self.memory_free_bytes),
+                known(&self.driver_cuda),
+                known(&self.nvrtc),
+                known(&self.cublas_lt),
+                self.multiply_adds_per_second.unwrap_or(0.0) / 1e9,
+                self.memory_bytes_per_second.unwrap_or(0.0) / 1e9
+            ),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The forward pass of a decoder on a GPU: what `model::decoder::transformer` does on the processor, with
+//! weights and activations in bf16 and the residual stream in 32-bit floats.
+
+use std::sync::Arc;
+
+use candle_core::bail;
+
+use super::{
+    CudaError,
+    heads::{self, HeadShape, HeadWeights, IN_TURN, Layout, Sees, Span, rows},
+    machine::{Buffer, Machine, Product, Target, padded},
+    pages::Pages,
+};
+use crate::model::{
+    ModelError,
+    decoder::{KvBlock, Shape, Step, sized, stacked_values},
+    gguf::Gguf,
+    kernels::KV_BLOCK,
+};
+
+type Result<T> = std::result::Result<T, CudaError>;
+
+/// Weights of the whole decoder and memory for keys and values, on a GPU.
+pub(crate) struct CudaDecoder {
+    machine: Arc<dyn Machine>,
+    shape: Shape,
+    heads: HeadShape,
+    words: usize,
+    embedding: Arc<Buffer>,
+    layers: Vec<Layer>,
+    norm: Buffer,
+    head: Arc<Buffer>,
+    turns: Buffer,
+    /// Values between gate and down.
+    inner: usize,
+    pages: Arc<Pages>,
+}
+
+struct Layer {
+    attention_norm: Buffer,
+    qkv: Buffer,
+    qkv_bias: Option<Buffer>,
+    head_norms: Option<(Buffer, Buffer)>,
+    output: Buffer,
+    output_bias: Option<Buffer>,
+    feed_norm: Buffer,
+    gate_up: Buffer,
+    down: Buffer,
+}
+
+impl CudaDecoder {
+    /// Brings a model to the machine, with pages for keys and values in what `kv_bytes` makes of the memory
+    /// that is left then.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Invalid`] where the file is not sound, or the machine cannot take it.
+    pub(crate) fn load(
+        gguf: &mut Gguf,
+        machine: &Arc<dyn Machine>,
+        kv_bytes: impl FnOnce() -> Result<usize>,
+    ) -> std::result::Result<Self, ModelError> {
+        let shape = Shape::read(gguf)?;
+        let heads = HeadShape {
+            heads: shape.heads,
+            key_heads: shape.key_heads,
+            width: shape.head_dim,
+            epsilon: shape.epsilon,
+            neighbours: shape.rope.neighbours(),
+        };
+        heads.check().map_err(|error| gguf.invalid(error))?;
+        let table = gguf.values("token_embd.weight")?;
+        if table.is_empty() || !table.len().is_multiple_of(shape.dim) {
+            return Err(gguf.invalid(format!("token_embd has no rows of {} values", shape.dim)));
+        }
+        let words = table.len() / shape.dim;
+        let narrowed = |gguf: &Gguf, values: &[f32]| {
+            Buffer::of_narrowed(machine, values).map_err(|error| gguf.invalid(error))
+        };
+        let floats = |gguf: &Gguf, values: &[f32]| {
+            Buffer::of_floats(machine, values).map_err(|error| gguf.invalid(error))
+        };
+        let embedding = Arc::new(narrowed(gguf, &table)?);
+        let (mut layers, mut inner) = (Vec::new(), 0);
+        for index in 0..shape.layers {
+            let (layer, own_inner) = Layer::load(gguf, index, &shape, machine)?;
+            if index > 0 && own_inner != inner {
+                return Err(
+                    gguf.invalid(format!("layer {index}: its feed-forward part has a width of its own"))
+                );
+            }
+            inner = own_inner;
+            layers.push(layer);
+        }
+        let norm = sized(gguf, "output_norm.weight", shape.dim)?;
+        let norm = floats(gguf, &norm)?;
+        let head = if gguf.has_tensor("output.weight") {
+            let head = gguf.values("output.weight")?;
+            if head.len() != table.len() {
+                return Err(gguf.invalid("output.weight and token_embd.weight differ in size"));
+            }
+            Arc::new(narrowed(gguf, &head)?)
+        } else {
+            embedding.clone()
+        };
+        let invalid = |error: CudaError| gguf.invalid(error);
+        let page = Pages::stride_of(shape.layers, shape.key_width()) * size_of::<u16>();
+        let count = kv_bytes().map_err(invalid)? / page;
+        let pages = Pages::new(machine, shape.layers, shape.key_width(), count.max(2)).map_err(invalid)?;
+        let places: Vec<usize> = (0..shape.context.min(pages.count() * KV_BLOCK)).collect();
+        let turns: Vec<f32> =
+            shape.rope.turns(&places).into_iter().flat_map(|(cos, sin)| [cos, sin]).collect();
+        let turns = floats(gguf, &turns)?;
+        let (machine, pages) = (machine.clone(), Arc::new(pages));
+        Ok(Self { machine, shape, heads, words, embedding, layers, norm, head, turns, inner, pages })
+    }
+
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Pages of [`KV_BLOCK`] tokens that there are.
+    pub(crate) fn pages(&self) -> usize {
+        self.pages.count()
+    }
+
+    /// A page that is nobody's.
+    #[cfg(test)]
+    pub(crate) fn page(&self) -> Result<super::Page> {
+        self.pages.take()
+    }
+
+    /// As `Transformer::forward`.
+    pub(crate) fn forward(&self, steps: &mut [Step<'_>]) -> candle_core::Result<Vec<Vec<f32>>> {
+        let context = self.shape.context.min(self.pages.count() * KV_BLOCK);
+        let (mut spans, mut ids, mut last) = (Vec::new(), Vec::new(), Vec::new());
+        for step in &mut *steps {
+            let (before, tokens) = (step.cache.length(), step.ids.len());
+            if tokens == 0 || before + tokens > context {
+                bail!("{tokens} tokens after {before} do not fit a context of {context}");
+            }
+            for id in step.ids {
+                match i32::try_from(*id) {
+                    Ok(known) if (*id as usize) < self.words => ids.push(known),
+                    _ => bail!("token {id} is not in the vocabulary"),
+                }
+            }
+            step.cache.grow(tokens, || Ok(KvBlock::Page(self.pages.take()?)))?;
+            spans.push(Span { before, tokens, pages: step.cache.pages() });
+            let first = ids.len() - step.logits.min(tokens);
+            last.extend((first..ids.len()).map(|row| row as i32));
+        }
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let logits = self.pass(&ids, &spans, &last)?;
+        steps.iter_mut().for_each(|step| step.cache.advance(step.ids.len()));
+        let mut rest = logits.as_slice();
+        let own = |step: &Step<'_>| {
+            let (own, after) = rest.split_at(step.logits.min(step.ids.len()) * self.words);
+            rest = after;
+            own.to_vec()
+        };
+        Ok(steps.iter().map(own).collect())
+    }
+
+    /// Tokens that there are.
+    pub(crate) fn words(&self) -> usize {
+        self.words
+    }
+
+    /// The logits of the rows `last`.
+    fn pass(&self, ids: &[i32], spans: &[Span], last: &[i32]) -> Result<Vec<f32>> {
+        let (machine, shape, count) = (&self.machine, &self.shape, ids.len());
+        let (dim, queries) = (shape.dim, shape.query_width());
+        let qkv_width = queries + 2 * shape.key_width();
+        let layout = Layout::new(machine, spans, &self.heads, true)?;
+        let ids = Buffer::of_ints(machine, ids)?;
+        let matrix =
+            |rows: usize, width: usize, bytes: usize| Buffer::new(machine, padded(rows) * width * bytes);
+        let (narrow, wide) = (size_of::<u16>(), size_of::<f32>());
+        let hidden = matrix(count, dim, wide)?;
+        let normed = matrix(count, dim, narrow)?;
+        let qkv = matrix(count, qkv_width, wide)?;
+        let asked = matrix(count, queries, narrow)?;
+        let attended = matrix(count, queries, narrow)?;
+        let gate_up = matrix(count, 2 * self.inner, narrow)?;
+        let inner = matrix(count, self.inner, narrow)?;
+        let norm = |out: &Buffer, weight: &Buffer| {
+            let arguments =
+                [out.into(), (&hidden).into(), IN_TURN, weight.into(), dim.into(), shape.epsilon.into()];
+            rows(machine, "rms_norm", count, &arguments)
+        };
+        let product =
+            |x: &Buffer, weight: &Buffer, out: &Buffer, inputs: usize, outputs: usize, into: Target| {
+                let (x, weight, out) = (x.address(), weight.address(), out.address());
+                machine.product(&Product { x, weight, out, rows: count, inputs, outputs, into })
+            };
+        let table = self.embedding.as_ref();
+        rows(machine, "embed", count, &[(&hidden).into(), table.into(), (&ids).into(), dim.into()])?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            norm(&normed, &layer.attention_norm)?;
+            product(&normed, &layer.qkv, &qkv, dim, qkv_width, Target::Wide)?;
+            let weights = HeadWeights {
+                bias: layer.qkv_bias.as_ref(),
+                query_norm: layer.head_norms.as_ref().map(|(query, _)| query),
+                key_norm: layer.head_norms.as_ref().map(|(_, key)| key),
+                turns: Some(&self.turns),
+            };
+            let place = (self.pages.as_ref(), index);
+            heads::finish(machine, &self.heads, weights, &layout, (&qkv, &asked), place)?;
+            heads::attend(machine, &self.heads, Sees::Past, &layout, (&asked, &attended), place)?;
+            product(&attended, &layer.output, &hidden, queries, dim, Target::Sum)?;
+            if let Some(bias) = &layer.output_bias {
+                rows(machine, "add_bias", count, &[(&hidden).into(), bias.into(), dim.into()])?;
+            }
+            norm(&normed, &layer.feed_norm)?;
+            product(&normed, &layer.gate_up, &gate_up, dim, 2 * self.inner, Target::Narrow)?;
+            let arguments = [(&inner).into(), (&gate_up).into(), self.inner.into()];
+            rows(machine, "silu_product", count, &arguments)?;
+            product(&inner, &layer.down, &hidden, self.inner, dim, Target::Sum)?;
+        }
+        if last.is_empty() {
+            return Ok(Vec::new());
+        }
+        let which = Buffer::of_ints(machine, last)?;
+        let ends = matrix(last.len(), dim, narrow)?;
+        let logits = matrix(last.len(), self.words, wide)?;
+        let arguments = [
+            (&ends).into(),
+            (&hidden).into(),
+            (&which).into(),
+            (&self.norm).into(),
+            dim.into(),
+            shape.epsilon.into(),
+        ];
+        rows(machine, "rms_norm", last.len(), &arguments)?;
+        let (x, weight, out) = (ends.address(), self.head.address(), logits.address());
+        let (inputs, outputs, into) = (dim, self.words, Target::Wide);
+        machine.product(&Product { x, weight, out, rows: last.len(), inputs, outputs, into })?;
+        logits.floats(last.len() * self.words)
+    }
+}
+
+impl Layer {
+    /// And the width of its feed-forward part.
+    fn load(
+        gguf: &mut Gguf,
+        index: usize,
+        shape: &Shape,
+        machine: &Arc<dyn Machine>,
+    ) -> std::result::Result<(Self, usize), ModelError> {
+        let at = |part: &str| format!("blk.{index}.{part}");
+        let (qkv, qkv_bias) = stacked_values(gguf, &["attn_q", "attn_k", "attn_v"].map(at), shape.dim)?;
+        let (output, output_bias) = stacked_values(gguf, &[at("attn_output")], shape.query_width())?;
+        let (gate_up, gate_bias) = stacked_values(gguf, &["ffn_gate", "ffn_up"].map(at), shape.dim)?;
+        let inner = gate_up.len() / shape.dim / 2;
+        let (down, down_bias) = stacked_values(gguf, &[at("ffn_down")], inner)?;
+        if gate_bias.is_some() || down_bias.is_some() {
+            let reason = format!("layer {index}: biases in its feed-forward part are not supported");
+            return Err(gguf.invalid(reason));
+        }
+        if qkv.len() != (shape.query_width() + 2 * shape.key_width()) * shape.dim
+            || output.len() != shape.query_width() * shape.dim
+            || gate_up.len() != 2 * inner * shape.dim
+            || down.len() != inner * shape.dim
+        {
+            let reason = format!("layer {index}: the weights do not fit the shape in the metadata");
+            return Err(gguf.invalid(reason));
+        }
+        let mut norm = |part: &str, width: usize| sized(gguf, &at(part), width);
+        let attention_norm = norm("attn_norm.weight", shape.dim)?;
+        let feed_norm = norm("ffn_norm.weight", shape.dim)?;
+        let head_norms = if gguf.has_tensor(&at("attn_q_norm.weight")) {
+            let mut norm = |part: &str| sized(gguf, &at(part), shape.head_dim);
+            Some((norm("attn_q_norm.weight")?, norm("attn_k_norm.weight")?))
+        } else {
+            None
+        };
+        let build = || -> Result<Self> {
+            let floats = |values: &[f32]| Buffer::of_floats(machine, values);
+            let narrowed = |values: &[f32]| Buffer::of_narrowed(machine, values);
+            let optional = |values: &Option<Vec<f32>>| values.as_deref().map(floats).transpose();
+            Ok(Self {
+                attention_norm: floats(&attention_norm)?,
+                qkv: narrowed(&qkv)?,
+                qkv_bias: optional(&qkv_bias)?,
+                head_norms: match &head_norms {
+                    Some((query, key)) => Some((floats(query)?, floats(key)?)),
+                    None => None,
+                },
+                output: narrowed(&output)?,
+                output_bias: optional(&output_bias)?,
+                feed_norm: floats(&feed_norm)?,
+                gate_up: narrowed(&gate_up)?,
+                down: narrowed(&down)?,
+            })
+        };
+        Ok((build().map_err(|error| gguf.invalid(error))?, inner))
+    }
+}

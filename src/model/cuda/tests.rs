@@ -1,0 +1,270 @@
+//! The kernels and the forward passes on whatever machine there is: always on the emulated one, on a GPU where
+//! there is one.
+// Seeds and errors are there to be read.
+#![allow(clippy::print_stdout)]
+
+use std::{process::Command, sync::Arc, time::SystemTime};
+
+use super::{
+    device,
+    heads::{IN_TURN, rows},
+    machine::{Argument, Buffer, Machine, Product, Target, narrow, padded, widen},
+};
+use crate::model::kernels;
+
+mod attention;
+mod emulated;
+mod models;
+
+/// Fresh numbers, whose seed is printed.
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new() -> Self {
+        let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64 | 1;
+        println!("seed {seed}");
+        Self(seed)
+    }
+
+    /// Between -1 and 1.
+    fn value(&mut self) -> f32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    pub(super) fn values(&mut self, count: usize, scale: f32) -> Vec<f32> {
+        (0..count).map(|_| self.value() * scale).collect()
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.value();
+        (self.0 >> 20) as usize % bound
+    }
+}
+
+/// All machines that there are.
+pub(super) fn machines() -> Vec<Arc<dyn Machine>> {
+    let gpu = match super::machine() {
+        Ok(machine) => Some(machine),
+        Err(error) => {
+            println!("no GPU: {error}");
+            None
+        }
+    };
+    emulated::machine().into_iter().chain(gpu).collect()
+}
+
+/// The greatest distance as a share of the greatest value.
+pub(super) fn error(ours: &[f32], exact: &[f32]) -> f32 {
+    assert_eq!(ours.len(), exact.len());
+    let most = exact.iter().fold(1e-20_f32, |most, value| most.max(value.abs()));
+    let far = ours.iter().zip(exact).map(|(a, b)| (a - b).abs());
+    far.fold(0.0, |most, value| if value > most || value.is_nan() { value } else { most }) / most
+}
+
+fn rounded(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|value| widen(narrow(*value))).collect()
+}
+
+/// The first values of a matrix in bf16.
+fn narrowed_of(machine: &Arc<dyn Machine>, buffer: &Buffer, count: usize) -> Vec<f32> {
+    let mut bytes = vec![0; count * 2];
+    machine.read(buffer.address(), &mut bytes).unwrap();
+    bytes.as_chunks().0.iter().map(|value| widen(u16::from_le_bytes(*value))).collect()
+}
+
+#[test]
+fn the_sources_compile_for_gpus() {
+    // SAFETY: opening the library runs nothing but its own initialisation.
+    #[allow(unsafe_code)]
+    if !unsafe { cudarc::nvrtc::sys::is_culib_present() } {
+        println!("skipped: libnvrtc cannot be opened");
+        return;
+    }
+    for arch in ["sm_80", "sm_90"] {
+        let image = device::compile(arch).unwrap();
+        assert_eq!(image.get(..4), Some(b"\x7fELF".as_slice()), "{arch}");
+    }
+    assert!(device::compile("sm_1").is_err());
+}
+
+#[test]
+fn without_a_driver_there_is_an_error_that_says_so() {
+    if Command::new("nvidia-smi").output().is_ok() {
+        return;
+    }
+    let error = super::machine().map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("libcuda") || error.contains("driver"), "{error}");
+}
+
+#[test]
+fn functions_of_rows_are_those_of_the_processor() {
+    let mut random = Random::new();
+    for machine in machines() {
+        for (count, dim) in [(1, 32), (3, 33), (5, 576), (2, 1500)] {
+            let hidden = random.values(count * dim, 4.0);
+            let (weight, bias) = (random.values(dim, 1.0), random.values(dim, 1.0));
+            let floats = |values: &[f32]| Buffer::of_floats(&machine, values).unwrap();
+            let (on_weight, on_bias) = (floats(&weight), floats(&bias));
+            let out = Buffer::new(&machine, 2 * count * dim).unwrap();
+            let stream = floats(&hidden);
+
+            let which: Vec<i32> = (0..count).map(|_| random.below(count) as i32).collect();
+            let which_on = Buffer::of_ints(&machine, &which).unwrap();
+            for picked in [None, Some(&which_on)] {
+                let arguments = [
+                    (&out).into(),
+                    (&stream).into(),
+                    picked.map_or(IN_TURN, Argument::from),
+                    (&on_weight).into(),
+                    dim.into(),
+                    1e-5_f32.into(),
+                ];
+                rows(&machine, "rms_norm", count, &arguments).unwrap();
+                let mut exact: Vec<f32> = match picked {
+                    None => hidden.clone(),
+                    Some(_) => which
+                        .iter()
+                        .flat_map(|row| &hidden[*row as usize * dim..(*row as usize + 1) * dim])
+                        .copied()
+                        .collect(),
+                };
+                kernels::rms_norm(&mut exact, &weight, 1e-5);
+                assert!(error(&narrowed_of(&machine, &out, count * dim), &exact) < 4e-3);
+            }
+
+            let arguments = [
+                Argument::from(&out),
+                (&stream).into(),
+                (&on_bias).into(),
+                (&on_weight).into(),
+                (&on_bias).into(),
+                dim.into(),
+                1e-6_f32.into(),
+                1.into(),
+            ];
+            rows(&machine, "layer_norm", count, &arguments).unwrap();
+            let mut exact = hidden.clone();
+            exact.chunks_mut(dim).for_each(|row| row.iter_mut().zip(&bias).for_each(|(x, bias)| *x += bias));
+            let summed = exact.clone();
+            kernels::layer_norm(&mut exact, &weight, &bias, 1e-6);
+            assert!(error(&narrowed_of(&machine, &out, count * dim), &exact) < 4e-3);
+            assert!(error(&stream.floats(count * dim).unwrap(), &exact) < 1e-5);
+            // Without weights and without keeping: only the sum.
+            let stream = floats(&hidden);
+            let arguments = [
+                Argument::from(&out),
+                (&stream).into(),
+                (&on_bias).into(),
+                None.into(),
+                None.into(),
+                dim.into(),
+                1e-6_f32.into(),
+                0.into(),
+            ];
+            rows(&machine, "layer_norm", count, &arguments).unwrap();
+            assert_eq!(stream.floats(count * dim).unwrap(), summed);
+            assert_eq!(narrowed_of(&machine, &out, count * dim), rounded(&summed));
+            let stream = floats(&hidden);
+            rows(&machine, "add_bias", count, &[(&stream).into(), (&on_bias).into(), dim.into()]).unwrap();
+            assert_eq!(stream.floats(count * dim).unwrap(), summed);
+
+            let table = random.values(7 * dim, 1.0);
+            let ids: Vec<i32> = (0..count).map(|_| random.below(7) as i32).collect();
+            let on_table = Buffer::of_narrowed(&machine, &table).unwrap();
+            let on_ids = Buffer::of_ints(&machine, &ids).unwrap();
+            let arguments = [(&stream).into(), (&on_table).into(), (&on_ids).into(), dim.into()];
+            rows(&machine, "embed", count, &arguments).unwrap();
+            let exact: Vec<f32> = ids
+                .iter()
+                .flat_map(|id| rounded(&table[*id as usize * dim..(*id as usize + 1) * dim]))
+                .collect();
+            assert_eq!(stream.floats(count * dim).unwrap(), exact);
+        }
+    }
+}
+
+#[test]
+fn activations_are_those_of_the_processor() {
+    let mut random = Random::new();
+    for machine in machines() {
+        for (count, width) in [(1, 1), (3, 40), (2, 1536)] {
+            let wide = rounded(&random.values(count * 2 * width, 5.0));
+            let bias = random.values(2 * width, 1.0);
+            let on = Buffer::of_narrowed(&machine, &wide).unwrap();
+            let on_bias = Buffer::of_floats(&machine, &bias).unwrap();
+            let out = Buffer::new(&machine, 2 * count * 2 * width).unwrap();
+
+            rows(&machine, "silu_product", count, &[(&out).into(), (&on).into(), width.into()]).unwrap();
+            let exact: Vec<f32> = wide
+                .chunks(2 * width)
+                .flat_map(|row| {
+                    let mut gate = row[..width].to_vec();
+                    kernels::silu_product(&mut gate, &row[width..]);
+                    gate
+                })
+                .collect();
+            assert!(error(&narrowed_of(&machine, &out, count * width), &exact) < 4e-3);
+
+            let all = 2 * width;
+            let arguments = [(&out).into(), (&on).into(), (&on_bias).into(), all.into()];
+            rows(&machine, "gelu_bias", count, &arguments).unwrap();
+            let mut exact = vec![0.0; wide.len()];
+            kernels::add_gelu(&wide, &bias, &mut exact);
+            assert!(error(&narrowed_of(&machine, &out, count * all), &exact) < 4e-3);
+
+            let arguments = [(&out).into(), (&on).into(), (&on_bias).into(), width.into()];
+            rows(&machine, "gelu_product", count, &arguments).unwrap();
+            let product: Vec<f32> = exact
+                .chunks(all)
+                .zip(wide.chunks(all))
+                .flat_map(|(gelu, row)| {
+                    let gate = row[width..].iter().zip(&bias[width..]).map(|(gate, bias)| gate + bias);
+                    gelu[..width].iter().zip(gate).map(|(a, b)| a * b).collect::<Vec<f32>>()
+                })
+                .collect();
+            assert!(error(&narrowed_of(&machine, &out, count * width), &product) < 4e-3);
+        }
+    }
+}
+
+#[test]
+fn products_are_the_textbook_ones_and_do_not_depend_on_other_rows() {
+    let mut random = Random::new();
+    for machine in machines() {
+        for (count, inputs, outputs) in [(1, 64, 96), (17, 576, 960), (300, 192, 64)] {
+            let x = rounded(&random.values(count * inputs, 1.0));
+            let weight = rounded(&random.values(outputs * inputs, 1.0));
+            let start = random.values(count * outputs, 1.0);
+            let on_weight = Buffer::of_narrowed(&machine, &weight).unwrap();
+            let run = |x: &[f32], start: &[f32], into: Target| {
+                let rows = x.len() / inputs;
+                let room = |values: &[f32], width: usize| {
+                    let mut values = values.to_vec();
+                    values.resize(padded(rows) * width, 0.0);
+                    values
+                };
+                let on = Buffer::of_narrowed(&machine, &room(x, inputs)).unwrap();
+                let out = Buffer::of_floats(&machine, &room(start, outputs)).unwrap();
+                let (x, weight, to) = (on.address(), on_weight.address(), out.address());
+                machine.product(&Product { x, weight, out: to, rows, inputs, outputs, into }).unwrap();
+                match into {
+                    Target::Narrow => narrowed_of(&machine, &out, rows * outputs),
+                    _ => out.floats(rows * outputs).unwrap(),
+                }
+            };
+            let dots = |x: &[f32]| {
+                weight.chunks(inputs).map(|w| w.iter().zip(x).map(|(a, b)| a * b).sum()).collect::<Vec<f32>>()
+            };
+            let exact: Vec<f32> = x.chunks(inputs).flat_map(dots).collect();
+            let sums: Vec<f32> = exact.iter().zip(&start).map(|(a, b)| a + b).collect();
+            assert!(error(&run(&x, &start, Target::Wide), &exact) < 1e-5);
+            assert!(error(&run(&x, &start, Target::Sum), &sums) < 1e-5);
+            assert!(error(&run(&x, &start, Target::Narrow), &exact) < 4e-3);
+            let alone = run(&x[..inputs], &start, Target::Wide);
+            assert_eq!(alone, run(&x, &start, Target::Wide)[..outputs]);
+        }
+    }
+}
