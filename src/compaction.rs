@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc, sync::atomic::AtomicBool, sync::atomic::Orderin
 
 use serde::Serialize;
 
-use crate::budget::Budget;
+use crate::{budget::Budget, measure::shares::Energy};
 
 /// One text to be made short.
 #[derive(Clone, Debug)]
@@ -170,6 +170,9 @@ pub struct Figures {
     pub models: Vec<String>,
     /// Time per stage.
     pub millis: StageTimes,
+    /// What it took of the machine's energy, where that can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy: Option<Energy>,
 }
 
 /// Every score of one span, for `explain`.

@@ -59,6 +59,8 @@ const FIRST_BYTE: &str = "epitome_upstream_first_byte_seconds";
 const UPSTREAM_ERRORS: &str = "epitome_upstream_errors_total";
 const CACHE_LOOKUPS: &str = "epitome_cache_lookups_total";
 const CACHE_HITS: &str = "epitome_cache_hits_total";
+const ENERGY: &str = "epitome_energy_millijoules_total";
+const CO2: &str = "epitome_co2_micrograms_total";
 const REMOTE_CALLS: &str = "epitome_remote_calls_total";
 const REMOTE_TIME: &str = "epitome_remote_call_seconds";
 const ENGINE_QUEUE: &str = "epitome_engine_queue_seconds";
@@ -123,8 +125,27 @@ fn describe() {
     describe_counter!(UPSTREAM_ERRORS, Unit::Count, "Requests that got no answer from the upstream");
     describe_counter!(CACHE_LOOKUPS, Unit::Count, "Segments asked of the cache");
     describe_counter!(CACHE_HITS, Unit::Count, "Segments found in the cache");
+<<<<<<< HEAD
     describe_counter!(REMOTE_CALLS, Unit::Count, "Calls of models on other servers, by role and result");
     describe_histogram!(REMOTE_TIME, Unit::Seconds, "Time of one such call, its further attempts with it");
+=======
+    describe_counter!(
+        ENERGY,
+        Unit::Count,
+        "Energy of compactions, thousandths of a joule, where counters can be read"
+    );
+    describe_counter!(
+        CO2,
+        Unit::Count,
+        "What that emitted, millionths of a gram of CO2, by measure.grid_gco2_per_kwh"
+    );
+    describe_counter!(REMOTE_CALLS, Unit::Count, "Calls of models on other servers, by role and result");
+    describe_histogram!(
+        REMOTE_TIME,
+        Unit::Seconds,
+        "Time of a call of a model on another server, its attempts and waits with it"
+    );
+>>>>>>> main
     describe_histogram!(
         ENGINE_QUEUE,
         Unit::Seconds,
@@ -165,6 +186,13 @@ pub fn compacted(figures: &Figures) {
     counter!(TOKENS_SAVED).increment(figures.tokens_before.saturating_sub(figures.tokens_after) as u64);
     counter!(CACHE_LOOKUPS).increment(figures.cache_lookups as u64);
     counter!(CACHE_HITS).increment(figures.cache_hits as u64);
+    if let Some(energy) = &figures.energy {
+        // Counters are whole numbers.
+        counter!(ENERGY).increment((energy.joules * 1e3).round() as u64);
+        if let Some(grams) = energy.grams_co2 {
+            counter!(CO2).increment((grams * 1e6).round() as u64);
+        }
+    }
     let millis = &figures.millis;
     for (stage, time) in [
         ("segment", millis.segment),

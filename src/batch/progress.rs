@@ -7,6 +7,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::measure::shares::Energy;
+
 use super::{
     BatchError,
     record::{Outcome, Record},
@@ -96,11 +98,16 @@ pub struct Progress {
     bad: u64,
     tokens_before: u64,
     tokens_after: u64,
+    /// Energy of this run, as far as it is known, and of how many tokens.
+    joules: f64,
+    measured: u64,
+    grid_gco2_per_kwh: f64,
 }
 
 impl Progress {
     /// For an input of `total` bytes, of which `resumed` lines with `resumed_bytes` bytes are done.
-    pub fn new(total: Option<u64>, resumed: u64, resumed_bytes: u64) -> Self {
+    /// The grid's intensity is 0 where it is not known.
+    pub fn new(total: Option<u64>, resumed: u64, resumed_bytes: u64, grid_gco2_per_kwh: f64) -> Self {
         Self {
             display: Display::new(total, resumed_bytes),
             bytes: resumed_bytes,
@@ -111,6 +118,9 @@ impl Progress {
             bad: 0,
             tokens_before: 0,
             tokens_after: 0,
+            joules: 0.0,
+            measured: 0,
+            grid_gco2_per_kwh,
         }
     }
 
@@ -130,6 +140,10 @@ impl Progress {
         *counter += 1;
         self.tokens_before += record.tokens_before as u64;
         self.tokens_after += record.tokens_after as u64;
+        if let Some(joules) = record.joules {
+            self.joules += joules;
+            self.measured += record.tokens_before as u64;
+        }
         self.bytes += bytes;
         let rate = self.rate();
         self.display.update(self.bytes, || rate);
@@ -144,7 +158,7 @@ impl Progress {
         let seconds = self.display.seconds().max(1e-3);
         format!(
             "{} docs, {:.1} docs/s, {:.0} tokens/s",
-            self.resumed + self.lines(),
+            self.lines(),
             self.lines() as f64 / seconds,
             self.tokens_before as f64 / seconds
         )
@@ -159,7 +173,7 @@ impl Progress {
         self.display.clear();
         let resumed = match self.resumed {
             0 => String::new(),
-            lines => format!(" ({lines} were done before)"),
+            lines => format!(" in this run ({lines} more were done before)"),
         };
         let ratio = self.tokens_before as f64 / self.tokens_after.max(1) as f64;
         self.display.tell(&format!(
@@ -177,6 +191,10 @@ impl Progress {
             self.display.seconds(),
             self.rate()
         ));
+        if self.measured > 0 {
+            let energy = Energy::new(self.joules, self.measured as usize, self.grid_gco2_per_kwh);
+            self.display.tell(&format!("{energy}"));
+        }
         match self.bad {
             0 => Ok(()),
             bad => Err(BatchError::BadLines { bad, lines: self.lines() }),

@@ -138,13 +138,19 @@ fn account(compaction: &Compaction) -> String {
             millis.total, millis.segment, millis.rank, millis.summarize, millis.place, millis.render
         ),
     ));
+    if let Some(energy) = &figures.energy {
+        lines.push(("energy", energy.to_string()));
+    }
     lines.into_iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
 }
 
 /// `name@hash` with the first digits of the hash.
 fn short(model: &str) -> String {
     match model.split_once('@') {
-        Some((name, hash)) => format!("{name}@{}", hash.chars().take(12).collect::<String>()),
-        None => model.to_owned(),
+        // A server's model has its URL there.
+        Some((name, hash)) if !hash.contains(':') => {
+            format!("{name}@{}", hash.chars().take(12).collect::<String>())
+        }
+        _ => model.to_owned(),
     }
 }

@@ -4,6 +4,7 @@ mod error;
 mod fit;
 
 use std::{
+    path::Path,
     sync::{Arc, RwLock},
     time::Instant,
 };
@@ -21,6 +22,10 @@ use crate::{
         StageTimes,
     },
     config::{Config, DenseKind, SummarizerKind},
+    measure::{
+        energy::Meter,
+        shares::{Energy, Shares},
+    },
     model::Models,
     place,
     rank::{self, Ranking, relevance},
@@ -48,6 +53,7 @@ pub struct Compactor {
     remotes: Arc<Remotes>,
     templates: Arc<Templates>,
     counters: Arc<Counters>,
+    shares: Arc<Shares>,
 }
 
 impl Compactor {
@@ -60,7 +66,8 @@ impl Compactor {
     pub fn new(config: Arc<Config>, models: Arc<Models>, cache: Arc<Cache>) -> Result<Self, CompactError> {
         let templates = Arc::new(Templates::load(&config.render.templates)?);
         let remotes = Arc::new(Remotes::new(&config)?);
-        Ok(Self { config, models, cache, remotes, templates, counters: Arc::default() })
+        let shares = Arc::new(Shares::new(Meter::detect(Path::new(&config.measure.powercap))));
+        Ok(Self { config, models, cache, remotes, templates, counters: Arc::default(), shares })
     }
 
     /// The templates in force.
@@ -121,6 +128,14 @@ impl Compactor {
     ///
     /// [`CompactError`]; a caller that must not fail hands on the original.
     pub fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
+        let share = self.shares.begin();
+        let mut compaction = self.unmeasured(request, cancel)?;
+        let (figures, grid) = (&mut compaction.figures, self.config.measure.grid_gco2_per_kwh);
+        figures.energy = share.joules().map(|joules| Energy::new(joules, figures.tokens_before, grid));
+        Ok(compaction)
+    }
+
+    fn unmeasured(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
         let started = Instant::now();
         let text = request.text.as_str();
         if text.len() > LONGEST {

@@ -178,6 +178,8 @@ impl Config {
             self.eval.prices.values().all(Price::is_sound),
             "eval.prices: a price must be a number and not negative",
         );
+        let grid = self.measure.grid_gco2_per_kwh;
+        check(grid.is_finite() && grid >= 0.0, "measure.grid_gco2_per_kwh: must be 0 or more");
         const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
         check(
             self.plan.roles.iter().all(|role| ROLES.contains(&role.as_str())),

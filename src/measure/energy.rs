@@ -10,9 +10,6 @@ use std::{
 
 use super::gpu;
 
-/// Where Linux shows the RAPL counters (kernel documentation, `power/powercap/powercap.rst`).
-const POWERCAP: &str = "/sys/class/powercap";
-
 /// Reads every counter that this machine has.
 #[derive(Debug)]
 pub struct Meter {
@@ -37,8 +34,15 @@ pub struct Reading {
 
 impl Meter {
     /// The counters that can be read here; often none, since the kernel gives RAPL to root alone.
-    pub fn detect() -> Self {
-        Self::at(Path::new(POWERCAP), gpu::joules().is_some())
+    /// `powercap` is the directory in which Linux shows them (kernel documentation,
+    /// `power/powercap/powercap.rst`).
+    pub fn detect(powercap: &Path) -> Self {
+        Self::at(powercap, gpu::joules().is_some())
+    }
+
+    /// Those of processor and memory alone.
+    pub fn of_processor(powercap: &Path) -> Self {
+        Self::at(powercap, false)
     }
 
     fn at(powercap: &Path, gpus: bool) -> Self {

@@ -79,7 +79,7 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
     let models = Arc::new(Models::new(&config.models)?);
     let cancel = Cancel::never();
     stop_on_signal(&cancel)?;
-    let turns = Arc::new(Turns::new(args.jobs.get(), Meter::detect()));
+    let turns = Arc::new(Turns::new(args.jobs.get(), Meter::detect(Path::new(&config.measure.powercap))));
     let context = ArmContext {
         config: config.clone(),
         file: origin.file,

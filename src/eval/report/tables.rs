@@ -202,7 +202,17 @@ fn costs_of(analysis: &Analysis, reader: Option<&str>) -> Vec<Table> {
     );
     let mut reading = Table::new(
         format!("Reading and resources of a query, {of}"),
-        &["<arm", "<budget", "first token ms", "reader ms", "process GiB", "GPU GiB", "joules", "price"],
+        &[
+            "<arm",
+            "<budget",
+            "first token ms",
+            "reader ms",
+            "process GiB",
+            "GPU GiB",
+            "joules",
+            "J/1k tokens",
+            "price",
+        ],
     );
     for cost in costs {
         compaction.rows.push(compaction_row(cost));
@@ -235,6 +245,7 @@ fn reading_row(cost: &Cost) -> Vec<Cell> {
         unknown(cost.peak_memory.map(format::gibibytes)),
         unknown(cost.peak_gpu_memory.map(format::gibibytes)),
         unknown(cost.joules.map(format::amount)),
+        unknown(cost.joules_per_1000_tokens.map(format::amount)),
         unknown(cost.price.map(format::price)),
     ]);
     row

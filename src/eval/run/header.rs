@@ -34,7 +34,7 @@ pub fn make(suite: &Suite, config: &Config, mut models: Vec<String>, data: Vec<D
         suite_toml: toml::to_string(suite).unwrap_or_default(),
         models,
         data,
-        hardware: hardware::describe(),
+        hardware: hardware::describe(Path::new(&config.measure.powercap)),
         seed: suite.seed,
         started,
     }

@@ -38,6 +38,8 @@ pub struct Cost {
     pub peak_gpu_memory: Option<u64>,
     /// Mean energy of a query, joules.
     pub joules: Option<f64>,
+    /// Energy for 1,000 tokens of the whole context, joules.
+    pub joules_per_1000_tokens: Option<f64>,
     /// Mean price of a query.
     pub price: Option<f64>,
     /// Segments found in the cache over segments asked for.
@@ -75,10 +77,17 @@ impl Cost {
             peak_memory: records.iter().filter_map(|record| record.peak_memory).max(),
             peak_gpu_memory: records.iter().filter_map(|record| record.peak_gpu_memory).max(),
             joules: mean(&known(|record| record.joules)),
+            joules_per_1000_tokens: per_1000_tokens(records),
             price: mean(&known(|record| record.price)),
             cache_hits: (asked > 0).then(|| found as f64 / asked as f64),
         })
     }
+}
+
+fn per_1000_tokens(records: &[&Record]) -> Option<f64> {
+    let measured = records.iter().filter_map(|record| Some((record.joules?, record.tokens_full)));
+    let (joules, tokens) = measured.fold((0.0, 0), |(joules, tokens), (own, of)| (joules + own, tokens + of));
+    (tokens > 0).then(|| joules * 1000.0 / tokens as f64)
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
