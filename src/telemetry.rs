@@ -125,10 +125,6 @@ fn describe() {
     describe_counter!(UPSTREAM_ERRORS, Unit::Count, "Requests that got no answer from the upstream");
     describe_counter!(CACHE_LOOKUPS, Unit::Count, "Segments asked of the cache");
     describe_counter!(CACHE_HITS, Unit::Count, "Segments found in the cache");
-<<<<<<< HEAD
-    describe_counter!(REMOTE_CALLS, Unit::Count, "Calls of models on other servers, by role and result");
-    describe_histogram!(REMOTE_TIME, Unit::Seconds, "Time of one such call, its further attempts with it");
-=======
     describe_counter!(
         ENERGY,
         Unit::Count,
@@ -145,7 +141,6 @@ fn describe() {
         Unit::Seconds,
         "Time of a call of a model on another server, its attempts and waits with it"
     );
->>>>>>> main
     describe_histogram!(
         ENGINE_QUEUE,
         Unit::Seconds,
