@@ -14,6 +14,8 @@
 //! | `epitome_upstream_errors_total` | counter | requests without an answer | |
 //! | `epitome_cache_lookups_total` | counter | parts of the ranking's work | |
 //! | `epitome_cache_hits_total` | counter | parts of the ranking's work | |
+//! | `epitome_remote_calls_total` | counter | calls of models on other servers | `role`, `result` |
+//! | `epitome_remote_call_seconds` | histogram | seconds of a call, its further attempts with it | `role` |
 //! | `epitome_engine_queue_seconds` | histogram | seconds that a request to the decoder waited | `class` |
 //! | `epitome_engine_refused_total` | counter | requests that found the queue full | `class` |
 //! | `epitome_engine_cancelled_total` | counter | requests that nobody waited for any more | `class` |

@@ -4,7 +4,6 @@ use std::{
     env, fs,
     net::{TcpStream, ToSocketAddrs},
     path::PathBuf,
-    sync::Arc,
     thread,
     time::Duration,
 };
@@ -13,10 +12,11 @@ use serde::Serialize;
 
 use crate::{
     cache::{self, Cache, DiskStats},
-    compactor::Compactor,
     config::{self, Config},
     error::Error,
     model::{self, Models},
+    remote,
+    render::Templates,
 };
 
 mod speed;
@@ -40,6 +40,7 @@ struct Report {
     models: Vec<ModelReport>,
     /// None where the decoder's files are not here, or it cannot be run.
     decoder_speed: Option<DecoderSpeed>,
+    servers: Vec<Server>,
     templates: Finding,
     upstream: Upstream,
 }
@@ -73,6 +74,16 @@ struct ModelReport {
     path: Option<PathBuf>,
     /// Whether it is fetched on first use, if it is not here.
     can_fetch: bool,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+/// A server that has a model's role.
+#[derive(Debug, Serialize)]
+struct Server {
+    role: &'static str,
+    model: String,
+    url: String,
     #[serde(flatten)]
     finding: Finding,
 }
@@ -121,7 +132,7 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
 
 impl Report {
     fn make(config: Config) -> Result<Self, Error> {
-        let models = Arc::new(Models::new(&config.models)?);
+        let models = Models::new(&config.models)?;
         let cache = Cache::open(&config.cache);
         let upstream = Upstream {
             url: config.serve.upstream.clone(),
@@ -136,10 +147,9 @@ impl Report {
             cache: CacheReport { directory: cache::directory(&config.cache), disk: cache.stats().disk },
             models: model_reports(&models, &config.models),
             decoder_speed: DecoderSpeed::measured(&models, &config.models.decoder),
+            servers: servers(&config),
             templates: Finding::of(
-                Compactor::new(Arc::new(config), models, Arc::new(cache))
-                    .map(|_| ())
-                    .map_err(|error| error.to_string()),
+                Templates::load(&config.render.templates).map(|_| ()).map_err(|error| error.to_string()),
             ),
             upstream,
         })
@@ -148,7 +158,8 @@ impl Report {
     fn unusable(&self) -> usize {
         let findings = [&self.templates, &self.upstream.finding];
         let models = self.models.iter().map(|model| &model.finding);
-        findings.into_iter().chain(models).filter(|finding| !finding.usable).count()
+        let servers = self.servers.iter().map(|server| &server.finding);
+        findings.into_iter().chain(models).chain(servers).filter(|finding| !finding.usable).count()
     }
 
     fn text(&self) -> String {
@@ -177,6 +188,7 @@ impl Report {
         ];
         lines.extend(self.models.iter().map(|model| (model.role, model.text())));
         lines.extend(self.decoder_speed.as_ref().map(|speed| ("speed", speed.text())));
+        lines.extend(self.servers.iter().map(|server| (server.role, server.text())));
         lines.push(("templates", self.templates.text("read and compiled")));
         let upstream = match self.upstream.url.as_str() {
             "" => "embedded, on the decoder above".to_owned(),
@@ -221,6 +233,24 @@ impl ModelReport {
             (None, false) => format!("{}: {}", self.name, self.finding.text("not here")),
         }
     }
+}
+
+impl Server {
+    fn text(&self) -> String {
+        self.finding.text(&format!("{} at {} answers", self.model, self.url))
+    }
+}
+
+fn servers(config: &Config) -> Vec<Server> {
+    remote::probe(config)
+        .into_iter()
+        .map(|remote::Probe { role, url, model, result }| Server {
+            role,
+            model,
+            url,
+            finding: Finding::of(result.map_err(|error| error.to_string())),
+        })
+        .collect()
 }
 
 fn model_reports(models: &Models, config: &config::Models) -> Vec<ModelReport> {

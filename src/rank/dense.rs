@@ -64,6 +64,11 @@ impl SpanVectors {
         self.data.get(span * self.dim..(span + 1) * self.dim).unwrap_or_default()
     }
 
+    /// Whether a vector is as long as these; anything fits where there are none.
+    pub(super) fn fits(&self, vector: &[f32]) -> bool {
+        self.dim == 0 || vector.is_empty() || self.dim == vector.len()
+    }
+
     /// The unit vector of a run of spans: their mean by tokens.
     pub fn mean(&self, spans: Range<usize>) -> Vec<f32> {
         let mut mean = vec![0.0; self.dim];
@@ -152,10 +157,14 @@ pub fn embed(
 ) -> Result<(SpanVectors, Lookups), RankError> {
     let (model, cancel) = (by.key()?, by.cancel);
     let tokens = |index: usize| doc.segments.get(index).map_or(0, |segment| segment.tokens);
-    let admitted = by.models.admit(Kind::Embed, wanted.iter().map(|index| tokens(*index)).sum())?;
+    // The local encoders' schedule has no say in a server's work.
+    let admitted = match by.server {
+        Some(_) => None,
+        None => Some(by.models.admit(Kind::Embed, wanted.iter().map(|index| tokens(*index)).sum())?),
+    };
     let found = AtomicUsize::new(0);
     let work = |index: usize| {
-        let (bytes, source) = segment_bytes(doc, wanted[index], &model, by, &admitted)?;
+        let (bytes, source) = segment_bytes(doc, wanted[index], &model, by, admitted.as_ref())?;
         found.fetch_add(usize::from(source != Source::Computed), Ordering::Relaxed);
         Ok::<_, RankError>(bytes)
     };
@@ -228,7 +237,7 @@ fn segment_bytes(
     index: usize,
     model: &str,
     by: Embedding<'_>,
-    admitted: &Admitted<'_>,
+    admitted: Option<&Admitted<'_>>,
 ) -> Result<(Arc<[u8]>, Source), RankError> {
     let segment = &doc.segments[index];
     let first_block = doc.spans[segment.spans.start].block;
@@ -257,7 +266,11 @@ fn segment_bytes(
             return embed_texts(&texts, server, by.cancel);
         }
         let encoder = by.models.embedder()?;
-        admitted.turn(segment.tokens, by.cancel, || encode_segment(doc, segment.spans.clone(), &encoder))
+        let encode = || encode_segment(doc, segment.spans.clone(), &encoder);
+        match admitted {
+            Some(admitted) => admitted.turn(segment.tokens, by.cancel, encode),
+            None => encode(),
+        }
     })
 }
 

@@ -43,7 +43,10 @@ pub enum RankError {
     #[error(transparent)]
     Stopped(#[from] Stopped),
     /// Stored vectors do not have the expected shape.
-    #[error("the vectors of a segment are incomplete; clear the cache directory if this persists")]
+    #[error(
+        "vectors are incomplete, or those of one model are not of one length (was another put behind its \
+         name?); clear the cache directory if this persists"
+    )]
     Vectors,
 }
 
@@ -199,6 +202,9 @@ impl Ranking {
             let (vectors, lookups) = dense::embed(doc, &segments, tools.into())?;
             self.lookups = lookups;
             let wanted = query.map(|query| dense::embed_query(query, tools.into())).transpose()?;
+            if wanted.as_ref().is_some_and(|wanted| !vectors.fits(wanted)) {
+                return Err(RankError::Vectors);
+            }
             (vectors, wanted)
         };
         let means: Vec<Vec<f32>> = doc.segments.iter().map(|s| vectors.mean(s.spans.clone())).collect();

@@ -33,6 +33,19 @@ const WAIT: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_millis(25);
 /// Most bytes of an answer.
 const LARGEST: usize = 64 << 20;
+/// Most characters of a server's message that an error repeats.
+const MESSAGE: usize = 300;
+/// How servers say that an input does not fit: OpenAI and vLLM, Ollama, llama.cpp (for vectors with status
+/// 500), TEI (a text, a batch).
+const TOO_LONG: [&str; 7] = [
+    "context length",
+    "context size",
+    "maximum context",
+    "too long",
+    "too large to process",
+    "must have less than",
+    "maximum allowed batch size",
+];
 
 /// A server and one of its models.
 #[derive(Debug)]
@@ -116,20 +129,24 @@ impl Client {
         cancel.check()?;
         let Some(runtime) = &self.runtime else { return Err(Stopped::Cancelled.into()) };
         let body = body.to_string();
-        let began = Instant::now();
-        let result = runtime.block_on(async {
+        runtime.block_on(async {
             tokio::select! {
-                answer = self.persist(path, body) => answer,
+                answer = self.placed(path, body) => answer,
                 stopped = stopped(cancel) => Err(stopped.into()),
             }
-        });
+        })
+    }
+
+    async fn placed(&self, path: &str, body: String) -> Result<Value, RemoteError> {
+        // Never closed.
+        let _place = self.places.acquire().await;
+        let began = Instant::now();
+        let result = self.persist(path, body).await;
         telemetry::remote_call(self.section, result.is_ok(), began.elapsed());
         result
     }
 
     async fn persist(&self, path: &str, body: String) -> Result<Value, RemoteError> {
-        // Never closed.
-        let _place = self.places.acquire().await;
         let end = time::Instant::now() + self.deadline;
         let mut last = (String::new(), false);
         let mut attempts = 0;
@@ -186,8 +203,9 @@ impl Client {
         if !answer.status.is_success() {
             let message = match &json {
                 Ok(json) => message_of(json),
-                Err(_) => String::from_utf8_lossy(&bytes).chars().take(300).collect(),
+                Err(_) => String::from_utf8_lossy(&bytes).into_owned(),
             };
+            let message = self.without_key(&message).chars().take(MESSAGE).collect();
             let code = json.as_ref().ok().and_then(|json| json.get("error")?.get("code")?.as_str());
             return Err(self.refused(answer.status, &answer.headers, code.unwrap_or(""), message));
         }
@@ -195,22 +213,26 @@ impl Client {
     }
 
     fn refused(&self, status: StatusCode, headers: &HeaderMap, code: &str, message: String) -> Failure {
+        let (url, told) = (self.url.clone(), message.to_ascii_lowercase());
+        let too_long = status == StatusCode::PAYLOAD_TOO_LARGE
+            || code == "context_length_exceeded"
+            || TOO_LONG.iter().any(|words| told.contains(words));
+        if too_long && status != StatusCode::TOO_MANY_REQUESTS {
+            return Failure::Final(RemoteError::TooLong { url, message });
+        }
         // An account without money answers 429 for ever.
         if may_pass(status) && code != "insufficient_quota" {
             let busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
             let reason = format!("status {}: {message}", status.as_u16());
             return Failure::Passing { reason, wait: asked_wait(headers), busy };
         }
-        let (url, told) = (self.url.clone(), message.to_ascii_lowercase());
-        let too_long = code == "context_length_exceeded"
-            || ["context length", "context size", "maximum context", "too long"]
-                .iter()
-                .any(|words| told.contains(words));
-        Failure::Final(if too_long {
-            RemoteError::TooLong { url, message }
-        } else {
-            RemoteError::Refused { url, status: status.as_u16(), message }
-        })
+        Failure::Final(RemoteError::Refused { url, status: status.as_u16(), message })
+    }
+
+    /// What a server says, without the key, which some repeat.
+    fn without_key(&self, message: &str) -> String {
+        let sent = self.key.as_ref().and_then(|key| key.to_str().ok()?.strip_prefix("Bearer "));
+        sent.map_or_else(|| message.to_owned(), |key| message.replace(key, "[key]"))
     }
 
     pub(super) fn unusable(&self, reason: &str) -> RemoteError {

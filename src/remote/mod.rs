@@ -15,8 +15,8 @@ pub use chat::{Chat, Written};
 pub use embeddings::Embeddings;
 
 use crate::{
-    compaction::Stopped,
-    config::{Config, DenseKind, SummarizerKind},
+    compaction::{Cancel, Stopped},
+    config::{Config, DenseKind, RemoteModel, SummarizerKind},
 };
 
 /// Why a server's model could not be used.
@@ -58,8 +58,8 @@ pub enum RemoteError {
         /// What it said.
         message: String,
     },
-    /// The prompt does not fit the model's context.
-    #[error("{url}: the prompt does not fit the model's context: {message}")]
+    /// The prompt or the text does not fit the model, however short it was made.
+    #[error("{url}: the input does not fit the model: {message}; raise the server's context or batch size")]
     TooLong {
         /// Where it was asked.
         url: String,
@@ -106,4 +106,37 @@ impl Remotes {
             .transpose()?;
         Ok(Self { summarizer, embedder })
     }
+}
+
+/// What a server that the configuration names said to one call.
+#[derive(Debug)]
+pub struct Probe {
+    /// The section of the configuration.
+    pub role: &'static str,
+    /// Its base URL.
+    pub url: String,
+    /// The model that was asked for.
+    pub model: String,
+    /// Whether it answered as it has to.
+    pub result: Result<(), RemoteError>,
+}
+
+/// Asks each server that the configuration uses once: for a few words, for a vector.
+pub fn probe(config: &Config) -> Vec<Probe> {
+    let (connect, cancel) = (config.models.connect_timeout_ms, Cancel::never());
+    let mut probes = Vec::new();
+    let mut add = |role, spec: &RemoteModel, result| {
+        probes.push(Probe { role, url: spec.url.clone(), model: spec.model.clone(), result });
+    };
+    if config.summarize.kind == SummarizerKind::OpenAi {
+        let asked =
+            Chat::new(&config.summarizer, connect).and_then(|chat| chat.write("Say yes.", 16, &cancel));
+        add("summarizer", &config.summarizer, asked.map(|_| ()));
+    }
+    if config.rank.dense == DenseKind::OpenAi {
+        let asked =
+            Embeddings::new(&config.embedder, connect).and_then(|embedder| embedder.embed(&["yes"], &cancel));
+        add("embedder", &config.embedder, asked.map(|_| ()));
+    }
+    probes
 }

@@ -14,6 +14,7 @@ mod proxy;
 mod proxy_models;
 mod ranker;
 mod remote;
+mod remote_service;
 mod serve;
 mod shadow;
 mod support;

@@ -24,7 +24,7 @@ use crate::support::engine::{EngineServer, INVENTED};
 const CHAT: &str = "/v1/chat/completions";
 const EMBED: &str = "/v1/embeddings";
 
-fn compactor(adjust: impl FnOnce(&mut Config)) -> Result<Compactor, Box<CompactError>> {
+pub fn compactor(adjust: impl FnOnce(&mut Config)) -> Result<Compactor, Box<CompactError>> {
     let mut config = Config { models: Config::load(None, &[]).unwrap().models, ..Config::default() };
     config.rank.cross_tokens = 0;
     (config.text.segment_min, config.text.segment_max) = (200, 400);
@@ -33,7 +33,7 @@ fn compactor(adjust: impl FnOnce(&mut Config)) -> Result<Compactor, Box<CompactE
     Compactor::new(Arc::new(config), models, Arc::new(Cache::memory_only())).map_err(Box::new)
 }
 
-fn summarizing(url: &str, adjust: impl FnOnce(&mut Config)) -> Compactor {
+pub fn summarizing(url: &str, adjust: impl FnOnce(&mut Config)) -> Compactor {
     let by_server = |config: &mut Config| {
         config.rank.dense = DenseKind::None;
         config.summarize.kind = SummarizerKind::OpenAi;
@@ -52,7 +52,7 @@ fn embedding(url: &str) -> Compactor {
     compactor(by_server).unwrap()
 }
 
-fn text() -> String {
+pub fn text() -> String {
     let story = include_str!("../../eval/corpus/story.txt");
     story[..story.floor_char_boundary(9000)].to_owned()
 }
@@ -104,6 +104,14 @@ fn a_server_embeds() {
     // Another question asks for its own vector alone.
     compact(&compactor, Some("Who was the captain?")).unwrap();
     assert_eq!(server.calls(EMBED), asked + 1);
+
+    // Bytes as base64 say the same.
+    server.log.base64.store(true, Ordering::SeqCst);
+    assert_eq!(compact(&embedding(&server.url), Some(query)).unwrap().text, compaction.text);
+    // Vectors in the cache, and one of another model under the same name.
+    server.log.more.store(8, Ordering::SeqCst);
+    let error = compact(&compactor, Some("Where was the harbour?")).unwrap_err();
+    assert!(error.to_string().contains("not of one length"), "{error}");
 }
 
 #[test]
@@ -189,6 +197,20 @@ fn a_source_that_does_not_fit_is_read_as_far_as_it_does() {
     let compaction = compact(&summarizing(&server.url, |_| {}), None).unwrap();
     assert!(compaction.pieces.iter().any(|piece| piece.kind == PieceKind::Summary));
     assert!(server.calls(CHAT) > 6);
+
+    let whole = EngineServer::start();
+    compact(&embedding(&whole.url), Some("Which ship?")).unwrap();
+    let narrow = EngineServer::start();
+    narrow.log.longest.store(120, Ordering::SeqCst);
+    let began = Instant::now();
+    let compaction = compact(&embedding(&narrow.url), Some("Which ship?")).unwrap();
+    assert!(compaction.explain.unwrap().iter().any(|score| score.dense > 0.0));
+    assert!(narrow.calls(EMBED) > whole.calls(EMBED));
+    // Shortened at once, not tried again after a wait.
+    assert!(began.elapsed() < Duration::from_secs(20));
+    narrow.log.longest.store(20, Ordering::SeqCst);
+    let error = compact(&embedding(&narrow.url), Some("Which ship?")).unwrap_err();
+    assert!(matches!(*error, CompactError::Remote(RemoteError::TooLong { .. })), "{error}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{
     net::TcpListener,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -12,6 +12,7 @@ use std::{
 };
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::StatusCode, rt, web};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -28,8 +29,12 @@ pub struct Log {
     pub next: Mutex<Vec<(u16, Option<&'static str>, &'static str)>>,
     /// Milliseconds that each answer takes.
     pub slow: AtomicUsize,
-    /// Prompts of more bytes do not fit; 0: all do.
+    /// Prompts, and texts to embed, of more bytes do not fit; 0: all do.
     pub longest: AtomicUsize,
+    /// Vectors come as base64.
+    pub base64: AtomicBool,
+    /// Numbers that a vector has besides the 24 that mean something.
+    pub more: AtomicUsize,
     now: AtomicUsize,
     /// Most calls at once.
     pub most: AtomicUsize,
@@ -103,7 +108,7 @@ async fn answer(req: HttpRequest, body: Bytes, log: web::Data<Log>) -> HttpRespo
     }
     match req.path() {
         "/v1/chat/completions" => chat(&json, log.longest.load(Ordering::SeqCst)),
-        "/v1/embeddings" => embeddings(&json),
+        "/v1/embeddings" => embeddings(&json, &log),
         path => HttpResponse::NotFound().body(format!("no {path}")),
     }
 }
@@ -124,10 +129,17 @@ fn chat(json: &Value, longest: usize) -> HttpResponse {
 }
 
 /// Words counted by their hashes; the last text first.
-fn embeddings(json: &Value) -> HttpResponse {
+fn embeddings(json: &Value, log: &Log) -> HttpResponse {
     let texts = json["input"].as_array().unwrap();
+    let longest = log.longest.load(Ordering::SeqCst);
+    if longest > 0 && texts.iter().any(|text| text.as_str().unwrap().len() > longest) {
+        // As llama.cpp has it: not a status that speaks of the input.
+        let message = "input (700 tokens) is too large to process. increase the physical batch size";
+        return HttpResponse::InternalServerError()
+            .json(json!({ "error": { "message": message, "code": 500 } }));
+    }
     let vector = |text: &str| {
-        let mut vector = vec![0.1; 24];
+        let mut vector = vec![0.1_f32; 24 + log.more.load(Ordering::SeqCst)];
         for word in text.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 3) {
             let hash =
                 word.bytes().fold(7usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
@@ -138,7 +150,12 @@ fn embeddings(json: &Value) -> HttpResponse {
     let data = texts.iter().enumerate().map(|(index, text)| {
         let text = text.as_str().unwrap();
         assert!(!text.trim().is_empty());
-        json!({ "index": index, "embedding": vector(text), "object": "embedding" })
+        let vector = vector(text);
+        let vector = match log.base64.load(Ordering::SeqCst) {
+            true => json!(STANDARD.encode(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())),
+            false => json!(vector),
+        };
+        json!({ "index": index, "embedding": vector, "object": "embedding" })
     });
     let data: Vec<Value> = data.rev().collect();
     HttpResponse::Ok().json(json!({ "object": "list", "data": data }))
