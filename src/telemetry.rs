@@ -21,6 +21,11 @@
 //! | `epitome_engine_batch_sequences` | gauge | sequences in the last step | |
 //! | `epitome_engine_prompt_tokens_total` | counter | tokens of prompts that were read | |
 //! | `epitome_engine_written_tokens_total` | counter | tokens that were written | |
+//! | `epitome_energy_joules_total` | counter | whole joules of compactions; absent where they are unknown | |
+//! | `epitome_co2_grams_total` | counter | whole grams of CO2 of compactions; likewise | |
+//! | `epitome_engine_live_sequences` | gauge | sequences that the decoder holds | |
+//! | `epitome_engine_kv_bytes` | gauge | bytes of their keys and values, and of those kept for prompts that begin alike | |
+//! | `epitome_engine_kv_peak_bytes` | gauge | the most that it was | |
 //! | `epitome_requests_in_flight` | gauge | requests | |
 //! | `epitome_compactions_in_flight` | gauge | compactions | |
 //! | `epitome_shadow_samples_total` | counter | requests drawn for comparison | `route`, `result` |
@@ -35,7 +40,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     io::{self, IsTerminal},
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -65,6 +70,11 @@ const ENGINE_BATCH: &str = "epitome_engine_batch_sequences";
 const ENGINE_PROMPT: &str = "epitome_engine_prompt_tokens_total";
 const ENGINE_ENCODED: &str = "epitome_engine_encoded_tokens_total";
 const ENGINE_WRITTEN: &str = "epitome_engine_written_tokens_total";
+const ENGINE_LIVE: &str = "epitome_engine_live_sequences";
+const ENGINE_KV: &str = "epitome_engine_kv_bytes";
+const ENGINE_KV_PEAK: &str = "epitome_engine_kv_peak_bytes";
+const JOULES: &str = "epitome_energy_joules_total";
+const CO2: &str = "epitome_co2_grams_total";
 const IN_FLIGHT: &str = "epitome_requests_in_flight";
 const COMPACTIONS: &str = "epitome_compactions_in_flight";
 const SHADOW_SAMPLES: &str = "epitome_shadow_samples_total";
@@ -131,6 +141,11 @@ fn describe() {
     describe_counter!(ENGINE_PROMPT, Unit::Count, "Tokens of prompts that the decoder read");
     describe_counter!(ENGINE_ENCODED, Unit::Count, "Tokens that the encoders read");
     describe_counter!(ENGINE_WRITTEN, Unit::Count, "Tokens that the decoder wrote");
+    describe_gauge!(ENGINE_LIVE, Unit::Count, "Sequences that the decoder holds");
+    describe_gauge!(ENGINE_KV, Unit::Bytes, "Keys and values that the decoder holds");
+    describe_gauge!(ENGINE_KV_PEAK, Unit::Bytes, "Most keys and values that the decoder has held");
+    describe_counter!(JOULES, "Energy of compactions, joules");
+    describe_counter!(CO2, "CO2 of that energy by measure.grid_gco2_per_kwh, grams");
     describe_gauge!(IN_FLIGHT, Unit::Count, "Requests being answered");
     describe_gauge!(COMPACTIONS, Unit::Count, "Compactions being computed");
     describe_counter!(SHADOW_SAMPLES, Unit::Count, "Compacted requests drawn for comparison, by result");
@@ -171,6 +186,21 @@ pub fn compacted(figures: &Figures) {
     }
 }
 
+/// One text took this energy, compacted or not.
+pub fn energy(figures: &Figures) {
+    static TOTALS: Mutex<(f64, f64)> = Mutex::new((0.0, 0.0));
+    // A counter has whole numbers; what is less is carried on to the next.
+    let mut totals = TOTALS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(joules) = figures.joules {
+        totals.0 += joules;
+        counter!(JOULES).absolute(totals.0 as u64);
+    }
+    if let Some(grams) = figures.co2_grams {
+        totals.1 += grams;
+        counter!(CO2).absolute(totals.1 as u64);
+    }
+}
+
 /// A request to the decoder begins after it has waited.
 pub fn engine_admitted(class: &'static str, waited: Duration) {
     histogram!(ENGINE_QUEUE, "class" => class).record(waited);
@@ -192,6 +222,13 @@ pub fn engine_step(time: Duration, sequences: usize, read: usize, written: usize
     gauge!(ENGINE_BATCH).set(sequences as f64);
     counter!(ENGINE_PROMPT).increment(read as u64);
     counter!(ENGINE_WRITTEN).increment(written as u64);
+}
+
+/// The decoder holds so many sequences, and so many bytes of keys and values.
+pub fn engine_holds(sequences: usize, kv_bytes: usize, kv_peak_bytes: usize) {
+    gauge!(ENGINE_LIVE).set(sequences as f64);
+    gauge!(ENGINE_KV).set(kv_bytes as f64);
+    gauge!(ENGINE_KV_PEAK).set(kv_peak_bytes as f64);
 }
 
 /// An encoder read so many tokens in one piece.

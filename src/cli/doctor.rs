@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     net::{TcpStream, ToSocketAddrs},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::Duration,
@@ -16,6 +16,7 @@ use crate::{
     compactor::Compactor,
     config::{self, Config},
     error::Error,
+    measure::energy::{self, Meter},
     model::{self, Models},
 };
 
@@ -50,6 +51,11 @@ struct Machine {
     instructions: &'static str,
     multiply_adds_per_second: f64,
     memory_bytes_per_second: f64,
+    /// Which counters of energy can be read; empty: none.
+    energy: &'static str,
+    /// Why RAPL is not among them, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    energy_problem: Option<String>,
     cuda: &'static str,
 }
 
@@ -126,7 +132,7 @@ impl Report {
         };
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
-            machine: Machine::here(),
+            machine: Machine::here(&config.measure),
             cache: CacheReport { directory: cache::directory(&config.cache), disk: cache.stats().disk },
             models: model_reports(&models, &config.models),
             templates: Finding::of(
@@ -165,6 +171,7 @@ impl Report {
                     machine.memory_bytes_per_second / 1e9
                 ),
             ),
+            ("energy", machine.energy_text()),
             ("cuda", machine.cuda.to_owned()),
             ("cache", self.cache.text()),
         ];
@@ -239,7 +246,8 @@ fn model_reports(models: &Models, config: &config::Models) -> Vec<ModelReport> {
 }
 
 impl Machine {
-    fn here() -> Self {
+    fn here(measure: &config::Measure) -> Self {
+        let powercap = Path::new(&measure.powercap);
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let rates = model::rates();
         Self {
@@ -251,7 +259,20 @@ impl Machine {
             instructions: rates.instructions,
             multiply_adds_per_second: rates.multiply_adds,
             memory_bytes_per_second: rates.bytes,
+            energy: Meter::detect(powercap).sources(),
+            energy_problem: energy::obstacle(powercap),
             cuda: "not built in",
+        }
+    }
+}
+
+impl Machine {
+    fn energy_text(&self) -> String {
+        let problem = self.energy_problem.as_deref();
+        match (self.energy, problem) {
+            ("", problem) => format!("unknown: {}", problem.unwrap_or("no counter")),
+            (sources, None) => format!("by {sources}"),
+            (sources, Some(problem)) => format!("by {sources}; no RAPL: {problem}"),
         }
     }
 }

@@ -4,6 +4,7 @@ mod error;
 mod fit;
 
 use std::{
+    path::Path,
     sync::{Arc, RwLock},
     time::Instant,
 };
@@ -21,6 +22,7 @@ use crate::{
         StageTimes,
     },
     config::{Config, DenseKind, SummarizerKind},
+    measure::shares::Ledger,
     model::Models,
     place,
     rank::{self, Ranking, relevance},
@@ -98,6 +100,7 @@ impl Compactor {
     /// [`CompactError::Model`] if a model cannot be had.
     pub fn warm_up(&self) -> Result<(), CompactError> {
         self.counter(None).count("warm");
+        self.ledger();
         self.models.ranker()?;
         match self.config.rank.dense {
             DenseKind::Static => drop(self.models.static_embedder()?),
@@ -110,12 +113,25 @@ impl Compactor {
         Ok(())
     }
 
+    /// Who divides the energy of this machine among compactions.
+    pub fn ledger(&self) -> Arc<Ledger> {
+        Ledger::of(Path::new(&self.config.measure.powercap))
+    }
+
     /// Compacts one text.
     ///
     /// # Errors
     ///
     /// [`CompactError`]; a caller that must not fail hands on the original.
     pub fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
+        let share = self.ledger().begin();
+        let mut compaction = self.unmeasured(request, cancel)?;
+        compaction.figures.measure(share.end(), self.config.measure.grid_gco2_per_kwh);
+        Ok(compaction)
+    }
+
+    /// As [`Compactor::compact`], without the energy.
+    fn unmeasured(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
         let started = Instant::now();
         let text = request.text.as_str();
         if text.len() > LONGEST {
@@ -191,7 +207,16 @@ impl Compactor {
         let models = figures.models.len();
         let fitted = loop {
             let fitted = work.fit(&units, figures.summary_share, &mut figures);
-            let Some(floor) = floor else { break fitted? };
+            let Some(floor) = floor else {
+                // Who gives a number has a limit, and must know that it cannot be held; who gives a share
+                // wants less of what there is, and there is no less.
+                let share = matches!(request.budget, Budget::Share(_));
+                if share && matches!(fitted, Err(CompactError::BudgetTooSmall { .. })) {
+                    figures.models.truncate(models);
+                    return Ok(passed(text, PassReason::BudgetTooSmall, figures, started));
+                }
+                break fitted?;
+            };
             // What the template and the code take is known only now: a floor is held by what stands there.
             let enough = match &fitted {
                 Ok(fitted) => retention(&fitted.pieces).is_some_and(|retention| retention >= floor),

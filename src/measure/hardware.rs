@@ -1,11 +1,11 @@
 //! The machine in words, for the header of a result.
 
-use std::{env, fs, thread};
+use std::{env, fs, path::Path, thread};
 
 use super::{energy::Meter, gpu, memory};
 
-/// CPU, cores, memory, GPUs, and where energy is read.
-pub fn describe() -> String {
+/// CPU, cores, memory, GPUs, and where energy is read: RAPL below `powercap`, NVML.
+pub fn describe(powercap: &Path) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| cpu_model(&info));
     let cpu = cpu.unwrap_or_else(|| format!("{} {}", env::consts::OS, env::consts::ARCH));
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -17,7 +17,7 @@ pub fn describe() -> String {
         names if names.is_empty() => "no GPU".to_owned(),
         names => names.join(" + "),
     };
-    let energy = match Meter::detect().sources() {
+    let energy = match Meter::detect(powercap).sources() {
         "" => "energy unknown".to_owned(),
         sources => format!("energy by {sources}"),
     };
@@ -42,7 +42,7 @@ mod tests {
         let info = "processor\t: 0\nmodel name\t: Some  CPU @ 2.0GHz\nprocessor\t: 1\nmodel name\t: Other\n";
         assert_eq!(cpu_model(info).as_deref(), Some("Some CPU @ 2.0GHz"));
         assert_eq!(cpu_model("processor : 0\n"), None);
-        let words = describe();
+        let words = describe(Path::new("/sys/class/powercap"));
         assert!(words.contains(" cores, ") && words.contains("energy "), "{words}");
     }
 }

@@ -5,4 +5,5 @@ pub mod energy;
 pub mod gpu;
 pub mod hardware;
 pub mod memory;
+pub mod shares;
 pub mod turns;

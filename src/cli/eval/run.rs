@@ -79,7 +79,7 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
     let models = Arc::new(Models::new(&config.models)?);
     let cancel = Cancel::never();
     stop_on_signal(&cancel)?;
-    let turns = Arc::new(Turns::new(args.jobs.get(), Meter::detect()));
+    let turns = Arc::new(Turns::new(args.jobs.get(), Meter::detect(Path::new(&config.measure.powercap))));
     let context = ArmContext {
         config: config.clone(),
         file: origin.file,
@@ -127,6 +127,7 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
         arms: &arms,
         readers: &readers,
         prices: &config.eval.prices,
+        grid: config.measure.grid_gco2_per_kwh,
         turns: &turns,
         jobs: args.jobs,
         cancel: &cancel,

@@ -202,7 +202,18 @@ fn costs_of(analysis: &Analysis, reader: Option<&str>) -> Vec<Table> {
     );
     let mut reading = Table::new(
         format!("Reading and resources of a query, {of}"),
-        &["<arm", "<budget", "first token ms", "reader ms", "process GiB", "GPU GiB", "joules", "price"],
+        &[
+            "<arm",
+            "<budget",
+            "first token ms",
+            "reader ms",
+            "process GiB",
+            "GPU GiB",
+            "joules",
+            "J/1,000 tokens",
+            "g CO2",
+            "price",
+        ],
     );
     for cost in costs {
         compaction.rows.push(compaction_row(cost));
@@ -235,6 +246,8 @@ fn reading_row(cost: &Cost) -> Vec<Cell> {
         unknown(cost.peak_memory.map(format::gibibytes)),
         unknown(cost.peak_gpu_memory.map(format::gibibytes)),
         unknown(cost.joules.map(format::amount)),
+        unknown(cost.joules_per_1000_tokens.map(format::amount)),
+        unknown(cost.co2_grams.map(format::price)),
         unknown(cost.price.map(format::price)),
     ]);
     row

@@ -34,7 +34,7 @@ pub fn make(suite: &Suite, config: &Config, mut models: Vec<String>, data: Vec<D
         suite_toml: toml::to_string(suite).unwrap_or_default(),
         models,
         data,
-        hardware: hardware::describe(),
+        hardware: hardware::describe(Path::new(&config.measure.powercap)),
         seed: suite.seed,
         started,
     }
@@ -130,8 +130,10 @@ pub fn differences(one: &Relevant, other: &Relevant) -> Vec<&'static str> {
 fn relevant_config(text: &str) -> String {
     let Ok(config) = toml::from_str::<Config>(text) else { return text.to_owned() };
     let eval = config::Eval { prices: config.eval.prices.clone(), ..config::Eval::default() };
-    let shadow = config::Shadow::default();
-    Config { serve: config::Serve::default(), shadow, log: config::Log::default(), eval, ..config }.to_toml()
+    let grid_gco2_per_kwh = config.measure.grid_gco2_per_kwh;
+    let measure = config::Measure { grid_gco2_per_kwh, ..config::Measure::default() };
+    let (serve, shadow, log) = Default::default();
+    Config { serve, shadow, measure, log, eval, ..config }.to_toml()
 }
 
 #[cfg(test)]
