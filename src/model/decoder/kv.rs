@@ -1,17 +1,36 @@
 //! Keys and values of what a sequence has read, in blocks that are taken as it grows, shared where
 //! sequences begin alike, and given back with it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use candle_core::{Result, bail};
 
 use crate::model::kernels::{HeadBlock, KV_BLOCK};
+
+/// Bytes of all blocks of this process, and the most that it was.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static MOST_HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes of all keys and values in this process, and the most that it ever was.
+pub(super) fn held() -> (usize, usize) {
+    (HELD.load(Ordering::Relaxed), MOST_HELD.load(Ordering::Relaxed))
+}
 
 /// Keys and values of [`KV_BLOCK`] tokens in all layers.
 #[derive(Debug)]
 pub(crate) struct KvBlock {
     /// By layer, then by key head.
     heads: Vec<HeadBlock>,
+    bytes: usize,
+}
+
+impl Drop for KvBlock {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// What one sequence has read.
@@ -36,7 +55,10 @@ impl KvShape {
     }
 
     fn new_block(self) -> KvBlock {
-        KvBlock { heads: vec![HeadBlock::new(self.head_dim); self.layers * self.key_heads] }
+        let bytes = self.block_bytes();
+        let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        MOST_HELD.fetch_max(held, Ordering::Relaxed);
+        KvBlock { heads: vec![HeadBlock::new(self.head_dim); self.layers * self.key_heads], bytes }
     }
 }
 
