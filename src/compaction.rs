@@ -4,7 +4,10 @@ use std::{ops::Range, sync::Arc, sync::atomic::AtomicBool, sync::atomic::Orderin
 
 use serde::Serialize;
 
-use crate::{budget::Budget, measure::shares::Energy};
+use crate::{
+    budget::Budget,
+    measure::energy::{co2_grams, per_1000_tokens},
+};
 
 /// One text to be made short.
 #[derive(Clone, Debug)]
@@ -105,6 +108,8 @@ pub enum PassReason {
     /// The budget is a floor of retention, and without a query, or with weights of one's own, none can
     /// be predicted.
     NoPrediction,
+    /// The budget is a share of the input, and that holds no piece of it.
+    BudgetTooSmall,
 }
 
 impl PassReason {
@@ -114,6 +119,7 @@ impl PassReason {
             PassReason::WithinBudget => "within-budget",
             PassReason::NotShorter => "not-shorter",
             PassReason::NoPrediction => "no-prediction",
+            PassReason::BudgetTooSmall => "budget-too-small",
         }
     }
 }
@@ -170,9 +176,22 @@ pub struct Figures {
     pub models: Vec<String>,
     /// Time per stage.
     pub millis: StageTimes,
-    /// What it took of the machine's energy, where that can be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub energy: Option<Energy>,
+    /// Its share of the energy that this machine took meanwhile ([`crate::measure::shares`]); none where
+    /// no counter can be read.
+    pub joules: Option<f64>,
+    /// That for 1,000 tokens of the input; none for an empty one, too.
+    pub joules_per_1000_tokens: Option<f64>,
+    /// Grams of CO2; none where the energy or the grid is unknown.
+    pub co2_grams: Option<f64>,
+}
+
+impl Figures {
+    /// Takes down the energy of the compaction. `grid` is in grams of CO2 for a kilowatt-hour; 0: unknown.
+    pub fn measure(&mut self, joules: Option<f64>, grid: f64) {
+        self.joules = joules;
+        self.joules_per_1000_tokens = per_1000_tokens(joules, self.tokens_before);
+        self.co2_grams = joules.and_then(|joules| co2_grams(joules, grid));
+    }
 }
 
 /// Every score of one span, for `explain`.

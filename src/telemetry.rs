@@ -23,6 +23,11 @@
 //! | `epitome_engine_batch_sequences` | gauge | sequences in the last step | |
 //! | `epitome_engine_prompt_tokens_total` | counter | tokens of prompts that were read | |
 //! | `epitome_engine_written_tokens_total` | counter | tokens that were written | |
+//! | `epitome_energy_joules_total` | counter | whole joules of compactions; absent where they are unknown | |
+//! | `epitome_co2_grams_total` | counter | whole grams of CO2 of compactions; likewise | |
+//! | `epitome_engine_live_sequences` | gauge | sequences that the decoder holds | |
+//! | `epitome_engine_kv_bytes` | gauge | bytes of their keys and values, and of those kept for prompts that begin alike | |
+//! | `epitome_engine_kv_peak_bytes` | gauge | the most that it was | |
 //! | `epitome_requests_in_flight` | gauge | requests | |
 //! | `epitome_compactions_in_flight` | gauge | compactions | |
 //! | `epitome_shadow_samples_total` | counter | requests drawn for comparison | `route`, `result` |
@@ -37,7 +42,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     io::{self, IsTerminal},
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -59,8 +64,6 @@ const FIRST_BYTE: &str = "epitome_upstream_first_byte_seconds";
 const UPSTREAM_ERRORS: &str = "epitome_upstream_errors_total";
 const CACHE_LOOKUPS: &str = "epitome_cache_lookups_total";
 const CACHE_HITS: &str = "epitome_cache_hits_total";
-const ENERGY: &str = "epitome_energy_millijoules_total";
-const CO2: &str = "epitome_co2_micrograms_total";
 const REMOTE_CALLS: &str = "epitome_remote_calls_total";
 const REMOTE_TIME: &str = "epitome_remote_call_seconds";
 const ENGINE_QUEUE: &str = "epitome_engine_queue_seconds";
@@ -71,6 +74,11 @@ const ENGINE_BATCH: &str = "epitome_engine_batch_sequences";
 const ENGINE_PROMPT: &str = "epitome_engine_prompt_tokens_total";
 const ENGINE_ENCODED: &str = "epitome_engine_encoded_tokens_total";
 const ENGINE_WRITTEN: &str = "epitome_engine_written_tokens_total";
+const ENGINE_LIVE: &str = "epitome_engine_live_sequences";
+const ENGINE_KV: &str = "epitome_engine_kv_bytes";
+const ENGINE_KV_PEAK: &str = "epitome_engine_kv_peak_bytes";
+const JOULES: &str = "epitome_energy_joules_total";
+const CO2: &str = "epitome_co2_grams_total";
 const IN_FLIGHT: &str = "epitome_requests_in_flight";
 const COMPACTIONS: &str = "epitome_compactions_in_flight";
 const SHADOW_SAMPLES: &str = "epitome_shadow_samples_total";
@@ -125,16 +133,6 @@ fn describe() {
     describe_counter!(UPSTREAM_ERRORS, Unit::Count, "Requests that got no answer from the upstream");
     describe_counter!(CACHE_LOOKUPS, Unit::Count, "Segments asked of the cache");
     describe_counter!(CACHE_HITS, Unit::Count, "Segments found in the cache");
-    describe_counter!(
-        ENERGY,
-        Unit::Count,
-        "Energy of compactions, thousandths of a joule, where counters can be read"
-    );
-    describe_counter!(
-        CO2,
-        Unit::Count,
-        "What that emitted, millionths of a gram of CO2, by measure.grid_gco2_per_kwh"
-    );
     describe_counter!(REMOTE_CALLS, Unit::Count, "Calls of models on other servers, by role and result");
     describe_histogram!(
         REMOTE_TIME,
@@ -153,6 +151,11 @@ fn describe() {
     describe_counter!(ENGINE_PROMPT, Unit::Count, "Tokens of prompts that the decoder read");
     describe_counter!(ENGINE_ENCODED, Unit::Count, "Tokens that the encoders read");
     describe_counter!(ENGINE_WRITTEN, Unit::Count, "Tokens that the decoder wrote");
+    describe_gauge!(ENGINE_LIVE, Unit::Count, "Sequences that the decoder holds");
+    describe_gauge!(ENGINE_KV, Unit::Bytes, "Keys and values that the decoder holds");
+    describe_gauge!(ENGINE_KV_PEAK, Unit::Bytes, "Most keys and values that the decoder has held");
+    describe_counter!(JOULES, "Energy of compactions, joules");
+    describe_counter!(CO2, "CO2 of that energy by measure.grid_gco2_per_kwh, grams");
     describe_gauge!(IN_FLIGHT, Unit::Count, "Requests being answered");
     describe_gauge!(COMPACTIONS, Unit::Count, "Compactions being computed");
     describe_counter!(SHADOW_SAMPLES, Unit::Count, "Compacted requests drawn for comparison, by result");
@@ -181,13 +184,6 @@ pub fn compacted(figures: &Figures) {
     counter!(TOKENS_SAVED).increment(figures.tokens_before.saturating_sub(figures.tokens_after) as u64);
     counter!(CACHE_LOOKUPS).increment(figures.cache_lookups as u64);
     counter!(CACHE_HITS).increment(figures.cache_hits as u64);
-    if let Some(energy) = &figures.energy {
-        // Counters are whole numbers.
-        counter!(ENERGY).increment((energy.joules * 1e3).round() as u64);
-        if let Some(grams) = energy.grams_co2 {
-            counter!(CO2).increment((grams * 1e6).round() as u64);
-        }
-    }
     let millis = &figures.millis;
     for (stage, time) in [
         ("segment", millis.segment),
@@ -197,6 +193,21 @@ pub fn compacted(figures: &Figures) {
         ("render", millis.render),
     ] {
         histogram!(STAGE, "stage" => stage).record(time / 1000.0);
+    }
+}
+
+/// One text took this energy, compacted or not.
+pub fn energy(figures: &Figures) {
+    static TOTALS: Mutex<(f64, f64)> = Mutex::new((0.0, 0.0));
+    // A counter has whole numbers; what is less is carried on to the next.
+    let mut totals = TOTALS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(joules) = figures.joules {
+        totals.0 += joules;
+        counter!(JOULES).absolute(totals.0 as u64);
+    }
+    if let Some(grams) = figures.co2_grams {
+        totals.1 += grams;
+        counter!(CO2).absolute(totals.1 as u64);
     }
 }
 
@@ -221,6 +232,13 @@ pub fn engine_step(time: Duration, sequences: usize, read: usize, written: usize
     gauge!(ENGINE_BATCH).set(sequences as f64);
     counter!(ENGINE_PROMPT).increment(read as u64);
     counter!(ENGINE_WRITTEN).increment(written as u64);
+}
+
+/// The decoder holds so many sequences, and so many bytes of keys and values.
+pub fn engine_holds(sequences: usize, kv_bytes: usize, kv_peak_bytes: usize) {
+    gauge!(ENGINE_LIVE).set(sequences as f64);
+    gauge!(ENGINE_KV).set(kv_bytes as f64);
+    gauge!(ENGINE_KV_PEAK).set(kv_peak_bytes as f64);
 }
 
 /// An encoder read so many tokens in one piece.

@@ -2,16 +2,19 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::measure::shares::Energy;
-
 use super::{
     BatchError,
     record::{Outcome, Record},
+};
+use crate::measure::{
+    energy::{co2_grams, per_1000_tokens, words},
+    shares::Ledger,
 };
 
 /// How often a line is written where there is no terminal.
@@ -98,16 +101,21 @@ pub struct Progress {
     bad: u64,
     tokens_before: u64,
     tokens_after: u64,
-    /// Energy of this run, as far as it is known, and of how many tokens.
-    joules: f64,
-    measured: u64,
-    grid_gco2_per_kwh: f64,
+    energy: Option<Energy>,
+}
+
+/// Where the energy of a run is read.
+struct Energy {
+    ledger: Arc<Ledger>,
+    /// What others of this process had by then, joules.
+    before: f64,
+    /// Grams of CO2 for a kilowatt-hour; 0: unknown.
+    grid: f64,
 }
 
 impl Progress {
     /// For an input of `total` bytes, of which `resumed` lines with `resumed_bytes` bytes are done.
-    /// The grid's intensity is 0 where it is not known.
-    pub fn new(total: Option<u64>, resumed: u64, resumed_bytes: u64, grid_gco2_per_kwh: f64) -> Self {
+    pub fn new(total: Option<u64>, resumed: u64, resumed_bytes: u64) -> Self {
         Self {
             display: Display::new(total, resumed_bytes),
             bytes: resumed_bytes,
@@ -118,10 +126,15 @@ impl Progress {
             bad: 0,
             tokens_before: 0,
             tokens_after: 0,
-            joules: 0.0,
-            measured: 0,
-            grid_gco2_per_kwh,
+            energy: None,
         }
+    }
+
+    /// Tells the energy of this run's compactions, too, if `ledger` can read it. `grid` is in grams of CO2
+    /// for a kilowatt-hour; 0: unknown.
+    pub fn measured(self, ledger: Arc<Ledger>, grid: f64) -> Self {
+        let energy = ledger.divided().map(|before| Energy { ledger, before, grid });
+        Self { energy, ..self }
     }
 
     /// Reports a line that could not be used.
@@ -140,10 +153,6 @@ impl Progress {
         *counter += 1;
         self.tokens_before += record.tokens_before as u64;
         self.tokens_after += record.tokens_after as u64;
-        if let Some(joules) = record.joules {
-            self.joules += joules;
-            self.measured += record.tokens_before as u64;
-        }
         self.bytes += bytes;
         let rate = self.rate();
         self.display.update(self.bytes, || rate);
@@ -154,11 +163,23 @@ impl Progress {
         self.compacted + self.passed + self.failed_open + self.bad
     }
 
+    /// Where the output is, and how fast this run is.
     fn rate(&self) -> String {
+        format!("{} docs, {}", self.resumed + self.lines(), self.speed())
+    }
+
+    /// The energy of this run in words; none where it is not known.
+    fn energy(&self) -> Option<String> {
+        let Energy { ledger, before, grid } = self.energy.as_ref()?;
+        let joules = ledger.divided()? - before;
+        let tokens = usize::try_from(self.tokens_before).unwrap_or(usize::MAX);
+        Some(words(joules, per_1000_tokens(Some(joules), tokens), co2_grams(joules, *grid)))
+    }
+
+    fn speed(&self) -> String {
         let seconds = self.display.seconds().max(1e-3);
         format!(
-            "{} docs, {:.1} docs/s, {:.0} tokens/s",
-            self.lines(),
+            "{:.1} docs/s, {:.0} tokens/s",
             self.lines() as f64 / seconds,
             self.tokens_before as f64 / seconds
         )
@@ -171,13 +192,10 @@ impl Progress {
     /// [`BatchError::BadLines`] if there were any in this run.
     pub(super) fn finish(&mut self) -> Result<(), BatchError> {
         self.display.clear();
-        let resumed = match self.resumed {
-            0 => String::new(),
-            lines => format!(" in this run ({lines} more were done before)"),
-        };
+        let run = if self.resumed == 0 { "" } else { "this run: " };
         let ratio = self.tokens_before as f64 / self.tokens_after.max(1) as f64;
         self.display.tell(&format!(
-            "{} lines{resumed}: {} compacted, {} passed, {} failed open, {} bad",
+            "{run}{} lines: {} compacted, {} passed, {} failed open, {} bad",
             self.lines(),
             self.compacted,
             self.passed,
@@ -185,15 +203,21 @@ impl Progress {
             self.bad
         ));
         self.display.tell(&format!(
-            "{} -> {} tokens ({ratio:.1}x) in {:.1} s: {}",
+            "{run}{} -> {} tokens ({ratio:.1}x) in {:.1} s: {}",
             self.tokens_before,
             self.tokens_after,
             self.display.seconds(),
-            self.rate()
+            self.speed()
         ));
-        if self.measured > 0 {
-            let energy = Energy::new(self.joules, self.measured as usize, self.grid_gco2_per_kwh);
-            self.display.tell(&format!("{energy}"));
+        if let Some(energy) = self.energy() {
+            self.display.tell(&format!("{run}{energy}"));
+        }
+        if self.resumed > 0 {
+            self.display.tell(&format!(
+                "all runs: {} lines are in the output, {} of them from before",
+                self.resumed + self.lines(),
+                self.resumed
+            ));
         }
         match self.bad {
             0 => Ok(()),

@@ -48,8 +48,6 @@ pub struct Record {
     pub tokens_before: usize,
     /// Tokens of the result.
     pub tokens_after: usize,
-    /// Energy, where it can be read. No part of the line: the same input gives the same bytes.
-    pub joules: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -175,27 +173,18 @@ fn good(line: &Line, id: &RawValue, compaction: &Compaction) -> Record {
         ratio: figures.ratio,
         pieces: compaction.pieces.iter().map(OutputPiece::from).collect(),
     };
-    let joules = figures.energy.as_ref().map(|energy| energy.joules);
-    Record { joules, ..finish(line, outcome, &output, figures.tokens_before, figures.tokens_after) }
+    finish(line, outcome, &output, figures.tokens_before, figures.tokens_after)
 }
 
 fn bad(line: &Line, id: Option<&RawValue>, reason: String) -> Record {
     let output = BadOutput { id, line: line.number, outcome: "error", error: &reason };
     let json = to_line(&output).unwrap_or_default();
-    let (line, outcome) = (line.number, Outcome::Bad(reason));
-    Record { line, outcome, json, tokens_before: 0, tokens_after: 0, joules: None }
+    Record { line: line.number, outcome: Outcome::Bad(reason), json, tokens_before: 0, tokens_after: 0 }
 }
 
 fn finish(line: &Line, outcome: Outcome, output: &Output<'_>, before: usize, after: usize) -> Record {
     match to_line(output) {
-        Ok(json) => Record {
-            line: line.number,
-            outcome,
-            json,
-            tokens_before: before,
-            tokens_after: after,
-            joules: None,
-        },
+        Ok(json) => Record { line: line.number, outcome, json, tokens_before: before, tokens_after: after },
         Err(error) => bad(line, Some(output.id), format!("the result cannot be written: {error}")),
     }
 }

@@ -72,8 +72,8 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
     let mut lines = Lines::new(reader, &args.input);
     let (mut sink, resumed_bytes) =
         open_output(&args.output, &args.input, &digest, &mut lines, args.overwrite)?;
-    let grid = config.measure.grid_gco2_per_kwh;
-    let mut progress = Progress::new(total, sink.written(), resumed_bytes, grid);
+    let mut progress = Progress::new(total, sink.written(), resumed_bytes)
+        .measured(compactor.ledger(), config.measure.grid_gco2_per_kwh);
 
     let result = batch::run(&compactor, lines, &mut sink, &defaults, jobs, &mut progress);
     // Bad lines are reported after the end; all other errors leave the journal for the next start.

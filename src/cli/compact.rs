@@ -11,6 +11,7 @@ use crate::{
     compaction::{Cancel, CompactRequest, Compaction, Outcome},
     config::Config,
     error::Error,
+    measure::energy,
 };
 
 /// Compacts one text: the compacted context on standard output, the account of it on standard error.
@@ -138,8 +139,8 @@ fn account(compaction: &Compaction) -> String {
             millis.total, millis.segment, millis.rank, millis.summarize, millis.place, millis.render
         ),
     ));
-    if let Some(energy) = &figures.energy {
-        lines.push(("energy", energy.to_string()));
+    if let Some(joules) = figures.joules {
+        lines.push(("energy", energy::words(joules, figures.joules_per_1000_tokens, figures.co2_grams)));
     }
     lines.into_iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
 }

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     net::{TcpStream, ToSocketAddrs},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::Duration,
 };
@@ -14,6 +14,7 @@ use crate::{
     cache::{self, Cache, DiskStats},
     config::{self, Config},
     error::Error,
+    measure::energy::{self, Meter},
     model::{self, Models},
     remote,
     render::Templates,
@@ -58,6 +59,11 @@ struct Machine {
     multiply_adds_per_second: f64,
     memory_bytes_per_second: f64,
     gpu: GpuReport,
+    /// Which counters of energy can be read; empty: none.
+    energy: &'static str,
+    /// Why RAPL is not among them, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    energy_problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -143,7 +149,7 @@ impl Report {
         };
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
-            machine: Machine::here(),
+            machine: Machine::here(&config.measure),
             cache: CacheReport { directory: cache::directory(&config.cache), disk: cache.stats().disk },
             models: model_reports(&models, &config.models),
             decoder_speed: DecoderSpeed::measured(&models, &config.models.decoder),
@@ -184,6 +190,7 @@ impl Report {
                 ),
             ),
             ("gpu", machine.gpu.text()),
+            ("energy", machine.energy_text()),
             ("cache", self.cache.text()),
         ];
         lines.extend(self.models.iter().map(|model| (model.role, model.text())));
@@ -277,7 +284,8 @@ fn model_reports(models: &Models, config: &config::Models) -> Vec<ModelReport> {
 }
 
 impl Machine {
-    fn here() -> Self {
+    fn here(measure: &config::Measure) -> Self {
+        let powercap = Path::new(&measure.powercap);
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let rates = model::rates();
         Self {
@@ -290,6 +298,19 @@ impl Machine {
             multiply_adds_per_second: rates.multiply_adds,
             memory_bytes_per_second: rates.bytes,
             gpu: GpuReport::here(),
+            energy: Meter::detect(powercap).sources(),
+            energy_problem: energy::obstacle(powercap),
+        }
+    }
+}
+
+impl Machine {
+    fn energy_text(&self) -> String {
+        let problem = self.energy_problem.as_deref();
+        match (self.energy, problem) {
+            ("", problem) => format!("unknown: {}", problem.unwrap_or("no counter")),
+            (sources, None) => format!("by {sources}"),
+            (sources, Some(problem)) => format!("by {sources}; no RAPL: {problem}"),
         }
     }
 }

@@ -22,10 +22,7 @@ use crate::{
         StageTimes,
     },
     config::{Config, DenseKind, SummarizerKind},
-    measure::{
-        energy::Meter,
-        shares::{Energy, Shares},
-    },
+    measure::shares::Ledger,
     model::Models,
     place,
     rank::{self, Ranking, relevance},
@@ -53,7 +50,6 @@ pub struct Compactor {
     remotes: Arc<Remotes>,
     templates: Arc<Templates>,
     counters: Arc<Counters>,
-    shares: Arc<Shares>,
 }
 
 impl Compactor {
@@ -66,8 +62,7 @@ impl Compactor {
     pub fn new(config: Arc<Config>, models: Arc<Models>, cache: Arc<Cache>) -> Result<Self, CompactError> {
         let templates = Arc::new(Templates::load(&config.render.templates)?);
         let remotes = Arc::new(Remotes::new(&config)?);
-        let shares = Arc::new(Shares::new(Meter::detect(Path::new(&config.measure.powercap))));
-        Ok(Self { config, models, cache, remotes, templates, counters: Arc::default(), shares })
+        Ok(Self { config, models, cache, remotes, templates, counters: Arc::default() })
     }
 
     /// The templates in force.
@@ -109,6 +104,7 @@ impl Compactor {
     /// [`CompactError::Model`] if a model cannot be had.
     pub fn warm_up(&self) -> Result<(), CompactError> {
         self.counter(None).count("warm");
+        self.ledger();
         self.models.ranker()?;
         match self.config.rank.dense {
             DenseKind::Static => drop(self.models.static_embedder()?),
@@ -122,19 +118,24 @@ impl Compactor {
         Ok(())
     }
 
+    /// Who divides the energy of this machine among compactions.
+    pub fn ledger(&self) -> Arc<Ledger> {
+        Ledger::of(Path::new(&self.config.measure.powercap))
+    }
+
     /// Compacts one text.
     ///
     /// # Errors
     ///
     /// [`CompactError`]; a caller that must not fail hands on the original.
     pub fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
-        let share = self.shares.begin();
+        let share = self.ledger().begin();
         let mut compaction = self.unmeasured(request, cancel)?;
-        let (figures, grid) = (&mut compaction.figures, self.config.measure.grid_gco2_per_kwh);
-        figures.energy = share.joules().map(|joules| Energy::new(joules, figures.tokens_before, grid));
+        compaction.figures.measure(share.end(), self.config.measure.grid_gco2_per_kwh);
         Ok(compaction)
     }
 
+    /// As [`Compactor::compact`], without the energy.
     fn unmeasured(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
         let started = Instant::now();
         let text = request.text.as_str();
@@ -217,7 +218,16 @@ impl Compactor {
         let models = figures.models.len();
         let fitted = loop {
             let fitted = work.fit(&units, figures.summary_share, &mut figures);
-            let Some(floor) = floor else { break fitted? };
+            let Some(floor) = floor else {
+                // Who gives a number has a limit, and must know that it cannot be held; who gives a share
+                // wants less of what there is, and there is no less.
+                let share = matches!(request.budget, Budget::Share(_));
+                if share && matches!(fitted, Err(CompactError::BudgetTooSmall { .. })) {
+                    figures.models.truncate(models);
+                    return Ok(passed(text, PassReason::BudgetTooSmall, figures, started));
+                }
+                break fitted?;
+            };
             // What the template and the code take is known only now: a floor is held by what stands there.
             let enough = match &fitted {
                 Ok(fitted) => retention(&fitted.pieces).is_some_and(|retention| retention >= floor),

@@ -179,7 +179,14 @@ impl Config {
             "eval.prices: a price must be a number and not negative",
         );
         let grid = self.measure.grid_gco2_per_kwh;
-        check(grid.is_finite() && grid >= 0.0, "measure.grid_gco2_per_kwh: must be 0 or more");
+        check(
+            grid.is_finite() && grid >= 0.0,
+            "measure.grid_gco2_per_kwh: must be 0 (unknown) or more grams of CO2 for a kilowatt-hour",
+        );
+        check(
+            !self.measure.powercap.is_empty(),
+            "measure.powercap: must be a folder, as /sys/class/powercap",
+        );
         const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
         check(
             self.plan.roles.iter().all(|role| ROLES.contains(&role.as_str())),
@@ -333,6 +340,19 @@ mod tests {
             let flags = vars(&[("eval.prices", bad)]);
             assert!(Config::load_with(Some(&file), vec![], &flags).is_err(), "{bad}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn the_grid_is_unknown_or_a_number() -> Result<(), Box<dyn std::error::Error>> {
+        let load =
+            |value: &str| Config::load_with(None, vars(&[("EPITOME_MEASURE_GRID_GCO2_PER_KWH", value)]), &[]);
+        assert!(Config::default().measure.grid_gco2_per_kwh.abs() < f64::EPSILON);
+        assert!((load("251.5")?.measure.grid_gco2_per_kwh - 251.5).abs() < 1e-9);
+        for bad in ["-1", "NaN", "inf", "clean"] {
+            assert!(load(bad).is_err(), "{bad}");
+        }
+        assert!(Config::load_with(None, vec![], &vars(&[("measure.powercap", "")])).is_err());
         Ok(())
     }
 

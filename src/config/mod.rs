@@ -42,27 +42,10 @@ pub struct Config {
     pub eval: Eval,
     /// Shadow requests of the proxy.
     pub shadow: Shadow,
-    /// Energy and what it costs the air.
+    /// Energy and what follows from it.
     pub measure: Measure,
     /// Logging, to standard error.
     pub log: Log,
-}
-
-/// Energy and what it costs the air.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Measure {
-    /// Grams of CO2 that the grid emits for a kilowatt-hour, as the grid's operator or Ember
-    /// (ember-energy.org) tell them; 0: not known, and no grams are told.
-    pub grid_gco2_per_kwh: f64,
-    /// The directory with the RAPL counters; elsewhere in some containers.
-    pub powercap: String,
-}
-
-impl Default for Measure {
-    fn default() -> Self {
-        Self { grid_gco2_per_kwh: 0.0, powercap: "/sys/class/powercap".into() }
-    }
 }
 
 /// The proxy.
@@ -543,6 +526,22 @@ impl Default for Shadow {
             max_concurrent: 2,
             deadline_ms: 120_000,
         }
+    }
+}
+
+/// Energy and what follows from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Measure {
+    /// Grams of CO2 for a kilowatt-hour of the grid that feeds this machine; 0: unknown, and no CO2 is told.
+    pub grid_gco2_per_kwh: f64,
+    /// Where Linux shows the RAPL counters; elsewhere in a container that mounts them elsewhere.
+    pub powercap: String,
+}
+
+impl Default for Measure {
+    fn default() -> Self {
+        Self { grid_gco2_per_kwh: 0.0, powercap: "/sys/class/powercap".into() }
     }
 }
 

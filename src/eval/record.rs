@@ -107,6 +107,9 @@ pub struct Record {
     pub peak_gpu_memory: Option<u64>,
     /// Energy of compaction and reading in joules; none where it cannot be read.
     pub joules: Option<f64>,
+    /// Grams of CO2 for that; none where energy or grid is unknown, and in older files.
+    #[serde(default)]
+    pub co2_grams: Option<f64>,
     /// Price of the query in the price table's currency; none where the model is not in it.
     pub price: Option<f64>,
 }

@@ -264,6 +264,7 @@ fn check(record: &Record, path: &str, line: usize) -> Result<(), ResultsError> {
         ("first_token_ms", record.first_token_ms),
         ("reader_ms", record.reader_ms),
         ("joules", record.joules),
+        ("co2_grams", record.co2_grams),
         ("price", record.price),
     ];
     let shares = shares.into_iter().map(|(field, value)| (field, value, 1.0, "from 0 to 1"));

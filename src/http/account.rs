@@ -40,6 +40,8 @@ pub struct Account {
     /// The predicted share of like requests whose texts still hold what the question needs: the least of
     /// the texts compacted; none where it is not known.
     pub retention: Option<f64>,
+    /// Energy of the compactions, joules; none where it is not known.
+    pub joules: Option<f64>,
     /// Time from the whole body to the decision.
     pub time: Duration,
 }
@@ -50,6 +52,7 @@ const BEFORE: HeaderName = HeaderName::from_static("x-epitome-tokens-before");
 const AFTER: HeaderName = HeaderName::from_static("x-epitome-tokens-after");
 const RATIO: HeaderName = HeaderName::from_static("x-epitome-ratio");
 const RETENTION: HeaderName = HeaderName::from_static("x-epitome-retention");
+const JOULES: HeaderName = HeaderName::from_static("x-epitome-joules");
 const MILLIS: HeaderName = HeaderName::from_static("x-epitome-ms");
 const CACHE: HeaderName = HeaderName::from_static("x-epitome-cache-hits");
 
@@ -62,6 +65,7 @@ impl Account {
             tokens: None,
             cache: None,
             retention: None,
+            joules: None,
             time: Duration::ZERO,
         }
     }
@@ -74,7 +78,7 @@ impl Account {
     /// Puts the account into the headers of a response, in place of any other.
     pub fn write(&self, headers: &mut HeaderMap) {
         // An upstream that is a proxy like this one has its own account.
-        for name in [OUTCOME, REASON, BEFORE, AFTER, RATIO, RETENTION, MILLIS, CACHE] {
+        for name in [OUTCOME, REASON, BEFORE, AFTER, RATIO, RETENTION, JOULES, MILLIS, CACHE] {
             headers.remove(name);
         }
         let mut put = |name: HeaderName, value: String| {
@@ -96,6 +100,9 @@ impl Account {
         }
         if let Some(retention) = self.retention {
             put(RETENTION, format!("{retention:.3}"));
+        }
+        if let Some(joules) = self.joules {
+            put(JOULES, format!("{joules:.3}"));
         }
         put(MILLIS, format!("{:.1}", self.time.as_secs_f64() * 1000.0));
     }

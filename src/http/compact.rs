@@ -78,6 +78,7 @@ async fn compacted(
         let compaction =
             shared.pipeline.compact(&request, cancel).map_err(|error| Failure::Compact(Box::new(error)))?;
         telemetry::compacted(&compaction.figures);
+        telemetry::energy(&compaction.figures);
         let json = serde_json::to_string(&compaction).map_err(|error| Failure::Json(error.to_string()))?;
         Ok((json, compaction.outcome))
     };

@@ -68,8 +68,11 @@ fn work(
 
     let mut account = Account { tokens: Some((plan.tokens, plan.tokens)), ..Account::passed("") };
     let (mut after, mut hits, mut lookups) = (0, 0, 0);
+    let compactions = plan.targets.len();
     // Of all texts that were compacted; none where one of them has no prediction.
     let mut retention = Some(1.0);
+    // Likewise of all texts.
+    let mut joules = Some(0.0);
     let (mut replacements, mut figures) = (Vec::new(), Vec::new());
     for target in plan.targets {
         let request = CompactRequest {
@@ -84,6 +87,7 @@ fn work(
             // One text that cannot be made small enough does not keep the others long.
             Err(error @ (CompactError::BudgetTooSmall { .. } | CompactError::CodeTooLarge { .. })) => {
                 after += target.tokens;
+                joules = None;
                 account = Account { tokens: account.tokens, ..Account::failed_open(failure_of(&error)) };
                 continue;
             }
@@ -91,6 +95,8 @@ fn work(
                 return Err(Account { tokens: account.tokens, ..Account::failed_open(failure_of(&error)) });
             }
         };
+        telemetry::energy(&compaction.figures);
+        joules = joules.zip(compaction.figures.joules).map(|(all, one)| all + one);
         hits += compaction.figures.cache_hits;
         lookups += compaction.figures.cache_lookups;
         match compaction.outcome {
@@ -110,6 +116,7 @@ fn work(
     }
     account.tokens = Some((plan.tokens, after));
     account.cache = Some((hits, lookups));
+    account.joules = joules.filter(|_| compactions > 0);
     if replacements.is_empty() {
         return Err(account);
     }

@@ -4,11 +4,14 @@
 //! energy of a step only where the step has the machine to itself.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use super::gpu;
+
+/// Joules of a kilowatt-hour.
+const KWH: f64 = 3.6e6;
 
 /// Reads every counter that this machine has.
 #[derive(Debug)]
@@ -34,15 +37,10 @@ pub struct Reading {
 
 impl Meter {
     /// The counters that can be read here; often none, since the kernel gives RAPL to root alone.
-    /// `powercap` is the directory in which Linux shows them (kernel documentation,
+    /// `powercap` is where Linux shows those of RAPL (kernel documentation,
     /// `power/powercap/powercap.rst`).
     pub fn detect(powercap: &Path) -> Self {
         Self::at(powercap, gpu::joules().is_some())
-    }
-
-    /// Those of processor and memory alone.
-    pub fn of_processor(powercap: &Path) -> Self {
-        Self::at(powercap, false)
     }
 
     fn at(powercap: &Path, gpus: bool) -> Self {
@@ -90,6 +88,55 @@ impl Meter {
         let joules = before.zip(after).map(|(before, after)| self.joules(&before, &after));
         (result, joules)
     }
+}
+
+/// Why no RAPL counter below `powercap` can be read, and what to do about it; none where one can.
+pub fn obstacle(powercap: &Path) -> Option<String> {
+    let shown = powercap.display();
+    let entries = match fs::read_dir(powercap) {
+        Ok(entries) => entries,
+        Err(error) => {
+            return Some(format!(
+                "{shown} cannot be read ({error}): a virtual machine has no RAPL counters; a container needs \
+                 the folder mounted, and measure.powercap where it lies elsewhere"
+            ));
+        }
+    };
+    let folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    if folders.iter().any(|folder| zone(folder).is_some()) {
+        return None;
+    }
+    let denied = |folder: &PathBuf| {
+        let counter = folder.join("energy_uj");
+        let error = fs::read_to_string(&counter).err()?;
+        (error.kind() == io::ErrorKind::PermissionDenied).then_some(counter)
+    };
+    Some(match folders.iter().find_map(denied) {
+        Some(counter) => format!(
+            "{} is for root alone, as Linux has it by default: run as root, or let the user read it (chmod a+r, \
+             at every start of the machine)",
+            counter.display()
+        ),
+        None => format!("{shown} has no counter of a processor: this machine or its kernel does not count"),
+    })
+}
+
+/// Grams of CO2 for so many joules at `grid` grams for a kilowatt-hour; none where `grid` is 0, which
+/// stands for unknown.
+pub fn co2_grams(joules: f64, grid: f64) -> Option<f64> {
+    (grid > 0.0).then_some(joules / KWH * grid)
+}
+
+/// Joules for each 1,000 of so many tokens; none for none.
+pub fn per_1000_tokens(joules: Option<f64>, tokens: usize) -> Option<f64> {
+    joules.filter(|_| tokens > 0).map(|joules| joules / tokens as f64 * 1e3)
+}
+
+/// An energy for people: in all, for 1,000 tokens of the input, and its CO2, as far as they are known.
+pub fn words(joules: f64, per_1000_tokens: Option<f64>, co2_grams: Option<f64>) -> String {
+    let each = per_1000_tokens.map(|joules| format!(", {joules:.2} J for 1,000 tokens")).unwrap_or_default();
+    let grams = co2_grams.map(|grams| format!(", {grams:.4} g CO2")).unwrap_or_default();
+    format!("{joules:.2} J{each}{grams}")
 }
 
 impl Zone {
@@ -141,6 +188,7 @@ mod tests {
         add(root, "intel-rapl-mmio:0", "package-0", "999000000");
         let meter = Meter::at(root, false);
         assert_eq!(meter.sources(), "RAPL");
+        assert_eq!(obstacle(root), None);
         let ((), joules) = meter.around(|| {
             // The package's counter begins anew, memory takes another 2 joules.
             fs::write(root.join("intel-rapl:0/energy_uj"), "3000000").unwrap();
@@ -153,8 +201,16 @@ mod tests {
     }
 
     #[test]
+    fn grams_follow_the_grid() {
+        assert_eq!(co2_grams(1.8e6, 0.0), None);
+        assert!((co2_grams(1.8e6, 300.0).unwrap() - 150.0).abs() < 1e-9);
+    }
+
+    #[test]
     fn what_cannot_be_read_is_unknown() {
         let root = tempfile::tempdir().unwrap();
+        assert!(obstacle(root.path()).unwrap().contains("no counter"));
+        assert!(obstacle(&root.path().join("none")).unwrap().contains("measure.powercap"));
         add(root.path(), "intel-rapl:0", "package-0", "permission denied");
         let meter = Meter::at(root.path(), false);
         assert_eq!((meter.sources(), meter.read()), ("", None));

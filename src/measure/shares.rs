@@ -1,206 +1,223 @@
-//! Energy of pieces of work that run side by side.
+//! Whose energy it was: what the counters of the machine saw, divided among the work under way.
 //!
-//! The counters are of the whole machine. What they count while several pieces are under way is divided among
-//! them equally, moment by moment: with one piece all of it is its own, with two, half. So the shares add up to
-//! what was counted while anything was under way. Counters are read when a piece begins or ends, and only then.
+//! The counters are read when work begins and when it ends. What they rose by between two readings is
+//! divided evenly among all work that was under way then. So each piece of work has a share in
+//! proportion to its time, and the shares add up to what the counters saw while anything was under way.
+//! What the machine takes for others meanwhile is counted in; what it takes while nothing is under way
+//! is nobody's.
 
 use std::{
-    fmt,
-    sync::{Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-
-use serde::Serialize;
 
 use super::energy::{Meter, Reading};
 
-/// Joules of a kilowatt-hour.
-const KWH: f64 = 3.6e6;
-
-/// What a piece of work took.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Energy {
-    /// Its share of the machine's energy.
-    pub joules: f64,
-    /// The same for 1,000 tokens of the input; none without tokens.
-    pub joules_per_1000_tokens: Option<f64>,
-    /// By the grid's intensity; none where that is not configured.
-    pub grams_co2: Option<f64>,
-}
-
-impl Energy {
-    /// Of so many joules for so many tokens, on a grid of so many grams a kilowatt-hour (0: not known).
-    pub fn new(joules: f64, tokens: usize, grid_gco2_per_kwh: f64) -> Self {
-        Self {
-            joules,
-            joules_per_1000_tokens: (tokens > 0).then(|| joules * 1000.0 / tokens as f64),
-            grams_co2: (grid_gco2_per_kwh > 0.0).then(|| joules / KWH * grid_gco2_per_kwh),
-        }
-    }
-}
-
-impl fmt::Display for Energy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} J", self.joules)?;
-        if let Some(joules) = self.joules_per_1000_tokens {
-            write!(f, ", {joules:.2} J for 1,000 tokens")?;
-        }
-        if let Some(grams) = self.grams_co2 {
-            write!(f, ", {grams:.5} g CO2")?;
-        }
-        Ok(())
-    }
-}
-
-/// Divides the energy of a machine.
+/// Divides the energy of this machine among the work of this process.
 #[derive(Debug)]
-pub struct Shares {
+pub struct Ledger {
     meter: Meter,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    open: usize,
     last: Option<Reading>,
-    /// What a piece would have taken that was open all the time.
+    /// Pieces of work under way.
+    open: usize,
+    /// Joules that work would have which was under way all the time.
     each: f64,
-    /// Readings that failed: what was open then is not known.
-    gaps: u64,
+    /// Joules that were divided.
+    divided: f64,
+    /// How often the counters could not be read while work was under way.
+    unread: u64,
 }
 
-/// A piece of work that is under way.
+/// A piece of work under way. It ends when it is dropped.
 #[derive(Debug)]
-pub struct Share<'a> {
-    shares: &'a Shares,
+pub struct Share {
+    ledger: Arc<Ledger>,
     each: f64,
-    gaps: u64,
+    unread: u64,
+    ended: bool,
 }
 
-impl Shares {
-    /// By the counters of `meter`.
-    pub fn new(meter: Meter) -> Self {
-        Self { meter, state: Mutex::default() }
+impl Ledger {
+    /// A ledger of its own.
+    pub fn new(meter: Meter) -> Arc<Self> {
+        Arc::new(Self { meter, state: Mutex::default() })
     }
 
-    /// A piece begins.
-    pub fn begin(&self) -> Share<'_> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.read(&mut state);
+    /// The ledger of the counters below `powercap`, the same one in the whole process: the machine's
+    /// energy can be divided only once.
+    pub fn of(powercap: &Path) -> Arc<Self> {
+        static ALL: Mutex<Vec<(PathBuf, Arc<Ledger>)>> = Mutex::new(Vec::new());
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, ledger)) = all.iter().find(|(path, _)| path == powercap) {
+            return ledger.clone();
+        }
+        let ledger = Self::new(Meter::detect(powercap));
+        all.push((powercap.to_owned(), ledger.clone()));
+        ledger
+    }
+
+    /// Work begins.
+    pub fn begin(self: &Arc<Self>) -> Share {
+        let mut state = self.advanced();
         state.open += 1;
-        Share { shares: self, each: state.each, gaps: state.gaps }
+        Share { ledger: self.clone(), each: state.each, unread: state.unread, ended: false }
     }
 
-    fn read(&self, state: &mut State) {
+    /// Joules that were divided so far; none where the counters cannot be read, or could not once.
+    pub fn divided(&self) -> Option<f64> {
+        let state = self.advanced();
+        (state.last.is_some() && state.unread == 0).then_some(state.divided)
+    }
+
+    /// Divides what came since the last reading.
+    fn advanced(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.meter.read();
-        match (&state.last, &now) {
-            (Some(last), Some(now)) if state.open > 0 => {
-                state.each += self.meter.joules(last, now) / state.open as f64;
+        if state.open > 0 {
+            match state.last.as_ref().zip(now.as_ref()) {
+                Some((before, after)) => {
+                    let joules = self.meter.joules(before, after);
+                    state.each += joules / state.open as f64;
+                    state.divided += joules;
+                }
+                None => state.unread += 1,
             }
-            (_, None) => state.gaps += 1,
-            _ => {}
         }
         state.last = now;
+        state
     }
 }
 
-impl Share<'_> {
-    /// Joules so far; none where the counters cannot be read.
-    pub fn joules(&self) -> Option<f64> {
-        let mut state = self.shares.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shares.read(&mut state);
-        (state.gaps == self.gaps && state.last.is_some()).then(|| state.each - self.each)
+impl Share {
+    /// The work is done: the joules of its share; none where the counters could not be read all the
+    /// while.
+    pub fn end(mut self) -> Option<f64> {
+        self.close()
+    }
+
+    fn close(&mut self) -> Option<f64> {
+        if std::mem::replace(&mut self.ended, true) {
+            return None;
+        }
+        let mut state = self.ledger.advanced();
+        state.open = state.open.saturating_sub(1);
+        (state.last.is_some() && state.unread == self.unread).then(|| state.each - self.each)
     }
 }
 
-impl Drop for Share<'_> {
+impl Drop for Share {
     fn drop(&mut self) {
-        let mut state = self.shares.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shares.read(&mut state);
-        state.open -= 1;
+        self.close();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::fs;
 
     use proptest::prelude::*;
 
     use super::*;
 
-    fn counter(root: &Path, joules: u64) {
-        fs::write(root.join("intel-rapl:0/energy_uj"), format!("{}", joules * 1_000_000)).unwrap();
+    /// A powercap tree with one counter, and the means to make it rise.
+    struct Machine {
+        root: tempfile::TempDir,
+        microjoules: u64,
     }
 
-    fn powercap() -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("intel-rapl:0")).unwrap();
-        fs::write(root.path().join("intel-rapl:0/name"), "package-0\n").unwrap();
-        fs::write(root.path().join("intel-rapl:0/max_energy_range_uj"), "1000000000000\n").unwrap();
-        counter(root.path(), 0);
-        root
-    }
+    impl Machine {
+        const RANGE: u64 = 50_000_000;
 
-    #[test]
-    fn what_runs_side_by_side_shares() {
-        let root = powercap();
-        let shares = Shares::new(Meter::of_processor(root.path()));
-        let one = shares.begin();
-        counter(root.path(), 10);
-        let two = shares.begin();
-        counter(root.path(), 16);
-        assert_eq!(two.joules(), Some(3.0));
-        drop(two);
-        counter(root.path(), 20);
-        assert_eq!(one.joules(), Some(10.0 + 3.0 + 4.0));
-        drop(one);
-        // What the machine takes while nothing is under way is nobody's.
-        counter(root.path(), 100);
-        assert_eq!(shares.begin().joules(), Some(0.0));
-    }
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let folder = root.path().join("intel-rapl:0");
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("name"), "package-0\n").unwrap();
+            fs::write(folder.join("max_energy_range_uj"), format!("{}\n", Self::RANGE)).unwrap();
+            let mut machine = Self { root, microjoules: 0 };
+            machine.take(0);
+            machine
+        }
 
-    #[test]
-    fn what_cannot_be_read_is_unknown() {
-        let root = powercap();
-        let shares = Shares::new(Meter::of_processor(root.path()));
-        let one = shares.begin();
-        fs::remove_file(root.path().join("intel-rapl:0/energy_uj")).unwrap();
-        assert_eq!(one.joules(), None);
-        drop(one);
-        assert_eq!(Shares::new(Meter::of_processor(&root.path().join("none"))).begin().joules(), None);
+        fn take(&mut self, microjoules: u64) {
+            self.microjoules = (self.microjoules + microjoules) % Self::RANGE;
+            let counter = self.root.path().join("intel-rapl:0/energy_uj");
+            fs::write(counter, format!("{}\n", self.microjoules)).unwrap();
+        }
+
+        fn ledger(&self) -> Arc<Ledger> {
+            Ledger::of(self.root.path())
+        }
     }
 
     #[test]
-    fn grams_follow_the_grid() {
-        let energy = Energy::new(7200.0, 4000, 250.0);
-        assert_eq!((energy.joules_per_1000_tokens, energy.grams_co2), (Some(1800.0), Some(0.5)));
-        assert_eq!(
-            Energy::new(1.0, 0, 0.0),
-            Energy { joules: 1.0, joules_per_1000_tokens: None, grams_co2: None }
-        );
+    fn energy_is_divided_by_the_time_under_way() {
+        let mut machine = Machine::new();
+        let ledger = machine.ledger();
+        machine.take(40_000_000);
+        let long = ledger.begin();
+        machine.take(2_000_000);
+        let short = ledger.begin();
+        machine.take(8_000_000);
+        assert!((short.end().unwrap() - 4.0).abs() < 1e-9);
+        machine.take(1_000_000);
+        assert!((long.end().unwrap() - (2.0 + 4.0 + 1.0)).abs() < 1e-9);
+        machine.take(5_000_000);
+        assert!((ledger.divided().unwrap() - 11.0).abs() < 1e-9, "idle energy is nobody's");
+    }
+
+    #[test]
+    fn what_could_not_be_read_all_the_while_is_unknown() {
+        let mut machine = Machine::new();
+        let ledger = machine.ledger();
+        let (one, other) = (ledger.begin(), ledger.begin());
+        fs::remove_file(machine.root.path().join("intel-rapl:0/energy_uj")).unwrap();
+        assert_eq!(other.end(), None);
+        machine.take(1_000_000);
+        let third = ledger.begin();
+        assert_eq!(one.end(), None, "a reading was missed");
+        machine.take(3_000_000);
+        assert!((third.end().unwrap() - 3.0).abs() < 1e-9);
+        assert_eq!(ledger.divided(), None);
+        let none = Ledger::of(&machine.root.path().join("none"));
+        assert_eq!((none.begin().end(), none.divided()), (None, None));
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-
         #[test]
-        fn shares_add_up_to_what_was_counted(events in prop::collection::vec((any::<bool>(), 0u64..50), 1..30)) {
-            let root = powercap();
-            let shares = Shares::new(Meter::of_processor(root.path()));
-            let (mut open, mut now, mut counted, mut told) = (Vec::new(), 0, 0.0, 0.0);
-            for (begins, joules) in events {
-                now += joules;
-                counted += if open.is_empty() { 0.0 } else { joules as f64 };
-                counter(root.path(), now);
-                if begins || open.is_empty() {
-                    open.push(shares.begin());
-                } else {
-                    let share: Share<'_> = open.remove(0);
-                    told += share.joules().unwrap();
+        fn shares_add_up_to_what_the_counters_saw(
+            steps in prop::collection::vec((0_u8..3, 0_usize..8, 0_u64..20_000_000), 1..60),
+        ) {
+            let mut machine = Machine::new();
+            let ledger = machine.ledger();
+            let (mut open, mut shares, mut seen) = (Vec::<Share>::new(), 0.0, 0.0);
+            for (step, which, microjoules) in steps {
+                match step {
+                    0 => open.push(ledger.begin()),
+                    1 if !open.is_empty() => {
+                        let at = which % open.len();
+                        shares += open.swap_remove(at).end().unwrap();
+                    }
+                    _ => {
+                        machine.take(microjoules);
+                        // Between two readings a counter may begin anew only once.
+                        ledger.divided().unwrap();
+                        seen += if open.is_empty() { 0.0 } else { microjoules as f64 / 1e6 };
+                    }
                 }
             }
-            told += open.iter().map(|share| share.joules().unwrap()).sum::<f64>();
-            prop_assert!((told - counted).abs() < 1e-6, "{told} {counted}");
+            for share in open {
+                let joules = share.end().unwrap();
+                prop_assert!(joules >= 0.0);
+                shares += joules;
+            }
+            prop_assert!((shares - seen).abs() < 1e-6, "{shares} of {seen}");
+            prop_assert!((ledger.divided().unwrap() - seen).abs() < 1e-6);
         }
     }
 }

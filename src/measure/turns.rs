@@ -51,7 +51,6 @@ impl Drop for Turn<'_> {
 #[cfg(test)]
 mod tests {
     use std::{
-        path::Path,
         sync::atomic::{AtomicUsize, Ordering},
         thread,
         time::Duration,
@@ -59,10 +58,14 @@ mod tests {
 
     use super::*;
 
+    fn meter() -> Meter {
+        Meter::detect(std::path::Path::new("/sys/class/powercap"))
+    }
+
     #[test]
     fn no_more_than_allowed_run_at_once() {
         for all in [1, 2] {
-            let turns = Turns::new(all, Meter::detect(Path::new("/sys/class/powercap")));
+            let turns = Turns::new(all, meter());
             let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
             thread::scope(|scope| {
                 for _ in 0..6 {
@@ -81,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_step_that_panics_gives_its_turn_back() {
-        let turns = Turns::new(1, Meter::detect(Path::new("/sys/class/powercap")));
+        let turns = Turns::new(1, meter());
         let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| turns.take(|| panic!("x"))));
         assert!(failed.is_err());
         assert_eq!(turns.take(|| 3).0, 3);

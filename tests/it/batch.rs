@@ -78,7 +78,7 @@ const RUN: &[u8] = b"settings of the run";
 fn run(echo: &Echo, input: &[u8], output: &Path, settings: &[u8], overwrite: bool) -> Result<(), BatchError> {
     let mut lines = Lines::new(input, Path::new("in"));
     let resumed = resume::open(output, &Digest::of(settings), &mut lines, overwrite)?;
-    let mut progress = Progress::new(Some(input.len() as u64), resumed.done, resumed.bytes, 0.0);
+    let mut progress = Progress::new(Some(input.len() as u64), resumed.done, resumed.bytes);
     let mut sink = Sink::file(output, resumed);
     let jobs = NonZeroUsize::new(3).unwrap();
     let result = batch::run(echo, lines, &mut sink, &defaults(), jobs, &mut progress);
@@ -170,7 +170,7 @@ fn killed(dir: &Path, input: &[u8], done: usize, torn: usize) -> PathBuf {
         resume::open(&output, &Digest::of(RUN), &mut Lines::new(&b""[..], Path::new("in")), true).unwrap(),
     );
     let first: Vec<u8> = input.split_inclusive(|byte| *byte == b'\n').take(done).flatten().copied().collect();
-    let mut progress = Progress::new(None, 0, 0, 0.0);
+    let mut progress = Progress::new(None, 0, 0);
     let reader = Lines::new(first.as_slice(), Path::new("in"));
     batch::run(&Echo::default(), reader, &mut sink, &defaults(), NonZeroUsize::MIN, &mut progress).unwrap();
     drop(sink);
@@ -323,7 +323,7 @@ fn a_killed_process_goes_on() {
     let result = command().output().unwrap();
     let stderr = String::from_utf8(result.stderr).unwrap();
     assert!(result.status.success(), "{stderr}");
-    assert!(stderr.contains("were done before"), "{stderr}");
+    assert!(stderr.contains("of them from before"), "{stderr}");
     let whole = fs::read(&output).unwrap();
     let kept = partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     assert_eq!(whole[..kept], partial[..kept], "what was done stays");

@@ -6,7 +6,12 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -202,6 +207,119 @@ fn a_budget_that_is_too_small_says_the_minimum() {
     let minimum = stderr.lines().find_map(|line| line.strip_prefix("hint: give at least --budget ")).unwrap();
     let output = compact(minimum);
     assert!(output.status.success(), "the minimum is enough: {}", shown(&output));
+}
+
+#[test]
+fn a_text_of_a_few_tokens_comes_out_as_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let output = run(epitome(home.path()).args(["compact", "-"]), b"hi\n");
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(output.stdout, b"hi\n");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("passed unchanged: budget-too-small"), "{stderr}");
+}
+
+/// A powercap tree whose one counter rises until this is dropped.
+struct Counter {
+    root: tempfile::TempDir,
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Counter {
+    fn start() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("intel-rapl:0");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("name"), "package-0\n").unwrap();
+        fs::write(folder.join("max_energy_range_uj"), "262143328850\n").unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, (ready, is_ready)) = (stop.clone(), std::sync::mpsc::channel());
+        let thread = thread::spawn(move || {
+            let next = folder.join("next");
+            for microjoules in (0_u64..).step_by(10_000) {
+                // In one step: a file that is half written would be read as no counter.
+                fs::write(&next, format!("{microjoules}\n")).unwrap();
+                fs::rename(&next, folder.join("energy_uj")).unwrap();
+                let _ = ready.send(());
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        is_ready.recv().unwrap();
+        Self { root, stop, thread: Some(thread) }
+    }
+
+    fn key(&self) -> String {
+        format!("measure.powercap={}", self.root.path().display())
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
+#[test]
+fn energy_is_in_the_account_where_it_can_be_read() {
+    let home = tempfile::tempdir().unwrap();
+    let counter = Counter::start();
+    let compact = |powercap: &str, format: &str| {
+        epitome(home.path())
+            .arg("compact")
+            .arg(corpus::path("story.txt"))
+            .args(["--query", "Who is Ivy?", "--budget", "900", "--format", format, "--set", powercap])
+            .args(["--set", "measure.grid_gco2_per_kwh=300"])
+            .output()
+            .unwrap()
+    };
+    let figures = json(&compact(&counter.key(), "json"))["figures"].take();
+    let number = |name: &str| figures[name].as_f64().unwrap();
+    let joules = number("joules");
+    assert!(joules > 0.0, "{figures}");
+    let each = joules / number("tokens_before") * 1000.0;
+    assert!((number("joules_per_1000_tokens") - each).abs() < 1e-9, "{figures}");
+    assert!((number("co2_grams") - joules / 3.6e6 * 300.0).abs() < 1e-12, "{figures}");
+    let known = compact(&counter.key(), "text");
+    let stderr = String::from_utf8(known.stderr).unwrap();
+    assert!(stderr.contains("J for 1,000 tokens") && stderr.contains("g CO2"), "{stderr}");
+
+    let nowhere = format!("measure.powercap={}", home.path().join("nowhere").display());
+    let unknown = compact(&nowhere, "text");
+    assert_eq!(known.stdout, unknown.stdout, "the text does not hang on what can be measured");
+
+    let doctor = |powercap: &str| {
+        json(&epitome(home.path()).args(["doctor", "--json", "--set", powercap]).output().unwrap())
+    };
+    assert!(doctor(&counter.key())["machine"]["energy"].as_str().unwrap().contains("RAPL"));
+    let problem = doctor(&nowhere)["machine"]["energy_problem"].take();
+    assert!(problem.as_str().unwrap().contains("nowhere"), "{problem}");
+}
+
+#[test]
+fn a_batch_tells_its_energy_and_writes_the_same_bytes() {
+    let home = tempfile::tempdir().unwrap();
+    let counter = Counter::start();
+    let line =
+        serde_json::json!({ "text": "The lamp is green. The bell is old. The door is shut. ".repeat(20) });
+    fs::write(home.path().join("in.jsonl"), format!("{line}\n").repeat(6)).unwrap();
+    let batch = |powercap: &str, out: &str| {
+        let output = epitome(home.path())
+            .args(["batch", "in.jsonl", "--output", out, "--jobs", "2", "--set", powercap])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", shown(&output));
+        (String::from_utf8(output.stderr).unwrap(), fs::read(home.path().join(out)).unwrap())
+    };
+    let (known, one) = batch(&counter.key(), "one.jsonl");
+    assert!(known.contains(" J, ") && known.contains("J for 1,000 tokens"), "{known}");
+    assert!(!known.contains("CO2") && !known.contains("this run"), "{known}");
+    let (_, other) = batch("measure.powercap=nowhere", "other.jsonl");
+    assert_eq!(one, other);
 }
 
 #[test]

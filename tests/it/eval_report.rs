@@ -102,6 +102,7 @@ fn record(task: &str, row: &str, document: &str, arm: &str, budget: &str) -> Rec
         peak_memory: None,
         peak_gpu_memory: None,
         joules: None,
+        co2_grams: None,
         price: None,
     }
 }

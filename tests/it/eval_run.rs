@@ -127,6 +127,7 @@ fn without_measures(path: &Path) -> String {
                 "peak_memory",
                 "peak_gpu_memory",
                 "joules",
+                "co2_grams",
             ] {
                 object.remove(field);
             }

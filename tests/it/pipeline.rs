@@ -6,7 +6,7 @@ use std::{fmt::Write as _, sync::Arc, sync::OnceLock};
 use epitome::{
     budget::Budget,
     cache::Cache,
-    compaction::{Cancel, CompactRequest, Compaction, Outcome, PieceKind, Place, Stopped},
+    compaction::{Cancel, CompactRequest, Compaction, Outcome, PassReason, PieceKind, Place, Stopped},
     compactor::{CompactError, Compactor},
     config::{CodePolicy, Config, DenseKind, Order, SummarizerKind},
     model::Models,
@@ -121,6 +121,7 @@ proptest! {
         match compactor.compact(&request(&text, query.as_deref(), budget), &Cancel::never()) {
             Ok(compaction) => check(&text, &compaction, compactor),
             Err(CompactError::BudgetTooSmall { minimum, .. }) => {
+                prop_assert!(matches!(budget, Budget::Tokens(_)), "a share is no limit");
                 // The minimum that the error names works.
                 let again = compactor.compact(&request(&text, query.as_deref(), Budget::Tokens(minimum)), &Cancel::never());
                 check(&text, &again.unwrap(), compactor);
@@ -128,6 +129,20 @@ proptest! {
             Err(error) => prop_assert!(false, "{error}"),
         }
     }
+}
+
+#[test]
+fn a_text_without_room_in_its_share_passes() {
+    let compactor = lexical();
+    for text in ["hi\n", "x", "One short sentence."] {
+        let compaction =
+            compactor.compact(&request(text, None, Budget::Share(0.5)), &Cancel::never()).unwrap();
+        assert_eq!(compaction.outcome, Outcome::Passed(PassReason::BudgetTooSmall), "{text:?}");
+        check(text, &compaction, compactor);
+        assert_eq!(compaction.figures.tokens_after, compaction.figures.tokens_before);
+    }
+    let limit = compactor.compact(&request("One short sentence.", None, Budget::Tokens(1)), &Cancel::never());
+    assert!(matches!(limit, Err(CompactError::BudgetTooSmall { budget: 1, .. })), "{limit:?}");
 }
 
 #[test]

@@ -574,7 +574,14 @@ async fn compact_gives_the_compaction() {
 #[actix_web::test]
 async fn metrics_count_what_happened() {
     let (_upstream, _double, proxy) = setup(Manner::Shorten);
-    assert_eq!(outcome(&post(&proxy, chat(&question_after(&document()))).await).0, "compacted");
+    for _ in 0..2 {
+        let response = post(&proxy, chat(&question_after(&document()))).await;
+        assert_eq!(
+            response.headers().get("x-epitome-joules").map(|value| value.as_bytes()),
+            Some(&b"1.500"[..])
+        );
+        assert_eq!(outcome(&response).0, "compacted");
+    }
     let text = reqwest::get(format!("{}/metrics", proxy.url)).await.unwrap().text().await.unwrap();
     for line in [
         "epitome_requests_total{route=\"chat\",outcome=\"compacted\",reason=\"\"}",
@@ -583,9 +590,17 @@ async fn metrics_count_what_happened() {
         "epitome_upstream_first_byte_seconds_count",
         "epitome_cache_hits_total",
         "epitome_requests_in_flight",
+        "epitome_energy_joules_total",
+        "epitome_co2_grams_total",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
+    // Other tests of this process count as well; two compactions are three joules and more than a gram.
+    let total = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
+    };
+    assert!(total("epitome_energy_joules_total") >= 3 && total("epitome_co2_grams_total") >= 1, "{text}");
 }
 
 #[actix_web::test]

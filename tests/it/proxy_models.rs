@@ -179,6 +179,13 @@ async fn a_client_that_leaves_makes_room_for_the_next() {
     let short = json!({ "model": "m", "max_tokens": 1, "messages": [{ "role": "user", "content": "Hi" }] });
     let answer = client(&proxy).chat().create(request(short)).await.expect("an answer");
     assert_eq!(answer.choices.len(), 1);
+    let metrics = reqwest::get(format!("{}/metrics", proxy.url)).await.expect("metrics");
+    let metrics = metrics.text().await.expect("text");
+    let peak = metrics.lines().find_map(|line| line.strip_prefix("epitome_engine_kv_peak_bytes "));
+    assert!(peak.is_some_and(|bytes| bytes.parse::<f64>().is_ok_and(|bytes| bytes > 0.0)), "{metrics}");
+    assert!(
+        metrics.contains("epitome_engine_kv_bytes ") && metrics.contains("epitome_engine_live_sequences ")
+    );
 }
 
 #[actix_web::test]
@@ -207,6 +214,14 @@ async fn compact_gives_pieces_that_are_in_the_source() {
         assert_eq!(&short[range("output")], &text[range("source")]);
     }
     assert!(compaction["explain"].as_array().is_some_and(|spans| !spans.is_empty()));
+
+    let few = json!({ "text": "hi" });
+    let url = format!("{}/v1/compact", proxy.url);
+    let response = reqwest::Client::new().post(&url).body(few.to_string()).send().await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    let passed: Value = serde_json::from_str(&response.text().await.expect("text")).expect("JSON");
+    assert_eq!((&passed["outcome"], &passed["reason"]), (&json!("passed"), &json!("budget-too-small")));
+    assert_eq!(passed["text"], "hi");
 
     let tiny = json!({ "text": text, "budget": 1 });
     let url = format!("{}/v1/compact", proxy.url);

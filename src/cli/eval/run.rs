@@ -127,6 +127,7 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
         arms: &arms,
         readers: &readers,
         prices: &config.eval.prices,
+        grid: config.measure.grid_gco2_per_kwh,
         turns: &turns,
         jobs: args.jobs,
         cancel: &cancel,

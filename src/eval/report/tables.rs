@@ -210,7 +210,8 @@ fn costs_of(analysis: &Analysis, reader: Option<&str>) -> Vec<Table> {
             "process GiB",
             "GPU GiB",
             "joules",
-            "J/1k tokens",
+            "J/1,000 tokens",
+            "g CO2",
             "price",
         ],
     );
@@ -246,6 +247,7 @@ fn reading_row(cost: &Cost) -> Vec<Cell> {
         unknown(cost.peak_gpu_memory.map(format::gibibytes)),
         unknown(cost.joules.map(format::amount)),
         unknown(cost.joules_per_1000_tokens.map(format::amount)),
+        unknown(cost.co2_grams.map(format::price)),
         unknown(cost.price.map(format::price)),
     ]);
     row

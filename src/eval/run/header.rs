@@ -130,8 +130,10 @@ pub fn differences(one: &Relevant, other: &Relevant) -> Vec<&'static str> {
 fn relevant_config(text: &str) -> String {
     let Ok(config) = toml::from_str::<Config>(text) else { return text.to_owned() };
     let eval = config::Eval { prices: config.eval.prices.clone(), ..config::Eval::default() };
-    let shadow = config::Shadow::default();
-    Config { serve: config::Serve::default(), shadow, log: config::Log::default(), eval, ..config }.to_toml()
+    let grid_gco2_per_kwh = config.measure.grid_gco2_per_kwh;
+    let measure = config::Measure { grid_gco2_per_kwh, ..config::Measure::default() };
+    let (serve, shadow, log) = Default::default();
+    Config { serve, shadow, measure, log, eval, ..config }.to_toml()
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ use crate::{
     compaction::Cancel,
     measure::{
         cost::{PriceTable, Usage},
-        gpu, memory,
+        energy, gpu, memory,
         turns::Turns,
     },
 };
@@ -86,6 +86,8 @@ pub struct Work<'a> {
     pub readers: &'a [Reader],
     /// Prices of the readers' models.
     pub prices: &'a PriceTable,
+    /// Grams of CO2 for a kilowatt-hour; 0: unknown.
+    pub grid: f64,
     /// Turns of the work on this machine: as many as there are jobs.
     pub turns: &'a Turns,
     /// Threads that compact.
@@ -299,6 +301,7 @@ impl Shared<'_> {
             peak_memory: memory::peak(),
             peak_gpu_memory: self.gpu_memory(),
             joules,
+            co2_grams: self.co2_grams(joules),
             price: None,
         };
         Compacted { cell: index, text: produced.text, record }
@@ -354,6 +357,7 @@ impl Shared<'_> {
             peak_memory: memory::peak(),
             peak_gpu_memory: self.gpu_memory(),
             joules: None,
+            co2_grams: None,
             ..base.clone()
         };
         match answer {
@@ -361,6 +365,7 @@ impl Shared<'_> {
                 record.score = Some(scoring::score(row, &answer.text));
                 record.price = self.price(reader, &answer);
                 record.joules = base.joules.zip(answer.joules).map(|(before, after)| before + after);
+                record.co2_grams = self.co2_grams(record.joules);
                 record.first_token_ms = answer.first_token_ms;
                 record.reader_ms = Some(answer.total_ms);
                 record.prompt_tokens = answer.prompt_tokens;
@@ -370,6 +375,10 @@ impl Shared<'_> {
             Err(error) => record.reason = Some(format!("reader: {error}")),
         }
         record
+    }
+
+    fn co2_grams(&self, joules: Option<f64>) -> Option<f64> {
+        energy::co2_grams(joules?, self.work.grid)
     }
 
     fn price(&self, reader: &Reader, answer: &Answer) -> Option<f64> {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::eval::record::Record;
+use crate::{eval::record::Record, measure::energy::per_1000_tokens};
 
 /// The cost of one arm at one budget with one reader. A figure that no record has is none: unknown,
 /// not zero.
@@ -38,8 +38,10 @@ pub struct Cost {
     pub peak_gpu_memory: Option<u64>,
     /// Mean energy of a query, joules.
     pub joules: Option<f64>,
-    /// Energy for 1,000 tokens of the whole context, joules.
+    /// That for 1,000 tokens of the whole context.
     pub joules_per_1000_tokens: Option<f64>,
+    /// Mean grams of CO2 of a query.
+    pub co2_grams: Option<f64>,
     /// Mean price of a query.
     pub price: Option<f64>,
     /// Segments found in the cache over segments asked for.
@@ -60,6 +62,9 @@ impl Cost {
         let tokens: usize = compacted().map(|record| record.tokens_full).sum();
         let asked: usize = records.iter().map(|record| record.cache_lookups).sum();
         let found: usize = records.iter().map(|record| record.cache_hits).sum();
+        let measured: Vec<_> = records.iter().filter_map(|r| Some((r.joules?, r.tokens_full))).collect();
+        let joules: f64 = measured.iter().map(|(joules, _)| joules).sum();
+        let counted: usize = measured.iter().map(|(_, tokens)| tokens).sum();
         let compact_ms = sorted(all(|record| record.compact_ms));
         Some(Self {
             arm: first.arm.clone(),
@@ -77,17 +82,12 @@ impl Cost {
             peak_memory: records.iter().filter_map(|record| record.peak_memory).max(),
             peak_gpu_memory: records.iter().filter_map(|record| record.peak_gpu_memory).max(),
             joules: mean(&known(|record| record.joules)),
-            joules_per_1000_tokens: per_1000_tokens(records),
+            joules_per_1000_tokens: per_1000_tokens(Some(joules).filter(|_| !measured.is_empty()), counted),
+            co2_grams: mean(&known(|record| record.co2_grams)),
             price: mean(&known(|record| record.price)),
             cache_hits: (asked > 0).then(|| found as f64 / asked as f64),
         })
     }
-}
-
-fn per_1000_tokens(records: &[&Record]) -> Option<f64> {
-    let measured = records.iter().filter_map(|record| Some((record.joules?, record.tokens_full)));
-    let (joules, tokens) = measured.fold((0.0, 0), |(joules, tokens), (own, of)| (joules + own, tokens + of));
-    (tokens > 0).then(|| joules * 1000.0 / tokens as f64)
 }
 
 fn mean(values: &[f64]) -> Option<f64> {

@@ -29,7 +29,7 @@ use std::{
 use super::{
     backend::Backend,
     generation::{Class, Generated, Sampling},
-    kv::KvCache,
+    kv::{self, KvCache},
     prefix::PrefixCache,
     sequence::Sequence,
     transformer::Step,
@@ -217,6 +217,8 @@ impl State {
 
     /// Takes what has arrived, and waits where there is nothing to do; false when nobody is left to ask.
     fn take_in(&mut self) -> bool {
+        let (bytes, most) = kv::held();
+        telemetry::engine_holds(self.live.len(), bytes, most);
         if self.live.is_empty() && self.waiting.is_empty() {
             match self.receiver.recv() {
                 Ok(request) => self.waiting.push_back(request),

@@ -1,7 +1,10 @@
 //! Keys and values of what a sequence has read, in blocks that are taken as it grows, shared where
 //! sequences begin alike, and given back with it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use candle_core::{Result, bail};
 
@@ -9,14 +12,36 @@ use candle_core::{Result, bail};
 use crate::model::cuda;
 use crate::model::kernels::{HeadBlock, KV_BLOCK};
 
+/// Bytes of all blocks of this process, and the most that it was.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static MOST_HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes of all keys and values in this process, and the most that it ever was.
+pub(super) fn held() -> (usize, usize) {
+    (HELD.load(Ordering::Relaxed), MOST_HELD.load(Ordering::Relaxed))
+}
+
 /// Keys and values of [`KV_BLOCK`] tokens in all layers.
 #[derive(Debug)]
 pub(crate) enum KvBlock {
     /// In this memory, by layer, then by key head.
-    Memory(Vec<HeadBlock>),
+    Memory(Held),
     /// On a GPU.
     #[cfg(feature = "cuda")]
     Page(cuda::Page),
+}
+
+/// A block in this memory, which is counted as long as it is there.
+#[derive(Debug)]
+pub(crate) struct Held {
+    heads: Vec<HeadBlock>,
+    bytes: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// What one sequence has read.
@@ -42,14 +67,18 @@ impl KvShape {
 
     /// A block in this memory.
     pub(super) fn new_block(self) -> KvBlock {
-        KvBlock::Memory(vec![HeadBlock::new(self.head_dim); self.layers * self.key_heads])
+        let bytes = self.block_bytes();
+        let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        MOST_HELD.fetch_max(held, Ordering::Relaxed);
+        let heads = vec![HeadBlock::new(self.head_dim); self.layers * self.key_heads];
+        KvBlock::Memory(Held { heads, bytes })
     }
 }
 
 impl KvBlock {
     fn heads(&self) -> &[HeadBlock] {
         match self {
-            Self::Memory(heads) => heads,
+            Self::Memory(held) => &held.heads,
             #[cfg(feature = "cuda")]
             Self::Page(_) => &[],
         }
@@ -57,7 +86,7 @@ impl KvBlock {
 
     fn heads_mut(&mut self) -> &mut [HeadBlock] {
         match self {
-            Self::Memory(heads) => heads,
+            Self::Memory(held) => &mut held.heads,
             #[cfg(feature = "cuda")]
             Self::Page(_) => &mut [],
         }

@@ -99,6 +99,8 @@ impl Compact for Double {
             ratio: before as f64 / after as f64,
             cache_hits: 3,
             cache_lookups: 4,
+            joules: Some(1.5),
+            co2_grams: Some(0.75),
             ..Figures::default()
         };
         Ok(Compaction { outcome, text, pieces: Vec::new(), figures, explain: None })
