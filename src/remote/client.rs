@@ -35,8 +35,7 @@ const LOOK: Duration = Duration::from_millis(25);
 const LARGEST: usize = 64 << 20;
 /// Most characters of a server's message that an error repeats.
 const MESSAGE: usize = 300;
-/// How servers say that an input does not fit: OpenAI and vLLM, Ollama, llama.cpp (for vectors with status
-/// 500), TEI (a text, a batch).
+/// How servers say that an input does not fit: OpenAI and vLLM, Ollama, llama.cpp, TEI (a text, a batch).
 const TOO_LONG: [&str; 7] = [
     "context length",
     "context size",
@@ -46,6 +45,8 @@ const TOO_LONG: [&str; 7] = [
     "must have less than",
     "maximum allowed batch size",
 ];
+/// How llama.cpp says so with status 500, and Ollama, which passes its words on.
+const TOO_LARGE: [&str; 3] = ["too large to process", "context size", "context length"];
 
 /// A server and one of its models.
 #[derive(Debug)]
@@ -113,7 +114,7 @@ impl Client {
             url,
             model: spec.model.clone(),
             key,
-            places: Semaphore::new(spec.concurrency),
+            places: Semaphore::new(spec.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             deadline: Duration::from_millis(spec.deadline_ms),
         })
     }
@@ -164,7 +165,8 @@ impl Client {
                     break;
                 }
             };
-            if attempt + 1 == ATTEMPTS || time::Instant::now() + wait >= end {
+            // No sum with the wait: a server may ask for one that no clock holds.
+            if attempt + 1 == ATTEMPTS || wait >= end.saturating_duration_since(time::Instant::now()) {
                 break;
             }
             tracing::info!(server = self.section, reason = %last.0, "another attempt follows");
@@ -214,10 +216,16 @@ impl Client {
 
     fn refused(&self, status: StatusCode, headers: &HeaderMap, code: &str, message: String) -> Failure {
         let (url, told) = (self.url.clone(), message.to_ascii_lowercase());
-        let too_long = status == StatusCode::PAYLOAD_TOO_LARGE
-            || code == "context_length_exceeded"
-            || TOO_LONG.iter().any(|words| told.contains(words));
-        if too_long && status != StatusCode::TOO_MANY_REQUESTS {
+        // What took a gateway too long, or a token that is, says nothing of the input.
+        let too_long = match status.as_u16() {
+            413 => true,
+            400 | 422 => {
+                code == "context_length_exceeded" || TOO_LONG.iter().any(|words| told.contains(words))
+            }
+            500 => TOO_LARGE.iter().any(|words| told.contains(words)),
+            _ => false,
+        };
+        if too_long {
             return Failure::Final(RemoteError::TooLong { url, message });
         }
         // An account without money answers 429 for ever.

@@ -125,7 +125,7 @@ fn no_more_calls_at_once_than_are_allowed() {
 #[test]
 fn what_passes_is_tried_again() {
     let server = EngineServer::start();
-    server.next(&[(500, None, "{}"), (429, Some("0.2"), "later"), (503, None, "starting")]);
+    server.next(&[(500, None, "{}"), (429, Some("0.2"), "later"), (504, None, "took too long")]);
     let began = Instant::now();
     compact(&summarizing(&server.url, |config| config.summarizer.concurrency = 1), None).unwrap();
     // One wait of our own, one that was asked for, and one of our own that has doubled twice.
@@ -151,6 +151,8 @@ fn failures_are_told_as_what_they_are() {
     // A wait that goes beyond the deadline is not begun.
     let busy = once(&[(429, Some("3600"), r#"{"error":{"message":"slow down"}}"#)]);
     assert!(matches!(&busy, RemoteError::Busy { last, .. } if last.contains("slow down")), "{busy}");
+
+    assert!(matches!(once(&[(429, Some("1e19"), "later")]), RemoteError::Busy { .. }));
 
     let server = EngineServer::start();
     for (body, what) in [
