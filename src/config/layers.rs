@@ -173,6 +173,10 @@ impl Config {
         check(self.shadow.max_concurrent > 0, "shadow.max_concurrent: must be at least 1");
         check(self.shadow.deadline_ms > 0, "shadow.deadline_ms: must be at least 1");
         check(self.eval.timeout_ms > 0, "eval.timeout_ms: must be at least 1");
+        check(
+            self.models.decoder_lora.iter().all(|path| !path.is_empty()),
+            "models.decoder_lora: an empty path; name the directories of the adapters",
+        );
         check(self.eval.attempts > 0, "eval.attempts: must be at least 1");
         check(
             self.eval.prices.values().all(Price::is_sound),
