@@ -29,7 +29,7 @@ pub(crate) struct Weights {
 /// An open model.
 pub(super) enum Source {
     Gguf(Box<Gguf>),
-    Folder(Checkpoint),
+    Folder(Box<Checkpoint>),
 }
 
 /// The open weights of a Hugging Face folder.
@@ -45,7 +45,7 @@ impl Weights {
         let source = if files.is_gguf()? {
             Source::Gguf(Box::new(Gguf::open(files.weights()?)?))
         } else {
-            Source::Folder(Checkpoint::open(files)?)
+            Source::Folder(Box::new(Checkpoint::open(files)?))
         };
         let mut weights = Self::plain(source);
         for adapter in &files.adapters {

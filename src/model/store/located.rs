@@ -36,7 +36,7 @@ impl Located {
 
     /// Whether the weights are a GGUF file.
     pub(crate) fn is_gguf(&self) -> Result<bool, ModelError> {
-        Ok(!self.weights()?.extension().is_some_and(|extension| extension == "safetensors"))
+        Ok(self.weights()?.extension().is_none_or(|extension| extension != "safetensors"))
     }
 
     /// The files with weights in safetensors.
