@@ -339,6 +339,20 @@ mod tests {
     }
 
     #[test]
+    fn adapters_are_a_list_of_paths() -> Result<(), Box<dyn std::error::Error>> {
+        let config = Config::load_with(None, vars(&[("EPITOME_MODELS_DECODER_LORA", "a/b, c")]), &[])?;
+        assert_eq!(config.models.decoder_lora, ["a/b", "c"]);
+        let config = Config::load_with(None, vec![], &vars(&[("models.decoder_lora", "d")]))?;
+        assert_eq!(config.models.decoder_lora, ["d"]);
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("c.toml");
+        fs::write(&file, "[models]\ndecoder_lora = [\"\"]\n")?;
+        let error = Config::load_with(Some(&file), vec![], &[]).unwrap_err().to_string();
+        assert!(error.contains("models.decoder_lora: an empty path"), "{error}");
+        Ok(())
+    }
+
+    #[test]
     fn what_is_printed_can_be_read() -> Result<(), Box<dyn std::error::Error>> {
         let config = Config::default();
         assert_eq!(config.to_toml().parse::<Table>()?.try_into::<Config>()?, config);
