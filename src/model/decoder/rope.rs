@@ -189,6 +189,43 @@ mod tests {
         assert!((rope.scale - 1.138_629_4).abs() < 1e-6);
     }
 
+    /// By transformers' `_compute_yarn_parameters` (5.24.0): width 16, base 10,000, factor 4, 2,048 tokens,
+    /// `beta_fast` 16, `beta_slow` 2, `truncate` false, `mscale` 0.7, `mscale_all_dim` 0.3.
+    #[test]
+    fn yarn_has_options() {
+        let scaling = Scaling::Yarn {
+            factor: 4.0,
+            trained: 2048.0,
+            fast: 16.0,
+            slow: 2.0,
+            truncate: false,
+            scale: yarn_scale(4.0, 0.7) / yarn_scale(4.0, 0.3),
+        };
+        let rope = Rope::new(16, 1e4, &scaling, false);
+        #[rustfmt::skip]
+        assert_near(&rope, &[
+            1.0, 0.316_227_76, 0.1, 0.026_607_5, 0.004_261_619, 7.905_694_7e-4, 2.5e-4, 7.905_694_7e-5,
+        ]);
+        assert!((rope.scale - 1.053_237_7).abs() < 1e-6);
+    }
+
+    /// By transformers' `_compute_llama3_parameters` (5.24.0) for Llama 3.2: width 64, base 500,000, factor 32,
+    /// 8,192 tokens, `low_freq_factor` 1, `high_freq_factor` 4.
+    #[test]
+    fn llama_3_stretches_long_waves() {
+        let scaling = Scaling::Llama3 { factor: 32.0, trained: 8192.0, low: 1.0, high: 4.0 };
+        #[rustfmt::skip]
+        let theirs = [
+            1.0, 0.663_601_3, 0.440_366_63, 0.292_227_83, 0.193_922_76, 0.128_687_38, 0.085_397_1,
+            0.056_669_62, 0.037_606_03, 0.024_955_409, 0.016_560_44, 0.010_989_529, 0.007_292_665,
+            0.004_839_421_3, 0.003_211_446, 0.001_290_548, 4.295_567e-4, 9.708_286e-5, 1.946_163_9e-5,
+            1.291_476_8e-5, 8.570_256e-6, 5.687_232_3e-6, 3.774_054_5e-6, 2.504_467_2e-6, 1.661_967_4e-6,
+            1.102_883_6e-6, 7.318_749_3e-7, 4.856_731_3e-7, 3.222_933e-7, 2.138_742_3e-7, 1.419_272e-7,
+            9.418_306_5e-8,
+        ];
+        assert_near(&Rope::new(64, 5e5, &scaling, false), &theirs);
+    }
+
     #[test]
     fn a_linear_factor_divides_all() {
         let rope = Rope::new(4, 100.0, &Scaling::Linear { factor: 4.0 }, false);
