@@ -105,7 +105,8 @@ fn run_digest(args: &Args, config: &Config, templates: &Templates) -> Digest {
     let flags = (&args.query, &args.budget, &args.model);
     let precision = (models.precision, models.decoder_precision);
     let servers = [summarizer, embedder].map(|server| (&server.url, &server.model));
-    let models = (&models.embedder, &models.decoder, &models.ranker, precision, servers);
+    let decoder = (&models.decoder, &models.decoder_lora);
+    let models = (&models.embedder, decoder, &models.ranker, precision, servers);
     let version = env!("CARGO_PKG_VERSION");
     let all =
         format!("{:?}", (version, flags, plan, text, rank, summarize, place, templates.sources(), models));

@@ -173,6 +173,10 @@ impl Config {
         check(self.shadow.max_concurrent > 0, "shadow.max_concurrent: must be at least 1");
         check(self.shadow.deadline_ms > 0, "shadow.deadline_ms: must be at least 1");
         check(self.eval.timeout_ms > 0, "eval.timeout_ms: must be at least 1");
+        check(
+            self.models.decoder_lora.iter().all(|path| !path.is_empty()),
+            "models.decoder_lora: an empty path; name the directories of the adapters",
+        );
         check(self.eval.attempts > 0, "eval.attempts: must be at least 1");
         check(
             self.eval.prices.values().all(Price::is_sound),
@@ -353,6 +357,20 @@ mod tests {
             assert!(load(bad).is_err(), "{bad}");
         }
         assert!(Config::load_with(None, vec![], &vars(&[("measure.powercap", "")])).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn adapters_are_a_list_of_paths() -> Result<(), Box<dyn std::error::Error>> {
+        let config = Config::load_with(None, vars(&[("EPITOME_MODELS_DECODER_LORA", "a/b, c")]), &[])?;
+        assert_eq!(config.models.decoder_lora, ["a/b", "c"]);
+        let config = Config::load_with(None, vec![], &vars(&[("models.decoder_lora", "d")]))?;
+        assert_eq!(config.models.decoder_lora, ["d"]);
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("c.toml");
+        fs::write(&file, "[models]\ndecoder_lora = [\"\"]\n")?;
+        let error = Config::load_with(Some(&file), vec![], &[]).unwrap_err().to_string();
+        assert!(error.contains("models.decoder_lora: an empty path"), "{error}");
         Ok(())
     }
 

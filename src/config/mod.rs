@@ -359,8 +359,14 @@ pub struct Models {
     /// The embedder: a name of the manifest, or the path of a directory with `model.safetensors`,
     /// `config.json` and `tokenizer.json`.
     pub embedder: String,
-    /// The decoder: a name of the manifest, or the path of a GGUF file.
+    /// The decoder, of the `llama`, `qwen2` or `qwen3` kind: a name of the manifest; the path of a GGUF file;
+    /// the path of a directory with `config.json`, `tokenizer.json` and weights in safetensors, as on the
+    /// Hugging Face hub; or `OWNER/REPO` or `OWNER/REPO@REVISION` there, whose files are taken as they are
+    /// and kept.
     pub decoder: String,
+    /// Directories of LoRA adapters in PEFT's format, `adapter_config.json` and `adapter_model.safetensors`,
+    /// which are merged into the decoder's weights when they are loaded, in this order.
+    pub decoder_lora: Vec<String>,
     /// The cross-encoder that ranks: `builtin`; or an OpenProvence checkpoint on ModernBERT or BERT, by a
     /// name of the manifest, the path of a directory with `model.safetensors`, `config.json` and
     /// `tokenizer.json`, or `OWNER/REPO` or `OWNER/REPO@REVISION` on the Hugging Face hub, whose files are
@@ -394,6 +400,7 @@ impl Default for Models {
             cache: String::new(),
             embedder: "all-minilm-l6-v2".into(),
             decoder: "smollm2-135m-instruct".into(),
+            decoder_lora: Vec::new(),
             ranker: crate::model::BUILT_IN_RANKER.into(),
             precision: Precision::Int8,
             decoder_precision: DecoderPrecision::File,

@@ -67,12 +67,14 @@ pub enum ModelError {
     },
     /// The files of a repository on the hub could not be had.
     #[error(
-        "{model}: {file} could not be had:\n{}\nto provide the model by hand, put model.safetensors, config.json and tokenizer.json into {by_hand}, or name their directory in models.ranker",
+        "{model}: {file} could not be had:\n{}\nto provide the model by hand, put model.safetensors, config.json and tokenizer.json into {by_hand}, or name their directory in models.{role}",
         .tried.iter().map(|a| format!("  - {a}")).collect::<Vec<_>>().join("\n")
     )]
     NotFetched {
         /// The model.
         model: String,
+        /// What it is for.
+        role: &'static str,
         /// The first missing file.
         file: String,
         /// Where the files are looked for.

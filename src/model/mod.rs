@@ -26,6 +26,7 @@ mod manifest;
 mod modern_bert;
 mod pruner;
 mod schedule;
+mod shards;
 mod static_embedder;
 mod store;
 mod tensors;
@@ -43,8 +44,7 @@ pub use store::{Located, ModelStatus};
 
 pub(crate) use fetch::hub::{DatasetFile, Hub};
 
-use decoder::gguf_tokenizer::{self, Vocabulary};
-use gguf::Gguf;
+use decoder::Language;
 use schedule::Schedule;
 use store::Store;
 
@@ -60,7 +60,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(60);
 pub struct ModelId {
     /// Its name in the manifest, or the file's stem.
     pub name: String,
-    /// SHA-256 of the weights, hexadecimal.
+    /// SHA-256, hexadecimal: of the weights; of a decoder that is more than one file, adapters among them,
+    /// of the hashes of all.
     pub hash: String,
 }
 
@@ -92,10 +93,10 @@ impl Models {
     pub fn new(config: &config::Models) -> Result<Self, ModelError> {
         Ok(Self {
             store: Store::new(config)?,
-            embedder: Slot::new(&config.embedder, Role::Embedder),
-            decoder: Slot::new(&config.decoder, Role::Decoder),
+            embedder: Slot::new(&config.embedder, Role::Embedder, &[]),
+            decoder: Slot::new(&config.decoder, Role::Decoder, &config.decoder_lora),
             ranker: (!matches!(config.ranker.as_str(), "" | BUILT_IN_RANKER))
-                .then(|| Slot::new(&config.ranker, Role::Ranker)),
+                .then(|| Slot::new(&config.ranker, Role::Ranker, &[])),
             built_in: Mutex::default(),
             table: Mutex::default(),
             precision: config.precision,
@@ -218,7 +219,7 @@ impl Models {
         self.decoder.located(&self.store)?.id()
     }
 
-    /// All that the decoder's greedy output depends on besides the prompt: the file's hash and the
+    /// All that the decoder's greedy output depends on besides the prompt: the hash of its files and the
     /// precision.
     ///
     /// # Errors
@@ -244,10 +245,7 @@ impl Models {
         };
         let read = match located.spec.role {
             Role::Embedder | Role::Ranker => located.path("tokenizer.json").and_then(encoder::read_tokenizer),
-            Role::Decoder => located.weights().and_then(|path| {
-                let gguf = Gguf::open(path)?;
-                gguf_tokenizer::read(&gguf, &Vocabulary::read(&gguf)?)
-            }),
+            Role::Decoder => Language::read(&located).map(|language| language.tokenizer),
         };
         match read {
             Ok(mut tokenizer) => {
@@ -422,6 +420,8 @@ fn unpacked<T>(
 struct Slot<T> {
     name: String,
     role: Role,
+    /// Directories of adapters.
+    adapters: Vec<String>,
     state: Mutex<State<T>>,
 }
 
@@ -432,9 +432,9 @@ struct State<T> {
 }
 
 impl<T> Slot<T> {
-    fn new(name: &str, role: Role) -> Self {
+    fn new(name: &str, role: Role, adapters: &[String]) -> Self {
         let state = State { located: None, loaded: None, failed: None };
-        Self { name: name.to_owned(), role, state: Mutex::new(state) }
+        Self { name: name.to_owned(), role, adapters: adapters.to_vec(), state: Mutex::new(state) }
     }
 
     fn located(&self, store: &Store) -> Result<Located, ModelError> {
@@ -460,7 +460,10 @@ impl<T> Slot<T> {
         if let Some(located) = &state.located {
             return Ok(located.clone());
         }
-        let located = store.ensure(&self.name, self.role)?;
+        let mut located = store.ensure(&self.name, self.role)?;
+        for adapter in &self.adapters {
+            located.adapters.push(store.adapter(adapter)?);
+        }
         state.located = Some(located.clone());
         Ok(located)
     }

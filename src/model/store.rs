@@ -13,12 +13,14 @@ use std::{
 
 use super::{
     Attempt, FileSpec, Manifest, ModelError, ModelSpec, Role,
+    decoder::lora::ADAPTER_FILES,
     error::at,
     fetch::{hub, pip, spinner},
     verify::Verifier,
 };
 use crate::config;
 
+mod folder;
 mod located;
 mod repository;
 
@@ -104,7 +106,7 @@ impl Store {
             Named::Repository(spec) => match self.find_repository(&spec) {
                 Some(paths) => self.unlisted(spec, paths),
                 None => {
-                    let file = ENCODER_FILES.map(str::to_owned).join(", ");
+                    let file = ENCODER_FILES.join(", ");
                     Err(ModelError::Missing { model: spec.name, file })
                 }
             },
@@ -123,7 +125,7 @@ impl Store {
                         },
                     }
                 }
-                Ok(Located { spec, paths })
+                Ok(Located { spec, paths, adapters: Vec::new() })
             }
         }
     }
@@ -167,7 +169,7 @@ impl Store {
                 is: spec.role.as_str(),
                 wanted: role.as_str(),
             }),
-            None if role == Role::Ranker && names_repository(name) => {
+            None if role != Role::Embedder && names_repository(name) => {
                 Ok(Named::Repository(repository_spec(name, role)))
             }
             None => self.local(Path::new(name), role).map(Named::Local),
@@ -180,12 +182,17 @@ impl Store {
             let (name, known) = (path.display().to_string(), self.manifest.names());
             return Err(ModelError::Unknown { name, known });
         }
+        let weights_alone = role == Role::Decoder && path.extension().is_some_and(|end| end == "safetensors");
+        let path = path.parent().filter(|_| weights_alone).unwrap_or(path);
         let paths = match role {
             Role::Embedder | Role::Ranker => {
                 let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
                 ENCODER_FILES.map(|file| dir.join(file)).to_vec()
             }
-            Role::Decoder if path.is_dir() => vec![the_gguf_in(path)?],
+            Role::Decoder if path.is_dir() => match the_gguf_in(path)? {
+                Some(gguf) => vec![gguf],
+                None => folder::decoder_files(path)?,
+            },
             Role::Decoder => vec![path.to_owned()],
         };
         if let Some(missing) = paths.iter().find(|path| role == Role::Ranker && !path.is_file()) {
@@ -202,6 +209,18 @@ impl Store {
         self.unlisted(ModelSpec::unlisted(name, role, Vec::new()), paths)
     }
 
+    /// An adapter of a decoder, by the path of its directory.
+    pub(crate) fn adapter(&self, path: &str) -> Result<Located, ModelError> {
+        let dir = Path::new(path);
+        let paths = ADAPTER_FILES.map(|file| dir.join(file)).to_vec();
+        if let Some(missing) = paths.iter().find(|path| !path.is_file()) {
+            let reason =
+                format!("is not there; an adapter's directory holds {}", ADAPTER_FILES.join(" and "));
+            return Err(ModelError::invalid(missing, reason));
+        }
+        self.unlisted(ModelSpec::unlisted(path.to_owned(), Role::Decoder, Vec::new()), paths)
+    }
+
     /// Files that no manifest lists: what is there is taken as right.
     fn unlisted(&self, mut spec: ModelSpec, paths: Vec<PathBuf>) -> Result<Located, ModelError> {
         for path in &paths {
@@ -213,7 +232,7 @@ impl Store {
                 wheel: None,
             });
         }
-        Ok(Located { spec, paths })
+        Ok(Located { spec, paths, adapters: Vec::new() })
     }
 
     fn home(&self, spec: &ModelSpec) -> PathBuf {
@@ -291,13 +310,13 @@ impl Store {
             };
             paths.push(path);
         }
-        Ok(Located { spec, paths })
+        Ok(Located { spec, paths, adapters: Vec::new() })
     }
 
     fn find_all(&self, spec: &ModelSpec) -> Option<Located> {
         let paths: Option<Vec<PathBuf>> =
             spec.files.iter().map(|file| self.find(spec, file, &mut Vec::new())).collect();
-        paths.map(|paths| Located { spec: spec.clone(), paths })
+        paths.map(|paths| Located { spec: spec.clone(), paths, adapters: Vec::new() })
     }
 
     /// Asks each source in turn.
@@ -385,7 +404,8 @@ fn lock(home: &Path, model: &str) -> Result<File, ModelError> {
     Ok(file)
 }
 
-fn the_gguf_in(dir: &Path) -> Result<PathBuf, ModelError> {
+/// The GGUF file of a directory, if there is one.
+fn the_gguf_in(dir: &Path) -> Result<Option<PathBuf>, ModelError> {
     let mut found = None;
     for entry in fs::read_dir(dir).map_err(at(dir))? {
         let path = entry.map_err(at(dir))?.path();
@@ -395,7 +415,7 @@ fn the_gguf_in(dir: &Path) -> Result<PathBuf, ModelError> {
             return Err(ModelError::invalid(dir, "holds more than one .gguf file; name one of them"));
         }
     }
-    found.ok_or_else(|| ModelError::invalid(dir, "holds no .gguf file"))
+    Ok(found)
 }
 
 #[cfg(test)]

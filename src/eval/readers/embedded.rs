@@ -33,7 +33,9 @@ impl Embedded {
         let decoder = if configured.decoder == spec.model {
             context.models.decoder()?
         } else {
-            Models::new(&config::Models { decoder: spec.model.clone(), ..configured.clone() })?.decoder()?
+            // The adapters are those of the configured decoder.
+            let (decoder, decoder_lora) = (spec.model.clone(), Vec::new());
+            Models::new(&config::Models { decoder, decoder_lora, ..configured.clone() })?.decoder()?
         };
         Ok(Self { decoder, turns: context.turns.clone(), cancel: context.cancel.clone() })
     }

@@ -13,8 +13,7 @@ use super::{
 };
 use crate::model::{
     ModelError,
-    decoder::{KvBlock, Shape, Step, sized, stacked_values},
-    gguf::Gguf,
+    decoder::{KvBlock, Shape, Step, Weights, sized, stacked_values},
     kernels::KV_BLOCK,
 };
 
@@ -56,11 +55,11 @@ impl CudaDecoder {
     ///
     /// [`ModelError::Invalid`] where the file is not sound, or the machine cannot take it.
     pub(crate) fn load(
-        gguf: &mut Gguf,
+        weights: &mut Weights,
         machine: &Arc<dyn Machine>,
         kv_bytes: impl FnOnce() -> Result<usize>,
     ) -> std::result::Result<Self, ModelError> {
-        let shape = Shape::read(gguf)?;
+        let shape = weights.shape()?;
         let heads = HeadShape {
             heads: shape.heads,
             key_heads: shape.key_heads,
@@ -68,49 +67,49 @@ impl CudaDecoder {
             epsilon: shape.epsilon,
             neighbours: shape.rope.neighbours(),
         };
-        heads.check().map_err(|error| gguf.invalid(error))?;
-        let table = gguf.values("token_embd.weight")?;
+        heads.check().map_err(|error| weights.invalid(error))?;
+        let table = weights.values("token_embd.weight")?;
         if table.is_empty() || !table.len().is_multiple_of(shape.dim) {
-            return Err(gguf.invalid(format!("token_embd has no rows of {} values", shape.dim)));
+            return Err(weights.invalid(format!("token_embd has no rows of {} values", shape.dim)));
         }
         let words = table.len() / shape.dim;
-        let narrowed = |gguf: &Gguf, values: &[f32]| {
-            Buffer::of_narrowed(machine, values).map_err(|error| gguf.invalid(error))
+        let narrowed = |weights: &Weights, values: &[f32]| {
+            Buffer::of_narrowed(machine, values).map_err(|error| weights.invalid(error))
         };
-        let floats = |gguf: &Gguf, values: &[f32]| {
-            Buffer::of_floats(machine, values).map_err(|error| gguf.invalid(error))
+        let floats = |weights: &Weights, values: &[f32]| {
+            Buffer::of_floats(machine, values).map_err(|error| weights.invalid(error))
         };
-        let embedding = Arc::new(narrowed(gguf, &table)?);
+        let embedding = Arc::new(narrowed(weights, &table)?);
         let (mut layers, mut inner) = (Vec::new(), 0);
         for index in 0..shape.layers {
-            let (layer, own_inner) = Layer::load(gguf, index, &shape, machine)?;
+            let (layer, own_inner) = Layer::load(weights, index, &shape, machine)?;
             if index > 0 && own_inner != inner {
                 return Err(
-                    gguf.invalid(format!("layer {index}: its feed-forward part has a width of its own"))
+                    weights.invalid(format!("layer {index}: its feed-forward part has a width of its own"))
                 );
             }
             inner = own_inner;
             layers.push(layer);
         }
-        let norm = sized(gguf, "output_norm.weight", shape.dim)?;
-        let norm = floats(gguf, &norm)?;
-        let head = if gguf.has_tensor("output.weight") {
-            let head = gguf.values("output.weight")?;
+        let norm = sized(weights, "output_norm.weight", shape.dim)?;
+        let norm = floats(weights, &norm)?;
+        let head = if weights.has_tensor("output.weight") {
+            let head = weights.values("output.weight")?;
             if head.len() != table.len() {
-                return Err(gguf.invalid("output.weight and token_embd.weight differ in size"));
+                return Err(weights.invalid("output.weight and token_embd.weight differ in size"));
             }
-            Arc::new(narrowed(gguf, &head)?)
+            Arc::new(narrowed(weights, &head)?)
         } else {
             embedding.clone()
         };
-        let invalid = |error: CudaError| gguf.invalid(error);
+        let invalid = |error: CudaError| weights.invalid(error);
         let page = Pages::stride_of(shape.layers, shape.key_width()) * size_of::<u16>();
         let count = kv_bytes().map_err(invalid)? / page;
         let pages = Pages::new(machine, shape.layers, shape.key_width(), count.max(2)).map_err(invalid)?;
         let places: Vec<usize> = (0..shape.context.min(pages.count() * KV_BLOCK)).collect();
         let turns: Vec<f32> =
             shape.rope.turns(&places).into_iter().flat_map(|(cos, sin)| [cos, sin]).collect();
-        let turns = floats(gguf, &turns)?;
+        let turns = floats(weights, &turns)?;
         let (machine, pages) = (machine.clone(), Arc::new(pages));
         Ok(Self { machine, shape, heads, words, embedding, layers, norm, head, turns, inner, pages })
     }
@@ -245,20 +244,20 @@ impl CudaDecoder {
 impl Layer {
     /// And the width of its feed-forward part.
     fn load(
-        gguf: &mut Gguf,
+        weights: &mut Weights,
         index: usize,
         shape: &Shape,
         machine: &Arc<dyn Machine>,
     ) -> std::result::Result<(Self, usize), ModelError> {
         let at = |part: &str| format!("blk.{index}.{part}");
-        let (qkv, qkv_bias) = stacked_values(gguf, &["attn_q", "attn_k", "attn_v"].map(at), shape.dim)?;
-        let (output, output_bias) = stacked_values(gguf, &[at("attn_output")], shape.query_width())?;
-        let (gate_up, gate_bias) = stacked_values(gguf, &["ffn_gate", "ffn_up"].map(at), shape.dim)?;
+        let (qkv, qkv_bias) = stacked_values(weights, &["attn_q", "attn_k", "attn_v"].map(at), shape.dim)?;
+        let (output, output_bias) = stacked_values(weights, &[at("attn_output")], shape.query_width())?;
+        let (gate_up, gate_bias) = stacked_values(weights, &["ffn_gate", "ffn_up"].map(at), shape.dim)?;
         let inner = gate_up.len() / shape.dim / 2;
-        let (down, down_bias) = stacked_values(gguf, &[at("ffn_down")], inner)?;
+        let (down, down_bias) = stacked_values(weights, &[at("ffn_down")], inner)?;
         if gate_bias.is_some() || down_bias.is_some() {
             let reason = format!("layer {index}: biases in its feed-forward part are not supported");
-            return Err(gguf.invalid(reason));
+            return Err(weights.invalid(reason));
         }
         if qkv.len() != (shape.query_width() + 2 * shape.key_width()) * shape.dim
             || output.len() != shape.query_width() * shape.dim
@@ -266,13 +265,13 @@ impl Layer {
             || down.len() != inner * shape.dim
         {
             let reason = format!("layer {index}: the weights do not fit the shape in the metadata");
-            return Err(gguf.invalid(reason));
+            return Err(weights.invalid(reason));
         }
-        let mut norm = |part: &str, width: usize| sized(gguf, &at(part), width);
+        let mut norm = |part: &str, width: usize| sized(weights, &at(part), width);
         let attention_norm = norm("attn_norm.weight", shape.dim)?;
         let feed_norm = norm("ffn_norm.weight", shape.dim)?;
-        let head_norms = if gguf.has_tensor(&at("attn_q_norm.weight")) {
-            let mut norm = |part: &str| sized(gguf, &at(part), shape.head_dim);
+        let head_norms = if weights.has_tensor(&at("attn_q_norm.weight")) {
+            let mut norm = |part: &str| sized(weights, &at(part), shape.head_dim);
             Some((norm("attn_q_norm.weight")?, norm("attn_k_norm.weight")?))
         } else {
             None
@@ -296,6 +295,6 @@ impl Layer {
                 down: narrowed(&down)?,
             })
         };
-        Ok((build().map_err(|error| gguf.invalid(error))?, inner))
+        Ok((build().map_err(|error| weights.invalid(error))?, inner))
     }
 }

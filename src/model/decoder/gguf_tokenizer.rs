@@ -81,6 +81,12 @@ impl Vocabulary {
         Ok(Self { tokens, kinds, sentence_piece, bytes: byte_characters() })
     }
 
+    /// Of tokens in the order of their ids; byte-level ones, unless they are of the SentencePiece kind.
+    pub(super) fn new(tokens: Vec<(String, TokenKind)>, sentence_piece: bool) -> Self {
+        let (tokens, kinds) = tokens.into_iter().unzip();
+        Self { tokens, kinds, sentence_piece, bytes: byte_characters() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.tokens.len()
     }
@@ -262,7 +268,8 @@ fn byte_characters() -> HashMap<char, u8> {
         .collect()
 }
 
-fn byte_of(token: &str) -> Option<u8> {
+/// The byte that a token of the form `<0x41>` stands for.
+pub(super) fn byte_of(token: &str) -> Option<u8> {
     u8::from_str_radix(token.strip_prefix("<0x")?.strip_suffix('>')?, 16).ok()
 }
 

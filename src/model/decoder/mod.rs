@@ -10,28 +10,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-use minijinja::{Environment, ErrorKind, context, syntax::SyntaxConfig};
 use tokenizers::Tokenizer;
 
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{Located, ModelError, ModelId, gguf::Gguf};
+use super::{Located, ModelError, ModelId};
 use crate::{config::DecoderPrecision, measure::memory};
 
 mod backend;
 mod engine;
 mod generation;
-pub(super) mod gguf_tokenizer;
+mod gguf_tokenizer;
 mod grounds;
+mod hub_config;
 mod kv;
+mod language;
 mod lookup;
+pub(super) mod lora;
+mod names;
 mod prefix;
+mod rope;
 mod sequence;
 mod shape;
+mod template;
 mod transformer;
+mod weights;
 
 pub use generation::{ChatMessage, Class, Finish, Generated, Sampling};
 pub use grounds::Grounds;
+pub(super) use language::Language;
 
 #[cfg(feature = "cuda")]
 pub(super) use {
@@ -47,6 +54,7 @@ use backend::Backend;
 use engine::{Engine, Event, Limits, Request};
 use gguf_tokenizer::Vocabulary;
 use transformer::Transformer;
+pub(super) use weights::Weights;
 
 /// Requests that wait for a decoder or are answered by it at most.
 const OPEN: usize = 512;
@@ -59,10 +67,6 @@ const KV_BYTES: u64 = 2 << 30;
 const CUDA_KV_SHARE: usize = 2;
 /// How often who waits for text is asked whether it still does.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-
-/// Control tokens that end a turn, beside the ones that the file names.
-const END_TOKENS: [&str; 6] =
-    ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
 
 /// A decoder-only language model of the `llama`, `qwen2` or `qwen3` kind.
 ///
@@ -99,18 +103,9 @@ impl Decoder {
     }
 
     fn with(files: &Located, precision: DecoderPrecision, limits: Limits) -> Result<Self, ModelError> {
-        let mut gguf = Gguf::open(files.weights()?)?;
-        let vocabulary = Vocabulary::read(&gguf)?;
-        let tokenizer = gguf_tokenizer::read(&gguf, &vocabulary)?;
-        let id_of = |key: &str| gguf.number(key).and_then(|id| u32::try_from(id).ok());
-        let end = id_of("tokenizer.ggml.eos_token_id");
-        let mut ends: Vec<u32> = END_TOKENS.iter().filter_map(|token| vocabulary.control(token)).collect();
-        ends.extend(end);
-        ends.extend(id_of("tokenizer.ggml.eot_token_id"));
-        let begin = id_of("tokenizer.ggml.bos_token_id");
-        let adds_begin = gguf.flag("tokenizer.ggml.add_bos_token").unwrap_or(false);
-        let template = gguf.string("tokenizer.chat_template").map(str::to_owned);
-        let backend = Self::backend(&mut gguf, precision)?;
+        let Language { tokenizer, vocabulary, template, begin, end, ends, adds_begin } =
+            Language::read(files)?;
+        let backend = Self::backend(&mut Weights::open(files)?, precision)?;
         let id = files.id()?;
         let text = Arc::new(Text { vocabulary, ends });
         let engine = Engine::start(&id.name, backend, text.clone(), limits)?;
@@ -128,18 +123,18 @@ impl Decoder {
     }
 
     #[cfg(feature = "cuda")]
-    fn backend(gguf: &mut Gguf, precision: DecoderPrecision) -> Result<Backend, ModelError> {
+    fn backend(weights: &mut Weights, precision: DecoderPrecision) -> Result<Backend, ModelError> {
         if precision != DecoderPrecision::Bf16 {
-            return Ok(Backend::Cpu(Box::new(Transformer::load(gguf, precision.of_all())?)));
+            return Ok(Backend::Cpu(Box::new(Transformer::load(weights, precision.of_all())?)));
         }
-        let machine = cuda::machine().map_err(|error| gguf.invalid(error))?;
+        let machine = cuda::machine().map_err(|error| weights.invalid(error))?;
         let kv_bytes = || Ok(cuda::describe()?.free / CUDA_KV_SHARE);
-        Ok(Backend::Cuda(Box::new(cuda::CudaDecoder::load(gguf, &machine, kv_bytes)?)))
+        Ok(Backend::Cuda(Box::new(cuda::CudaDecoder::load(weights, &machine, kv_bytes)?)))
     }
 
     #[cfg(not(feature = "cuda"))]
-    fn backend(gguf: &mut Gguf, precision: DecoderPrecision) -> Result<Backend, ModelError> {
-        Ok(Backend::Cpu(Box::new(Transformer::load(gguf, precision.of_all())?)))
+    fn backend(weights: &mut Weights, precision: DecoderPrecision) -> Result<Backend, ModelError> {
+        Ok(Backend::Cpu(Box::new(Transformer::load(weights, precision.of_all())?)))
     }
 
     /// Most tokens of prompt and output together.
@@ -165,7 +160,7 @@ impl Decoder {
     pub fn chat_prompt(&self, messages: &[ChatMessage]) -> Result<String, ModelError> {
         let rendered = match &self.template {
             Some(template) => self.render(template, messages).map_err(|error| format!("{error:#}")),
-            None => Err("the file has no tokenizer.chat_template".to_owned()),
+            None => Err("the model has no chat template".to_owned()),
         };
         match rendered {
             Ok(prompt) => Ok(prompt),
@@ -175,26 +170,8 @@ impl Decoder {
     }
 
     fn render(&self, template: &str, messages: &[ChatMessage]) -> Result<String, minijinja::Error> {
-        let mut environment = Environment::new();
-        // Chat templates are written for these settings.
-        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-        environment.add_function("raise_exception", |reason: String| -> Result<String, minijinja::Error> {
-            Err(minijinja::Error::new(ErrorKind::InvalidOperation, reason))
-        });
-        let messages: Vec<_> = messages
-            .iter()
-            .map(|message| context! { role => message.role.as_str(), content => message.content.as_str() })
-            .collect();
         let token = |id: Option<u32>| id.and_then(|id| self.text.vocabulary.token(id)).map(|(text, _)| text);
-        environment.render_str(
-            template,
-            context! {
-                messages,
-                add_generation_prompt => true,
-                bos_token => token(self.begin),
-                eos_token => token(self.end),
-            },
-        )
+        template::render(template, messages, token(self.begin), token(self.end))
     }
 
     /// Generates from a prompt text (special tokens in it are read as such). `sink` gets the text
@@ -296,5 +273,7 @@ fn chat_ml(messages: &[ChatMessage]) -> String {
     prompt
 }
 
+#[cfg(test)]
+mod folder_tests;
 #[cfg(test)]
 mod tests;

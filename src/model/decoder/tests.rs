@@ -111,8 +111,8 @@ fn who_leaves_makes_room() {
 fn every_precision_is_near_the_full_one() {
     use super::{kv::KvCache, transformer::Step};
     let logits = |precision: DecoderPrecision| {
-        let mut gguf = Gguf::open(files().weights().unwrap()).unwrap();
-        let transformer = Transformer::load(&mut gguf, precision.of_all()).unwrap();
+        let mut weights = Weights::open(&files()).unwrap();
+        let transformer = Transformer::load(&mut weights, precision.of_all()).unwrap();
         let ids = PLENTY.ids("The Monitor met the Merrimack off Hampton Roads in").unwrap();
         let mut cache = KvCache::beginning_with(Vec::new());
         let mut steps = [Step { ids: &ids, cache: &mut cache, logits: 1 }];

@@ -4,12 +4,11 @@
 use candle_core::{Device, Result, Tensor, bail, quantized::QTensor};
 use rayon::prelude::*;
 
-use super::{kv::KvCache, shape::Shape};
+use super::{kv::KvCache, shape::Shape, weights::Weights};
 use crate::{
     config::Precision,
     model::{
         ModelError,
-        gguf::Gguf,
         kernels::{Block4, Query, attend_causal, each_chunk, rms_norm, silu_product},
         linear::Linear,
     },
@@ -59,22 +58,22 @@ impl Transformer {
     /// `precision`: what all weights are brought to; without one, 4-bit weights stay as they are and others
     /// become 8-bit ones.
     pub(crate) fn load(
-        gguf: &mut Gguf,
+        weights: &mut Weights,
         precision: Option<Precision>,
     ) -> std::result::Result<Self, ModelError> {
-        let shape = Shape::read(gguf)?;
-        let embedding = gguf.tensor("token_embd.weight")?;
+        let shape = weights.shape()?;
+        let embedding = weights.tensor("token_embd.weight")?;
         let (words, width) =
-            embedding.shape().dims2().map_err(|error| gguf.invalid(format!("token_embd: {error}")))?;
+            embedding.shape().dims2().map_err(|error| weights.invalid(format!("token_embd: {error}")))?;
         if width != shape.dim || words == 0 {
-            return Err(gguf.invalid(format!("token_embd has rows of {width} values, not {}", shape.dim)));
+            return Err(weights.invalid(format!("token_embd has rows of {width} values, not {}", shape.dim)));
         }
         let layers = (0..shape.layers)
-            .map(|index| Layer::load(gguf, index, &shape, precision))
+            .map(|index| Layer::load(weights, index, &shape, precision))
             .collect::<std::result::Result<_, _>>()?;
-        let norm = sized(gguf, "output_norm.weight", shape.dim)?;
-        let head = if gguf.has_tensor("output.weight") { "output" } else { "token_embd" };
-        let head = stacked(gguf, &[head.to_owned()], shape.dim, precision)?.0;
+        let norm = sized(weights, "output_norm.weight", shape.dim)?;
+        let head = if weights.has_tensor("output.weight") { "output" } else { "token_embd" };
+        let head = stacked(weights, &[head.to_owned()], shape.dim, precision)?.0;
         Ok(Self { shape, embedding, layers, norm, head })
     }
 
@@ -289,7 +288,7 @@ fn share_of(rows: usize) -> usize {
 
 impl Layer {
     fn load(
-        gguf: &mut Gguf,
+        weights: &mut Weights,
         index: usize,
         shape: &Shape,
         precision: Option<Precision>,
@@ -297,7 +296,7 @@ impl Layer {
         let at = |part: &str| format!("blk.{index}.{part}");
         let mut stacked = |parts: &[&str], inputs| {
             let names: Vec<String> = parts.iter().map(|part| at(part)).collect();
-            stacked(gguf, &names, inputs, precision)
+            stacked(weights, &names, inputs, precision)
         };
         let (qkv, qkv_bias) = stacked(&["attn_q", "attn_k", "attn_v"], shape.dim)?;
         let (output, output_bias) = stacked(&["attn_output"], shape.query_width())?;
@@ -305,7 +304,7 @@ impl Layer {
         let (down, down_bias) = stacked(&["ffn_down"], gate_up.outputs() / 2)?;
         if gate_bias.is_some() || down_bias.is_some() {
             return Err(
-                gguf.invalid(format!("layer {index}: biases in its feed-forward part are not supported"))
+                weights.invalid(format!("layer {index}: biases in its feed-forward part are not supported"))
             );
         }
         if qkv.outputs() != shape.query_width() + 2 * shape.key_width()
@@ -313,23 +312,23 @@ impl Layer {
             || down.outputs() != shape.dim
         {
             return Err(
-                gguf.invalid(format!("layer {index}: the weights do not fit the shape in the metadata"))
+                weights.invalid(format!("layer {index}: the weights do not fit the shape in the metadata"))
             );
         }
-        let head_norms = if gguf.has_tensor(&at("attn_q_norm.weight")) {
-            let mut norm = |part: &str| sized(gguf, &at(part), shape.head_dim);
+        let head_norms = if weights.has_tensor(&at("attn_q_norm.weight")) {
+            let mut norm = |part: &str| sized(weights, &at(part), shape.head_dim);
             Some((norm("attn_q_norm.weight")?, norm("attn_k_norm.weight")?))
         } else {
             None
         };
         Ok(Self {
-            attention_norm: sized(gguf, &at("attn_norm.weight"), shape.dim)?,
+            attention_norm: sized(weights, &at("attn_norm.weight"), shape.dim)?,
             qkv,
             qkv_bias,
             head_norms,
             output,
             output_bias,
-            feed_norm: sized(gguf, &at("ffn_norm.weight"), shape.dim)?,
+            feed_norm: sized(weights, &at("ffn_norm.weight"), shape.dim)?,
             gate_up,
             down,
         })
@@ -338,42 +337,42 @@ impl Layer {
 
 /// The weights of the given names, one below the other, and their biases, where the file has any.
 fn stacked(
-    gguf: &mut Gguf,
+    weights: &mut Weights,
     names: &[String],
     inputs: usize,
     precision: Option<Precision>,
 ) -> std::result::Result<(Linear, Option<Vec<f32>>), ModelError> {
-    let linear = match (precision, four_bits(gguf, names)?) {
+    let linear = match (precision, four_bits(weights, names)?) {
         (None, Some(blocks)) => Linear::of_blocks(&blocks, inputs),
         (precision, _) => {
-            let weight = stacked_weights(gguf, names, inputs)?;
+            let weight = stacked_weights(weights, names, inputs)?;
             Linear::of(&weight, inputs, precision.unwrap_or_default())
         }
     };
-    let linear = linear.map_err(|error| gguf.invalid(error))?;
-    Ok((linear, stacked_biases(gguf, names, inputs)?))
+    let linear = linear.map_err(|error| weights.invalid(error))?;
+    Ok((linear, stacked_biases(weights, names, inputs)?))
 }
 
 /// What [`stacked`] is made of, in 32-bit floats.
 #[cfg(feature = "cuda")]
 pub(crate) fn stacked_values(
-    gguf: &mut Gguf,
+    weights: &mut Weights,
     names: &[String],
     inputs: usize,
 ) -> std::result::Result<(Vec<f32>, Option<Vec<f32>>), ModelError> {
-    Ok((stacked_weights(gguf, names, inputs)?, stacked_biases(gguf, names, inputs)?))
+    Ok((stacked_weights(weights, names, inputs)?, stacked_biases(weights, names, inputs)?))
 }
 
 fn stacked_weights(
-    gguf: &mut Gguf,
+    weights: &mut Weights,
     names: &[String],
     inputs: usize,
 ) -> std::result::Result<Vec<f32>, ModelError> {
     let mut weight = Vec::new();
     for name in names {
-        let own = gguf.values(&format!("{name}.weight"))?;
+        let own = weights.values(&format!("{name}.weight"))?;
         if inputs == 0 || !own.len().is_multiple_of(inputs) {
-            return Err(gguf.invalid(format!("{name} has {} values, not rows of {inputs}", own.len())));
+            return Err(weights.invalid(format!("{name} has {} values, not rows of {inputs}", own.len())));
         }
         weight.extend(own);
     }
@@ -382,19 +381,19 @@ fn stacked_weights(
 
 /// None where the file has none for any of them.
 fn stacked_biases(
-    gguf: &mut Gguf,
+    weights: &mut Weights,
     names: &[String],
     inputs: usize,
 ) -> std::result::Result<Option<Vec<f32>>, ModelError> {
     let biases: Vec<String> = names.iter().map(|name| format!("{name}.bias")).collect();
-    if !biases.iter().any(|name| gguf.has_tensor(name)) {
+    if !biases.iter().any(|name| weights.has_tensor(name)) {
         return Ok(None);
     }
     let mut bias = Vec::new();
     for (name, weight) in biases.iter().zip(names) {
-        let outputs = gguf.count(&format!("{weight}.weight")) / inputs.max(1);
-        if gguf.has_tensor(name) {
-            bias.extend(sized(gguf, name, outputs)?);
+        let outputs = weights.count(&format!("{weight}.weight")) / inputs.max(1);
+        if weights.has_tensor(name) {
+            bias.extend(sized(weights, name, outputs)?);
         } else {
             bias.extend(std::iter::repeat_n(0.0, outputs));
         }
@@ -403,10 +402,13 @@ fn stacked_biases(
 }
 
 /// The blocks of all the weights, where all are in 4 bits.
-fn four_bits(gguf: &mut Gguf, names: &[String]) -> std::result::Result<Option<Vec<Block4>>, ModelError> {
+fn four_bits(
+    weights: &mut Weights,
+    names: &[String],
+) -> std::result::Result<Option<Vec<Block4>>, ModelError> {
     let mut all = Vec::new();
     for name in names {
-        match gguf.blocks(&format!("{name}.weight"))? {
+        match weights.blocks(&format!("{name}.weight"))? {
             Some(blocks) => all.extend(blocks),
             None => return Ok(None),
         }
@@ -415,12 +417,16 @@ fn four_bits(gguf: &mut Gguf, names: &[String]) -> std::result::Result<Option<Ve
 }
 
 /// A tensor of so many values.
-pub(crate) fn sized(gguf: &mut Gguf, name: &str, count: usize) -> std::result::Result<Vec<f32>, ModelError> {
-    let values = gguf.values(name)?;
+pub(crate) fn sized(
+    weights: &mut Weights,
+    name: &str,
+    count: usize,
+) -> std::result::Result<Vec<f32>, ModelError> {
+    let values = weights.values(name)?;
     if values.len() == count {
         return Ok(values);
     }
-    Err(gguf.invalid(format!("tensor {name} has {} values, not {count}", values.len())))
+    Err(weights.invalid(format!("tensor {name} has {} values, not {count}", values.len())))
 }
 
 fn add(hidden: &mut [f32], x: &[f32]) {

@@ -13,7 +13,7 @@ use hf_hub::{
     Cache, Repo, RepoType,
     api::{
         Progress,
-        sync::{ApiBuilder, ApiRepo},
+        sync::{Api, ApiBuilder, ApiRepo},
     },
 };
 use reqwest::Url;
@@ -71,19 +71,37 @@ impl Hub {
         self.fetch_from(repo, name.to_owned(), None, target)
     }
 
+    /// The names of the files of a repository.
+    pub(crate) fn list(&self, spec: &ModelSpec) -> Result<Vec<String>, String> {
+        let Some(repo) = repo(spec) else { return Err("not on the hub".into()) };
+        let api = self.api(&env::temp_dir())?.repo(repo);
+        probe(&api.url("config.json"), self.connect_timeout)?;
+        let (sender, receiver) = mpsc::channel();
+        // As with downloads, a server that does not answer is left behind.
+        thread::spawn(move || {
+            let _ = sender.send(api.info().map_err(|error| error.to_string()));
+        });
+        let patience = FIRST_ANSWER.max(self.connect_timeout);
+        let info = receiver.recv_timeout(patience).map_err(|_| format!("no answer for {patience:?}"))??;
+        Ok(info.siblings.into_iter().map(|file| file.rfilename).collect())
+    }
+
     /// Writes a file of a dataset to `target`. Its size is not known beforehand.
     pub(crate) fn fetch_dataset(&self, file: &DatasetFile, target: &Path) -> Result<(), String> {
         self.fetch_from(file.repo(), file.path.clone(), None, target)
     }
 
-    fn fetch_from(&self, repo: Repo, name: String, bytes: Option<u64>, target: &Path) -> Result<(), String> {
-        let scratch = target.with_extension("hub");
-        let mut builder =
-            ApiBuilder::from_cache(Cache::new(scratch)).with_progress(false).with_token(self.token.clone());
+    fn api(&self, scratch: &Path) -> Result<Api, String> {
+        let cache = Cache::new(scratch.to_owned());
+        let mut builder = ApiBuilder::from_cache(cache).with_progress(false).with_token(self.token.clone());
         if let Some(endpoint) = &self.endpoint {
             builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
         }
-        let api = builder.build().map_err(|error| error.to_string())?.repo(repo);
+        builder.build().map_err(|error| error.to_string())
+    }
+
+    fn fetch_from(&self, repo: Repo, name: String, bytes: Option<u64>, target: &Path) -> Result<(), String> {
+        let api = self.api(&target.with_extension("hub"))?.repo(repo);
         probe(&api.url(&name), self.connect_timeout)?;
         let downloaded = download(api, name, bytes, self.connect_timeout)?;
         // The downloaded name is a link into the scratch directory's store.

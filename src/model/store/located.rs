@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::model::{ModelError, ModelId, ModelSpec};
+use sha2::{Digest, Sha256};
+
+use crate::model::{ModelError, ModelId, ModelSpec, Role, verify::hex};
 
 /// The files of a model, all of them here and verified.
 #[derive(Clone, Debug)]
@@ -11,12 +13,36 @@ pub struct Located {
     pub spec: ModelSpec,
     /// Its files, in the order of `spec.files`.
     pub paths: Vec<PathBuf>,
+    /// Adapters that are merged into its weights, in this order.
+    pub adapters: Vec<Located>,
 }
 
 impl Located {
-    /// The model's identity.
+    /// The model's identity. What a decoder writes depends on each of its files and on the adapters.
     pub fn id(&self) -> Result<ModelId, ModelError> {
-        Ok(ModelId { name: self.spec.name.clone(), hash: self.spec.weights()?.sha256.clone() })
+        let name = self.spec.name.clone();
+        let weights = &self.spec.weights()?.sha256;
+        let files =
+            self.spec.files.iter().chain(self.adapters.iter().flat_map(|adapter| &adapter.spec.files));
+        if self.spec.role != Role::Decoder || files.clone().nth(1).is_none() {
+            return Ok(ModelId { name, hash: weights.clone() });
+        }
+        let mut hasher = Sha256::new();
+        for file in files {
+            hasher.update(format!("{} {}\n", file.sha256, file.name));
+        }
+        Ok(ModelId { name, hash: hex(&hasher.finalize()) })
+    }
+
+    /// Whether the weights are a GGUF file.
+    pub(crate) fn is_gguf(&self) -> Result<bool, ModelError> {
+        Ok(self.weights()?.extension().is_none_or(|extension| extension != "safetensors"))
+    }
+
+    /// The files with weights in safetensors.
+    pub(crate) fn shards(&self) -> Vec<&Path> {
+        let paths = self.paths.iter().map(PathBuf::as_path);
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "safetensors")).collect()
     }
 
     /// The path of the file of that name.

@@ -109,6 +109,17 @@ fn serve_all(
                 }
                 let request = String::from_utf8(request).unwrap().to_lowercase();
                 let path = request.split_whitespace().nth(1).unwrap();
+                if path == format!("/api/models/someone/tiny/revision/{revision}") {
+                    let names: Vec<_> =
+                        files.iter().map(|(name, _)| serde_json::json!({ "rfilename": name })).collect();
+                    let body = serde_json::json!({ "siblings": names, "sha": "c" }).to_string();
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\n\
+                         content-length: {}\r\n\r\n",
+                        body.len()
+                    );
+                    return stream.write_all((head + &body).as_bytes()).unwrap();
+                }
                 let file = path.strip_prefix(&format!("/someone/tiny/resolve/{revision}/")).unwrap();
                 let Some((_, content)) = files.iter().find(|(name, _)| *name == file) else {
                     let head = "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -237,6 +248,82 @@ fn a_path_is_a_model_too() {
 
 const ENCODER: [(&str, &[u8]); 3] =
     [("config.json", b"{}"), ("tokenizer.json", b"{ }"), ("model.safetensors", b"the weights")];
+
+const DECODER: [(&str, &[u8]); 6] = [
+    ("config.json", b"{}"),
+    ("tokenizer.json", b"{ }"),
+    ("generation_config.json", b"{  }"),
+    (
+        "model.safetensors.index.json",
+        br#"{"weight_map":{"x":"model-2.safetensors","y":"model-1.safetensors"}}"#,
+    ),
+    ("model-1.safetensors", b"half of the weights"),
+    ("model-2.safetensors", b"the other half"),
+];
+
+#[test]
+fn a_decoder_is_fetched_by_the_name_of_its_repository() {
+    let (endpoint, downloads) = serve_all("v1", DECODER.to_vec());
+    let place = Place { endpoint: Some(endpoint), ..Place::new() };
+    let name = "someone/tiny@v1";
+    let located = place.store().ensure(name, Role::Decoder).unwrap();
+    let names: Vec<&str> = located.spec.files.iter().map(|file| file.name.as_str()).collect();
+    let expected = [
+        "model-1.safetensors",
+        "model-2.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "generation_config.json",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(located.shards().len(), 2);
+    for (path, name) in located.paths.iter().zip(expected) {
+        let (_, content) = DECODER.iter().find(|(file, _)| *file == name).unwrap();
+        assert_eq!(fs::read(path).unwrap(), *content);
+    }
+    assert_eq!(downloads.load(Ordering::SeqCst), DECODER.len());
+    place.store().ensure(name, Role::Decoder).unwrap();
+    assert_eq!(downloads.load(Ordering::SeqCst), DECODER.len());
+}
+
+#[test]
+fn a_repository_without_safetensors_says_what_is_missing() {
+    let (endpoint, _) = serve_all("v1", DECODER.iter().copied().take(2).collect());
+    let place = Place { endpoint: Some(endpoint), ..Place::new() };
+    let error = place.store().ensure("someone/tiny@v1", Role::Decoder).unwrap_err().to_string();
+    assert!(error.contains("model.safetensors") && error.contains("models.decoder"), "{error}");
+}
+
+#[test]
+fn every_file_of_a_folder_counts() {
+    let place = Place::new();
+    let dir = place.dir.path().join("folder");
+    let adapter = place.dir.path().join("adapter");
+    for (dir, files) in [
+        (&dir, &DECODER[..]),
+        (&adapter, &[("adapter_config.json", &b"{}"[..]), ("adapter_model.safetensors", &b"more"[..])][..]),
+    ] {
+        fs::create_dir_all(dir).unwrap();
+        for (file, content) in files {
+            fs::write(dir.join(file), content).unwrap();
+        }
+    }
+    let id = || place.store().ensure(&dir.display().to_string(), Role::Decoder).unwrap();
+    let first = id();
+    assert_eq!((first.spec.name.as_str(), first.paths.len()), ("folder", 5));
+    fs::write(dir.join("generation_config.json"), "[]").unwrap();
+    let second = id();
+    let mut third = second.clone();
+    third.adapters.push(place.store().adapter(&adapter.display().to_string()).unwrap());
+    let hash = |located: &Located| located.id().unwrap().hash;
+    assert!(hash(&first) != hash(&second) && hash(&second) != hash(&third));
+    fs::remove_file(dir.join("model-2.safetensors")).unwrap();
+    let error = place.store().ensure(&dir.display().to_string(), Role::Decoder).unwrap_err().to_string();
+    assert!(error.contains("model-2.safetensors"), "{error}");
+    fs::remove_file(adapter.join("adapter_config.json")).unwrap();
+    let error = place.store().adapter(&adapter.display().to_string()).unwrap_err().to_string();
+    assert!(error.contains("adapter_config.json"), "{error}");
+}
 
 #[test]
 fn a_ranker_is_fetched_by_the_name_of_its_repository() {

@@ -11,24 +11,25 @@ use crate::{
         Models,
         bert::{Bert, BertConfig, Sequence},
         cuda::CudaDecoder,
-        decoder::{CpuDecoder, KvCache, Step, gguf_tokenizer},
-        gguf::Gguf,
+        decoder::{CpuDecoder, KvCache, Step, Weights},
         kernels::KV_BLOCK,
         modern_bert::{ModernBert, ModernBertConfig},
         tensors::Tensors,
     },
 };
 
-fn gguf() -> Gguf {
-    let config = Config::load(None, &[]).unwrap();
-    let files = Models::new(&config.models).unwrap().pull("smollm2-135m-instruct").unwrap();
-    Gguf::open(files.weights().unwrap()).unwrap()
+const MODEL: &str = "smollm2-135m-instruct";
+
+fn models() -> Models {
+    Models::new(&Config::load(None, &[]).unwrap().models).unwrap()
+}
+
+fn weights() -> Weights {
+    Weights::open(&models().pull(MODEL).unwrap()).unwrap()
 }
 
 fn prompts() -> Vec<Vec<u32>> {
-    let gguf = gguf();
-    let vocabulary = gguf_tokenizer::Vocabulary::read(&gguf).unwrap();
-    let tokenizer = gguf_tokenizer::read(&gguf, &vocabulary).unwrap();
+    let tokenizer = models().tokenizer(MODEL).unwrap();
     let texts = [
         "The Monitor met the Merrimack off Hampton Roads in 1862. The Monitor was a ship with iron plates and a \
          turret. What was it that the Monitor met? It was the",
@@ -63,10 +64,10 @@ fn alone(model: &CudaDecoder, prompt: &[u32]) -> Vec<Vec<f32>> {
 #[test]
 fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company() {
     let prompts = prompts();
-    let cpu = CpuDecoder::load(&mut gguf(), None).unwrap();
+    let cpu = CpuDecoder::load(&mut weights(), None).unwrap();
     for machine in machines() {
         let page = 30 * 2 * KV_BLOCK * 3 * 64 * 2;
-        let model = CudaDecoder::load(&mut gguf(), &machine, || Ok(8 * page)).unwrap();
+        let model = CudaDecoder::load(&mut weights(), &machine, || Ok(8 * page)).unwrap();
         assert_eq!(model.pages(), 8);
         let expected: Vec<Vec<Vec<f32>>> = prompts.iter().map(|prompt| alone(&model, prompt)).collect();
         for (prompt, logits) in prompts.iter().zip(&expected) {
