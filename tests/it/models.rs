@@ -235,5 +235,5 @@ fn a_gpu_that_is_wanted_and_not_there_is_an_error_that_says_what_is_missing() {
     // Where it is left open the processor does it, and the keys are the processor's.
     let open = Models::new(&config::Models { device: config::Device::Auto, ..config() }).unwrap();
     assert_eq!(open.precision().unwrap(), config::Precision::Int8);
-    assert_eq!(open.decoder_key().unwrap(), open.decoder_id().unwrap().hash);
+    assert_eq!(open.decoder_key().unwrap(), format!("{}/File", open.decoder_id().unwrap().hash));
 }
