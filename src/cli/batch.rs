@@ -103,7 +103,7 @@ fn run_digest(args: &Args, config: &Config, templates: &Templates) -> Digest {
         log: _,
     } = config;
     let flags = (&args.query, &args.budget, &args.model);
-    let precision = (models.precision, models.decoder_precision);
+    let precision = (models.precision, models.decoder_precision, models.device);
     let servers = [summarizer, embedder].map(|server| (&server.url, &server.model));
     let decoder = (&models.decoder, &models.decoder_lora);
     let models = (&models.embedder, decoder, &models.ranker, precision, servers);

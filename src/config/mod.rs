@@ -376,7 +376,8 @@ pub struct Models {
     /// better that can be measured; or `int4`, which is smaller and worse.
     pub precision: Precision,
     /// The same for the decoder: `file`, which keeps 4-bit weights of a GGUF file as they are and the rest
-    /// in 8 bits, or one of the above for all of them.
+    /// in 8 bits (queries, keys and values, and gate and up, in 8 bits together where one of them is not in
+    /// 4), or one of the above for all of them.
     pub decoder_precision: DecoderPrecision,
     /// Whether tokens that the prompt makes likely are tried several at a time. It changes the time that
     /// greedy output takes, never the output.

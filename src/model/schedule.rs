@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Requests that may be open at once.
-const OPEN: usize = 64;
+const OPEN: usize = 4096;
 /// Tokens a second before any were measured.
 const FIRST_SPEED: f64 = 4000.0;
 /// How much of the speed the last piece decides.

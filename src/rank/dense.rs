@@ -178,8 +178,8 @@ pub fn embed(
         encoded[*segment] = Some(bytes);
     }
     cancel.check()?;
-    // The first header tells the dimensions, which rows without a vector need too.
-    let dim = encoded.iter().flatten().next().and_then(|bytes| dim_of(bytes)).unwrap_or(0);
+    // A header tells the dimensions, which rows without a vector need too; 0 where nothing was encoded.
+    let dim = encoded.iter().flatten().filter_map(|bytes| dim_of(bytes)).find(|dim| *dim > 0).unwrap_or(0);
     let mut vectors = SpanVectors { dim, ..SpanVectors::default() };
     for (segment, bytes) in doc.segments.iter().zip(encoded) {
         match bytes {
@@ -383,6 +383,10 @@ impl SpanVectors {
     fn append(&mut self, packed: &[u8]) -> Result<(), RankError> {
         let dim = dim_of(packed).ok_or(RankError::Vectors)?;
         let rows = packed.get(4..).unwrap_or_default();
+        if dim == 0 {
+            self.skip(rows.len() / 4);
+            return Ok(());
+        }
         if self.dim != 0 && self.dim != dim {
             return Err(RankError::Vectors);
         }
@@ -413,6 +417,14 @@ mod tests {
         assert!((vectors.span(0)[0] - 0.6).abs() < 0.01 && (vectors.span(0)[2] + 0.8).abs() < 0.01);
         assert_eq!(vectors.span(1), [0.0; 3]);
         assert!(vectors.append(&packed[..packed.len() - 1]).is_err());
+        let mut vectors = SpanVectors { dim: 3, ..SpanVectors::default() };
+        let mut blank = header(0);
+        pack(&[], 0, &mut blank);
+        pack(&[], 0, &mut blank);
+        vectors.append(&blank)?;
+        vectors.append(&packed)?;
+        assert_eq!((vectors.weights.len(), vectors.has(0), vectors.has(2)), (4, false, true));
+        assert_eq!(vectors.span(0), [0.0; 3]);
         Ok(())
     }
 }

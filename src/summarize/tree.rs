@@ -5,7 +5,9 @@
 //! ([`Plan`]). A merge begins as soon as its children are there and their level is known not to fit.
 
 use std::{
+    any::Any,
     collections::BTreeSet,
+    panic::{self, AssertUnwindSafe},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -16,7 +18,7 @@ use crate::rank::dense::cosine;
 
 /// Leaves and merges in one group at most.
 const GROUP: usize = 4;
-/// How often who waits for children looks whether it still has to.
+/// How often who waits for children looks for them unasked.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Summarizes `segments` in at most `budget` tokens, each node in at most `leaf` tokens.
@@ -153,6 +155,8 @@ struct Tree<'a> {
     /// The level that fits.
     fits: Option<usize>,
     failed: Option<SummarizeError>,
+    /// What a thread panicked with; the others stop then.
+    panicked: Option<Box<dyn Any + Send>>,
 }
 
 #[derive(Default)]
@@ -184,12 +188,13 @@ impl<'a> Tree<'a> {
             working: 0,
             fits: (leaves == 0).then_some(0),
             failed: None,
+            panicked: None,
         });
         let changed = Condvar::new();
         let work = || {
             let mut own = lock(&tree);
             loop {
-                if own.fits.is_some() || own.failed.is_some() {
+                if own.fits.is_some() || own.failed.is_some() || own.panicked.is_some() {
                     return;
                 }
                 let Some((level, index)) = own.ready.pop_first() else {
@@ -203,21 +208,25 @@ impl<'a> Tree<'a> {
                 own.working += 1;
                 let mut children = own.children(level, index);
                 drop(own);
-                // A node of one child is that child.
-                let made = if level > 0 && children.len() == 1 {
-                    Ok(children.remove(0))
-                } else {
-                    make(level, index, &children)
-                };
+                let made = panic::catch_unwind(AssertUnwindSafe(|| {
+                    // A node of one child is that child.
+                    let summary = if level > 0 && children.len() == 1 {
+                        children.remove(0)
+                    } else {
+                        make(level, index, &children)?
+                    };
+                    let tokens = size(&summary);
+                    Ok((summary, tokens))
+                }));
                 own = lock(&tree);
                 own.working -= 1;
                 match made {
-                    Ok(summary) => {
-                        let tokens = size(&summary);
-                        own.put(level, index, summary, tokens);
-                    }
-                    Err(error) => {
+                    Ok(Ok((summary, tokens))) => own.put(level, index, summary, tokens),
+                    Ok(Err(error)) => {
                         own.failed.get_or_insert(error);
+                    }
+                    Err(payload) => {
+                        own.panicked.get_or_insert(payload);
                     }
                 }
                 changed.notify_all();
@@ -230,6 +239,9 @@ impl<'a> Tree<'a> {
             work();
         });
         let mut tree = tree.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(payload) = tree.panicked {
+            panic::resume_unwind(payload);
+        }
         if let Some(error) = tree.failed {
             return Err(error);
         }

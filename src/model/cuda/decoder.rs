@@ -104,7 +104,7 @@ impl CudaDecoder {
         };
         let invalid = |error: CudaError| weights.invalid(error);
         let page = Pages::stride_of(shape.layers, shape.key_width()) * size_of::<u16>();
-        let count = kv_bytes().map_err(invalid)? / page;
+        let count = kv_bytes().map_err(invalid)? / page.max(1);
         let pages = Pages::new(machine, shape.layers, shape.key_width(), count.max(2)).map_err(invalid)?;
         let places: Vec<usize> = (0..shape.context.min(pages.count() * KV_BLOCK)).collect();
         let turns: Vec<f32> =

@@ -82,6 +82,7 @@ pub(super) struct Engine {
     open: Arc<AtomicUsize>,
     most: usize,
     context: usize,
+    words: usize,
     model: String,
 }
 
@@ -113,6 +114,7 @@ impl Engine {
         let blocks = backend.blocks(limits.kv_bytes);
         let for_sequences = blocks - blocks / PREFIX_SHARE;
         let context = backend.context().min(for_sequences * KV_BLOCK);
+        let words = backend.words();
         let state = State {
             receiver,
             waiting: VecDeque::new(),
@@ -131,12 +133,17 @@ impl Engine {
             .name(format!("decoder {model}"))
             .spawn(move || state.run())
             .map_err(|error| ModelError::forward(model, "starting the engine", error))?;
-        Ok(Self { requests, open, most: limits.open, context, model: model.to_owned() })
+        Ok(Self { requests, open, most: limits.open, context, words, model: model.to_owned() })
     }
 
     /// Most tokens of a sequence: what the model was made for, or what the memory holds.
     pub(super) fn context(&self) -> usize {
         self.context
+    }
+
+    /// Tokens that the model has weights for.
+    pub(super) fn words(&self) -> usize {
+        self.words
     }
 
     /// Puts a request into the queue.

@@ -73,13 +73,18 @@ impl Writing {
     pub(super) fn push(&mut self, bytes: &[u8], closed: &mut dyn FnMut(&str) -> bool) -> bool {
         self.rest.extend_from_slice(bytes);
         let bytes = std::mem::take(&mut self.rest);
-        for chunk in bytes.utf8_chunks() {
+        let mut chunks = bytes.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
             for character in chunk.valid().chars() {
                 if !self.take(character, closed) {
                     return false;
                 }
             }
             self.rest = chunk.invalid().to_vec();
+            // What is followed by something else is no character's beginning, and parts words.
+            if chunks.peek().is_some() && !self.close(closed) {
+                return false;
+            }
         }
         // What can never become a character is none of a word.
         if self.rest.len() >= 4 {
@@ -173,6 +178,7 @@ mod tests {
         let grounds = Grounds::new("Monitor 1862 3.5", []);
         let open = |text: &str| grounds.allow(&Writing::default(), text.as_bytes(), false);
         assert!(open("Mon") && open("18") && open("3.") && open("1862.") && open("1862, ") && open("M"));
+        assert!(!grounds.allow(&Writing::default(), b"Mon\xC3itor", true));
         assert!(!open("Mono") && !open("187") && !open("3.6") && !open("18 ") && !open("N"));
     }
 

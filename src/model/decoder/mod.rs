@@ -57,7 +57,7 @@ use transformer::Transformer;
 pub(super) use weights::Weights;
 
 /// Requests that wait for a decoder or are answered by it at most.
-const OPEN: usize = 512;
+const OPEN: usize = 2048;
 /// The share of this machine's memory that keys and values may take, as a divisor, and the bytes where
 /// the system does not tell how much there is.
 const KV_SHARE: u64 = 4;
@@ -193,6 +193,10 @@ impl Decoder {
         let (tokens, limit) = (ids.len(), self.context_length());
         if tokens >= limit {
             return Err(ModelError::PromptTooLong { model: self.id.name.clone(), tokens, limit });
+        }
+        if let Some(id) = ids.iter().find(|id| **id as usize >= self.engine.words()) {
+            let reason = format!("the tokenizer gives the token {id}, for which the model has no weights");
+            return Err(ModelError::Tokenize { model: self.id.name.clone(), reason });
         }
         let mut so_far = Generated {
             text: String::new(),

@@ -157,6 +157,10 @@ impl Sequence {
             })
         };
         let Some(id) = self.sampler.choose(logits, allowed) else {
+            // Where words are bound there may be no way on from the one that is open.
+            if self.grounds.is_some() && !logits.iter().all(|logit| logit.is_nan()) {
+                return self.finish(Finish::Length, String::new());
+            }
             return Outcome { end: Some(Err("no logit is a number".into())), ..Outcome::default() };
         };
         self.next = vec![id];

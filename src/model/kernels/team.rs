@@ -11,7 +11,7 @@ use std::{
     hint,
     panic::{self, AssertUnwindSafe},
     sync::{
-        Arc, Condvar, Mutex, OnceLock, PoisonError,
+        Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
@@ -79,7 +79,13 @@ pub(crate) fn each_chunk<T: Send>(items: &mut [T], size: usize, work: impl Fn(us
     };
     if chunks.len() > 1 && threads() > 1 {
         let team = team();
-        if let Ok(_lead) = team.lead.try_lock() {
+        let lead = match team.lead.try_lock() {
+            Ok(lead) => Some(lead),
+            // A piece of work panicked; whoever led has waited for all others before it let go.
+            Err(TryLockError::Poisoned(lead)) => Some(lead.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(_lead) = lead {
             team.run(chunks.len(), &one);
             return;
         }
@@ -252,6 +258,11 @@ mod tests {
 
     #[test]
     fn a_panic_reaches_the_caller_and_the_team_goes_on() {
+        let each = || each_chunk(&mut [0; 8], 1, |index, _| assert!(index != 5, "on purpose"));
+        assert!(panic::catch_unwind(AssertUnwindSafe(each)).is_err());
+        let mut items = [0; 8];
+        each_chunk(&mut items, 1, |index, chunk| chunk[0] = index);
+        assert_eq!(items, [0, 1, 2, 3, 4, 5, 6, 7]);
         let team = Team::new(2);
         for wrong in 0..8 {
             let work = |part: usize| assert!(part != wrong, "on purpose");

@@ -106,3 +106,14 @@ fn the_first_failure_ends_it() {
     assert!(matches!(Tree::grow(&plan, 1, 100, &make, &tokens), Err(SummarizeError::Stopped(_))));
     assert_eq!(made.into_inner(), 4);
 }
+
+#[test]
+fn a_panic_reaches_the_caller() {
+    let plan = Plan::new(vectors(&[0.0; 30]), 0);
+    let make = |_: usize, index: usize, _: &[Summary]| {
+        assert!(index != 3, "on purpose");
+        Ok(summary(0..1, 1))
+    };
+    let grown = || Tree::grow(&plan, 4, 100, &make, &tokens).map(|level| level.len());
+    assert!(panic::catch_unwind(AssertUnwindSafe(grown)).is_err());
+}
