@@ -321,7 +321,7 @@ fn llama_cpp_writes_and_embeds() {
     };
     let (_writer, writes) = start(&[]);
     let (_embedder, embeds) = start(&["--embeddings", "--pooling", "mean", "-ub", "2048"]);
-    let made = || {
+    let compactor = {
         let both = |config: &mut Config| {
             config.rank.dense = DenseKind::OpenAi;
             (config.embedder.url, config.embedder.model) = (embeds.clone(), "smollm2".into());
@@ -332,9 +332,9 @@ fn llama_cpp_writes_and_embeds() {
             config.summarizer.concurrency = 1;
             config.embedder.concurrency = 1;
         };
-        compact(&compactor(both).unwrap(), Some("Summarize the story.")).unwrap()
+        compactor(both).unwrap()
     };
-    let compaction = made();
+    let compaction = compact(&compactor, Some("Summarize the story.")).unwrap();
     let scores = compaction.explain.as_ref().unwrap();
     assert!(scores.iter().any(|score| score.dense > 0.0));
     assert!(compaction.figures.models.iter().filter(|model| model.starts_with("smollm2@http")).count() == 2);
@@ -344,6 +344,7 @@ fn llama_cpp_writes_and_embeds() {
         let mut numbers = written.split(|c: char| !c.is_ascii_digit()).filter(|number| !number.is_empty());
         assert!(numbers.all(|number| source.contains(number)), "{written}");
     }
-    // A fresh cache, the same server, one call at a time.
-    assert_eq!(made().text, compaction.text);
+    // From the cache: the server itself may write something else the second time, for what it has kept of a
+    // prompt is computed in other batches than what it has not.
+    assert_eq!(compact(&compactor, Some("Summarize the story.")).unwrap().text, compaction.text);
 }
