@@ -282,6 +282,8 @@ impl Bert {
             rows += length;
         }
         let mut hidden = self.embed(windows, rows)?;
+        // Without GPUs there is one kind alone.
+        #[cfg_attr(not(feature = "cuda"), allow(clippy::infallible_destructuring_match))]
         let layers = match &self.layers {
             Layers::Cpu(layers) => layers,
             #[cfg(feature = "cuda")]

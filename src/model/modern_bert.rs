@@ -358,6 +358,8 @@ impl ModernBert {
         let longest = ranges.iter().map(Range::len).max().unwrap_or(0);
         let global = Rotations::new(&self.global_turns, longest);
         let local = Rotations::new(&self.local_turns, longest);
+        // Without GPUs there is one kind alone.
+        #[cfg_attr(not(feature = "cuda"), allow(clippy::infallible_destructuring_match))]
         let layers = match &self.layers {
             Layers::Cpu(layers) => layers,
             #[cfg(feature = "cuda")]

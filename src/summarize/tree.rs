@@ -2,7 +2,7 @@
 //! until a level fits its share of the budget.
 //!
 //! Which nodes are merged depends on their vectors alone, so that all levels are laid out beforehand
-//! ([`Plan`]). A merge begins as soon as its children are there and their level is known not to fit.
+//! (`Plan`). A merge begins as soon as its children are there and their level is known not to fit.
 
 use std::{
     any::Any,
