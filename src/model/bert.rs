@@ -11,8 +11,9 @@ use serde::Deserialize;
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::{
-    kernels::{Heads, add_gelu, attend, layer_norm},
+    kernels::{Heads, add_gelu, attend},
     linear::Linear,
+    norm::{Norm, add_biased},
 };
 use crate::config::Precision;
 
@@ -75,29 +76,6 @@ struct Layer {
     down: Linear,
     down_bias: Vec<f32>,
     down_norm: Norm,
-}
-
-#[derive(Debug)]
-struct Norm {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    epsilon: f32,
-}
-
-impl Norm {
-    fn apply(&self, rows: &mut [f32]) {
-        layer_norm(rows, &self.weight, &self.bias, self.epsilon);
-    }
-
-    /// `row += x + bias`, then normalised, for every row.
-    fn add(&self, rows: &mut [f32], x: &[f32], bias: &[f32]) {
-        for (row, x) in rows.chunks_exact_mut(bias.len()).zip(x.chunks_exact(bias.len())) {
-            for ((row, x), bias) in row.iter_mut().zip(x).zip(bias) {
-                *row += x + bias;
-            }
-        }
-        self.apply(rows);
-    }
 }
 
 struct Weights {
@@ -294,11 +272,13 @@ impl Bert {
         for layer in layers {
             let context = self.attend(layer, &hidden, &ranges);
             let attended = layer.attended.forward(&context);
-            layer.attended_norm.add(&mut hidden, &attended, &layer.attended_bias);
+            add_biased(&mut hidden, &attended, &layer.attended_bias);
+            layer.attended_norm.apply(&mut hidden);
             let wide = layer.up.forward(&hidden);
             let mut inner = vec![0.0; wide.len()];
             add_gelu(&wide, &layer.up_bias, &mut inner);
-            layer.down_norm.add(&mut hidden, &layer.down.forward(&inner), &layer.down_bias);
+            add_biased(&mut hidden, &layer.down.forward(&inner), &layer.down_bias);
+            layer.down_norm.apply(&mut hidden);
         }
         Ok(hidden)
     }

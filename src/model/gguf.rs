@@ -101,9 +101,9 @@ impl Gguf {
         self.content.tensor_infos.contains_key(name)
     }
 
-    /// How many values a tensor has; 0 where there is none of that name.
-    pub(crate) fn count(&self, name: &str) -> usize {
-        self.content.tensor_infos.get(name).map_or(0, |info| info.shape.elem_count())
+    /// The sides of a tensor.
+    pub(crate) fn dims(&self, name: &str) -> Option<&[usize]> {
+        self.content.tensor_infos.get(name).map(|info| info.shape.dims())
     }
 
     pub(crate) fn tensor(&mut self, name: &str) -> Result<QTensor, ModelError> {

@@ -4,7 +4,7 @@ use candle_core::Result;
 
 use super::{
     kernels::{add_gelu, dot},
-    modern_bert::Norm,
+    norm::Norm,
     tensors::Tensors,
 };
 

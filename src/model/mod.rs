@@ -3,10 +3,7 @@
 //! A name of the configuration becomes files (`manifest`, `store`, `fetch`, `verify`), and files
 //! become an [`Encoder`], a [`CrossEncoder`] or a [`Decoder`]. Nothing else in the crate opens a model file.
 
-use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::config::{self, DecoderPrecision, Device, Precision};
 
@@ -15,6 +12,7 @@ mod cross_encoder;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod decoder;
+mod device;
 mod encoder;
 mod error;
 mod fetch;
@@ -24,9 +22,11 @@ mod kernels;
 mod linear;
 mod manifest;
 mod modern_bert;
+mod norm;
 mod pruner;
 mod schedule;
 mod shards;
+mod slot;
 mod static_embedder;
 mod store;
 mod tensors;
@@ -34,6 +34,7 @@ mod verify;
 
 pub use cross_encoder::{CrossEncoder, Passage, QUERY_TOKENS, Relevance, TITLE_TOKENS, WINDOW_TOKENS};
 pub use decoder::{ChatMessage, Class, Decoder, Finish, Generated, Grounds, Sampling};
+pub use device::{Gpu, gpu};
 pub use encoder::{Encoder, Pooled, Window};
 pub use error::{Attempt, ModelError};
 pub use kernels::{Rates, rates};
@@ -46,14 +47,11 @@ pub(crate) use fetch::hub::{DatasetFile, Hub};
 
 use decoder::Language;
 use schedule::Schedule;
+use slot::Slot;
 use store::Store;
 
 /// The value of `models.ranker` for the cross-encoder that is compiled in.
 pub const BUILT_IN_RANKER: &str = "builtin";
-
-/// After a failure, the sources are not asked again for this long: a server whose hub is out of
-/// reach must not pay the connect timeout with every request.
-const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Which model, exactly.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +112,7 @@ impl Models {
     ///
     /// [`ModelError::Device`] where `models.device` is `cuda` and there is none.
     pub fn precision(&self) -> Result<Precision, ModelError> {
-        self.decided.get_or_init(|| decide(self.device, self.precision)).clone()
+        self.decided.get_or_init(|| device::decide(self.device, self.precision)).clone()
     }
 
     /// The configured cross-encoder that ranks: the one that is compiled in, or another; fetched and
@@ -328,80 +326,6 @@ impl Models {
     }
 }
 
-/// A GPU that models can run on.
-#[derive(Clone, Debug)]
-pub struct Gpu {
-    /// Its name.
-    pub name: String,
-    /// Its compute capability.
-    pub capability: (i32, i32),
-    /// The newest CUDA that its driver knows.
-    pub driver: (i32, i32),
-    /// The versions of libnvrtc and libcublasLt.
-    pub libraries: [String; 2],
-    /// Memory that is free, bytes.
-    pub free: usize,
-    /// All memory, bytes.
-    pub total: usize,
-    /// Multiplications with addition in bf16, a second.
-    pub multiply_adds: f64,
-    /// Bytes read from memory or written to it, a second.
-    pub bytes: f64,
-}
-
-/// The GPU that models run on where `models.device` does not say otherwise, measured; or why there is none.
-///
-/// # Errors
-///
-/// What is missing.
-#[cfg(feature = "cuda")]
-pub fn gpu() -> Result<Gpu, String> {
-    cuda::gpu().map_err(|error| error.to_string())
-}
-
-/// The GPU that models run on.
-///
-/// # Errors
-///
-/// Always: this build has no support for GPUs.
-#[cfg(not(feature = "cuda"))]
-pub fn gpu() -> Result<Gpu, String> {
-    Err("this build has no support for GPUs".to_owned())
-}
-
-/// The precision on the device that is wanted.
-#[cfg(feature = "cuda")]
-fn decide(device: Device, precision: Precision) -> Result<Precision, ModelError> {
-    use cuda::CudaError;
-    if device == Device::Cpu {
-        return Ok(precision);
-    }
-    match cuda::machine() {
-        Ok(_) => Ok(Precision::Bf16),
-        Err(error) if device == Device::Cuda => Err(ModelError::Device { reason: error.to_string() }),
-        Err(error) => {
-            match error {
-                CudaError::Library { library: "libcuda", .. } | CudaError::NoDevice => {
-                    tracing::debug!(%error, "models run on the processor");
-                }
-                // There is a GPU, and somebody may want to know why it idles.
-                _ => tracing::warn!(%error, "models run on the processor"),
-            }
-            Ok(precision)
-        }
-    }
-}
-
-/// The precision on the device that is wanted.
-#[cfg(not(feature = "cuda"))]
-fn decide(device: Device, precision: Precision) -> Result<Precision, ModelError> {
-    if device == Device::Cuda {
-        let reason = "this build has no support for GPUs: build it with the feature `cuda`".to_owned();
-        return Err(ModelError::Device { reason });
-    }
-    Ok(precision)
-}
-
 /// What is compiled in, unpacked once.
 fn unpacked<T>(
     slot: &Mutex<Option<Arc<T>>>,
@@ -414,70 +338,4 @@ fn unpacked<T>(
     let new = Arc::new(read()?);
     *slot = Some(new.clone());
     Ok(new)
-}
-
-/// One configured model: located once, loaded once.
-struct Slot<T> {
-    name: String,
-    role: Role,
-    /// Directories of adapters.
-    adapters: Vec<String>,
-    state: Mutex<State<T>>,
-}
-
-struct State<T> {
-    located: Option<Located>,
-    loaded: Option<Arc<T>>,
-    failed: Option<(Instant, ModelError)>,
-}
-
-impl<T> Slot<T> {
-    fn new(name: &str, role: Role, adapters: &[String]) -> Self {
-        let state = State { located: None, loaded: None, failed: None };
-        Self { name: name.to_owned(), role, adapters: adapters.to_vec(), state: Mutex::new(state) }
-    }
-
-    fn located(&self, store: &Store) -> Result<Located, ModelError> {
-        self.with(|state| self.locate(state, store))
-    }
-
-    fn loaded(
-        &self,
-        store: &Store,
-        load: impl FnOnce(&Located) -> Result<T, ModelError>,
-    ) -> Result<Arc<T>, ModelError> {
-        self.with(|state| {
-            if let Some(loaded) = &state.loaded {
-                return Ok(loaded.clone());
-            }
-            let loaded = Arc::new(load(&self.locate(state, store)?)?);
-            state.loaded = Some(loaded.clone());
-            Ok(loaded)
-        })
-    }
-
-    fn locate(&self, state: &mut State<T>, store: &Store) -> Result<Located, ModelError> {
-        if let Some(located) = &state.located {
-            return Ok(located.clone());
-        }
-        let mut located = store.ensure(&self.name, self.role)?;
-        for adapter in &self.adapters {
-            located.adapters.push(store.adapter(adapter)?);
-        }
-        state.located = Some(located.clone());
-        Ok(located)
-    }
-
-    /// Runs `work` alone, and remembers its failure for a while.
-    fn with<R>(&self, work: impl FnOnce(&mut State<T>) -> Result<R, ModelError>) -> Result<R, ModelError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((when, error)) = &state.failed
-            && when.elapsed() < RETRY_AFTER
-        {
-            return Err(error.clone());
-        }
-        let result = work(&mut state);
-        state.failed = result.as_ref().err().map(|error| (Instant::now(), error.clone()));
-        result
-    }
 }

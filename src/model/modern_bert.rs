@@ -7,159 +7,24 @@
 //! rotations of queries and keys. Some layers see the whole window, the others only what is near, and the
 //! two kinds rotate at frequencies of their own.
 
-use std::{collections::HashMap, ops::Range};
+use std::ops::Range;
 
 use candle_core::{Result, bail};
-use serde::Deserialize;
 
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::{
     bert::Sequence,
-    kernels::{Heads, add_gelu, attend, layer_norm},
+    kernels::{Heads, add_gelu, attend},
     linear::Linear,
+    norm::{Norm, add_biased},
     tensors::Tensors,
 };
 use crate::config::Precision;
 
-/// The part of `config.json` that the forward pass needs, as older and newer versions of transformers
-/// write it.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct ModernBertConfig {
-    pub(crate) hidden_size: usize,
-    pub(crate) num_hidden_layers: usize,
-    pub(crate) num_attention_heads: usize,
-    pub(crate) intermediate_size: usize,
-    pub(crate) vocab_size: usize,
-    #[serde(default = "defaults::length")]
-    pub(crate) max_position_embeddings: usize,
-    #[serde(default = "defaults::epsilon")]
-    pub(crate) norm_eps: f64,
-    #[serde(default)]
-    pub(crate) norm_bias: bool,
-    #[serde(default)]
-    attention_bias: bool,
-    #[serde(default)]
-    mlp_bias: bool,
-    #[serde(default)]
-    pub(crate) classifier_bias: bool,
-    #[serde(default = "defaults::activation")]
-    hidden_activation: String,
-    #[serde(default = "defaults::activation")]
-    pub(crate) classifier_activation: String,
-    #[serde(default = "defaults::pooling")]
-    pub(crate) classifier_pooling: String,
-    #[serde(default = "defaults::local")]
-    local_attention: usize,
-    #[serde(default = "defaults::every")]
-    global_attn_every_n_layers: usize,
-    #[serde(default = "defaults::global_theta")]
-    global_rope_theta: f64,
-    #[serde(default = "defaults::local_theta")]
-    local_rope_theta: Option<f64>,
-    layer_types: Option<Vec<String>>,
-    rope_parameters: Option<HashMap<String, Rope>>,
-}
+mod config;
 
-#[derive(Clone, Debug, Deserialize)]
-struct Rope {
-    rope_theta: f64,
-    #[serde(default = "defaults::rope")]
-    rope_type: String,
-}
-
-/// What a key means that is not there.
-mod defaults {
-    pub(super) fn length() -> usize {
-        8192
-    }
-    pub(super) fn epsilon() -> f64 {
-        1e-5
-    }
-    pub(super) fn activation() -> String {
-        "gelu".into()
-    }
-    pub(super) fn pooling() -> String {
-        "cls".into()
-    }
-    pub(super) fn local() -> usize {
-        128
-    }
-    pub(super) fn every() -> usize {
-        3
-    }
-    pub(super) fn global_theta() -> f64 {
-        160_000.0
-    }
-    pub(super) fn local_theta() -> Option<f64> {
-        Some(10_000.0)
-    }
-    pub(super) fn rope() -> String {
-        "default".into()
-    }
-}
-
-const GLOBAL: &str = "full_attention";
-const LOCAL: &str = "sliding_attention";
-
-impl ModernBertConfig {
-    /// Whether each layer sees the whole window.
-    fn global_layers(&self) -> Result<Vec<bool>> {
-        let count = self.num_hidden_layers;
-        let Some(types) = &self.layer_types else {
-            let every = self.global_attn_every_n_layers.max(1);
-            return Ok((0..count).map(|layer| layer.is_multiple_of(every)).collect());
-        };
-        if types.len() != count {
-            bail!("config.json: layer_types names {} layers of {count}", types.len());
-        }
-        types
-            .iter()
-            .map(|kind| match kind.as_str() {
-                GLOBAL => Ok(true),
-                LOCAL => Ok(false),
-                other => bail!("config.json: layer_types: {other:?} is neither {GLOBAL:?} nor {LOCAL:?}"),
-            })
-            .collect()
-    }
-
-    /// The base of the frequencies of one kind of layers.
-    fn theta(&self, global: bool) -> Result<f64> {
-        let kind = if global { GLOBAL } else { LOCAL };
-        let theta = match self.rope_parameters.as_ref().and_then(|rope| rope.get(kind)) {
-            Some(rope) if rope.rope_type != "default" => {
-                bail!(
-                    "config.json: rope_parameters: positions of type {:?} are not supported",
-                    rope.rope_type
-                )
-            }
-            Some(rope) => rope.rope_theta,
-            None if global => self.global_rope_theta,
-            None => self.local_rope_theta.unwrap_or(self.global_rope_theta),
-        };
-        if theta.is_finite() && theta > 0.0 {
-            Ok(theta)
-        } else {
-            bail!("config.json: {theta} is no base of frequencies")
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        let (dim, heads) = (self.hidden_size, self.num_attention_heads);
-        if heads == 0 || dim == 0 || !dim.is_multiple_of(2 * heads) {
-            bail!(
-                "config.json: {heads} attention heads do not divide a hidden size of {dim} into even parts"
-            );
-        }
-        if self.intermediate_size == 0 {
-            bail!("config.json: intermediate_size is 0");
-        }
-        if self.hidden_activation != "gelu" {
-            bail!("config.json: the activation {:?} is not supported, only \"gelu\"", self.hidden_activation);
-        }
-        Ok(())
-    }
-}
+pub(crate) use config::ModernBertConfig;
 
 /// Weights of the whole encoder.
 #[derive(Debug)]
@@ -204,28 +69,14 @@ struct Layer {
     down_bias: Vec<f32>,
 }
 
-/// Normalisation of rows.
-#[derive(Debug)]
-pub(crate) struct Norm {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    epsilon: f32,
-}
-
-impl Norm {
-    pub(crate) fn read(tensors: &Tensors, name: &str, config: &ModernBertConfig) -> Result<Self> {
-        let length = config.hidden_size;
-        Ok(Self {
-            weight: tensors.values(&format!("{name}.weight"), &[length])?,
-            bias: tensors.bias(&format!("{name}.bias"), length, config.norm_bias)?,
-            epsilon: config.norm_eps as f32,
-        })
-    }
-
-    /// All rows of a matrix.
-    pub(crate) fn apply(&self, rows: &mut [f32]) {
-        layer_norm(rows, &self.weight, &self.bias, self.epsilon);
-    }
+/// The normalisation of that name.
+pub(crate) fn read_norm(tensors: &Tensors, name: &str, config: &ModernBertConfig) -> Result<Norm> {
+    let length = config.hidden_size;
+    Ok(Norm {
+        weight: tensors.values(&format!("{name}.weight"), &[length])?,
+        bias: tensors.bias(&format!("{name}.bias"), length, config.norm_bias)?,
+        epsilon: config.norm_eps as f32,
+    })
 }
 
 impl Layer {
@@ -244,7 +95,7 @@ impl Layer {
         let bias = |part: &str, length: usize, present: bool| {
             tensors.bias(&at(&format!("{part}.bias")), length, present)
         };
-        let norm = |part: &str| Norm::read(tensors, &at(part), config);
+        let norm = |part: &str| read_norm(tensors, &at(part), config);
         Ok(Self {
             global,
             attention_norm: if index == 0 { None } else { Some(norm("attn_norm")?) },
@@ -318,9 +169,9 @@ impl ModernBert {
             longest: config.max_position_embeddings,
             reach: config.local_attention / 2,
             words: tensors.values("model.embeddings.tok_embeddings.weight", &[config.vocab_size, dim])?,
-            norm: Norm::read(tensors, "model.embeddings.norm", config)?,
+            norm: read_norm(tensors, "model.embeddings.norm", config)?,
             layers: layers(&global_turns, &local_turns)?,
-            last_norm: Norm::read(tensors, "model.final_norm", config)?,
+            last_norm: read_norm(tensors, "model.final_norm", config)?,
             global_turns,
             local_turns,
         })
@@ -355,9 +206,6 @@ impl ModernBert {
         }
         let rows = places.len();
         let mut hidden = self.embed(windows, rows)?;
-        let longest = ranges.iter().map(Range::len).max().unwrap_or(0);
-        let global = Rotations::new(&self.global_turns, longest);
-        let local = Rotations::new(&self.local_turns, longest);
         // Without GPUs there is one kind alone.
         #[cfg_attr(not(feature = "cuda"), allow(clippy::infallible_destructuring_match))]
         let layers = match &self.layers {
@@ -367,6 +215,9 @@ impl ModernBert {
                 return Ok(layers.forward(&hidden, &ranges.iter().map(Range::len).collect::<Vec<_>>())?);
             }
         };
+        let longest = ranges.iter().map(Range::len).max().unwrap_or(0);
+        let global = Rotations::new(&self.global_turns, longest);
+        let local = Rotations::new(&self.local_turns, longest);
         for layer in layers {
             let mut x = hidden.clone();
             if let Some(norm) = &layer.attention_norm {
@@ -374,12 +225,12 @@ impl ModernBert {
             }
             let rotations = if layer.global { &global } else { &local };
             let context = self.attend(layer, &x, &ranges, &places, rotations);
-            add(&mut hidden, &layer.attended.forward(&context), &layer.attended_bias);
+            add_biased(&mut hidden, &layer.attended.forward(&context), &layer.attended_bias);
 
             x.copy_from_slice(&hidden);
             layer.wide_norm.apply(&mut x);
             let inner = gated(&layer.up.forward(&x), &layer.up_bias);
-            add(&mut hidden, &layer.down.forward(&inner), &layer.down_bias);
+            add_biased(&mut hidden, &layer.down.forward(&inner), &layer.down_bias);
         }
         Ok(hidden)
     }
@@ -434,7 +285,7 @@ fn cuda_layer(
         let weight = tensors.values(&at(&format!("{part}.weight")), &[outputs, inputs])?;
         Ok((weight, tensors.bias(&at(&format!("{part}.bias")), outputs, biased)?))
     };
-    let norm = |part: &str| Norm::read(tensors, &at(part), config).map(|norm| (norm.weight, norm.bias));
+    let norm = |part: &str| read_norm(tensors, &at(part), config).map(|norm| (norm.weight, norm.bias));
     Ok(cuda::EncoderLayer {
         local: !global,
         attention_norm: if index == 0 { None } else { Some(norm("attn_norm")?) },
@@ -486,13 +337,4 @@ fn gated(x: &[f32], bias: &[f32]) -> Vec<f32> {
         }
     }
     inner
-}
-
-/// `hidden += x + bias`, row by row.
-fn add(hidden: &mut [f32], x: &[f32], bias: &[f32]) {
-    for (row, x) in hidden.chunks_exact_mut(bias.len()).zip(x.chunks_exact(bias.len())) {
-        for ((value, x), bias) in row.iter_mut().zip(x).zip(bias) {
-            *value += x + bias;
-        }
-    }
 }

@@ -29,7 +29,7 @@ use super::{
     encoder::read_tokenizer,
     error::at,
     heads::{Head, Heads, Then, Transform},
-    modern_bert::{ModernBert, ModernBertConfig, Norm},
+    modern_bert::{ModernBert, ModernBertConfig, read_norm},
     tensors::Tensors,
 };
 use crate::config::Precision;
@@ -183,7 +183,7 @@ fn read_modern_bert(
         "mean" => true,
         other => bail!("config.json: classifier_pooling {other:?} is neither \"cls\" nor \"mean\""),
     };
-    let then = Then::GeluNorm(Norm::read(&tensors, "head.norm", config)?);
+    let then = Then::GeluNorm(read_norm(&tensors, "head.norm", config)?);
     let dim = config.hidden_size;
     let heads = Heads {
         sentence,

@@ -9,6 +9,7 @@ use crate::{compaction::Cancel, config::RemoteModel};
 /// The key for the most tokens of an answer that every server knows, and the one that some servers want
 /// in its place.
 const LIMIT: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+const TEMPERATURE: &str = "temperature";
 
 /// A model that writes.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Chat {
     client: Client,
     /// The server has refused the first of [`LIMIT`].
     second_limit: AtomicBool,
+    /// The server has refused a temperature of 0.
+    without_temperature: AtomicBool,
 }
 
 /// What it wrote.
@@ -30,7 +33,7 @@ pub struct Written {
 impl Chat {
     pub(super) fn new(spec: &RemoteModel, connect_timeout_ms: u64) -> Result<Self, RemoteError> {
         let client = Client::new("summarizer", spec, connect_timeout_ms)?;
-        Ok(Self { client, second_limit: AtomicBool::new(false) })
+        Ok(Self { client, second_limit: AtomicBool::new(false), without_temperature: AtomicBool::new(false) })
     }
 
     /// All that its text depends on besides prompt and length: `model@url`.
@@ -39,38 +42,42 @@ impl Chat {
     }
 
     /// What the model writes for a user's message, greedily as far as the server goes, in at most
-    /// `max_tokens` tokens.
+    /// `max_tokens` tokens. What a server refuses by name it is not sent again: the first of [`LIMIT`], and a
+    /// temperature where there is one alone.
     ///
     /// # Errors
     ///
     /// [`RemoteError`].
     pub fn write(&self, prompt: &str, max_tokens: usize, cancel: &Cancel) -> Result<Written, RemoteError> {
-        let [first, second] = LIMIT;
-        let ask = |limit: &str| {
+        loop {
+            let second_limit = self.second_limit.load(Ordering::Relaxed);
+            let without_temperature = self.without_temperature.load(Ordering::Relaxed);
             let mut body = json!({
                 "model": self.client.model,
                 "messages": [{ "role": "user", "content": prompt }],
-                "temperature": 0,
                 "seed": 0,
                 "stream": false,
             });
             if let Some(body) = body.as_object_mut() {
-                body.insert(limit.to_owned(), max_tokens.into());
-            }
-            self.client.post("/chat/completions", &body, cancel)
-        };
-        let answer = if self.second_limit.load(Ordering::Relaxed) {
-            ask(second)
-        } else {
-            match ask(first) {
-                Err(RemoteError::Refused { status: 400, message, .. }) if message.contains(second) => {
-                    self.second_limit.store(true, Ordering::Relaxed);
-                    ask(second)
+                body.insert(LIMIT[usize::from(second_limit)].to_owned(), max_tokens.into());
+                if !without_temperature {
+                    body.insert(TEMPERATURE.to_owned(), 0.into());
                 }
-                answer => answer,
             }
-        }?;
-        self.read(&answer)
+            match self.client.post("/chat/completions", &body, cancel) {
+                Err(RemoteError::Refused { status: 400, message, .. })
+                    if !second_limit && message.contains(LIMIT[1]) =>
+                {
+                    self.second_limit.store(true, Ordering::Relaxed);
+                }
+                Err(RemoteError::Refused { status: 400, message, .. })
+                    if !without_temperature && message.contains(TEMPERATURE) =>
+                {
+                    self.without_temperature.store(true, Ordering::Relaxed);
+                }
+                answer => return self.read(&answer?),
+            }
+        }
     }
 
     fn read(&self, answer: &Value) -> Result<Written, RemoteError> {

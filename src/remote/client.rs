@@ -19,6 +19,7 @@ use crate::{
     upstream::{
         Body, Call, Method, StatusCode,
         base_url::BaseUrl,
+        key,
         remote::Remote,
         retry::{asked_wait, may_pass},
     },
@@ -94,11 +95,7 @@ impl Client {
             variable => {
                 let missing =
                     || wrong(format!("the environment variable {variable}, named in key_env, holds no key"));
-                let key = std::env::var(variable).ok().filter(|key| !key.trim().is_empty());
-                let value = format!("Bearer {}", key.ok_or_else(missing)?.trim());
-                let mut value = HeaderValue::try_from(value).map_err(|_| missing())?;
-                value.set_sensitive(true);
-                Some(value)
+                Some(key::bearer(variable).ok_or_else(missing)?)
             }
         };
         let runtime = Builder::new_multi_thread()

@@ -2,6 +2,7 @@
 
 pub mod base_url;
 pub mod embedded;
+pub mod key;
 pub mod remote;
 pub mod retry;
 

@@ -133,6 +133,20 @@ fn what_passes_is_tried_again() {
 }
 
 #[test]
+fn what_a_server_refuses_by_name_it_is_not_sent_again() {
+    let server = EngineServer::start();
+    server.next(&[
+        (400, None, r#"{"error":{"message":"'max_tokens' is not supported: use 'max_completion_tokens'"}}"#),
+        (400, None, r#"{"error":{"message":"Unsupported value: 'temperature' does not support 0"}}"#),
+    ]);
+    compact(&summarizing(&server.url, |config| config.summarizer.concurrency = 1), None).unwrap();
+    let calls = server.log.calls.lock().unwrap();
+    let last = &calls.last().unwrap().1;
+    assert!(last.get("max_tokens").is_none() && last["max_completion_tokens"].is_number(), "{last}");
+    assert!(last.get("temperature").is_none(), "{last}");
+}
+
+#[test]
 fn failures_are_told_as_what_they_are() {
     let once = |answers: &[(u16, Option<&'static str>, &'static str)]| {
         let server = EngineServer::start();

@@ -21,6 +21,7 @@ use crate::{
     upstream::{
         self, Body, Call, Method, StatusCode,
         base_url::BaseUrl,
+        key,
         remote::Remote,
         retry::{asked_wait, may_pass},
     },
@@ -86,11 +87,7 @@ impl OpenAi {
             Some(variable) => {
                 let missing =
                     || ReaderError::ApiKey { reader: spec.name.clone(), variable: variable.clone() };
-                let key = std::env::var(variable).ok().filter(|key| !key.trim().is_empty());
-                let value = format!("Bearer {}", key.ok_or_else(missing)?.trim());
-                let mut value = HeaderValue::try_from(value).map_err(|_| missing())?;
-                value.set_sensitive(true);
-                Some(value)
+                Some(key::bearer(variable).ok_or_else(missing)?)
             }
         };
         let runtime = Builder::new_multi_thread()

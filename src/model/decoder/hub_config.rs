@@ -82,6 +82,9 @@ impl HubConfig {
         if let Some(act) = self.hidden_act.as_deref().filter(|act| !matches!(*act, "silu" | "swish")) {
             return Some(format!("hidden_act is {act}; silu is supported"));
         }
+        if self.num_hidden_layers == 0 {
+            return Some("num_hidden_layers is 0".into());
+        }
         if self.mlp_bias == Some(true) {
             return Some("mlp_bias is true; biases in feed-forward parts are not supported".into());
         }

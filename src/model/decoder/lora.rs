@@ -92,7 +92,9 @@ impl Adapter {
             };
             if own.is_some() {
                 let product = Product::read(&mut shards, weights, module, config.r, scale)?;
-                products.insert(target, product);
+                if products.insert(target, product).is_some() {
+                    return Err(ModelError::invalid(weights, format!("has two products for {module}")));
+                }
             } else if !shards.has(&format!("{module}.lora_A.weight")) {
                 return Err(ModelError::invalid(weights, format!("{name} has no lora_A.weight beside it")));
             }
@@ -108,9 +110,11 @@ impl Adapter {
         self.products.contains_key(name)
     }
 
-    /// The names of the weights that it changes.
-    pub(super) fn targets(&self) -> impl Iterator<Item = &str> {
-        self.products.keys().map(String::as_str)
+    /// The names of the weights that it changes, and their outputs and inputs.
+    pub(super) fn targets(&self) -> impl Iterator<Item = (&str, [usize; 2])> {
+        self.products
+            .iter()
+            .map(|(name, product)| (name.as_str(), [product.b.len() / product.rank.max(1), product.inputs]))
     }
 
     /// Adds the product to a weight. `row_of`: which row of the adapter goes to a row of the weight.

@@ -25,6 +25,7 @@ mod grounds;
 mod hub_config;
 mod kv;
 mod language;
+mod layer;
 mod lookup;
 pub(super) mod lora;
 mod names;
@@ -43,8 +44,9 @@ pub(super) use language::Language;
 #[cfg(feature = "cuda")]
 pub(super) use {
     kv::KvBlock,
+    layer::{sized, stacked_values},
     shape::Shape,
-    transformer::{Step, sized, stacked_values},
+    transformer::Step,
 };
 
 #[cfg(all(test, feature = "cuda"))]

@@ -61,11 +61,16 @@ impl Weights {
     }
 
     fn add(&mut self, adapter: Adapter, path: &Path) -> Result<(), ModelError> {
-        if let Some(name) = adapter.targets().find(|name| !self.has_tensor(&format!("{name}.weight"))) {
-            return Err(ModelError::invalid(
-                path,
-                format!("changes {name}, which the model lacks or shares with its embedding"),
-            ));
+        for (name, sides) in adapter.targets() {
+            let Some(own) = self.dims(&format!("{name}.weight")) else {
+                let reason = format!("changes {name}, which the model lacks or shares with its embedding");
+                return Err(ModelError::invalid(path, reason));
+            };
+            if own != sides {
+                let reason =
+                    format!("is for another model: its {name} has {sides:?} outputs and inputs, not {own:?}");
+                return Err(ModelError::invalid(path, reason));
+            }
         }
         if let Source::Gguf(gguf) = &mut self.source
             && gguf.string("general.architecture") == Some("llama")
@@ -100,12 +105,15 @@ impl Weights {
 
     /// How many values a tensor has; 0 where there is none of that name.
     pub(crate) fn count(&self, name: &str) -> usize {
+        self.dims(name).map_or(0, |dims| dims.iter().product())
+    }
+
+    /// The sides of a tensor.
+    fn dims(&self, name: &str) -> Option<Vec<usize>> {
         match &self.source {
-            Source::Gguf(gguf) => gguf.count(name),
+            Source::Gguf(gguf) => gguf.dims(name).map(<[usize]>::to_vec),
             Source::Folder(folder) => {
-                let shape =
-                    folder.name(name).and_then(|name| folder.shards.shape(&name).map(<[usize]>::to_vec));
-                shape.map_or(0, |shape| shape.iter().product())
+                folder.name(name).and_then(|name| folder.shards.shape(&name).map(<[usize]>::to_vec))
             }
         }
     }

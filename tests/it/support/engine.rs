@@ -1,17 +1,14 @@
 //! A server of the OpenAI dialect that summarizes and embeds.
 
 use std::{
-    net::TcpListener,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
     },
-    thread,
     time::Duration,
 };
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::StatusCode, rt, web};
+use actix_web::{HttpRequest, HttpResponse, dev::ServerHandle, http::StatusCode, rt, web};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -56,29 +53,8 @@ impl Drop for EngineServer {
 impl EngineServer {
     pub fn start() -> Self {
         let log = Arc::new(Log::default());
-        let shared = log.clone();
-        let (to, from) = mpsc::channel();
-        thread::spawn(move || {
-            rt::System::new().block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-                let address = listener.local_addr().unwrap();
-                let server = HttpServer::new(move || {
-                    App::new()
-                        .app_data(web::Data::from(shared.clone()))
-                        .app_data(web::PayloadConfig::new(1 << 24))
-                        .default_service(web::to(answer))
-                })
-                .workers(1)
-                .disable_signals()
-                .listen(listener)
-                .unwrap()
-                .run();
-                to.send((address, server.handle())).unwrap();
-                server.await.unwrap();
-            });
-        });
-        let (address, handle) = from.recv().unwrap();
-        Self { url: format!("http://{address}/v1"), log, handle }
+        let (url, handle) = super::serve(log.clone(), answer);
+        Self { url, log, handle }
     }
 
     pub fn calls(&self, path: &str) -> usize {

@@ -5,9 +5,14 @@ pub mod engine;
 pub mod openai;
 pub mod upstream;
 
-use std::{net::TcpListener, sync::Arc};
+use std::{
+    net::TcpListener,
+    sync::{Arc, mpsc},
+    thread,
+};
 
-use actix_web::{dev::ServerHandle, rt};
+use actix_web::{App, HttpRequest, HttpServer, dev::ServerHandle, rt, web};
+use bytes::Bytes;
 use epitome::{
     config::Config,
     http::{
@@ -67,6 +72,36 @@ impl Proxy {
     pub fn chat(&self) -> String {
         format!("{}/v1/chat/completions", self.url)
     }
+}
+
+/// A server on a free port of the loopback, on a thread of its own: its URL up to `/v1`, and the way to stop it.
+pub fn serve<T, F, R>(shared: Arc<T>, answer: F) -> (String, ServerHandle)
+where
+    T: Send + Sync + 'static,
+    F: actix_web::Handler<(HttpRequest, Bytes, web::Data<T>), Output = R> + Clone + Send,
+    R: actix_web::Responder + 'static,
+{
+    let (to, from) = mpsc::channel();
+    thread::spawn(move || {
+        rt::System::new().block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = HttpServer::new(move || {
+                App::new()
+                    .app_data(web::Data::from(shared.clone()))
+                    .app_data(web::PayloadConfig::new(1 << 24))
+                    .default_service(web::to(answer.clone()))
+            })
+            .workers(1)
+            .disable_signals()
+            .listen(listener)
+            .unwrap()
+            .run();
+            to.send((format!("http://{address}/v1"), server.handle())).unwrap();
+            server.await.unwrap();
+        });
+    });
+    from.recv().unwrap()
 }
 
 /// Waits until `ready` holds; fails the test if it never does.

@@ -2,17 +2,14 @@
 
 use std::{
     collections::BTreeSet,
-    net::TcpListener,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
     },
-    thread,
     time::{Duration, SystemTime},
 };
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, http::StatusCode, rt, web};
+use actix_web::{HttpRequest, HttpResponse, dev::ServerHandle, http::StatusCode, rt, web};
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Value, json};
@@ -67,26 +64,8 @@ impl Drop for Double {
 impl Double {
     pub fn start() -> Self {
         let log = Arc::new(Log::default());
-        let shared = log.clone();
-        let (to, from) = mpsc::channel();
-        thread::spawn(move || {
-            rt::System::new().block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-                let address = listener.local_addr().unwrap();
-                let server = HttpServer::new(move || {
-                    App::new().app_data(web::Data::from(shared.clone())).default_service(web::to(answer))
-                })
-                .workers(1)
-                .disable_signals()
-                .listen(listener)
-                .unwrap()
-                .run();
-                to.send((address, server.handle())).unwrap();
-                server.await.unwrap();
-            });
-        });
-        let (address, handle) = from.recv().unwrap();
-        Self { url: format!("http://{address}/v1"), log, handle }
+        let (url, handle) = super::serve(log.clone(), answer);
+        Self { url, log, handle }
     }
 
     pub fn requests(&self) -> usize {

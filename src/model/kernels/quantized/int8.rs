@@ -95,13 +95,7 @@ impl Panels for Int8Matrix {
         let (Some(values), Some(scales)) = (self.values.get(own.clone()), self.scales.get(own)) else {
             return;
         };
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => tiles!(avx512::tile, rows, range, take, (values, scales), 8 4 2 1),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => tiles!(avx2::tile, rows, range, take, (values, scales), 4 3 2 1),
-            _ => tiles!(portable::tile, rows, range, take, (values, scales), 1),
-        }
+        tiles!(self.isa, rows, range, take, values, scales);
     }
 }
 

@@ -106,9 +106,19 @@ fn write(row: &mut [f32], panel: usize, values: &[f32; LANES]) {
     }
 }
 
-/// Calls a kernel on tiles of the given heights, the highest first, and gives each row's outputs to `take`.
+/// Calls the caller's kernel for the instructions on tiles as high as its registers allow, and gives each row's
+/// outputs to `take`.
 macro_rules! tiles {
-    ($kernel:path, $rows:expr, $range:expr, $take:expr, ($values:expr, $scales:expr), $($height:literal)*) => {{
+    ($isa:expr, $rows:expr, $range:expr, $take:expr, $values:expr, $scales:expr) => {
+        match $isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => tiles!(@ avx512::tile, $rows, $range, $take, ($values, $scales), 8 4 2 1),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => tiles!(@ avx2::tile, $rows, $range, $take, ($values, $scales), 4 3 2 1),
+            _ => tiles!(@ portable::tile, $rows, $range, $take, ($values, $scales), 1),
+        }
+    };
+    (@ $kernel:path, $rows:expr, $range:expr, $take:expr, ($values:expr, $scales:expr), $($height:literal)*) => {{
         let range: std::ops::Range<usize> = $range;
         let mut row = range.start;
         $(

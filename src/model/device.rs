@@ -1,0 +1,79 @@
+//! Where models run, and in which precision with that.
+
+use super::ModelError;
+#[cfg(feature = "cuda")]
+use super::cuda::{self, CudaError};
+use crate::config::{Device, Precision};
+
+/// A GPU that models can run on.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    /// Its name.
+    pub name: String,
+    /// Its compute capability.
+    pub capability: (i32, i32),
+    /// The newest CUDA that its driver knows.
+    pub driver: (i32, i32),
+    /// The versions of libnvrtc and libcublasLt.
+    pub libraries: [String; 2],
+    /// Memory that is free, bytes.
+    pub free: usize,
+    /// All memory, bytes.
+    pub total: usize,
+    /// Multiplications with addition in bf16, a second.
+    pub multiply_adds: f64,
+    /// Bytes read from memory or written to it, a second.
+    pub bytes: f64,
+}
+
+/// The GPU that models run on where `models.device` does not say otherwise, measured; or why there is none.
+///
+/// # Errors
+///
+/// What is missing.
+#[cfg(feature = "cuda")]
+pub fn gpu() -> Result<Gpu, String> {
+    cuda::gpu().map_err(|error| error.to_string())
+}
+
+/// The GPU that models run on.
+///
+/// # Errors
+///
+/// Always: this build has no support for GPUs.
+#[cfg(not(feature = "cuda"))]
+pub fn gpu() -> Result<Gpu, String> {
+    Err("this build has no support for GPUs".to_owned())
+}
+
+/// The precision on the device that is wanted.
+#[cfg(feature = "cuda")]
+pub(super) fn decide(device: Device, precision: Precision) -> Result<Precision, ModelError> {
+    if device == Device::Cpu {
+        return Ok(precision);
+    }
+    match cuda::machine() {
+        Ok(_) => Ok(Precision::Bf16),
+        Err(error) if device == Device::Cuda => Err(ModelError::Device { reason: error.to_string() }),
+        Err(error) => {
+            match error {
+                CudaError::Library { library: "libcuda", .. } | CudaError::NoDevice => {
+                    tracing::debug!(%error, "models run on the processor");
+                }
+                // There is a GPU, and somebody may want to know why it idles.
+                _ => tracing::warn!(%error, "models run on the processor"),
+            }
+            Ok(precision)
+        }
+    }
+}
+
+/// The precision on the device that is wanted.
+#[cfg(not(feature = "cuda"))]
+pub(super) fn decide(device: Device, precision: Precision) -> Result<Precision, ModelError> {
+    if device == Device::Cuda {
+        let reason = "this build has no support for GPUs: build it with the feature `cuda`".to_owned();
+        return Err(ModelError::Device { reason });
+    }
+    Ok(precision)
+}
