@@ -42,8 +42,8 @@ impl Chat {
     }
 
     /// What the model writes for a user's message, greedily as far as the server goes, in at most
-    /// `max_tokens` tokens. What a server refuses by name it is not sent again: `max_tokens` where it wants `max_completion_tokens`, and a
-    /// temperature where there is one alone.
+    /// `max_tokens` tokens. What a server refuses by name it is not sent again: `max_tokens` where it wants
+    /// `max_completion_tokens`, and a temperature where it knows one alone.
     ///
     /// # Errors
     ///
