@@ -16,6 +16,7 @@ use tokenizers::Tokenizer;
 use super::{Located, ModelError, ModelId, gguf::Gguf};
 use crate::{config::DecoderPrecision, measure::memory};
 
+mod attention;
 mod engine;
 mod generation;
 pub(super) mod gguf_tokenizer;
@@ -27,6 +28,7 @@ mod sequence;
 mod shape;
 mod transformer;
 
+pub use attention::Attention;
 pub use generation::{ChatMessage, Class, Finish, Generated, Sampling};
 pub use grounds::Grounds;
 
@@ -201,6 +203,7 @@ impl Decoder {
             class,
             ids,
             sampling: sampling.clone(),
+            watched: None,
             events: sender,
             cancelled: cancelled.0.clone(),
             arrived: Instant::now(),
@@ -212,6 +215,7 @@ impl Decoder {
                     so_far.text.push_str(&text);
                     sink(&text)
                 }
+                Ok(Event::Attention(_)) => ControlFlow::Continue(()),
                 Ok(Event::Done(result)) => return result,
                 Err(RecvTimeoutError::Timeout) => sink(""),
                 Err(RecvTimeoutError::Disconnected) => {
