@@ -220,6 +220,10 @@ pub struct SpanScore {
     pub cross: Option<f32>,
     /// The cross-encoder's log-odds that the window around it answers the query; likewise.
     pub cross_window: Option<f32>,
+    /// The log-odds that the sentence is needed by a decoder's attention; absent where that does not rank or
+    /// has not read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention: Option<f32>,
     /// How critical the span is without a query.
     pub criticality: f32,
     /// The score by which spans are chosen.

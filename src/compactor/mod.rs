@@ -21,7 +21,7 @@ use crate::{
         Cancel, CompactRequest, Compaction, Figures, Outcome, PassReason, Piece, PieceKind, Place, SpanScore,
         StageTimes,
     },
-    config::{Config, DenseKind, SummarizerKind},
+    config::{Config, DenseKind, FusionKind, SummarizerKind},
     measure::shares::Ledger,
     model::Models,
     place,
@@ -112,7 +112,9 @@ impl Compactor {
             // A server is asked when something is to be ranked: it may come up later.
             DenseKind::OpenAi | DenseKind::None => {}
         }
-        if self.config.summarize.kind == SummarizerKind::Abstractive {
+        if self.config.summarize.kind == SummarizerKind::Abstractive
+            || self.config.rank.fusion == FusionKind::Attention
+        {
             self.models.decoder()?;
         }
         Ok(())
@@ -183,7 +185,9 @@ impl Compactor {
             figures.models.push(label(&self.models.embedder_id()?));
         }
         figures.models.extend(self.remotes.embedder.as_ref().map(Embeddings::identity));
-        if query.is_some() && self.config.rank.cross_tokens > 0 {
+        if query.is_some() && self.config.rank.fusion == FusionKind::Attention {
+            figures.models.push(label(&self.models.decoder_id()?));
+        } else if query.is_some() && self.config.rank.cross_tokens > 0 {
             figures.models.push(label(self.models.ranker()?.id()));
         }
         cancel.check()?;
@@ -347,6 +351,7 @@ fn explain(doc: &Document<'_>, ranking: &Ranking, places: &[Option<Place>]) -> V
             dense_block: ranking.dense_block[i],
             cross: finite(ranking.cross[i]),
             cross_window: finite(ranking.cross_window[i]),
+            attention: ranking.attention.get(i).copied().and_then(finite),
             criticality: ranking.criticality[i],
             salience: ranking.salience[i],
             probability: ranking.probability.get(i).copied(),

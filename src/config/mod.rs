@@ -158,8 +158,9 @@ pub struct Rank {
     /// turns it off.
     pub cross_tokens: usize,
     /// How the scores become one: `fitted` (to the probability that a span is needed, by weights that are
-    /// compiled in; with `static` vectors and the cross-encoder) or `weighted` (by the weights below, which
-    /// also decide what the cross-encoder reads). `fitted` holds for the built-in cross-encoder; with
+    /// compiled in; with `static` vectors and the cross-encoder), `weighted` (by the weights below, which
+    /// also decide what the cross-encoder reads) or `attention` (none of them counts where there is a query,
+    /// but what `models.decoder` attends to when it reads text and query). `fitted` holds for the built-in cross-encoder; with
     /// another one in `models.ranker` the scores are `weighted`.
     pub fusion: FusionKind,
     /// Weight of BM25 over sentences.
@@ -184,6 +185,8 @@ pub enum FusionKind {
     Fitted,
     /// By the configured ones.
     Weighted,
+    /// By a decoder's attention alone.
+    Attention,
 }
 
 /// Whose vectors take part in ranking.

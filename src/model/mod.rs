@@ -33,7 +33,7 @@ mod tensors;
 mod verify;
 
 pub use cross_encoder::{CrossEncoder, Passage, QUERY_TOKENS, Relevance, TITLE_TOKENS, WINDOW_TOKENS};
-pub use decoder::{ChatMessage, Class, Decoder, Finish, Generated, Grounds, Sampling};
+pub use decoder::{Attention, ChatMessage, Class, Decoder, Finish, Generated, Grounds, Sampling};
 pub use device::{Gpu, gpu};
 pub use encoder::{Encoder, Pooled, Window};
 pub use error::{Attempt, ModelError};

@@ -2,11 +2,13 @@
 //!
 //! A cascade, cheap first: lexical scores ([`lexical`]) and static vectors ([`static_dense`]) of every
 //! span and its block; an encoder's vectors ([`dense`]) where they are configured; a cross-encoder
-//! ([`cross`]) on what those find promising. From all of them comes the probability that a span is
+//! ([`cross`]) on what those find promising, or a probe of a decoder's attention ([`attention`]) where that is
+//! configured. From all of them comes the probability that a span is
 //! needed ([`relevance`]), also by what links it to the best ones ([`links`]); or they are weighted as
 //! configured ([`fusion`]). Without a query the salience is how critical a span is in itself
 //! ([`criticality`]).
 
+pub mod attention;
 pub mod criticality;
 pub mod cross;
 pub mod dense;
@@ -39,6 +41,17 @@ pub enum RankError {
     /// The server that embeds could not be used.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// There is no probe for the decoder that is configured.
+    #[error(
+        "rank.fusion = \"attention\" goes by a probe that was fitted to the decoder {fitted}, but models.decoder \
+         is {configured}; set models.decoder to {fitted}, or rank.fusion to \"fitted\""
+    )]
+    Probe {
+        /// The decoder that is configured.
+        configured: String,
+        /// The one that the probe knows.
+        fitted: String,
+    },
     /// Told to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -65,6 +78,9 @@ pub struct Ranking {
     pub cross: Vec<f32>,
     /// Its log-odds that the window around the span answers the query; likewise.
     pub cross_window: Vec<f32>,
+    /// The log-odds that the span is needed, by where a decoder's attention falls; likewise, and empty
+    /// where attention does not rank.
+    pub attention: Vec<f32>,
     /// How critical the span is in itself.
     pub criticality: Vec<f32>,
     /// The score by which spans are chosen: the log-odds that the span is needed, or where those are not
@@ -146,6 +162,14 @@ pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result
         ranking.salience = fusion::standardize(&ranking.criticality);
         return Ok(ranking);
     };
+    if tools.config.fusion == FusionKind::Attention && count > 0 {
+        let read = attention::score(doc, query, tools)?;
+        ranking.lookups.asked += read.lookups.asked;
+        ranking.lookups.found += read.lookups.found;
+        ranking.attention = read.span;
+        ranking.salience = fusion::standardize(&ranking.attention);
+        return Ok(ranking);
+    }
     let cheap = fusion::fuse(&ranking.cheap(tools.config));
     ranking.salience = if tools.config.cross_tokens == 0 || count == 0 {
         cheap

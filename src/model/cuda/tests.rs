@@ -15,6 +15,7 @@ use crate::model::kernels;
 mod attention;
 mod emulated;
 mod models;
+mod profile;
 
 /// Fresh numbers, whose seed is printed.
 pub(super) struct Random(u64);

@@ -16,6 +16,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
@@ -32,7 +33,7 @@ use super::{
     kv::{self, KvCache},
     prefix::PrefixCache,
     sequence::Sequence,
-    transformer::Step,
+    transformer::{Step, Watch},
 };
 use crate::{
     model::{ModelError, decoder::Text, kernels::KV_BLOCK},
@@ -60,6 +61,8 @@ pub(super) struct Request {
     pub(super) class: Class,
     pub(super) ids: Vec<u32>,
     pub(super) sampling: Sampling,
+    /// Ranges of the prompt that its last token may attend to; an [`Event::Attention`] tells how much.
+    pub(super) watched: Option<Vec<Range<usize>>>,
     pub(super) events: Sender<Event>,
     /// Set by whoever does not want the rest any more.
     pub(super) cancelled: Arc<AtomicBool>,
@@ -71,6 +74,8 @@ pub(super) struct Request {
 pub(super) enum Event {
     /// Some text, and how many tokens were written by then.
     Piece { text: String, tokens: usize },
+    /// How much the prompt's last token attends to what is watched: by layer, by head, by range.
+    Attention(Vec<f32>),
     /// The end.
     Done(Result<Generated, ModelError>),
 }
@@ -194,6 +199,7 @@ struct State {
 struct Live {
     sequence: Sequence,
     class: Class,
+    watched: Option<Vec<Range<usize>>>,
     cache: KvCache,
     /// Blocks that it may take.
     reserved: usize,
@@ -283,10 +289,11 @@ impl State {
             telemetry::engine_admitted(request.class.name(), request.arrived.elapsed());
             let cache = KvCache::beginning_with(known);
             let read = cache.length();
-            let Request { class, ids, sampling, events, cancelled, .. } = request;
+            let Request { class, ids, sampling, watched, events, cancelled, .. } = request;
             self.live.push(Live {
                 sequence: Sequence::new(ids, read, sampling, self.context, self.lookup),
                 class,
+                watched,
                 cache,
                 reserved: wanted,
                 events,
@@ -325,12 +332,15 @@ impl State {
         }
         let mut steps: Vec<Step<'_>> = Vec::new();
         let mut owners = Vec::new();
-        for (at, (live, count)) in self.live.iter_mut().zip(&share).enumerate() {
+        let mut masses: Vec<Vec<f32>> = vec![Vec::new(); self.live.len()];
+        for (at, ((live, masses), count)) in self.live.iter_mut().zip(&mut masses).zip(&share).enumerate() {
             if *count > 0 {
-                let Live { sequence, cache, .. } = live;
+                let Live { sequence, cache, watched, .. } = live;
                 let logits =
                     if sequence.writes() { *count } else { usize::from(*count == sequence.unread()) };
-                steps.push(Step { ids: sequence.next(*count), cache, logits });
+                let ends = !sequence.writes() && logits > 0;
+                let watch = watched.as_deref().filter(|_| ends).map(|ranges| Watch { ranges, masses });
+                steps.push(Step { ids: sequence.next(*count), cache, logits, watch });
                 owners.push((at, *count));
             }
         }
@@ -351,6 +361,10 @@ impl State {
             live.sequence.has_read(count);
             if logits.is_empty() {
                 continue;
+            }
+            if !writes && live.watched.is_some() {
+                let masses = masses.get_mut(at).map(std::mem::take).unwrap_or_default();
+                let _ = live.events.send(Event::Attention(masses));
             }
             let (outcome, taken) = live.sequence.take_all(logits.chunks_exact(words), &self.text);
             if writes {

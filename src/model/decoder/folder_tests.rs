@@ -42,7 +42,7 @@ fn tiny(name: &str) -> Weights {
 
 fn logits(transformer: &Transformer, ids: &[u32]) -> Vec<f32> {
     let mut cache = KvCache::beginning_with(Vec::new());
-    transformer.forward(&mut [Step { ids, cache: &mut cache, logits: 1 }]).unwrap().remove(0)
+    transformer.forward(&mut [Step { ids, cache: &mut cache, logits: 1, watch: None }]).unwrap().remove(0)
 }
 
 /// Distance relative to the length of the second.

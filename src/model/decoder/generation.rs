@@ -9,6 +9,8 @@ use super::grounds::Grounds;
 pub enum Class {
     /// Somebody waits for the answer.
     Chat,
+    /// What a query needs is looked for.
+    Rank,
     /// A summary for a compaction.
     Summary,
     /// An answer in an evaluation.
@@ -20,6 +22,7 @@ impl Class {
     pub fn name(self) -> &'static str {
         match self {
             Class::Chat => "chat",
+            Class::Rank => "rank-attention",
             Class::Summary => "summary",
             Class::Reading => "reading",
         }

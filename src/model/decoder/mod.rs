@@ -17,6 +17,7 @@ use super::cuda;
 use super::{Located, ModelError, ModelId};
 use crate::{config::DecoderPrecision, measure::memory};
 
+mod attention;
 mod backend;
 mod engine;
 mod generation;
@@ -37,6 +38,7 @@ mod template;
 mod transformer;
 mod weights;
 
+pub use attention::Attention;
 pub use generation::{ChatMessage, Class, Finish, Generated, Sampling};
 pub use grounds::Grounds;
 pub(super) use language::Language;
@@ -216,6 +218,7 @@ impl Decoder {
             class,
             ids,
             sampling: sampling.clone(),
+            watched: None,
             events: sender,
             cancelled: cancelled.0.clone(),
             arrived: Instant::now(),
@@ -227,6 +230,7 @@ impl Decoder {
                     so_far.text.push_str(&text);
                     sink(&text)
                 }
+                Ok(Event::Attention(_)) => ControlFlow::Continue(()),
                 Ok(Event::Done(result)) => return result,
                 Err(RecvTimeoutError::Timeout) => sink(""),
                 Err(RecvTimeoutError::Disconnected) => {

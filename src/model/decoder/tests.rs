@@ -115,7 +115,7 @@ fn every_precision_is_near_the_full_one() {
         let transformer = Transformer::load(&mut weights, precision.of_all()).unwrap();
         let ids = PLENTY.ids("The Monitor met the Merrimack off Hampton Roads in").unwrap();
         let mut cache = KvCache::beginning_with(Vec::new());
-        let mut steps = [Step { ids: &ids, cache: &mut cache, logits: 1 }];
+        let mut steps = [Step { ids: &ids, cache: &mut cache, logits: 1, watch: None }];
         transformer.forward(&mut steps).unwrap().remove(0)
     };
     let full = logits(DecoderPrecision::F32);
@@ -179,4 +179,55 @@ fn nothing_bound_is_written_that_the_grounds_do_not_hold() {
         }
         assert!(words.iter().all(|word| allowed.contains(&word.as_str())), "{}", kept.text);
     }
+}
+
+/// Each sentence of a prompt, and the prompt.
+fn parts(prompt: &str) -> Vec<std::ops::Range<usize>> {
+    let mut start = 0;
+    let part = |sentence: &str| {
+        start += sentence.len();
+        start - sentence.len()..start
+    };
+    prompt.split_inclusive('.').map(part).collect()
+}
+
+fn attention(decoder: &Decoder, class: Class, prompt: &str) -> Attention {
+    let go_on = &mut || ControlFlow::Continue(());
+    decoder.attention(class, prompt, &parts(prompt), go_on).unwrap().unwrap()
+}
+
+#[test]
+fn attention_is_a_share_of_the_whole_and_does_not_depend_on_company() {
+    let prompts = prompts();
+    let fresh = Decoder::load(&files(), DecoderPrecision::File, true).unwrap();
+    let together: Vec<Attention> = thread::scope(|scope| {
+        let fresh = &fresh;
+        let reading = |prompt: &String| {
+            let prompt = prompt.clone();
+            scope.spawn(move || attention(fresh, Class::Reading, &prompt))
+        };
+        let running: Vec<_> = prompts.iter().map(reading).collect();
+        let writing = scope.spawn(|| text(fresh, Class::Chat, "Count to ten:", 20));
+        assert!(writing.join().unwrap().is_ok());
+        running.into_iter().map(|running| running.join().unwrap()).collect()
+    });
+    for (prompt, together) in prompts.iter().zip(&together) {
+        assert_eq!(&attention(&PLENTY, Class::Reading, prompt), together, "{prompt}");
+        assert_eq!(together.heads(), 270);
+        let parts = parts(prompt).len();
+        for masses in together.by_head() {
+            // The parts are the prompt, so that nothing is left over.
+            let whole: f32 = masses.iter().sum();
+            assert!(masses.len() == parts && (whole - 1.0).abs() < 1e-4, "{whole}");
+        }
+        assert_eq!(together.tokens().iter().sum::<usize>(), PLENTY.count(prompt).unwrap());
+    }
+    // What nobody waits for any more ends, and what is not in the prompt gets nothing.
+    let whole = prompts.join(" ").repeat(3);
+    let left = fresh.attention(Class::Reading, &whole, &[], &mut || ControlFlow::Break(()));
+    assert!(matches!(left, Ok(None)), "{left:?}");
+    let outside = 40..50;
+    let parts = std::slice::from_ref(&outside);
+    let none = PLENTY.attention(Class::Reading, "A fox ran.", parts, &mut || ControlFlow::Continue(()));
+    assert!(none.unwrap().unwrap().by_head().all(|masses| masses == [0.0]));
 }

@@ -1,6 +1,8 @@
 //! The forward pass of decoder-only transformers of the `llama`, `qwen2` and `qwen3` kinds, over many
 //! sequences at once: their new tokens stand end to end in one matrix, each sees its own past alone.
 
+use std::ops::Range;
+
 use candle_core::{Device, Result, Tensor, bail, quantized::QTensor};
 use rayon::prelude::*;
 
@@ -14,7 +16,7 @@ use crate::{
     config::Precision,
     model::{
         ModelError,
-        kernels::{Query, attend_causal, each_chunk, rms_norm, silu_product},
+        kernels::{Query, attend_causal, attention_mass, each_chunk, rms_norm, silu_product},
         linear::Linear,
     },
 };
@@ -42,6 +44,15 @@ pub(crate) struct Step<'a> {
     pub(crate) cache: &'a mut KvCache,
     /// After how many of them, the last ones, logits are wanted.
     pub(crate) logits: usize,
+    /// What the last of them attends to, where that is wanted.
+    pub(crate) watch: Option<Watch<'a>>,
+}
+
+/// The ranges of tokens that attention is summed over.
+pub(crate) struct Watch<'a> {
+    pub(crate) ranges: &'a [Range<usize>],
+    /// Gets the sums: by layer, by head, by range.
+    pub(crate) masses: &'a mut Vec<f32>,
 }
 
 impl Transformer {
@@ -105,6 +116,7 @@ impl Transformer {
                 step.cache.put(index, shape.kv(), rows)?;
             }
             let attended = self.attend(index, &qkv, steps);
+            self.watch(index, &qkv, steps);
             self.feed(layer, &mut hidden, &attended);
         }
         let mut last = Vec::new();
@@ -224,6 +236,26 @@ impl Transformer {
             }
         }
         out
+    }
+
+    /// Sums up what the last new tokens attend to, where that is wanted.
+    fn watch(&self, layer: usize, qkv: &[f32], steps: &mut [Step<'_>]) {
+        let shape = &self.shape;
+        let group = shape.heads / shape.key_heads;
+        let mut end = 0;
+        for step in steps {
+            end += step.ids.len();
+            let sees = step.cache.length() + step.ids.len();
+            let Some(watch) = &mut step.watch else { continue };
+            let row = qkv.chunks_exact(self.qkv_width()).nth(end.saturating_sub(1)).unwrap_or_default();
+            let queries = row.chunks_exact(shape.head_dim).take(shape.heads);
+            for (head, values) in queries.enumerate() {
+                let blocks = step.cache.head(layer, head / group, shape.kv());
+                let mut masses = vec![0.0; watch.ranges.len()];
+                attention_mass(Query { values, sees }, &blocks, watch.ranges, &mut masses);
+                watch.masses.append(&mut masses);
+            }
+        }
     }
 
     /// What follows attention in a layer.

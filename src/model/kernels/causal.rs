@@ -16,7 +16,7 @@ const KEY_PANELS: usize = KV_BLOCK / LANES;
 #[derive(Clone, Debug)]
 pub(crate) struct HeadBlock {
     /// By panel of [`LANES`] tokens, then by column.
-    keys: Vec<[f32; LANES]>,
+    pub(super) keys: Vec<[f32; LANES]>,
     /// By panel of [`LANES`] columns, then by token.
     values: Vec<[f32; LANES]>,
 }

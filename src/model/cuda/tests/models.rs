@@ -53,7 +53,7 @@ fn alone(model: &CudaDecoder, prompt: &[u32]) -> Vec<Vec<f32>> {
     let mut all = Vec::new();
     let mut ids = prompt.to_vec();
     for _ in 0..4 {
-        let mut steps = [Step { ids: &ids, cache: &mut cache, logits: 1 }];
+        let mut steps = [Step { ids: &ids, cache: &mut cache, logits: 1, watch: None }];
         let logits = model.forward(&mut steps).unwrap().remove(0);
         ids = vec![greatest(&logits)];
         all.push(logits);
@@ -72,7 +72,7 @@ fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company() {
         let expected: Vec<Vec<Vec<f32>>> = prompts.iter().map(|prompt| alone(&model, prompt)).collect();
         for (prompt, logits) in prompts.iter().zip(&expected) {
             let mut cache = KvCache::default();
-            let mut steps = [Step { ids: prompt, cache: &mut cache, logits: 1 }];
+            let mut steps = [Step { ids: prompt, cache: &mut cache, logits: 1, watch: None }];
             let theirs = cpu.forward(&mut steps).unwrap().remove(0);
             let close = cosine(&logits[0], &theirs);
             println!("cosine {close}, tokens {} and {}", greatest(&logits[0]), greatest(&theirs));
@@ -87,8 +87,8 @@ fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company() {
         for count in pieces {
             let [first, other] = &mut caches;
             let mut steps = [
-                Step { ids: &prompts[0][begin..begin + count], cache: first, logits: 0 },
-                Step { ids: &second, cache: other, logits: 1 },
+                Step { ids: &prompts[0][begin..begin + count], cache: first, logits: 0, watch: None },
+                Step { ids: &second, cache: other, logits: 1, watch: None },
             ];
             let logits = model.forward(&mut steps).unwrap();
             assert!(logits[0].is_empty());
@@ -98,13 +98,13 @@ fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company() {
         }
         assert_eq!(written, expected[1][..3]);
         let [first, _] = &mut caches;
-        let mut steps = [Step { ids: &prompts[0][begin..], cache: first, logits: 1 }];
+        let mut steps = [Step { ids: &prompts[0][begin..], cache: first, logits: 1, watch: None }];
         assert_eq!(model.forward(&mut steps).unwrap()[0], expected[0][0]);
         // What is not in the vocabulary, and what does not fit, is an error, not a panic.
         let mut cache = KvCache::default();
-        assert!(model.forward(&mut [Step { ids: &[9_999_999], cache: &mut cache, logits: 1 }]).is_err());
+        assert!(model.forward(&mut [Step { ids: &[9_999_999], cache: &mut cache, logits: 1, watch: None }]).is_err());
         let long = vec![1; 9 * KV_BLOCK];
-        assert!(model.forward(&mut [Step { ids: &long, cache: &mut cache, logits: 1 }]).is_err());
+        assert!(model.forward(&mut [Step { ids: &long, cache: &mut cache, logits: 1, watch: None }]).is_err());
         drop(caches);
         // All pages are back.
         let mut cache = KvCache::default();
