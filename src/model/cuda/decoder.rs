@@ -8,16 +8,21 @@ use candle_core::bail;
 use super::{
     CudaError,
     heads::{self, HeadShape, HeadWeights, IN_TURN, Layout, Sees, Span, rows},
+    last::{Masses, Watched, greatest},
     machine::{Buffer, Machine, Product, Target, padded},
     pages::Pages,
 };
 use crate::model::{
     ModelError,
-    decoder::{KvBlock, Shape, Step, Weights, sized, stacked_values},
+    decoder::{KvBlock, Next, Shape, Step, Weights, sized, stacked_values},
     kernels::KV_BLOCK,
 };
 
 type Result<T> = std::result::Result<T, CudaError>;
+
+/// Bounds of the tokens of a pass: more than the most are no faster.
+const LEAST_TOKENS: usize = 256;
+const MOST_TOKENS: usize = 32_768;
 
 /// Weights of the whole decoder and memory for keys and values, on a GPU.
 pub(crate) struct CudaDecoder {
@@ -33,6 +38,7 @@ pub(crate) struct CudaDecoder {
     /// Values between gate and down.
     inner: usize,
     pages: Arc<Pages>,
+    most_tokens: usize,
 }
 
 struct Layer {
@@ -104,18 +110,47 @@ impl CudaDecoder {
         };
         let invalid = |error: CudaError| weights.invalid(error);
         let page = Pages::stride_of(shape.layers, shape.key_width()) * size_of::<u16>();
-        let count = kv_bytes().map_err(invalid)? / page.max(1);
+        let bytes = kv_bytes().map_err(invalid)?;
+        let count = bytes / page.max(1);
         let pages = Pages::new(machine, shape.layers, shape.key_width(), count.max(2)).map_err(invalid)?;
         let places: Vec<usize> = (0..shape.context.min(pages.count() * KV_BLOCK)).collect();
         let turns: Vec<f32> =
             shape.rope.turns(&places).into_iter().flat_map(|(cos, sin)| [cos, sin]).collect();
         let turns = floats(weights, &turns)?;
         let (machine, pages) = (machine.clone(), Arc::new(pages));
-        Ok(Self { machine, shape, heads, words, embedding, layers, norm, head, turns, inner, pages })
+        // Half of what keys and values have is left to be had for activations.
+        let most_tokens = (bytes / 2 / Self::token_bytes(&shape, inner)).clamp(LEAST_TOKENS, MOST_TOKENS);
+        Ok(Self {
+            machine,
+            shape,
+            heads,
+            words,
+            embedding,
+            layers,
+            norm,
+            head,
+            turns,
+            inner,
+            pages,
+            most_tokens,
+        })
     }
 
     pub(crate) fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// Bytes that the activations of a token take in a pass; see `pass`.
+    fn token_bytes(shape: &Shape, inner: usize) -> usize {
+        let (narrow, wide) = (size_of::<u16>(), size_of::<f32>());
+        let queries = shape.query_width();
+        let qkv = queries + 2 * shape.key_width();
+        shape.dim * (wide + narrow) + qkv * wide + (2 * queries + 3 * inner) * narrow
+    }
+
+    /// Tokens that a pass may have, by the memory that there was.
+    pub(crate) fn most_tokens(&self) -> usize {
+        self.most_tokens
     }
 
     /// Pages of [`KV_BLOCK`] tokens that there are.
@@ -130,7 +165,7 @@ impl CudaDecoder {
     }
 
     /// As `Transformer::forward`.
-    pub(crate) fn forward(&self, steps: &mut [Step<'_>]) -> candle_core::Result<Vec<Vec<f32>>> {
+    pub(crate) fn forward(&self, steps: &mut [Step<'_>]) -> candle_core::Result<Vec<Next>> {
         let context = self.shape.context.min(self.pages.count() * KV_BLOCK);
         let (mut spans, mut ids, mut last) = (Vec::new(), Vec::new(), Vec::new());
         for step in &mut *steps {
@@ -152,15 +187,54 @@ impl CudaDecoder {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let logits = self.pass(&ids, &spans, &last)?;
+        let mut end = 0;
+        let mut watched = Vec::new();
+        for (step, span) in steps.iter().zip(&spans) {
+            end += span.tokens;
+            watched.extend(step.watch.as_ref().map(|watch| Watched {
+                row: end - 1,
+                keys: span.before + span.tokens,
+                pages: &span.pages,
+                ranges: watch.ranges,
+            }));
+        }
+        let masses = Masses::new(&self.machine, &self.heads, self.shape.layers, &watched)?;
+        let logits = self.pass(&ids, &spans, &last, masses.as_ref())?;
         steps.iter_mut().for_each(|step| step.cache.advance(step.ids.len()));
-        let mut rest = logits.as_slice();
-        let own = |step: &Step<'_>| {
-            let (own, after) = rest.split_at(step.logits.min(step.ids.len()) * self.words);
-            rest = after;
-            own.to_vec()
+        if let Some(masses) = masses {
+            let watches = steps.iter_mut().filter_map(|step| step.watch.as_mut());
+            watches.zip(masses.read(&self.heads)?).for_each(|(watch, own)| *watch.masses = own);
+        }
+        self.next(steps, logits.as_ref(), last.len())
+    }
+
+    /// What follows the rows of each step that asked for it: of those that want no more, the likeliest token.
+    fn next(
+        &self,
+        steps: &[Step<'_>],
+        logits: Option<&Buffer>,
+        rows: usize,
+    ) -> candle_core::Result<Vec<Next>> {
+        let Some(logits) = logits else {
+            return Ok(steps.iter().map(|_| Next::Logits(Vec::new())).collect());
         };
-        Ok(steps.iter().map(own).collect())
+        let best = if steps.iter().any(|step| step.best_only) {
+            greatest(&self.machine, logits, rows, self.words)?
+        } else {
+            Vec::new()
+        };
+        let mut first = 0;
+        let mut own = |step: &Step<'_>| {
+            let count = step.logits.min(step.ids.len());
+            first += count;
+            let before = first - count;
+            Ok(if step.best_only {
+                Next::Best(best.get(before..first).unwrap_or_default().to_vec())
+            } else {
+                Next::Logits(logits.floats_behind(before * self.words, count * self.words)?)
+            })
+        };
+        steps.iter().map(&mut own).collect()
     }
 
     /// Tokens that there are.
@@ -168,8 +242,14 @@ impl CudaDecoder {
         self.words
     }
 
-    /// The logits of the rows `last`.
-    fn pass(&self, ids: &[i32], spans: &[Span], last: &[i32]) -> Result<Vec<f32>> {
+    /// The logits of the rows `last`, if any.
+    fn pass(
+        &self,
+        ids: &[i32],
+        spans: &[Span],
+        last: &[i32],
+        masses: Option<&Masses>,
+    ) -> Result<Option<Buffer>> {
         let (machine, shape, count) = (&self.machine, &self.shape, ids.len());
         let (dim, queries) = (shape.dim, shape.query_width());
         let qkv_width = queries + 2 * shape.key_width();
@@ -209,6 +289,9 @@ impl CudaDecoder {
             let place = (self.pages.as_ref(), index);
             heads::finish(machine, &self.heads, weights, &layout, (&qkv, &asked), place)?;
             heads::attend(machine, &self.heads, Sees::Past, &layout, (&asked, &attended), place)?;
+            if let Some(masses) = masses {
+                masses.sum(machine, &self.heads, &asked, &self.pages, index)?;
+            }
             product(&attended, &layer.output, &hidden, queries, dim, Target::Sum)?;
             if let Some(bias) = &layer.output_bias {
                 rows(machine, "add_bias", count, &[(&hidden).into(), bias.into(), dim.into()])?;
@@ -220,7 +303,7 @@ impl CudaDecoder {
             product(&inner, &layer.down, &hidden, self.inner, dim, Target::Sum)?;
         }
         if last.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let which = Buffer::of_ints(machine, last)?;
         let ends = matrix(last.len(), dim, narrow)?;
@@ -237,7 +320,7 @@ impl CudaDecoder {
         let (x, weight, out) = (ends.address(), self.head.address(), logits.address());
         let (inputs, outputs, into) = (dim, self.words, Target::Wide);
         machine.product(&Product { x, weight, out, rows: last.len(), inputs, outputs, into })?;
-        logits.floats(last.len() * self.words)
+        Ok(Some(logits))
     }
 }
 

@@ -28,7 +28,8 @@ type Result<T> = std::result::Result<T, CudaError>;
 pub(super) const KERNELS: &str = concat!(
     include_str!("kernels/rows.cu"),
     include_str!("kernels/heads.cu"),
-    include_str!("kernels/attention.cu")
+    include_str!("kernels/attention.cu"),
+    include_str!("kernels/last.cu")
 );
 const PRIMITIVES: &str = include_str!("kernels/primitives.cu");
 const DRIVER_HINT: &str =

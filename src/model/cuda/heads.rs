@@ -97,6 +97,16 @@ impl HeadShape {
     fn group(&self) -> usize {
         self.heads / self.key_heads
     }
+
+    /// Scores are multiplied by it. Exponentials are powers of two.
+    pub(super) fn scale(&self) -> Argument {
+        (std::f32::consts::LOG2_E / (self.width as f32).sqrt()).into()
+    }
+
+    /// bf16 values of a page before a layer's.
+    pub(super) fn layer_start(&self, layer: usize) -> usize {
+        Pages::stride_of(layer, self.key_heads * self.width)
+    }
 }
 
 impl Layout {
@@ -178,7 +188,7 @@ pub(super) fn finish(
         i32::from(shape.neighbours).into(),
         shape.epsilon.into(),
         pages.stride().into(),
-        layer_start(shape, layer).into(),
+        shape.layer_start(layer).into(),
     ];
     let warps = WARPS.min(all);
     machine.launch("finish_heads", [layout.rows, all.div_ceil(warps), 1], warps as u32 * WARP, &arguments)
@@ -194,9 +204,8 @@ pub(super) fn attend(
     (pages, layer): (&Pages, usize),
 ) -> Result<()> {
     let (whole, split, join) = kernels_of(shape.width)?;
-    // Exponentials are powers of two.
-    let scale = Argument::from(std::f32::consts::LOG2_E / (shape.width as f32).sqrt());
-    let place = [pages.stride().into(), layer_start(shape, layer).into()];
+    let scale = shape.scale();
+    let place = [pages.stride().into(), shape.layer_start(layer).into()];
     let heads = [Argument::from(shape.heads), shape.key_heads.into()];
     let from = |tiles: &Buffer| {
         [queries.into(), pages.memory().into(), (&layout.tables).into(), tiles.into(), heads[0], heads[1]]
@@ -225,10 +234,6 @@ pub(super) fn attend(
         machine.launch(join, [*count, shape.key_heads, 1], 128, &arguments)?;
     }
     Ok(())
-}
-
-fn layer_start(shape: &HeadShape, layer: usize) -> usize {
-    Pages::stride_of(layer, shape.key_heads * shape.width)
 }
 
 /// Attention of heads of a width: by one block a tile, by several, and what puts their parts together.

@@ -36,6 +36,13 @@ pub(crate) struct Argument(pub(super) u64);
 /// No memory: what a kernel leaves out.
 pub(crate) const NONE: Argument = Argument(0);
 
+impl Argument {
+    /// An address within a buffer.
+    pub(super) fn at(address: u64) -> Self {
+        Self(address)
+    }
+}
+
 impl From<&Buffer> for Argument {
     fn from(buffer: &Buffer) -> Self {
         Self(buffer.address)
@@ -138,9 +145,21 @@ impl Buffer {
 
     /// The first `count` floats, once the work that is queued is done.
     pub(crate) fn floats(&self, count: usize) -> Result<Vec<f32>> {
+        self.floats_behind(0, count)
+    }
+
+    /// `count` floats behind the first `skipped`, likewise.
+    pub(crate) fn floats_behind(&self, skipped: usize, count: usize) -> Result<Vec<f32>> {
         let mut bytes = vec![0; count * size_of::<f32>()];
-        self.machine.read(self.address, &mut bytes)?;
+        self.machine.read(self.address + (skipped * size_of::<f32>()) as u64, &mut bytes)?;
         Ok(bytes.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect())
+    }
+
+    /// The first `count` integers, likewise.
+    pub(crate) fn ints(&self, count: usize) -> Result<Vec<i32>> {
+        let mut bytes = vec![0; count * size_of::<i32>()];
+        self.machine.read(self.address, &mut bytes)?;
+        Ok(bytes.as_chunks().0.iter().map(|value| i32::from_le_bytes(*value)).collect())
     }
 }
 

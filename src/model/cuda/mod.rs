@@ -17,6 +17,7 @@ mod encoder;
 mod error;
 mod gemm;
 mod heads;
+mod last;
 mod machine;
 mod pages;
 mod speed;

@@ -188,6 +188,27 @@ fn functions_of_rows_are_those_of_the_processor() {
 }
 
 #[test]
+fn the_greatest_is_the_first_of_equals_and_a_number() {
+    let mut random = Random::new();
+    for machine in machines() {
+        for width in [1, 5, 1000, 5000] {
+            let mut rows = random.values(6 * width, 2.0);
+            rows[width..2 * width].fill(1.5);
+            rows[2 * width..3 * width].fill(f32::NAN);
+            rows[3 * width] = f32::NAN;
+            rows[4 * width..5 * width].fill(f32::NEG_INFINITY);
+            let on = Buffer::of_floats(&machine, &rows).unwrap();
+            let found = super::last::greatest(&machine, &on, 6, width).unwrap();
+            let first = |row: &[f32]| {
+                let numbers = (0..).zip(row).filter(|(_, value)| !value.is_nan());
+                numbers.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(place, _)| place)
+            };
+            assert_eq!(found, rows.chunks(width).map(first).collect::<Vec<_>>(), "{width}");
+        }
+    }
+}
+
+#[test]
 fn activations_are_those_of_the_processor() {
     let mut random = Random::new();
     for machine in machines() {

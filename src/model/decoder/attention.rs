@@ -80,7 +80,9 @@ impl Decoder {
         let mut attention = None;
         loop {
             match events.recv_timeout(ASK_EVERY) {
-                Ok(Event::Attention(masses)) => attention = Some(Attention { tokens: tokens.clone(), masses }),
+                Ok(Event::Attention(masses)) => {
+                    attention = Some(Attention { tokens: tokens.clone(), masses })
+                }
                 Ok(Event::Piece { .. }) => {}
                 Ok(Event::Done(result)) => {
                     result?;

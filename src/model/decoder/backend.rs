@@ -2,7 +2,10 @@
 
 use candle_core::Result;
 
-use super::transformer::{Step, Transformer};
+use super::{
+    step::{Next, Step},
+    transformer::Transformer,
+};
 #[cfg(feature = "cuda")]
 use crate::model::cuda::CudaDecoder;
 
@@ -10,6 +13,9 @@ use crate::model::cuda::CudaDecoder;
 const MOST_LIVE: usize = 64;
 #[cfg(feature = "cuda")]
 const MOST_LIVE_ON_GPU: usize = 256;
+
+/// Tokens of a step on the processor.
+const MOST_TOKENS: usize = 4096;
 
 /// A model that can read tokens.
 pub(super) enum Backend {
@@ -48,6 +54,15 @@ impl Backend {
         }
     }
 
+    /// Tokens that a step may read at most, however fast they are.
+    pub(super) fn most_tokens(&self) -> usize {
+        match self {
+            Self::Cpu(_) => MOST_TOKENS,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(model) => model.most_tokens(),
+        }
+    }
+
     /// Tokens that there are.
     pub(super) fn words(&self) -> usize {
         match self {
@@ -64,10 +79,13 @@ impl Backend {
     }
 
     /// Reads the new tokens of every sequence: see [`Transformer::forward`].
-    pub(super) fn forward(&self, steps: &mut [Step<'_>]) -> Result<Vec<Vec<f32>>> {
+    pub(super) fn forward(&self, steps: &mut [Step<'_>]) -> Result<Vec<Next>> {
         match self {
             // Within the pool: from outside it every product would be handed over and waited for.
-            Self::Cpu(model) => rayon::scope(|_| model.forward(steps)),
+            Self::Cpu(model) => {
+                let logits = rayon::scope(|_| model.forward(steps))?;
+                Ok(logits.into_iter().map(Next::Logits).collect())
+            }
             #[cfg(feature = "cuda")]
             Self::Cuda(model) => model.forward(steps),
         }

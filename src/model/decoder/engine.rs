@@ -33,7 +33,7 @@ use super::{
     kv::{self, KvCache},
     prefix::PrefixCache,
     sequence::Sequence,
-    transformer::{Step, Watch},
+    step::{Step, Watch},
 };
 use crate::{
     model::{ModelError, decoder::Text, kernels::KV_BLOCK},
@@ -47,7 +47,6 @@ const FIRST_BUDGET: usize = 256;
 const LEAST_BUDGET: usize = 64;
 /// Tokens of prompts that every step reads at least, however many sequences write.
 const LEAST_READ: usize = 32;
-const MOST_BUDGET: usize = 4096;
 /// Tokens that a step takes together, those that are only likely among them: as long as reading the
 /// weights takes longer than multiplying with them.
 const MOST_TOGETHER: usize = 8;
@@ -340,33 +339,34 @@ impl State {
                     if sequence.writes() { *count } else { usize::from(*count == sequence.unread()) };
                 let ends = !sequence.writes() && logits > 0;
                 let watch = watched.as_deref().filter(|_| ends).map(|ranges| Watch { ranges, masses });
-                steps.push(Step { ids: sequence.next(*count), cache, logits, watch });
+                let best_only = sequence.follows_the_best();
+                steps.push(Step { ids: sequence.next(*count), cache, logits, best_only, watch });
                 owners.push((at, *count));
             }
         }
         let tokens: usize = share.iter().sum();
-        let logits = self.backend.forward(&mut steps)?;
+        let follows = self.backend.forward(&mut steps)?;
         drop(steps);
         let time = began.elapsed();
         let read = if prompts == 0 { 0 } else { tokens - writing };
 
-        let (sequences, words) = (owners.len(), self.backend.words().max(1));
+        let (sequences, words) = (owners.len(), self.backend.words());
         let (mut ended, mut written) = (Vec::new(), 0);
-        for ((at, count), logits) in owners.into_iter().zip(logits) {
+        for ((at, count), next) in owners.into_iter().zip(follows) {
             let Some(live) = self.live.get_mut(at) else { continue };
             let writes = live.sequence.writes();
             if !writes {
                 self.prefixes.keep(live.sequence.prompt(), live.cache.full_blocks());
             }
             live.sequence.has_read(count);
-            if logits.is_empty() {
+            if next.is_empty() {
                 continue;
             }
             if !writes && live.watched.is_some() {
                 let masses = masses.get_mut(at).map(std::mem::take).unwrap_or_default();
                 let _ = live.events.send(Event::Attention(masses));
             }
-            let (outcome, taken) = live.sequence.take_all(logits.chunks_exact(words), &self.text);
+            let (outcome, taken) = live.sequence.take_all(next.each(words), &self.text);
             if writes {
                 live.cache.shorten_to(live.cache.length() + taken - count);
             }
@@ -398,7 +398,7 @@ impl State {
         }
         let possible = tokens as f64 * STEP.as_secs_f64() / time.as_secs_f64().max(1e-6);
         let wanted = (self.budget as f64 + possible) / 2.0;
-        self.budget = (wanted as usize).clamp(LEAST_BUDGET, MOST_BUDGET);
+        self.budget = (wanted as usize).clamp(LEAST_BUDGET, self.backend.most_tokens());
     }
 
     fn end(&self, events: &Sender<Event>, result: Result<Generated, ModelError>) {

@@ -10,7 +10,7 @@ use super::{
     kv::KvCache,
     names::to_hub,
     shape::Shape,
-    transformer::Step,
+    step::Step,
     weights::{Checkpoint, Source},
     *,
 };
@@ -42,7 +42,10 @@ fn tiny(name: &str) -> Weights {
 
 fn logits(transformer: &Transformer, ids: &[u32]) -> Vec<f32> {
     let mut cache = KvCache::beginning_with(Vec::new());
-    transformer.forward(&mut [Step { ids, cache: &mut cache, logits: 1, watch: None }]).unwrap().remove(0)
+    transformer
+        .forward(&mut [Step { ids, cache: &mut cache, logits: 1, best_only: false, watch: None }])
+        .unwrap()
+        .remove(0)
 }
 
 /// Distance relative to the length of the second.

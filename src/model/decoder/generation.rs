@@ -118,6 +118,11 @@ impl Sampler {
         Self { greedy: sampling.is_greedy(), temperature, top_p, state: seed }
     }
 
+    /// Whether it takes the likeliest token each time.
+    pub(crate) fn is_greedy(&self) -> bool {
+        self.greedy
+    }
+
     /// The next token of those that are allowed; none if there is none whose logit is a number.
     pub(crate) fn choose(&mut self, logits: &[f32], allowed: impl Fn(u32) -> bool) -> Option<u32> {
         let best = best_allowed(logits, &allowed)?;

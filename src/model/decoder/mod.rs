@@ -34,6 +34,7 @@ mod prefix;
 mod rope;
 mod sequence;
 mod shape;
+mod step;
 mod template;
 mod transformer;
 mod weights;
@@ -48,11 +49,11 @@ pub(super) use {
     kv::KvBlock,
     layer::{sized, stacked_values},
     shape::Shape,
-    transformer::Step,
+    step::{Next, Step},
 };
 
 #[cfg(all(test, feature = "cuda"))]
-pub(super) use {kv::KvCache, transformer::Transformer as CpuDecoder};
+pub(super) use {kv::KvCache, step::Watch, transformer::Transformer as CpuDecoder};
 
 use backend::Backend;
 use engine::{Engine, Event, Limits, Request};

@@ -7,6 +7,7 @@ use super::{
     generation::{Finish, Generated, RepetitionGuard, Sampler, Sampling, TextStream},
     grounds::{Grounds, Writing},
     lookup::Lookup,
+    step::Following,
 };
 use crate::model::kernels::KV_BLOCK;
 
@@ -104,6 +105,11 @@ impl Sequence {
         self.read = (self.read + count).min(self.prompt.len());
     }
 
+    /// Whether it goes on with the likeliest token, whatever that is.
+    pub(super) fn follows_the_best(&self) -> bool {
+        self.sampler.is_greedy() && self.grounds.is_none()
+    }
+
     /// Proposes up to `most` tokens behind the last one; how many go through the layers next.
     pub(super) fn propose(&mut self, most: usize) -> usize {
         let used = self.result.prompt_tokens + self.result.completion_tokens;
@@ -117,18 +123,18 @@ impl Sequence {
         self.next.len()
     }
 
-    /// Chooses tokens from the logits after each that went through the layers, as long as the proposed
+    /// Chooses tokens from what may follow each that went through the layers, as long as the proposed
     /// ones are what is chosen. Gives also how many of them hold now.
     pub(super) fn take_all<'a>(
         &mut self,
-        logits: impl Iterator<Item = &'a [f32]>,
+        following: impl Iterator<Item = Following<'a>>,
         text: &Text,
     ) -> (Outcome, usize) {
         let proposed = self.next.split_off(self.next.len().min(1));
         let mut all = Outcome::default();
         let mut taken = 0;
-        for logits in logits {
-            let outcome = self.take(logits, text);
+        for next in following {
+            let outcome = self.take(next, text);
             all.text.push_str(&outcome.text);
             all.end = outcome.end;
             taken += 1;
@@ -143,7 +149,7 @@ impl Sequence {
     }
 
     /// Chooses the next token.
-    fn take(&mut self, logits: &[f32], text: &Text) -> Outcome {
+    fn take(&mut self, following: Following<'_>, text: &Text) -> Outcome {
         let grounds = self.grounds.as_ref();
         let allowed = |id: u32| {
             grounds.is_none_or(|(grounds, writing)| {
@@ -156,9 +162,15 @@ impl Sequence {
                 !bytes.is_empty() && grounds.allow(writing, &bytes, false)
             })
         };
-        let Some(id) = self.sampler.choose(logits, allowed) else {
+        let (id, numbers) = match following {
+            Following::Best(id) => (id, id.is_some()),
+            Following::Logits(logits) => {
+                (self.sampler.choose(logits, allowed), !logits.iter().all(|logit| logit.is_nan()))
+            }
+        };
+        let Some(id) = id else {
             // Where words are bound there may be no way on from the one that is open.
-            if self.grounds.is_some() && !logits.iter().all(|logit| logit.is_nan()) {
+            if self.grounds.is_some() && numbers {
                 return self.finish(Finish::Length, String::new());
             }
             return Outcome { end: Some(Err("no logit is a number".into())), ..Outcome::default() };

@@ -109,13 +109,13 @@ fn who_leaves_makes_room() {
 /// Mean squared difference of the logits after a prompt to those of 32-bit floats, relative to theirs.
 #[test]
 fn every_precision_is_near_the_full_one() {
-    use super::{kv::KvCache, transformer::Step};
+    use super::{kv::KvCache, step::Step};
     let logits = |precision: DecoderPrecision| {
         let mut weights = Weights::open(&files()).unwrap();
         let transformer = Transformer::load(&mut weights, precision.of_all()).unwrap();
         let ids = PLENTY.ids("The Monitor met the Merrimack off Hampton Roads in").unwrap();
         let mut cache = KvCache::beginning_with(Vec::new());
-        let mut steps = [Step { ids: &ids, cache: &mut cache, logits: 1, watch: None }];
+        let mut steps = [Step { ids: &ids, cache: &mut cache, logits: 1, best_only: false, watch: None }];
         transformer.forward(&mut steps).unwrap().remove(0)
     };
     let full = logits(DecoderPrecision::F32);

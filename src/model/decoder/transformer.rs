@@ -1,15 +1,13 @@
 //! The forward pass of decoder-only transformers of the `llama`, `qwen2` and `qwen3` kinds, over many
 //! sequences at once: their new tokens stand end to end in one matrix, each sees its own past alone.
 
-use std::ops::Range;
-
 use candle_core::{Device, Result, Tensor, bail, quantized::QTensor};
 use rayon::prelude::*;
 
 use super::{
-    kv::KvCache,
     layer::{Layer, sized, stacked},
     shape::Shape,
+    step::Step,
     weights::Weights,
 };
 use crate::{
@@ -35,24 +33,6 @@ pub(crate) struct Transformer {
     layers: Vec<Layer>,
     norm: Vec<f32>,
     head: Linear,
-}
-
-/// New tokens of a sequence.
-pub(crate) struct Step<'a> {
-    pub(crate) ids: &'a [u32],
-    /// What was read before; holds the new tokens afterwards.
-    pub(crate) cache: &'a mut KvCache,
-    /// After how many of them, the last ones, logits are wanted.
-    pub(crate) logits: usize,
-    /// What the last of them attends to, where that is wanted.
-    pub(crate) watch: Option<Watch<'a>>,
-}
-
-/// The ranges of tokens that attention is summed over.
-pub(crate) struct Watch<'a> {
-    pub(crate) ranges: &'a [Range<usize>],
-    /// Gets the sums: by layer, by head, by range.
-    pub(crate) masses: &'a mut Vec<f32>,
 }
 
 impl Transformer {

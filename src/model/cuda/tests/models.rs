@@ -11,7 +11,7 @@ use crate::{
         Models,
         bert::{Bert, BertConfig, Sequence},
         cuda::CudaDecoder,
-        decoder::{CpuDecoder, KvCache, Step, Weights},
+        decoder::{CpuDecoder, KvCache, Next, Step, Watch, Weights},
         kernels::KV_BLOCK,
         modern_bert::{ModernBert, ModernBertConfig},
         tensors::Tensors,
@@ -47,14 +47,19 @@ fn greatest(logits: &[f32]) -> u32 {
     (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap() as u32
 }
 
+fn logits(next: Next) -> Vec<f32> {
+    let Next::Logits(logits) = next else { panic!("{next:?}") };
+    logits
+}
+
 /// The logits of a prompt, read in one step, and of three tokens written after it.
 fn alone(model: &CudaDecoder, prompt: &[u32]) -> Vec<Vec<f32>> {
     let mut cache = KvCache::default();
     let mut all = Vec::new();
     let mut ids = prompt.to_vec();
     for _ in 0..4 {
-        let mut steps = [Step { ids: &ids, cache: &mut cache, logits: 1, watch: None }];
-        let logits = model.forward(&mut steps).unwrap().remove(0);
+        let mut steps = [Step { ids: &ids, cache: &mut cache, logits: 1, best_only: false, watch: None }];
+        let logits = logits(model.forward(&mut steps).unwrap().remove(0));
         ids = vec![greatest(&logits)];
         all.push(logits);
     }
@@ -72,7 +77,8 @@ fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company() {
         let expected: Vec<Vec<Vec<f32>>> = prompts.iter().map(|prompt| alone(&model, prompt)).collect();
         for (prompt, logits) in prompts.iter().zip(&expected) {
             let mut cache = KvCache::default();
-            let mut steps = [Step { ids: prompt, cache: &mut cache, logits: 1, watch: None }];
+            let mut steps =
+                [Step { ids: prompt, cache: &mut cache, logits: 1, best_only: false, watch: None }];
             let theirs = cpu.forward(&mut steps).unwrap().remove(0);
             let close = cosine(&logits[0], &theirs);
             println!("cosine {close}, tokens {} and {}", greatest(&logits[0]), greatest(&theirs));
@@ -87,24 +93,88 @@ fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company() {
         for count in pieces {
             let [first, other] = &mut caches;
             let mut steps = [
-                Step { ids: &prompts[0][begin..begin + count], cache: first, logits: 0, watch: None },
-                Step { ids: &second, cache: other, logits: 1, watch: None },
+                Step {
+                    ids: &prompts[0][begin..begin + count],
+                    cache: first,
+                    logits: 0,
+                    best_only: false,
+                    watch: None,
+                },
+                Step { ids: &second, cache: other, logits: 1, best_only: false, watch: None },
             ];
-            let logits = model.forward(&mut steps).unwrap();
-            assert!(logits[0].is_empty());
-            second = vec![greatest(&logits[1])];
-            written.push(logits[1].clone());
+            let mut next = model.forward(&mut steps).unwrap();
+            assert!(next[0].is_empty());
+            let own = logits(next.remove(1));
+            second = vec![greatest(&own)];
+            written.push(own);
             begin += count;
         }
         assert_eq!(written, expected[1][..3]);
         let [first, _] = &mut caches;
-        let mut steps = [Step { ids: &prompts[0][begin..], cache: first, logits: 1, watch: None }];
-        assert_eq!(model.forward(&mut steps).unwrap()[0], expected[0][0]);
+        let mut steps =
+            [Step { ids: &prompts[0][begin..], cache: first, logits: 1, best_only: false, watch: None }];
+        assert_eq!(logits(model.forward(&mut steps).unwrap().remove(0)), expected[0][0]);
+        // The likeliest token alone, beside one whose logits are wanted; and what both look at.
+        let mut caches = [KvCache::default(), KvCache::default()];
+        let [first, other] = &mut caches;
+        let ranges = [vec![0..7, 7..29, 29..99], vec![2..5]];
+        let mut masses = [Vec::new(), Vec::new()];
+        let [own, others] = &mut masses;
+        let mut steps = [
+            Step {
+                ids: &prompts[0],
+                cache: first,
+                logits: 1,
+                best_only: true,
+                watch: Some(Watch { ranges: &ranges[0], masses: own }),
+            },
+            Step {
+                ids: &prompts[1],
+                cache: other,
+                logits: 1,
+                best_only: false,
+                watch: Some(Watch { ranges: &ranges[1], masses: others }),
+            },
+        ];
+        let mut next = model.forward(&mut steps).unwrap();
+        assert_eq!(next.remove(0), Next::Best(vec![Some(greatest(&expected[0][0]))]));
+        assert_eq!(logits(next.remove(0)), expected[1][0]);
+        for ((prompt, ranges), masses) in prompts.iter().zip(&ranges).zip(&masses) {
+            let mut cache = KvCache::default();
+            let mut theirs = Vec::new();
+            let watch = Some(Watch { ranges, masses: &mut theirs });
+            let mut steps = [Step { ids: prompt, cache: &mut cache, logits: 1, best_only: false, watch }];
+            cpu.forward(&mut steps).unwrap();
+            assert_eq!((masses.len(), theirs.len()), (270 * ranges.len(), 270 * ranges.len()));
+            let far = masses.iter().zip(&theirs).fold(0.0_f32, |far, (a, b)| far.max((a - b).abs()));
+            println!("attention differs by {far}");
+            assert!(far < 0.1, "{far}");
+        }
         // What is not in the vocabulary, and what does not fit, is an error, not a panic.
         let mut cache = KvCache::default();
-        assert!(model.forward(&mut [Step { ids: &[9_999_999], cache: &mut cache, logits: 1, watch: None }]).is_err());
+        assert!(
+            model
+                .forward(&mut [Step {
+                    ids: &[9_999_999],
+                    cache: &mut cache,
+                    logits: 1,
+                    best_only: false,
+                    watch: None
+                }])
+                .is_err()
+        );
         let long = vec![1; 9 * KV_BLOCK];
-        assert!(model.forward(&mut [Step { ids: &long, cache: &mut cache, logits: 1, watch: None }]).is_err());
+        assert!(
+            model
+                .forward(&mut [Step {
+                    ids: &long,
+                    cache: &mut cache,
+                    logits: 1,
+                    best_only: false,
+                    watch: None
+                }])
+                .is_err()
+        );
         drop(caches);
         // All pages are back.
         let mut cache = KvCache::default();

@@ -52,7 +52,8 @@ struct Shape {
 }
 
 fn shapes() -> [Shape; 2] {
-    let head = |heads, key_heads, width| HeadShape { heads, key_heads, width, epsilon: 1e-6, neighbours: false };
+    let head =
+        |heads, key_heads, width| HeadShape { heads, key_heads, width, epsilon: 1e-6, neighbours: false };
     [
         Shape { name: "135M", dim: 576, heads: head(9, 3, 64), inner: 1536, words: 49152 },
         Shape { name: "1.5B", dim: 1536, heads: head(12, 2, 128), inner: 8960, words: 151_936 },
@@ -72,9 +73,12 @@ fn where_the_time_goes() {
         let queries = shape.heads * shape.width;
         let keys = shape.key_heads * shape.width;
         let qkv_width = queries + 2 * keys;
-        for (what, sequences, before, tokens) in
-            [("prefill", 10_usize, 0_usize, 1500_usize), ("decode", 64, 1500, 1), ("decode", 1, 1500, 1), ("decode", 8, 1500, 1)]
-        {
+        for (what, sequences, before, tokens) in [
+            ("prefill", 10_usize, 0_usize, 1500_usize),
+            ("decode", 64, 1500, 1),
+            ("decode", 1, 1500, 1),
+            ("decode", 8, 1500, 1),
+        ] {
             let count = sequences * tokens;
             let each = (before + tokens).div_ceil(KV_BLOCK);
             let pages = Pages::new(&machine, 1, keys, sequences * each).unwrap();
@@ -85,7 +89,11 @@ fn where_the_time_goes() {
                 cycled(&noise, bytes / 2).iter().flat_map(|value| narrow(*value).to_le_bytes()).collect();
             machine.write(pages.memory().address(), &filled).unwrap();
             let spans: Vec<Span> = (0..sequences)
-                .map(|at| Span { before, tokens, pages: (at * each..(at + 1) * each).map(|page| page as u32).collect() })
+                .map(|at| Span {
+                    before,
+                    tokens,
+                    pages: (at * each..(at + 1) * each).map(|page| page as u32).collect(),
+                })
                 .collect();
             let start = Instant::now();
             let layout = Layout::new(&machine, &spans, &shape, true).unwrap();
@@ -124,7 +132,8 @@ fn where_the_time_goes() {
             });
             report("finish", us, 0.0, rows_f * qkv_width as f64 * 6.0);
             let us = time(&machine, &attended, || {
-                heads::attend(&machine, &shape, Sees::Past, &layout, (&asked, &attended), (&pages, 0)).unwrap();
+                heads::attend(&machine, &shape, Sees::Past, &layout, (&asked, &attended), (&pages, 0))
+                    .unwrap();
             });
             let seen = if before == 0 { tokens as f64 / 2.0 } else { (before + tokens) as f64 };
             report(
@@ -134,10 +143,17 @@ fn where_the_time_goes() {
                 sequences as f64 * (before + tokens) as f64 * keys as f64 * 4.0,
             );
             let us = time(&machine, &thin, || {
-                rows(&machine, "silu_product", count, &[(&thin).into(), (&gate_up).into(), inner.into()]).unwrap();
+                rows(&machine, "silu_product", count, &[(&thin).into(), (&gate_up).into(), inner.into()])
+                    .unwrap();
             });
             report("silu", us, 0.0, rows_f * inner as f64 * 6.0);
-            let product = |part: &str, x: &Buffer, out: &Buffer, inputs: usize, outputs: usize, into: Target, rows: usize| {
+            let product = |part: &str,
+                           x: &Buffer,
+                           out: &Buffer,
+                           inputs: usize,
+                           outputs: usize,
+                           into: Target,
+                           rows: usize| {
                 let weight = narrowed(inputs * outputs);
                 let us = time(&machine, out, || {
                     let (x, weight, out) = (x.address(), weight.address(), out.address());
@@ -150,7 +166,10 @@ fn where_the_time_goes() {
             product("out", &attended, &hidden, queries, dim, Target::Sum, count);
             product("gate_up", &normed, &gate_up, dim, 2 * inner, Target::Narrow, count);
             product("down", &thin, &hidden, inner, dim, Target::Sum, count);
-            println!("{name} {what} {sequences}x{tokens} layer: {:.1} us (second norm not counted); layout {layout_time:.0} us", total.get());
+            println!(
+                "{name} {what} {sequences}x{tokens} layer: {:.1} us (second norm not counted); layout {layout_time:.0} us",
+                total.get()
+            );
             let last = sequences;
             let logits = Buffer::new(&machine, padded(last) * words * 4).unwrap();
             product("head", &normed, &logits, dim, words, Target::Wide, last);
@@ -179,8 +198,11 @@ fn which_algorithms_have_the_same_bits() {
     };
     let bf16 = sys::cudaDataType_t::CUDA_R_16BF;
     let describe = || {
-        let d = lt::create_matmul_desc(sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, sys::cudaDataType_t::CUDA_R_32F)
-            .unwrap();
+        let d = lt::create_matmul_desc(
+            sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+            sys::cudaDataType_t::CUDA_R_32F,
+        )
+        .unwrap();
         let transposed = 1_i32;
         unsafe {
             lt::set_matmul_desc_attribute(
@@ -247,7 +269,12 @@ fn which_algorithms_have_the_same_bits() {
                 )
                 .result()
                 .unwrap();
-                found.iter().take(count as usize).map(|f| f.assume_init()).filter(|f| f.state.result().is_ok()).collect::<Vec<_>>()
+                found
+                    .iter()
+                    .take(count as usize)
+                    .map(|f| f.assume_init())
+                    .filter(|f| f.state.result().is_ok())
+                    .collect::<Vec<_>>()
             }
         };
         let run = |algo: &sys::cublasLtMatmulAlgo_t, rows: usize| {
@@ -288,7 +315,10 @@ fn which_algorithms_have_the_same_bits() {
             let us = time(&machine, &out, || {
                 run(&many.algo, rows);
             });
-            println!("{inputs}->{outputs} rows {rows}: the one for 4096 rows {us:.1} us, {reference} {}", config(&many.algo));
+            println!(
+                "{inputs}->{outputs} rows {rows}: the one for 4096 rows {us:.1} us, {reference} {}",
+                config(&many.algo)
+            );
             for (at, candidate) in found(rows, 12, rows > 64).into_iter().enumerate() {
                 if at > 5 && rows > 256 {
                     break;
@@ -323,7 +353,13 @@ fn config(algo: &sys::cublasLtMatmulAlgo_t) -> String {
     ] {
         let (mut value, mut written) = (0_u32, 0);
         let status = unsafe {
-            sys::cublasLtMatmulAlgoConfigGetAttribute(algo, attribute, (&raw mut value).cast(), 4, &raw mut written)
+            sys::cublasLtMatmulAlgoConfigGetAttribute(
+                algo,
+                attribute,
+                (&raw mut value).cast(),
+                4,
+                &raw mut written,
+            )
         };
         match status.result() {
             Ok(()) => all.push_str(&format!("{name}={value} ")),
