@@ -25,6 +25,7 @@
 //! | `epitome_engine_written_tokens_total` | counter | tokens that were written | |
 //! | `epitome_energy_joules_total` | counter | whole joules of compactions; absent where they are unknown | |
 //! | `epitome_co2_grams_total` | counter | whole grams of CO2 of compactions; likewise | |
+//! | `epitome_model_memory_bytes` | gauge | bytes of the weights as they are kept | `model` |
 //! | `epitome_engine_live_sequences` | gauge | sequences that the decoder holds | |
 //! | `epitome_engine_kv_bytes` | gauge | bytes of their keys and values, and of those kept for prompts that begin alike | |
 //! | `epitome_engine_kv_peak_bytes` | gauge | the most that it was | |
@@ -74,6 +75,7 @@ const ENGINE_BATCH: &str = "epitome_engine_batch_sequences";
 const ENGINE_PROMPT: &str = "epitome_engine_prompt_tokens_total";
 const ENGINE_ENCODED: &str = "epitome_engine_encoded_tokens_total";
 const ENGINE_WRITTEN: &str = "epitome_engine_written_tokens_total";
+const MODEL_MEMORY: &str = "epitome_model_memory_bytes";
 const ENGINE_LIVE: &str = "epitome_engine_live_sequences";
 const ENGINE_KV: &str = "epitome_engine_kv_bytes";
 const ENGINE_KV_PEAK: &str = "epitome_engine_kv_peak_bytes";
@@ -151,6 +153,7 @@ fn describe() {
     describe_counter!(ENGINE_PROMPT, Unit::Count, "Tokens of prompts that the decoder read");
     describe_counter!(ENGINE_ENCODED, Unit::Count, "Tokens that the encoders read");
     describe_counter!(ENGINE_WRITTEN, Unit::Count, "Tokens that the decoder wrote");
+    describe_gauge!(MODEL_MEMORY, Unit::Bytes, "Weights of a model that is loaded");
     describe_gauge!(ENGINE_LIVE, Unit::Count, "Sequences that the decoder holds");
     describe_gauge!(ENGINE_KV, Unit::Bytes, "Keys and values that the decoder holds");
     describe_gauge!(ENGINE_KV_PEAK, Unit::Bytes, "Most keys and values that the decoder has held");
@@ -232,6 +235,11 @@ pub fn engine_step(time: Duration, sequences: usize, read: usize, written: usize
     gauge!(ENGINE_BATCH).set(sequences as f64);
     counter!(ENGINE_PROMPT).increment(read as u64);
     counter!(ENGINE_WRITTEN).increment(written as u64);
+}
+
+/// A model was loaded, whose weights take so many bytes.
+pub fn model_loaded(model: &str, weight_bytes: usize) {
+    gauge!(MODEL_MEMORY, "model" => model.to_owned()).set(weight_bytes as f64);
 }
 
 /// The decoder holds so many sequences, and so many bytes of keys and values.

@@ -1,4 +1,5 @@
-//! SmolLM2-135M: prompts read and tokens written, against llama.cpp on the same file and threads.
+//! SmolLM2-135M: prompts read and tokens written, against llama.cpp and candle's stock model on the same file
+//! and threads.
 
 use std::{ops::ControlFlow, path::Path, process::Command, thread, time::Instant};
 
@@ -8,7 +9,7 @@ use epitome::{
 };
 use serde_json::Value;
 
-use super::{ROUNDS, median, row};
+use super::{ROUNDS, median, row, stock};
 
 const MODEL: &str = "smollm2-135m-instruct";
 /// Multiply-adds a token in the layers, and in the output head: by the shape in the file.
@@ -26,18 +27,22 @@ pub fn run(models: &Models, rates: &Rates) {
     let file = models.locate(MODEL).unwrap().weights().unwrap().to_owned();
     let llama = std::env::var_os("EPITOME_LLAMA_BENCH");
     for tokens in [256, 1024, 2048] {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let (mut ours, mut theirs, mut candles) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let prompt = prompt(&decoder, tokens, round);
             let start = Instant::now();
             generate(&decoder, &prompt, 1);
             ours.push(tokens as f64 / start.elapsed().as_secs_f64());
             theirs.extend(llama.as_ref().map(|tool| llama_bench(Path::new(tool), &file, tokens, 0)));
+            candles.extend(stock(&["prefill", file.to_str().unwrap(), &tokens.to_string()]));
         }
-        let other = (!theirs.is_empty()).then(|| ("llama.cpp", median(theirs)));
-        row(&format!("prefill, {tokens} tokens"), median(ours), other, Some(rates.multiply_adds / LAYERS));
+        let (ours, floor) = (median(ours), Some(rates.multiply_adds / LAYERS));
+        for (name, theirs) in [("llama.cpp", theirs), ("candle", candles)] {
+            let other = (!theirs.is_empty()).then(|| (name, median(theirs)));
+            row(&format!("prefill, {tokens} tokens"), ours, other, floor);
+        }
     }
-    let mut theirs = Vec::new();
+    let (mut theirs, mut candles) = (Vec::new(), Vec::new());
     let mut ours = vec![Vec::new(); 3];
     let sizes = [1, 8, 64];
     for round in 0..ROUNDS {
@@ -45,13 +50,16 @@ pub fn run(models: &Models, rates: &Rates) {
             ours.push(written_per_second(&decoder, *size, round));
         }
         theirs.extend(llama.as_ref().map(|tool| llama_bench(Path::new(tool), &file, 0, WRITTEN)));
+        candles.extend(stock(&["decode", file.to_str().unwrap(), &WRITTEN.to_string()]));
     }
-    let other = (!theirs.is_empty()).then(|| ("llama.cpp, batch 1", median(theirs)));
+    let others = [("llama.cpp, batch 1", theirs), ("candle, batch 1", candles)]
+        .map(|(name, theirs)| (!theirs.is_empty()).then(|| (name, median(theirs))));
     for (size, ours) in sizes.iter().zip(ours) {
         let size = *size as f64;
         let weights = rates.bytes / (LAYERS * IN_LAYERS + HEAD * IN_HEAD) * size;
         let floor = weights.min(rates.multiply_adds / (LAYERS + HEAD));
-        row(&format!("decode, batch {size}"), median(ours), other, Some(floor));
+        let ours = median(ours);
+        others.iter().for_each(|other| row(&format!("decode, batch {size}"), ours, *other, Some(floor)));
     }
 }
 

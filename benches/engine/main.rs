@@ -3,14 +3,22 @@
 //!     EPITOME_LLAMA_BENCH=/path/to/llama-bench cargo bench --bench engine [-- decoder|choices|encoder|mixed|cuda]
 //!
 //! What stands in turns is measured in turns, on a machine that others may use too, and the median is
-//! taken. Without `EPITOME_LLAMA_BENCH` (llama.cpp's own measuring tool) the rows against llama.cpp give
-//! our figures alone. All but the rows of `cuda` are on the processor. The models are fetched as always.
+//! taken. Where a variable is not set the rows against that one give our figures alone:
+//!
+//! - `EPITOME_LLAMA_BENCH`: llama.cpp's own measuring tool.
+//! - `EPITOME_STOCK`: candle's stock models, built by `cargo build --release --manifest-path
+//!   benches/stock/Cargo.toml`.
+//! - `EPITOME_TRANSFORMERS`: a Python with torch and transformers, for the rows of `cuda`.
+//!
+//! All but the rows of `cuda` are on the processor. The models are fetched as always; `cuda` takes the shapes of
+//! models with noise for weights.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod cuda;
 mod decoder;
 mod encoder;
 mod mixed;
+mod shapes;
 
 use epitome::{
     config::{Config, Device},
@@ -61,6 +69,14 @@ fn row(what: &str, ours: f64, other: Option<(&str, f64)>, floor: Option<f64>) {
     };
     let floor = floor.map(|floor| format!("{floor:.0} ({:.0} %)", 100.0 * ours / floor)).unwrap_or_default();
     println!("| {what} | {ours:.0} | {beside} | {ratio} | {floor} |");
+}
+
+/// Tokens a second of a stock model of candle's, where the tool is there.
+fn stock(arguments: &[&str]) -> Option<f64> {
+    let tool = std::env::var_os("EPITOME_STOCK")?;
+    let done = std::process::Command::new(tool).args(arguments).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    Some(String::from_utf8_lossy(&done.stdout).trim().parse().unwrap())
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -12,9 +12,12 @@ use super::{
     BatchError,
     record::{Outcome, Record},
 };
-use crate::measure::{
-    energy::{co2_grams, per_1000_tokens, words},
-    shares::Ledger,
+use crate::{
+    measure::{
+        energy::{co2_grams, per_1000_tokens, words},
+        shares::Ledger,
+    },
+    model::{Models, memory_words},
 };
 
 /// How often a line is written where there is no terminal.
@@ -102,6 +105,7 @@ pub struct Progress {
     tokens_before: u64,
     tokens_after: u64,
     energy: Option<Energy>,
+    models: Option<Arc<Models>>,
 }
 
 /// Where the energy of a run is read.
@@ -127,6 +131,7 @@ impl Progress {
             tokens_before: 0,
             tokens_after: 0,
             energy: None,
+            models: None,
         }
     }
 
@@ -135,6 +140,11 @@ impl Progress {
     pub fn measured(self, ledger: Arc<Ledger>, grid: f64) -> Self {
         let energy = ledger.divided().map(|before| Energy { ledger, before, grid });
         Self { energy, ..self }
+    }
+
+    /// Tells what the models take, too.
+    pub fn with(self, models: Arc<Models>) -> Self {
+        Self { models: Some(models), ..self }
     }
 
     /// Reports a line that could not be used.
@@ -211,6 +221,9 @@ impl Progress {
         ));
         if let Some(energy) = self.energy() {
             self.display.tell(&format!("{run}{energy}"));
+        }
+        if let Some(words) = self.models.as_ref().and_then(|models| memory_words(&models.memory())) {
+            self.display.tell(&format!("memory: {words}"));
         }
         if self.resumed > 0 {
             self.display.tell(&format!(

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     error::Error,
     measure::energy,
+    model::{ModelMemory, memory_words},
 };
 
 /// Compacts one text: the compacted context on standard output, the account of it on standard error.
@@ -81,7 +82,7 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         _ => super::print(&result)?,
     }
     if !quiet {
-        super::tell(&account(&compaction));
+        super::tell(&account(&compaction, &compactor.models().memory()));
     }
     Ok(())
 }
@@ -91,7 +92,7 @@ fn json(value: &impl Serialize) -> Result<String, Error> {
 }
 
 /// The figures for people, a line a subject.
-fn account(compaction: &Compaction) -> String {
+fn account(compaction: &Compaction, memory: &[ModelMemory]) -> String {
     let figures = &compaction.figures;
     let mut lines: Vec<(&str, String)> = Vec::new();
     if let Outcome::Passed(reason) = &compaction.outcome {
@@ -139,6 +140,7 @@ fn account(compaction: &Compaction) -> String {
             millis.total, millis.segment, millis.rank, millis.summarize, millis.place, millis.render
         ),
     ));
+    lines.extend(memory_words(memory).map(|words| ("memory", words)));
     if let Some(joules) = figures.joules {
         lines.push(("energy", energy::words(joules, figures.joules_per_1000_tokens, figures.co2_grams)));
     }

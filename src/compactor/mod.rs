@@ -120,6 +120,11 @@ impl Compactor {
         Ok(())
     }
 
+    /// Its models.
+    pub fn models(&self) -> &Arc<Models> {
+        &self.models
+    }
+
     /// Who divides the energy of this machine among compactions.
     pub fn ledger(&self) -> Arc<Ledger> {
         Ledger::of(Path::new(&self.config.measure.powercap))

@@ -103,6 +103,10 @@ pub struct Record {
     pub completion_tokens: Option<usize>,
     /// Peak resident memory of the process so far, bytes.
     pub peak_memory: Option<u64>,
+    /// Memory of the arm's models, bytes, with the most keys and values by then; none where it has none, and
+    /// in older files.
+    #[serde(default)]
+    pub model_memory: Option<u64>,
     /// Peak GPU memory, bytes; none where there is no GPU.
     pub peak_gpu_memory: Option<u64>,
     /// Energy of compaction and reading in joules; none where it cannot be read.

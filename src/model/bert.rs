@@ -63,6 +63,28 @@ pub(crate) struct Sequence {
     pub(crate) second: usize,
 }
 
+impl Layers {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Cpu(layers) => {
+                let matrices = layers.iter().flat_map(|l| [&l.qkv, &l.attended, &l.up, &l.down]);
+                matrices.map(Linear::bytes).sum()
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(layers) => layers.bytes(),
+        }
+    }
+}
+
+impl Bert {
+    /// Bytes of matrices and embedding tables.
+    pub(crate) fn bytes(&self) -> usize {
+        let tables = [&self.words, &self.positions, &self.second];
+        let tables: usize = tables.into_iter().map(|table| size_of_val(table.as_slice())).sum();
+        tables + self.layers.bytes()
+    }
+}
+
 #[derive(Debug)]
 struct Layer {
     /// Query, key and value side by side.

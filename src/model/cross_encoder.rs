@@ -68,6 +68,13 @@ pub struct CrossEncoder {
 }
 
 impl Body {
+    fn bytes(&self) -> usize {
+        match self {
+            Body::Bert(body) => body.bytes(),
+            Body::ModernBert(body) => body.bytes(),
+        }
+    }
+
     fn dim(&self) -> usize {
         match self {
             Body::Bert(body) => body.dim(),
@@ -104,6 +111,11 @@ impl Body {
 }
 
 impl CrossEncoder {
+    /// Bytes of the matrices and embedding tables as they are kept; biases and the like come to little.
+    pub fn weight_bytes(&self) -> usize {
+        self.body.bytes()
+    }
+
     /// The model that is compiled in.
     ///
     /// # Errors

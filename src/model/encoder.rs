@@ -81,6 +81,11 @@ impl Encoder {
         &self.id
     }
 
+    /// Bytes of the matrices and embedding tables as they are kept; biases and the like come to little.
+    pub fn weight_bytes(&self) -> usize {
+        self.bert.bytes()
+    }
+
     /// Dimensions of a vector.
     pub fn dim(&self) -> usize {
         self.bert.dim()

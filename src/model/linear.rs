@@ -41,6 +41,15 @@ impl Linear {
         Ok(Self::Int4(Int4Matrix::new(weight, inputs)))
     }
 
+    /// Bytes of the weights as they are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::F32(weight) => weight.bytes(),
+            Self::Int8(weight) => weight.bytes(),
+            Self::Int4(weight) => weight.bytes(),
+        }
+    }
+
     pub(crate) fn inputs(&self) -> usize {
         match self {
             Self::F32(weight) => weight.inputs(),
@@ -80,5 +89,21 @@ impl Linear {
             Self::Int8(weight) => weight.product_by_outputs(&weight.rows(x)),
             Self::Int4(weight) => weight.product_by_outputs(&weight.rows(x)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_as_large_as_their_precision() -> Result<()> {
+        let weight = vec![0.5; 64 * 128];
+        let bytes = |precision| Ok::<_, candle_core::Error>(Linear::of(&weight, 128, precision)?.bytes());
+        assert_eq!(bytes(Precision::F32)?, 64 * 128 * 4);
+        // A byte or half of one a value, and one or two scales for 32 of them.
+        assert_eq!(bytes(Precision::Int8)?, 64 * 128 * (32 + 4) / 32);
+        assert_eq!(bytes(Precision::Int4)?, 64 * 128 * (16 + 8) / 32);
+        Ok(())
     }
 }

@@ -21,6 +21,7 @@ mod heads;
 mod kernels;
 mod linear;
 mod manifest;
+mod memory;
 mod modern_bert;
 mod norm;
 mod pruner;
@@ -39,6 +40,7 @@ pub use encoder::{Encoder, Pooled, Window};
 pub use error::{Attempt, ModelError};
 pub use kernels::{Rates, rates};
 pub use manifest::{FileSpec, Manifest, ModelSpec, Role};
+pub use memory::{ModelMemory, words as memory_words};
 pub use schedule::{Admitted, Kind};
 pub use static_embedder::StaticEmbedder;
 pub use store::{Located, ModelStatus};
@@ -46,6 +48,7 @@ pub use store::{Located, ModelStatus};
 pub(crate) use fetch::hub::{DatasetFile, Hub};
 
 use decoder::Language;
+use memory::{KeysAndValues, Taken};
 use schedule::Schedule;
 use slot::Slot;
 use store::Store;
@@ -72,6 +75,7 @@ pub struct Models {
     ranker: Option<Slot<CrossEncoder>>,
     built_in: Mutex<Option<Arc<CrossEncoder>>>,
     table: Mutex<Option<Arc<StaticEmbedder>>>,
+    taken: Mutex<Taken>,
     /// As configured, for the processor.
     precision: Precision,
     decoder_precision: DecoderPrecision,
@@ -97,6 +101,7 @@ impl Models {
                 .then(|| Slot::new(&config.ranker, Role::Ranker, &[])),
             built_in: Mutex::default(),
             table: Mutex::default(),
+            taken: Mutex::default(),
             precision: config.precision,
             decoder_precision: config.decoder_precision,
             prompt_lookup: config.prompt_lookup,
@@ -125,7 +130,11 @@ impl Models {
         match &self.ranker {
             Some(slot) => {
                 let precision = self.precision()?;
-                slot.loaded(&self.store, |files| CrossEncoder::load(files, precision))
+                slot.loaded(&self.store, |files| {
+                    let ranker = CrossEncoder::load(files, precision)?;
+                    self.takes(&ranker.id().name, ranker.weight_bytes(), KeysAndValues::None);
+                    Ok(ranker)
+                })
             }
             None => self.built_in_ranker(),
         }
@@ -147,7 +156,11 @@ impl Models {
     /// [`ModelError::Invalid`], which only a faulty build gives.
     pub fn built_in_ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
         let precision = self.precision()?;
-        unpacked(&self.built_in, || CrossEncoder::built_in(precision))
+        unpacked(&self.built_in, || {
+            let ranker = CrossEncoder::built_in(precision)?;
+            self.takes(&ranker.id().name, ranker.weight_bytes(), KeysAndValues::None);
+            Ok(ranker)
+        })
     }
 
     /// The static embedder, unpacked on first use. Its tokens are those of [`Models::built_in_ranker`].
@@ -156,7 +169,11 @@ impl Models {
     ///
     /// As [`Models::built_in_ranker`].
     pub fn static_embedder(&self) -> Result<Arc<StaticEmbedder>, ModelError> {
-        unpacked(&self.table, StaticEmbedder::built_in)
+        unpacked(&self.table, || {
+            let table = StaticEmbedder::built_in()?;
+            self.takes("static-embedder", table.weight_bytes(), KeysAndValues::None);
+            Ok(table)
+        })
     }
 
     /// The configured embedder; fetched and loaded if need be.
@@ -166,7 +183,11 @@ impl Models {
     /// [`ModelError`], the same one for a minute after a failure.
     pub fn embedder(&self) -> Result<Arc<Encoder>, ModelError> {
         let precision = self.precision()?;
-        self.embedder.loaded(&self.store, |files| Encoder::load(files, precision))
+        self.embedder.loaded(&self.store, |files| {
+            let embedder = Encoder::load(files, precision)?;
+            self.takes(&embedder.id().name, embedder.weight_bytes(), KeysAndValues::None);
+            Ok(embedder)
+        })
     }
 
     /// The configured embedder's identity, without loading it; fetched if need be.
@@ -197,7 +218,11 @@ impl Models {
     /// [`ModelError`], the same one for a minute after a failure.
     pub fn decoder(&self) -> Result<Arc<Decoder>, ModelError> {
         let precision = self.decoder_precision()?;
-        self.decoder.loaded(&self.store, |files| Decoder::load(files, precision, self.prompt_lookup))
+        self.decoder.loaded(&self.store, |files| {
+            let decoder = Decoder::load(files, precision, self.prompt_lookup)?;
+            self.takes(&decoder.id().name, decoder.weight_bytes(), decoder.keys_and_values());
+            Ok(decoder)
+        })
     }
 
     /// As configured, or what a GPU has.

@@ -51,6 +51,26 @@ enum Layers {
     Cuda(cuda::CudaEncoder),
 }
 
+impl Layers {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Cpu(layers) => {
+                let matrices = layers.iter().flat_map(|l| [&l.qkv, &l.attended, &l.up, &l.down]);
+                matrices.map(Linear::bytes).sum()
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(layers) => layers.bytes(),
+        }
+    }
+}
+
+impl ModernBert {
+    /// Bytes of matrices and embedding tables.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.words.as_slice()) + self.layers.bytes()
+    }
+}
+
 #[derive(Debug)]
 struct Layer {
     global: bool,

@@ -21,6 +21,11 @@ pub struct StaticEmbedder {
 }
 
 impl StaticEmbedder {
+    /// Bytes of the table.
+    pub fn weight_bytes(&self) -> usize {
+        size_of_val(self.table.as_slice())
+    }
+
     /// The table that is compiled in.
     ///
     /// # Errors

@@ -99,6 +99,7 @@ fn record(task: &str, row: &str, document: &str, arm: &str, budget: &str) -> Rec
         reader_ms: None,
         prompt_tokens: None,
         completion_tokens: None,
+        model_memory: None,
         peak_memory: None,
         peak_gpu_memory: None,
         joules: None,
@@ -168,6 +169,7 @@ fn plausible(seed: u64, skill: f64) -> Vec<Record> {
                         compact_ms: ms,
                         cache_lookups: 4,
                         cache_hits: i % 3,
+                        model_memory: None,
                         peak_memory: Some(700 << 20),
                         ..record(task, &format!("row-{i}"), &format!("document-{}", i / size), arm, budget)
                     };

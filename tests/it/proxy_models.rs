@@ -181,6 +181,7 @@ async fn a_client_that_leaves_makes_room_for_the_next() {
     assert_eq!(answer.choices.len(), 1);
     let metrics = reqwest::get(format!("{}/metrics", proxy.url)).await.expect("metrics");
     let metrics = metrics.text().await.expect("text");
+    assert!(metrics.contains("epitome_model_memory_bytes{model=\""), "{metrics}");
     let peak = metrics.lines().find_map(|line| line.strip_prefix("epitome_engine_kv_peak_bytes "));
     assert!(peak.is_some_and(|bytes| bytes.parse::<f64>().is_ok_and(|bytes| bytes > 0.0)), "{metrics}");
     assert!(

@@ -120,6 +120,8 @@ pub struct Produced {
     pub predicted_retention: Option<f64>,
     /// Models that took part: `name@hash`.
     pub models: Vec<String>,
+    /// Bytes of the arm's models by then, keys and values at their most among them; none where it has none.
+    pub model_memory: Option<u64>,
 }
 
 impl ArmKind {
@@ -305,6 +307,10 @@ impl Arm {
             cache_hits: made.lookups.1,
             predicted_retention: made.predicted_retention,
             models: made.models,
+            model_memory: match &self.way {
+                Way::Pipeline(pipeline) => pipeline.memory(),
+                _ => None,
+            },
         }
     }
 }

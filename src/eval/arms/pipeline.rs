@@ -17,6 +17,12 @@ use crate::{
 pub(super) struct Pipeline(Compactor);
 
 impl Pipeline {
+    /// Bytes that its models take.
+    pub(super) fn memory(&self) -> Option<u64> {
+        let models = self.0.models().memory();
+        (!models.is_empty()).then(|| models.iter().map(|model| model.peak() as u64).sum())
+    }
+
     /// `base` serves where nothing is overridden. Models and cache are shared unless the overrides
     /// ask for others.
     pub(super) fn new(

@@ -207,6 +207,7 @@ fn costs_of(analysis: &Analysis, reader: Option<&str>) -> Vec<Table> {
             "<budget",
             "first token ms",
             "reader ms",
+            "models GiB",
             "process GiB",
             "GPU GiB",
             "joules",
@@ -243,6 +244,7 @@ fn reading_row(cost: &Cost) -> Vec<Cell> {
     row.extend([
         optional(cost.first_token_ms.map(format::amount)),
         optional(cost.reader_ms.map(format::amount)),
+        unknown(cost.model_memory.map(format::gibibytes)),
         unknown(cost.peak_memory.map(format::gibibytes)),
         unknown(cost.peak_gpu_memory.map(format::gibibytes)),
         unknown(cost.joules.map(format::amount)),

@@ -299,6 +299,7 @@ impl Shared<'_> {
             prompt_tokens: None,
             completion_tokens: None,
             peak_memory: memory::peak(),
+            model_memory: produced.model_memory,
             peak_gpu_memory: self.gpu_memory(),
             joules,
             co2_grams: self.co2_grams(joules),

@@ -34,6 +34,8 @@ pub struct Cost {
     pub reader_ms: Option<f64>,
     /// Highest resident memory of the process by then, bytes.
     pub peak_memory: Option<u64>,
+    /// Most memory of the arm's models, bytes.
+    pub model_memory: Option<u64>,
     /// Highest GPU memory, bytes.
     pub peak_gpu_memory: Option<u64>,
     /// Mean energy of a query, joules.
@@ -80,6 +82,7 @@ impl Cost {
             first_token_ms: quantile(&sorted(known(|record| record.first_token_ms)), 0.5),
             reader_ms: quantile(&sorted(known(|record| record.reader_ms)), 0.5),
             peak_memory: records.iter().filter_map(|record| record.peak_memory).max(),
+            model_memory: records.iter().filter_map(|record| record.model_memory).max(),
             peak_gpu_memory: records.iter().filter_map(|record| record.peak_gpu_memory).max(),
             joules: mean(&known(|record| record.joules)),
             joules_per_1000_tokens: per_1000_tokens(Some(joules).filter(|_| !measured.is_empty()), counted),

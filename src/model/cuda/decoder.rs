@@ -148,6 +148,20 @@ impl CudaDecoder {
         shape.dim * (wide + narrow) + qkv * wide + (2 * queries + 3 * inner) * narrow
     }
 
+    /// Bytes of matrices and embedding table.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        let (dim, queries) = (self.shape.dim, self.shape.query_width());
+        let qkv = queries + 2 * self.shape.key_width();
+        let layer = dim * qkv + queries * dim + 3 * dim * self.inner;
+        let tables = if Arc::ptr_eq(&self.embedding, &self.head) { 1 } else { 2 };
+        (self.shape.layers * layer + tables * self.words * dim) * size_of::<u16>()
+    }
+
+    /// Bytes that are set aside for keys and values.
+    pub(crate) fn kv_bytes(&self) -> usize {
+        self.pages.count() * self.pages.stride() * size_of::<u16>()
+    }
+
     /// Tokens that a pass may have, by the memory that there was.
     pub(crate) fn most_tokens(&self) -> usize {
         self.most_tokens

@@ -113,6 +113,14 @@ impl CudaEncoder {
         Ok(Self { machine: machine.clone(), shape, heads, layers, turns })
     }
 
+    /// Bytes of the matrices.
+    pub(crate) fn bytes(&self) -> usize {
+        let dim = self.shape.dim;
+        let inner = |wide: usize| if self.shape.gated { wide / 2 } else { wide };
+        let values = self.layers.iter().map(|layer| dim * (4 * dim + layer.wide + inner(layer.wide)));
+        values.sum::<usize>() * size_of::<u16>()
+    }
+
     /// The last layer's vectors, from the embeddings of all tokens of windows of these lengths.
     pub(crate) fn forward(&self, hidden: &[f32], lengths: &[usize]) -> Result<Vec<f32>> {
         let (machine, dim) = (&self.machine, self.shape.dim);

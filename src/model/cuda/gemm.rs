@@ -4,8 +4,12 @@
 //! sums: a token would then depend on how many others are in the batch. So for each shape of weights
 //! one algorithm is asked for once, at [`MANY`] rows, with all of the inner dimension in one block
 //! (split-K 1, no reduction between blocks), and used for any number of rows. See "Defeating
-//! Nondeterminism in LLM Inference" (He and Thinking Machines Lab, 2025). What that costs is speed where rows
-//! are few.
+//! Nondeterminism in LLM Inference" (He and Thinking Machines Lab, 2025).
+//!
+//! That algorithm's tiles are large, and leave most of a GPU idle where rows are few. So for up to [`FEW`] rows
+//! another one is asked for, and taken if it gives the same bits for noise: the order of sums is that of the
+//! instruction for either, if none divides the inner dimension, and where it is not, thousands of sums of
+//! hundreds of products do not come out alike.
 #![allow(unsafe_code)]
 
 use std::{
@@ -26,13 +30,15 @@ use cudarc::{
 use super::{
     CudaError,
     device::at,
-    machine::{Product, Target, padded},
+    machine::{Product, Target, narrow, padded},
 };
 
 type Result<T> = std::result::Result<T, CudaError>;
 
 /// Rows that algorithms are chosen for.
 const MANY: usize = 4096;
+/// Rows up to which another algorithm is taken where it gives the same.
+const FEW: usize = 64;
 /// Rows are a multiple of this.
 const STEP: usize = 16;
 /// Algorithms that are looked at.
@@ -46,16 +52,29 @@ const WORKSPACE: usize = 32 << 20;
 pub(super) struct Products {
     handle: sys::cublasLtHandle_t,
     workspace: u64,
-    plans: Mutex<HashMap<(usize, usize, bool), Plan>>,
+    plans: Mutex<HashMap<Sides, Plan>>,
 }
 
 struct Plan {
     description: sys::cublasLtMatmulDesc_t,
     weight: sys::cublasLtMatrixLayout_t,
+    many: Algorithm,
+    few: Option<Algorithm>,
+}
+
+struct Algorithm {
     algorithm: sys::cublasLtMatmulAlgo_t,
     /// Rows that it was found to work for, and others.
     fits: HashSet<usize>,
     unfit: HashSet<usize>,
+}
+
+/// The sides of a product but for its rows, and whether it is of 32-bit floats.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Sides {
+    inputs: usize,
+    outputs: usize,
+    wide: bool,
 }
 
 /// A matrix as the library sees it, let go of when it is dropped.
@@ -95,109 +114,165 @@ impl Products {
         if rows == 0 {
             return Ok(());
         }
-        let wide = into != Target::Narrow;
+        let sides = Sides { inputs, outputs, wide: into != Target::Narrow };
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let plan = match plans.entry((inputs, outputs, wide)) {
+        let plan = match plans.entry(sides) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(place) => {
-                place.insert(self.plan(inputs, outputs, wide).map_err(failed)?)
+                let mut plan = self.plan(sides).map_err(failed)?;
+                plan.few = self.for_few(&plan, sides, product.weight)?;
+                place.insert(plan)
             }
         };
+        let Plan { description, weight, many, few } = plan;
+        let (description, weight) = (*description, *weight);
         let tight = rows.next_multiple_of(STEP);
-        let rows =
-            if self.fits(plan, tight, inputs, outputs, wide).map_err(failed)? { tight } else { padded(rows) };
-        let x = Layout::new(BF16, inputs, rows).map_err(failed)?;
-        let out = Layout::new(kind_of(wide), outputs, rows).map_err(failed)?;
-        let (one, more) = (1.0_f32, if into == Target::Sum { 1.0_f32 } else { 0.0 });
+        let check = |algorithm: &mut Algorithm| self.fits(description, weight, algorithm, tight, sides);
+        let for_few = few.as_mut().filter(|_| tight <= FEW).map(check).transpose().map_err(failed)?;
+        let (algorithm, rows) = match (few, for_few) {
+            (Some(few), Some(true)) => (few.algorithm, tight),
+            _ if check(many).map_err(failed)? => (many.algorithm, tight),
+            _ => (many.algorithm, padded(rows)),
+        };
+        let addresses = (product.x, product.weight, product.out);
+        // SAFETY: the matrices have room for `padded(rows)` rows (see `Product`).
+        unsafe { self.run(description, weight, &algorithm, sides, rows, addresses, into == Target::Sum) }
+            .map_err(failed)
+    }
+
+    /// Queues a product in the default stream.
+    ///
+    /// # Safety
+    ///
+    /// The addresses must be those of matrices of the device, with room for so many rows.
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn run(
+        &self,
+        description: sys::cublasLtMatmulDesc_t,
+        weight: sys::cublasLtMatrixLayout_t,
+        algorithm: &sys::cublasLtMatmulAlgo_t,
+        sides: Sides,
+        rows: usize,
+        (x_at, weight_at, out_at): (u64, u64, u64),
+        add: bool,
+    ) -> std::result::Result<(), CublasError> {
+        let x = Layout::new(BF16, sides.inputs, rows)?;
+        let out = Layout::new(kind_of(sides.wide), sides.outputs, rows)?;
+        let (one, more) = (1.0_f32, if add { 1.0_f32 } else { 0.0 });
         let pointer = |address: u64| address as *mut c_void;
-        // SAFETY: all handles are alive; the matrices have room for `padded(rows)` rows (see `Product`), which
-        // is what the layouts say at most; the scales are read during the call.
+        // SAFETY: all handles are alive; the matrices: see the caller; the scales are read during the call.
         unsafe {
             lt::matmul(
                 self.handle,
-                plan.description,
+                description,
                 (&raw const one).cast(),
                 (&raw const more).cast(),
-                pointer(product.weight),
-                plan.weight,
-                pointer(product.x),
+                pointer(weight_at),
+                weight,
+                pointer(x_at),
                 x.0,
-                pointer(product.out),
+                pointer(out_at),
                 out.0,
-                pointer(product.out),
+                pointer(out_at),
                 out.0,
-                &raw const plan.algorithm,
+                &raw const *algorithm,
                 pointer(self.workspace),
                 WORKSPACE,
                 driver::stream::null().cast(),
             )
         }
-        .map_err(failed)
+    }
+
+    /// An algorithm for few rows whose bits are those of the plan's; none where there is none.
+    fn for_few(&self, plan: &Plan, sides: Sides, weight: u64) -> Result<Option<Algorithm>> {
+        let failed = |error: CublasError| CudaError::Product {
+            at: format!("choosing for few rows of {} values", sides.inputs),
+            reason: error.to_string(),
+        };
+        let width = if sides.wide { size_of::<f32>() } else { size_of::<u16>() };
+        let noise: Vec<u8> = noise(FEW * sides.inputs).flat_map(u16::to_le_bytes).collect();
+        let place = Scratch::new(noise.len() + FEW * sides.outputs * width)?;
+        let (x, out) = (place.0, place.0 + noise.len() as u64);
+        // SAFETY: the place is as large as the bytes, which are read before the call returns.
+        unsafe { driver::memcpy_htod_sync(x, &noise) }.map_err(at("copying to the device"))?;
+        let made = |algorithm: &sys::cublasLtMatmulAlgo_t| {
+            // SAFETY: the place has room for as many rows; the weight is that of the product in hand.
+            let run = unsafe {
+                self.run(plan.description, plan.weight, algorithm, sides, FEW, (x, weight, out), false)
+            };
+            if run.is_err() {
+                return Ok(None);
+            }
+            let mut bytes = vec![0_u8; FEW * sides.outputs * width];
+            // SAFETY: as large as what was written; the copy waits for the product.
+            unsafe { driver::memcpy_dtoh_sync(&mut bytes, out) }.map_err(at("copying from the device"))?;
+            Ok::<_, CudaError>(Some(bytes))
+        };
+        let expected = made(&plan.many.algorithm)?;
+        for algorithm in self.found(plan.description, plan.weight, sides, FEW).map_err(failed)? {
+            if expected.is_some() && made(&algorithm)? == expected {
+                return Ok(Some(Algorithm::new(algorithm)));
+            }
+        }
+        tracing::debug!(
+            inputs = sides.inputs,
+            outputs = sides.outputs,
+            "no algorithm of its own for few rows"
+        );
+        Ok(None)
     }
 
     /// Whether the algorithm works for so many rows.
     fn fits(
         &self,
-        plan: &mut Plan,
+        description: sys::cublasLtMatmulDesc_t,
+        weight: sys::cublasLtMatrixLayout_t,
+        algorithm: &mut Algorithm,
         rows: usize,
-        inputs: usize,
-        outputs: usize,
-        wide: bool,
+        sides: Sides,
     ) -> std::result::Result<bool, CublasError> {
-        if plan.fits.contains(&rows) {
+        if algorithm.fits.contains(&rows) {
             return Ok(true);
         }
-        if plan.unfit.contains(&rows) {
+        if algorithm.unfit.contains(&rows) {
             return Ok(false);
         }
-        let (x, out) = (Layout::new(BF16, inputs, rows)?, Layout::new(kind_of(wide), outputs, rows)?);
+        let x = Layout::new(BF16, sides.inputs, rows)?;
+        let out = Layout::new(kind_of(sides.wide), sides.outputs, rows)?;
         let mut found = MaybeUninit::uninit();
         // SAFETY: all handles are alive.
         let status = unsafe {
             sys::cublasLtMatmulAlgoCheck(
                 self.handle,
-                plan.description,
-                plan.weight,
+                description,
+                weight,
                 x.0,
                 out.0,
                 out.0,
-                &raw const plan.algorithm,
+                &raw const algorithm.algorithm,
                 found.as_mut_ptr(),
             )
         };
         // SAFETY: where the check succeeds it has written the result.
         let fits = status.result().is_ok() && unsafe { found.assume_init() }.workspaceSize <= WORKSPACE;
         if fits {
-            plan.fits.insert(rows)
+            algorithm.fits.insert(rows)
         } else {
-            plan.unfit.insert(rows)
+            algorithm.unfit.insert(rows)
         };
         Ok(fits)
     }
 
-    fn plan(&self, inputs: usize, outputs: usize, wide: bool) -> std::result::Result<Plan, CublasError> {
-        use sys::{
-            cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA as TRANSPOSE_A,
-            cublasLtMatmulPreferenceAttributes_t::{
-                CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES as MAX_WORKSPACE,
-                CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK as REDUCTIONS,
-            },
-        };
-        let weight = Layout::new(BF16, inputs, outputs)?;
-        let (x, out) = (Layout::new(BF16, inputs, MANY)?, Layout::new(kind_of(wide), outputs, MANY)?);
+    fn plan(&self, sides: Sides) -> std::result::Result<Plan, CublasError> {
+        use sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA as TRANSPOSE_A;
+        let weight = Layout::new(BF16, sides.inputs, sides.outputs)?;
         let description = lt::create_matmul_desc(
             sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
             sys::cudaDataType_t::CUDA_R_32F,
         )?;
-        let preference = lt::create_matmul_pref()?;
         // The library counts by columns: its first matrix is our weight, turned.
         let transposed = TRANSPOSED;
-        let workspace = WORKSPACE;
-        let none = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_NONE as u32;
-        let mut found = [const { MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::uninit() }; CANDIDATES];
-        let mut count = 0;
-        // SAFETY: all handles are alive; the attributes have the sizes that are given; there is room for
-        // `CANDIDATES` results.
+        // SAFETY: the handle is alive; the attribute has the size that is given.
         unsafe {
             lt::set_matmul_desc_attribute(
                 description,
@@ -205,6 +280,36 @@ impl Products {
                 (&raw const transposed).cast(),
                 size_of_val(&transposed),
             )?;
+        }
+        let Some(best) = self.found(description, weight.0, sides, MANY)?.into_iter().next() else {
+            return Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED));
+        };
+        let weight = std::mem::ManuallyDrop::new(weight).0;
+        Ok(Plan { description, weight, many: Algorithm::new(best), few: None })
+    }
+
+    /// Algorithms for so many rows that add up the inner dimension in one block, the likely fastest first.
+    fn found(
+        &self,
+        description: sys::cublasLtMatmulDesc_t,
+        weight: sys::cublasLtMatrixLayout_t,
+        sides: Sides,
+        rows: usize,
+    ) -> std::result::Result<Vec<sys::cublasLtMatmulAlgo_t>, CublasError> {
+        use sys::cublasLtMatmulPreferenceAttributes_t::{
+            CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES as MAX_WORKSPACE,
+            CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK as REDUCTIONS,
+        };
+        let x = Layout::new(BF16, sides.inputs, rows)?;
+        let out = Layout::new(kind_of(sides.wide), sides.outputs, rows)?;
+        let preference = lt::create_matmul_pref()?;
+        let workspace = WORKSPACE;
+        let none = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_NONE as u32;
+        let mut found = [const { MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::uninit() }; CANDIDATES];
+        let mut count = 0;
+        // SAFETY: all handles are alive; the attributes have the sizes that are given; there is room for
+        // `CANDIDATES` results.
+        unsafe {
             lt::set_matmul_pref_attribute(
                 preference,
                 MAX_WORKSPACE,
@@ -220,7 +325,7 @@ impl Products {
             sys::cublasLtMatmulAlgoGetHeuristic(
                 self.handle,
                 description,
-                weight.0,
+                weight,
                 x.0,
                 out.0,
                 out.0,
@@ -235,14 +340,44 @@ impl Products {
         let count = usize::try_from(count).unwrap_or(0);
         // SAFETY: the library has written that many.
         let found = found.iter().take(count).map(|result| unsafe { result.assume_init_ref() });
-        let mut whole = found.filter(|result| result.state.result().is_ok() && is_whole(&result.algo));
-        let Some(best) = whole.next() else {
-            return Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED));
-        };
-        let algorithm = best.algo;
-        let weight = std::mem::ManuallyDrop::new(weight).0;
-        Ok(Plan { description, weight, algorithm, fits: HashSet::new(), unfit: HashSet::new() })
+        let whole = found.filter(|result| result.state.result().is_ok() && is_whole(&result.algo));
+        Ok(whole.map(|result| result.algo).collect())
     }
+}
+
+impl Algorithm {
+    fn new(algorithm: sys::cublasLtMatmulAlgo_t) -> Self {
+        Self { algorithm, fits: HashSet::new(), unfit: HashSet::new() }
+    }
+}
+
+/// Memory of the device, given back when it is dropped.
+struct Scratch(u64);
+
+impl Scratch {
+    /// In the current context.
+    fn new(bytes: usize) -> Result<Self> {
+        // SAFETY: freed once, by `drop`.
+        unsafe { driver::malloc_sync(bytes) }.map(Self).map_err(at("taking memory"))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`; freeing waits for what is queued.
+        let _ = unsafe { driver::free_sync(self.0) };
+    }
+}
+
+/// bf16 values between -1 and 1.
+fn noise(count: usize) -> impl Iterator<Item = u16> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    (0..count).map(move |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        narrow((state >> 40) as f32 / (1 << 23) as f32 - 1.0)
+    })
 }
 
 // SAFETY: the library's handles may be used from any thread, its descriptions are not changed once they are made.

@@ -8,6 +8,7 @@ use super::{
 };
 #[cfg(feature = "cuda")]
 use crate::model::cuda::CudaDecoder;
+use crate::model::memory::KeysAndValues;
 
 /// Sequences that are live at once, on the processor and on a GPU.
 const MOST_LIVE: usize = 64;
@@ -60,6 +61,24 @@ impl Backend {
             Self::Cpu(_) => MOST_TOKENS,
             #[cfg(feature = "cuda")]
             Self::Cuda(model) => model.most_tokens(),
+        }
+    }
+
+    /// Bytes of matrices and embedding table.
+    pub(super) fn weight_bytes(&self) -> usize {
+        match self {
+            Self::Cpu(model) => model.bytes(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(model) => model.weight_bytes(),
+        }
+    }
+
+    /// Where its keys and values are counted.
+    pub(super) fn keys_and_values(&self) -> KeysAndValues {
+        match self {
+            Self::Cpu(_) => KeysAndValues::Held,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(model) => KeysAndValues::Reserved(model.kv_bytes()),
         }
     }
 

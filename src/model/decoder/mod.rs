@@ -14,7 +14,7 @@ use tokenizers::Tokenizer;
 
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{Located, ModelError, ModelId};
+use super::{Located, ModelError, ModelId, memory::KeysAndValues};
 use crate::{config::DecoderPrecision, measure::memory};
 
 mod attention;
@@ -61,6 +61,11 @@ use gguf_tokenizer::Vocabulary;
 use transformer::Transformer;
 pub(super) use weights::Weights;
 
+/// The most bytes of keys and values that this process ever held.
+pub(super) fn most_held() -> usize {
+    kv::held().1
+}
+
 /// Requests that wait for a decoder or are answered by it at most.
 const OPEN: usize = 2048;
 /// The share of this machine's memory that keys and values may take, as a divisor, and the bytes where
@@ -87,6 +92,8 @@ pub struct Decoder {
     end: Option<u32>,
     adds_begin: bool,
     engine: Engine,
+    weight_bytes: usize,
+    keys_and_values: KeysAndValues,
 }
 
 /// How ids become text, and which end it.
@@ -111,15 +118,37 @@ impl Decoder {
         let Language { tokenizer, vocabulary, template, begin, end, ends, adds_begin } =
             Language::read(files)?;
         let backend = Self::backend(&mut Weights::open(files)?, precision)?;
+        let (weight_bytes, keys_and_values) = (backend.weight_bytes(), backend.keys_and_values());
         let id = files.id()?;
         let text = Arc::new(Text { vocabulary, ends });
         let engine = Engine::start(&id.name, backend, text.clone(), limits)?;
-        Ok(Self { id, precision, tokenizer, text, template, begin, end, adds_begin, engine })
+        Ok(Self {
+            id,
+            precision,
+            tokenizer,
+            text,
+            template,
+            begin,
+            end,
+            adds_begin,
+            engine,
+            weight_bytes,
+            keys_and_values,
+        })
     }
 
     /// Which model.
     pub fn id(&self) -> &ModelId {
         &self.id
+    }
+
+    /// Bytes of the matrices and the embedding table as they are kept; biases and the like come to little.
+    pub fn weight_bytes(&self) -> usize {
+        self.weight_bytes
+    }
+
+    pub(super) fn keys_and_values(&self) -> KeysAndValues {
+        self.keys_and_values
     }
 
     /// All that greedy output depends on besides the prompt.

@@ -36,6 +36,14 @@ pub(crate) struct Transformer {
 }
 
 impl Transformer {
+    /// Bytes of matrices and embedding table.
+    pub(crate) fn bytes(&self) -> usize {
+        let layers =
+            self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.output, &layer.gate_up, &layer.down]);
+        let layers: usize = layers.map(Linear::bytes).sum();
+        self.embedding.storage_size_in_bytes() + self.head.bytes() + layers
+    }
+
     /// `precision`: what all weights are brought to; without one, 4-bit weights stay as they are and others
     /// become 8-bit ones.
     pub(crate) fn load(

@@ -15,6 +15,11 @@ pub(crate) struct FloatMatrix {
 }
 
 impl FloatMatrix {
+    /// Bytes of the weights as they are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.panels.as_slice())
+    }
+
     /// `weight` has `outputs` rows of `inputs` values.
     pub(crate) fn new(weight: &[f32], inputs: usize) -> Self {
         let inputs = inputs.max(1);

@@ -69,6 +69,11 @@ pub(crate) struct Int4Matrix {
 }
 
 impl Int4Matrix {
+    /// Bytes of the weights as they are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.values.as_slice()) + size_of_val(self.scales.as_slice())
+    }
+
     /// The blocks of each row of `inputs` values, one row after the other.
     pub(crate) fn new(weight: &[Block4], inputs: usize) -> Self {
         Self::on_this_thread(weight, inputs, Isa::best())

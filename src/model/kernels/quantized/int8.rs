@@ -36,6 +36,11 @@ pub(crate) struct Int8Matrix {
 }
 
 impl Int8Matrix {
+    /// Bytes of the weights as they are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.values.as_slice()) + size_of_val(self.scales.as_slice())
+    }
+
     /// `weight` has `outputs` rows of `inputs` values.
     pub(crate) fn new(weight: &[f32], inputs: usize) -> Self {
         Self::with(weight, inputs, Isa::best())
