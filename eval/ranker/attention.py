@@ -89,7 +89,7 @@ def features(masses, tokens):
 
 
 def train(texts, decay):
-    x = torch.tensor(numpy.concatenate([features(m, t) for m, t, _ in texts]))
+    x = torch.tensor(numpy.concatenate([features(m, t) for m, t, _ in texts]), dtype=torch.float32)
     y = torch.tensor(numpy.concatenate([labels for *_, labels in texts]), dtype=torch.float32)
     mean, deviation = x.mean(0), x.std(0) + 1e-6
     x = (x - mean) / deviation

@@ -1,6 +1,7 @@
 //! The integration tests, one file a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod attention;
 mod batch;
 mod cache;
 mod cli;

@@ -1,4 +1,7 @@
-//! Where the time goes.
+//! Where the time of a GPU goes: kernels of a layer beside what they move and compute, and the algorithms for
+//! products, with whether their bits are the same. To run there:
+//!
+//!     cargo test --lib model::cuda::tests::profile -- --ignored --nocapture
 #![allow(unsafe_code)]
 
 use std::{ffi::c_void, mem::MaybeUninit, time::Instant};
