@@ -16,7 +16,9 @@ import sys
 import numpy
 import torch
 
-SEED, COUNT = 20261127, 400
+# The default of `models.decoder`, which `masses` asks.
+DECODER = "smollm2-135m-instruct"
+SEED, COUNT = 20261127, 280
 SOURCES = {
     "qed_natural_questions": 4,
     "squad11_sentence_pairs": 2,
@@ -134,7 +136,7 @@ def fit(rows, masses, out):
         if best is None or loss < best[0]:
             best = loss, decay
     weight, bias = train(whole, best[1])
-    json.dump({"weights": [round(float(w), 5) for w in weight], "bias": round(bias, 5)}, open(out, "w"))
+    json.dump({"decoder": DECODER, "weights": [round(float(w), 5) for w in weight], "bias": round(bias, 5)}, open(out, "w"))
     print(f"{len(whole)} texts, {len(weight)} heads, decay {best[1]}")
 
 
