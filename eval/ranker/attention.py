@@ -5,8 +5,9 @@
     python attention.py fit rows.jsonl masses.jsonl attention.json   # the probe, and what it finds in held-out rows
 
 A text is a passage with the answer among near misses and passages of other questions, in three forms; three of
-ten texts have no answer. The probe is logistic, over the logarithm of the share of attention that a head
-gives a token of the sentence; each head's scale is folded into its weight.
+ten texts have no answer. The probe is logistic, over the logarithm of the attention that a head gives a token of
+the sentence, in multiples of what each token would get if all got the same; each head's scale is folded into its
+weight.
 """
 
 import json
@@ -29,7 +30,7 @@ SOURCES = {
     "evidence_inference_long": 1,
     "squadshifts_reddit": 1,
 }
-WITHOUT, HELD_OUT, LEAST = 0.3, 0.2, 1e-6
+WITHOUT, HELD_OUT, LEAST = 0.3, 0.2, 1e-3
 
 
 def texts(groups, out, count=COUNT):
@@ -87,7 +88,7 @@ def read(rows, masses):
 
 
 def features(masses, tokens):
-    return numpy.log(masses / numpy.maximum(tokens, 1)[:, None] + LEAST)
+    return numpy.log(masses * tokens.sum() / numpy.maximum(tokens, 1)[:, None] + LEAST)
 
 
 def train(texts, decay):
@@ -112,7 +113,7 @@ def train(texts, decay):
 
 
 def found(texts, weight, bias):
-    """Share of texts with an answer whose needed spans are in the best 10 % and 25 % of the tokens; loss."""
+    """Share of texts with an answer that have a needed span in the best 10 % and 25 % of the tokens; loss."""
     shares, losses = [], []
     for masses, tokens, labels in texts:
         odds = features(masses, tokens) @ weight + bias

@@ -6,7 +6,7 @@ use std::{env, ffi::OsString, fs, net::SocketAddr, path::Path, path::PathBuf};
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::{Config, DenseKind, SummarizerKind};
+use super::{Config, DenseKind, FusionKind, SummarizerKind, models::DEFAULT_DECODER};
 use crate::{budget::Budget, measure::cost::Price};
 
 /// What is wrong with the configuration, all of it at once.
@@ -161,6 +161,12 @@ impl Config {
         check(
             weights.iter().all(|w| w.is_finite() && *w >= 0.0) && cheap.iter().any(|w| *w > 0.0),
             "rank: weights must be finite, not negative, and those of the cheap stages not all 0",
+        );
+        check(
+            rank.fusion != FusionKind::Attention
+                || self.models.decoder == DEFAULT_DECODER && self.models.decoder_lora.is_empty(),
+            "rank.fusion: \"attention\" goes by a probe that was fitted to the default of models.decoder, without \
+             adapters",
         );
         let share = |value: f64| (0.0..=1.0).contains(&value);
         check(share(self.shadow.sample), "shadow.sample: must be from 0 to 1");

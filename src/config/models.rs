@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The decoder that is taken where none is named.
+pub(super) const DEFAULT_DECODER: &str = "smollm2-135m-instruct";
+
 /// Model files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -54,7 +57,7 @@ impl Default for Models {
             dir: String::new(),
             cache: String::new(),
             embedder: "all-minilm-l6-v2".into(),
-            decoder: "smollm2-135m-instruct".into(),
+            decoder: DEFAULT_DECODER.into(),
             decoder_lora: Vec::new(),
             ranker: crate::model::BUILT_IN_RANKER.into(),
             precision: Precision::Int8,

@@ -3,8 +3,9 @@
 //! al., arXiv 2505.23277). In place of the cross-encoder where `rank.fusion` is `attention`.
 //!
 //! The paper gives its probe the share that a sentence has of a head's attention to the whole text. Ours
-//! gets the logarithm of what falls on a token of the sentence, out of all that the head gives: what goes
-//! elsewhere counts too, so that sentences of different segments can be compared.
+//! gets the logarithm of what falls on a token of the sentence, out of all that the head gives and in
+//! multiples of an even share: what goes elsewhere counts too, and the length of a segment does not, so that
+//! sentences of different segments can be compared.
 
 use std::{
     ops::{ControlFlow, Range},
@@ -19,19 +20,20 @@ use serde::Deserialize;
 use super::{RankError, Tools, dense::Lookups, relevance::counts};
 use crate::{
     cache::{Key, KeyParts, Source},
+    compaction::Stopped,
     model::{Attention, Class, Decoder, ModelError},
     text::Document,
     workers,
 };
 
 /// Segments that are asked of the decoder at once; its engine batches them.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 16;
 /// What stands before a segment, and around the question behind it.
 const BEFORE: &str = "Given the following information:\n";
 const BETWEEN: &str = "\nAnswer the question with one or few words.\nQuestion: ";
 const BEHIND: &str = "\nAnswer:";
-/// The attention of a token that gets none.
-const LEAST: f32 = 1e-6;
+/// The attention of a token that gets none, in even shares.
+const LEAST: f32 = 1e-3;
 
 const BUILT_IN: &str = include_str!("attention.json");
 static PROBE: LazyLock<Probe> = LazyLock::new(|| serde_json::from_str(BUILT_IN).unwrap_or_default());
@@ -49,17 +51,18 @@ struct Probe {
 impl Probe {
     /// The log-odds of each part.
     fn log_odds(&self, attention: &Attention) -> Vec<f32> {
+        let whole = attention.tokens().iter().sum::<usize>() as f32;
         let mut odds = vec![self.bias; attention.tokens().len()];
         for (weight, masses) in self.weights.iter().zip(attention.by_head()) {
             for ((odds, mass), tokens) in odds.iter_mut().zip(masses).zip(attention.tokens()) {
-                *odds += weight * (mass / (*tokens).max(1) as f32 + LEAST).ln();
+                *odds += weight * (mass * whole / (*tokens).max(1) as f32 + LEAST).ln();
             }
         }
         odds
     }
 }
 
-/// Log-odds of every span that the probe gives; not a number where the span was not read.
+/// Log-odds of every span that the probe gives; not a number for labels and headings.
 #[derive(Clone, Debug, Default)]
 pub struct AttentionScores {
     /// That the span is needed.
@@ -68,48 +71,35 @@ pub struct AttentionScores {
     pub lookups: Lookups,
 }
 
-/// Reads all segments. One that does not fit the decoder's context is not read; labels and headings count
-/// as the least of what was.
+/// Reads all segments.
 ///
 /// # Errors
 ///
-/// [`RankError::Probe`] where the probe was fitted to another decoder; what the decoder gives.
+/// [`RankError::Probe`] where the probe was fitted to another decoder; what the decoder gives, as where query
+/// and segment together do not fit its context.
 pub fn score(doc: &Document<'_>, query: &str, tools: Tools<'_>) -> Result<AttentionScores, RankError> {
     let Tools { models, cache, cancel, .. } = tools;
     let probe = &*PROBE;
     let configured = models.decoder_id()?.name;
+    let not_fitted = || RankError::Probe { configured: configured.clone(), fitted: probe.decoder.clone() };
     if configured != probe.decoder {
-        return Err(RankError::Probe { configured, fitted: probe.decoder.clone() });
+        return Err(not_fitted());
     }
     let (decoder, model) = (models.decoder()?, models.decoder_key()?);
     let found = AtomicUsize::new(0);
     let parts = workers::with(AT_ONCE, doc.segments.len(), cancel, |index| {
-        let segment = &doc.segments[index];
-        let mut params = query.as_bytes().to_vec();
-        for span in &doc.spans[segment.spans.clone()] {
-            params.extend_from_slice(&(span.range.end as u64).to_le_bytes());
-        }
-        let key = Key::from(&KeyParts {
-            stage: "attention-1",
-            segment: doc.text[segment.range.clone()].as_bytes(),
-            model: &model,
-            template: BUILT_IN,
-            params: &params,
-        });
-        let (bytes, source) = cache.get_or_compute(&key, || {
+        let (bytes, source) = cache.get_or_compute(&key(doc, index, query, &model), || {
             let go_on = &mut || match cancel.check() {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             };
-            let odds = match watch(doc, index, query, &decoder, go_on) {
-                Ok(Some(attention)) => probe.log_odds(&attention),
-                Ok(None) => {
-                    cancel.check()?;
-                    Vec::new()
-                }
-                Err(ModelError::PromptTooLong { .. }) => vec![f32::NAN; segment.spans.len()],
-                Err(error) => return Err(error.into()),
+            let Some(attention) = watch(doc, index, query, &decoder, go_on)? else {
+                return Err(cancel.check().err().unwrap_or(Stopped::Cancelled).into());
             };
+            if attention.heads() != probe.weights.len() {
+                return Err(not_fitted());
+            }
+            let odds = probe.log_odds(&attention);
             Ok::<_, RankError>(odds.iter().flat_map(|odds| odds.to_le_bytes()).collect())
         })?;
         found.fetch_add(usize::from(source != Source::Computed), Ordering::Relaxed);
@@ -127,6 +117,23 @@ pub fn score(doc: &Document<'_>, query: &str, tools: Tools<'_>) -> Result<Attent
     }
     let lookups = Lookups { asked: doc.segments.len(), found: found.into_inner() };
     Ok(AttentionScores { span, lookups })
+}
+
+/// The query, the bytes of the segment and where spans end in it.
+fn key(doc: &Document<'_>, segment: usize, query: &str, model: &str) -> Key {
+    let segment = &doc.segments[segment];
+    let mut params = (query.len() as u64).to_le_bytes().to_vec();
+    params.extend_from_slice(query.as_bytes());
+    for span in &doc.spans[segment.spans.clone()] {
+        params.extend_from_slice(&((span.range.end - segment.range.start) as u64).to_le_bytes());
+    }
+    Key::from(&KeyParts {
+        stage: "attention-1",
+        segment: doc.text[segment.range.clone()].as_bytes(),
+        model,
+        template: BUILT_IN,
+        params: &params,
+    })
 }
 
 /// How much of the attention of the question's last token falls on each span of a segment.
@@ -154,6 +161,29 @@ pub fn watch(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::{SegmentSize, tokens};
+
+    #[test]
+    fn a_segment_has_its_key_wherever_it_stands() {
+        let counter = tokens::tiktoken("gpt-4").expect("known");
+        let size = SegmentSize { min: 20, max: 40 };
+        let sentence = |at: usize| format!("The town number {at} stands on a hill by the river.\n\n");
+        let text: String = (0..20).map(sentence).collect();
+        let (whole, cut) = (Document::new(&text, counter.as_ref(), size), &text[sentence(0).len()..]);
+        let cut = Document::new(cut, counter.as_ref(), size);
+        let bytes = |doc: &Document<'_>, at: usize| doc.text[doc.segments[at].range.clone()].to_owned();
+        let mut shared = 0;
+        for one in 0..whole.segments.len() {
+            for other in 0..cut.segments.len() {
+                let keys = (key(&whole, one, "Where?", "m"), key(&cut, other, "Where?", "m"));
+                assert_eq!(keys.0 == keys.1, bytes(&whole, one) == bytes(&cut, other));
+                shared += usize::from(keys.0 == keys.1);
+            }
+        }
+        assert!(shared > 0);
+        assert_ne!(key(&whole, 0, "Where?", "m"), key(&whole, 0, "When?", "m"));
+        assert_ne!(key(&whole, 0, "Where?", "m"), key(&whole, 0, "Where?", "n"));
+    }
 
     #[test]
     fn the_probe_is_whole() {

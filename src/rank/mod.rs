@@ -43,8 +43,8 @@ pub enum RankError {
     Remote(#[from] RemoteError),
     /// There is no probe for the decoder that is configured.
     #[error(
-        "rank.fusion = \"attention\" goes by a probe that was fitted to the decoder {fitted}, but models.decoder \
-         is {configured}; set models.decoder to {fitted}, or rank.fusion to \"fitted\""
+        "rank.fusion = \"attention\" goes by a probe that was fitted to the decoder {fitted}, and models.decoder \
+         is {configured} or has another shape; set models.decoder to {fitted}, or rank.fusion to \"fitted\""
     )]
     Probe {
         /// The decoder that is configured.

@@ -77,4 +77,9 @@ fn a_decoder_without_a_probe_is_refused() {
     let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/decoders/llama3");
     let error = compact(&Arc::new(Cache::memory_only()), other.to_str()).unwrap_err().to_string();
     assert!(error.contains("smollm2-135m-instruct") && error.contains("rank.fusion"), "{error}");
+    // And before anything is fetched.
+    let flags = [("rank.fusion", "attention"), ("models.decoder", "qwen2.5-coder-0.5b-instruct")];
+    let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let error = Config::load(None, &flags).unwrap_err().to_string();
+    assert!(error.contains("rank.fusion"), "{error}");
 }

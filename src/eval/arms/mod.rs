@@ -120,7 +120,8 @@ pub struct Produced {
     pub predicted_retention: Option<f64>,
     /// Models that took part: `name@hash`.
     pub models: Vec<String>,
-    /// Bytes of the arm's models by then, keys and values at their most among them; none where it has none.
+    /// Bytes of those models, a decoder's keys and values with the most that this process held by then; none
+    /// where none took part.
     pub model_memory: Option<u64>,
 }
 
@@ -306,11 +307,11 @@ impl Arm {
             cache_lookups: made.lookups.0,
             cache_hits: made.lookups.1,
             predicted_retention: made.predicted_retention,
-            models: made.models,
             model_memory: match &self.way {
-                Way::Pipeline(pipeline) => pipeline.memory(),
+                Way::Pipeline(pipeline) => pipeline.memory(&made.models),
                 _ => None,
             },
+            models: made.models,
         }
     }
 }

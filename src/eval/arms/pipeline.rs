@@ -10,16 +10,19 @@ use crate::{
     compactor::Compactor,
     config::Config,
     eval::{retention::merged, row::Row},
-    model::Models,
+    model::{ModelMemory, Models},
 };
 
 /// A compactor of the arm's own configuration.
 pub(super) struct Pipeline(Compactor);
 
 impl Pipeline {
-    /// Bytes that its models take.
-    pub(super) fn memory(&self) -> Option<u64> {
-        let models = self.0.models().memory();
+    /// Bytes of those models that are `used`, by `name@hash`.
+    pub(super) fn memory(&self, used: &[String]) -> Option<u64> {
+        let own = |model: &ModelMemory| {
+            used.iter().any(|used| used.split('@').next() == Some(model.model.as_str()))
+        };
+        let models: Vec<ModelMemory> = self.0.models().memory().into_iter().filter(own).collect();
         (!models.is_empty()).then(|| models.iter().map(|model| model.peak() as u64).sum())
     }
 

@@ -34,7 +34,7 @@ pub struct Cost {
     pub reader_ms: Option<f64>,
     /// Highest resident memory of the process by then, bytes.
     pub peak_memory: Option<u64>,
-    /// Most memory of the arm's models, bytes.
+    /// Most memory of the models that took part, bytes.
     pub model_memory: Option<u64>,
     /// Highest GPU memory, bytes.
     pub peak_gpu_memory: Option<u64>,

@@ -150,6 +150,9 @@ impl Buffer {
 
     /// `count` floats behind the first `skipped`, likewise.
     pub(crate) fn floats_behind(&self, skipped: usize, count: usize) -> Result<Vec<f32>> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
         let mut bytes = vec![0; count * size_of::<f32>()];
         self.machine.read(self.address + (skipped * size_of::<f32>()) as u64, &mut bytes)?;
         Ok(bytes.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect())

@@ -56,13 +56,18 @@ impl Decoder {
         parts: &[Range<usize>],
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Option<Attention>, ModelError> {
-        let ids = self.ids(prompt)?;
-        let (tokens, limit) = (ids.len(), self.context_length());
-        if tokens >= limit {
-            return Err(ModelError::PromptTooLong { model: self.id.name.clone(), tokens, limit });
-        }
-        let ranges = self.token_ranges(prompt, tokens, parts)?;
-        let tokens = ranges.iter().map(Range::len).collect::<Vec<_>>();
+        let encoding = self.tokenizer.encode(prompt, false).map_err(|error| ModelError::Tokenize {
+            model: self.id.name.clone(),
+            reason: error.to_string(),
+        })?;
+        let ids = self.usable(self.begun(encoding.get_ids().to_vec())?)?;
+        let ends: Vec<usize> = encoding.get_offsets().iter().map(|(_, end)| *end).collect();
+        // A token that begins every prompt is not in the text.
+        let added = ids.len().saturating_sub(ends.len());
+        let first_behind = |byte: usize| added + ends.partition_point(|end| *end <= byte);
+        let ranges: Vec<Range<usize>> =
+            parts.iter().map(|part| first_behind(part.start)..first_behind(part.end)).collect();
+        let tokens: Vec<usize> = ranges.iter().map(Range::len).collect();
         let (sender, events) = mpsc::channel();
         // Whatever ends this function ends the reading.
         let cancelled = CancelOnDrop(Arc::default());
@@ -96,23 +101,5 @@ impl Decoder {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Err(failed("the engine has ended")),
             }
         }
-    }
-
-    /// The tokens of ranges of bytes, in a prompt of `tokens` tokens.
-    fn token_ranges(
-        &self,
-        prompt: &str,
-        tokens: usize,
-        parts: &[Range<usize>],
-    ) -> Result<Vec<Range<usize>>, ModelError> {
-        let encoding = self.tokenizer.encode(prompt, false).map_err(|error| ModelError::Tokenize {
-            model: self.id.name.clone(),
-            reason: error.to_string(),
-        })?;
-        let ends: Vec<usize> = encoding.get_offsets().iter().map(|(_, end)| *end).collect();
-        // A token that begins every prompt is not in the text.
-        let added = tokens.saturating_sub(ends.len());
-        let first_behind = |byte: usize| added + ends.partition_point(|end| *end <= byte);
-        Ok(parts.iter().map(|part| first_behind(part.start)..first_behind(part.end)).collect())
     }
 }

@@ -223,18 +223,10 @@ impl Decoder {
         sampling: &Sampling,
         sink: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Generated, ModelError> {
-        let ids = self.ids(prompt)?;
-        let (tokens, limit) = (ids.len(), self.context_length());
-        if tokens >= limit {
-            return Err(ModelError::PromptTooLong { model: self.id.name.clone(), tokens, limit });
-        }
-        if let Some(id) = ids.iter().find(|id| **id as usize >= self.engine.words()) {
-            let reason = format!("the tokenizer gives the token {id}, for which the model has no weights");
-            return Err(ModelError::Tokenize { model: self.id.name.clone(), reason });
-        }
+        let ids = self.usable(self.ids(prompt)?)?;
         let mut so_far = Generated {
             text: String::new(),
-            prompt_tokens: tokens,
+            prompt_tokens: ids.len(),
             completion_tokens: 0,
             finish: Finish::Length,
         };
@@ -273,12 +265,32 @@ impl Decoder {
         }
     }
 
+    /// Ids that the engine can take, all of them.
+    fn usable(&self, ids: Vec<u32>) -> Result<Vec<u32>, ModelError> {
+        let (tokens, limit) = (ids.len(), self.context_length());
+        if tokens >= limit {
+            return Err(ModelError::PromptTooLong { model: self.id.name.clone(), tokens, limit });
+        }
+        if let Some(id) = ids.iter().find(|id| **id as usize >= self.engine.words()) {
+            let reason = format!("the tokenizer gives the token {id}, for which the model has no weights");
+            return Err(ModelError::Tokenize { model: self.id.name.clone(), reason });
+        }
+        Ok(ids)
+    }
+
     /// The ids of a prompt; never none.
     fn ids(&self, prompt: &str) -> Result<Vec<u32>, ModelError> {
+        let encoded = self.tokenizer.encode_fast(prompt, false);
+        let encoding = encoded.map_err(|error| ModelError::Tokenize {
+            model: self.id.name.clone(),
+            reason: error.to_string(),
+        })?;
+        self.begun(encoding.get_ids().to_vec())
+    }
+
+    /// With what every prompt begins; never none.
+    fn begun(&self, mut ids: Vec<u32>) -> Result<Vec<u32>, ModelError> {
         let failed = |reason: String| ModelError::Tokenize { model: self.id.name.clone(), reason };
-        let encoding =
-            self.tokenizer.encode_fast(prompt, false).map_err(|error| failed(error.to_string()))?;
-        let mut ids = encoding.get_ids().to_vec();
         if ids.is_empty() || (self.adds_begin && ids.first().copied() != self.begin) {
             match self.begin.or(self.end) {
                 Some(first) => ids.insert(0, first),

@@ -163,9 +163,9 @@ impl Sequence {
             })
         };
         let (id, numbers) = match following {
-            Following::Best(id) => (id, id.is_some()),
+            Following::Best(id) => (id, false),
             Following::Logits(logits) => {
-                (self.sampler.choose(logits, allowed), !logits.iter().all(|logit| logit.is_nan()))
+                (self.sampler.choose(logits, allowed), logits.iter().any(|logit| !logit.is_nan()))
             }
         };
         let Some(id) = id else {

@@ -86,8 +86,6 @@ fn where_the_time_goes() {
             let each = (before + tokens).div_ceil(KV_BLOCK);
             let pages = Pages::new(&machine, 1, keys, sequences * each).unwrap();
             let bytes = pages.count() * pages.stride() * 2;
-            let random_pages = Buffer::of_narrowed(&machine, &cycled(&noise, bytes / 2)).unwrap();
-            drop(random_pages);
             let filled: Vec<u8> =
                 cycled(&noise, bytes / 2).iter().flat_map(|value| narrow(*value).to_le_bytes()).collect();
             machine.write(pages.memory().address(), &filled).unwrap();
@@ -188,7 +186,7 @@ struct Lay(sys::cublasLtMatrixLayout_t);
 
 #[test]
 #[ignore = "measures a GPU"]
-fn which_algorithms_have_the_same_bits() {
+fn algorithms_for_products_and_their_bits() {
     let machine = super::super::machine().unwrap();
     let mut random = Random::new();
     let noise = random.values(1 << 20, 1.0);
