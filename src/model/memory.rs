@@ -21,7 +21,8 @@ pub(super) enum KeysAndValues {
     None,
     /// As they come and go, in all of this process.
     Held,
-    /// Set aside at once, so many bytes.
+    /// Set aside at once, so many bytes: on a GPU.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     Reserved(usize),
 }
 

@@ -169,8 +169,8 @@ mod tests {
         let size = SegmentSize { min: 20, max: 40 };
         let sentence = |at: usize| format!("The town number {at} stands on a hill by the river.\n\n");
         let text: String = (0..20).map(sentence).collect();
-        let (whole, cut) = (Document::new(&text, counter.as_ref(), size), &text[sentence(0).len()..]);
-        let cut = Document::new(cut, counter.as_ref(), size);
+        let whole = Document::new(&text, counter.as_ref(), size);
+        let cut = Document::new(&text[whole.segments[0].range.end..], counter.as_ref(), size);
         let bytes = |doc: &Document<'_>, at: usize| doc.text[doc.segments[at].range.clone()].to_owned();
         let mut shared = 0;
         for one in 0..whole.segments.len() {

@@ -105,7 +105,12 @@ fn the_account_is_on_standard_error() {
     subjects.retain(|subject| *subject != "energy");
     assert_eq!(
         subjects,
-        ["tokens", "segments", "spans", "summaries", "predicted", "models", "time"],
+        ["tokens", "segments", "spans", "summaries", "predicted", "models", "time", "memory"],
+        "{stderr}"
+    );
+    // The cross-encoder's weights in 8 bits, and the table of vectors.
+    assert!(
+        stderr.contains("memory    epitome-ranker ") && stderr.contains(", static-embedder "),
         "{stderr}"
     );
     assert!(stderr.contains("6,037 -> 1,"), "{stderr}");

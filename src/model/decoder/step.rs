@@ -13,6 +13,8 @@ pub(crate) struct Step<'a> {
     pub(crate) logits: usize,
     /// Whether the greatest of the logits is all that is wanted. A machine from which logits are much to copy
     /// then gives no more.
+    // A GPU is the one machine of that kind.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     pub(crate) best_only: bool,
     /// What the last of them attends to, where that is wanted.
     pub(crate) watch: Option<Watch<'a>>,
@@ -24,6 +26,7 @@ pub(crate) enum Next {
     /// Their logits, one behind the other.
     Logits(Vec<f32>),
     /// After each the token with the greatest logit, the first of equals; none where no logit is a number.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     Best(Vec<Option<u32>>),
 }
 

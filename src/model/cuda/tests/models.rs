@@ -115,9 +115,9 @@ fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company() {
             [Step { ids: &prompts[0][begin..], cache: first, logits: 1, best_only: false, watch: None }];
         assert_eq!(logits(model.forward(&mut steps).unwrap().remove(0)), expected[0][0]);
         // The likeliest token alone, beside one whose logits are wanted; and what both look at.
-        let mut caches = [KvCache::default(), KvCache::default()];
-        let [first, other] = &mut caches;
-        let ranges = [vec![0..7, 7..29, 29..99], vec![2..5]];
+        let mut both = [KvCache::default(), KvCache::default()];
+        let [first, other] = &mut both;
+        let ranges = [vec![0..7, 7..29, 29..99], vec![2..5, 5..7]];
         let mut masses = [Vec::new(), Vec::new()];
         let [own, others] = &mut masses;
         let mut steps = [
@@ -175,7 +175,7 @@ fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company() {
                 }])
                 .is_err()
         );
-        drop(caches);
+        drop((caches, both));
         // All pages are back.
         let mut cache = KvCache::default();
         let whole = vec![1; 8 * KV_BLOCK];
