@@ -20,7 +20,9 @@ fn main() -> Result<()> {
         ["prefill", model, tokens] => decoder(model, number(tokens), 0)?,
         ["decode", model, tokens] => decoder(model, 16, number(tokens))?,
         ["encoder", folder, lengths @ ..] => encoder(folder, lengths)?,
-        _ => candle_core::bail!("usage: stock prefill|decode MODEL.gguf TOKENS, stock encoder FOLDER LENGTH..."),
+        _ => candle_core::bail!(
+            "usage: stock prefill|decode MODEL.gguf TOKENS, stock encoder FOLDER LENGTH..."
+        ),
     };
     println!("{rate}");
     Ok(())
@@ -67,7 +69,11 @@ fn encoder(folder: &str, lengths: &[&str]) -> Result<f64> {
     let longest = lengths.iter().copied().max().unwrap_or(0);
     let (mut ids, mut mask) = (Vec::new(), Vec::new());
     for (text, length) in lengths.iter().enumerate() {
-        ids.extend((0..longest).map(|at| if at < *length { (1000 + (text * 7919 + at * 104_729) % 29_000) as u32 } else { 0 }));
+        ids.extend(
+            (0..longest).map(|at| {
+                if at < *length { (1000 + (text * 7919 + at * 104_729) % 29_000) as u32 } else { 0 }
+            }),
+        );
         mask.extend((0..longest).map(|at| u32::from(at < *length)));
     }
     let shape = (lengths.len(), longest);
