@@ -143,7 +143,7 @@ impl Progress {
     }
 
     /// Tells what the models take, too.
-    pub fn with(self, models: Arc<Models>) -> Self {
+    pub fn with_memory_of(self, models: Arc<Models>) -> Self {
         Self { models: Some(models), ..self }
     }
 

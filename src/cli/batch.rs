@@ -74,7 +74,7 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
         open_output(&args.output, &args.input, &digest, &mut lines, args.overwrite)?;
     let mut progress = Progress::new(total, sink.written(), resumed_bytes)
         .measured(compactor.ledger(), config.measure.grid_gco2_per_kwh)
-        .with(compactor.models().clone());
+        .with_memory_of(compactor.models().clone());
 
     let result = batch::run(&compactor, lines, &mut sink, &defaults, jobs, &mut progress);
     // Bad lines are reported after the end; all other errors leave the journal for the next start.

@@ -160,8 +160,8 @@ pub struct Rank {
     /// How the scores become one: `fitted` (to the probability that a span is needed, by weights that are
     /// compiled in; with `static` vectors and the cross-encoder), `weighted` (by the weights below, which
     /// also decide what the cross-encoder reads) or `attention` (none of them counts where there is a query,
-    /// but what `models.decoder` attends to when it reads text and query). `fitted` holds for the built-in cross-encoder; with
-    /// another one in `models.ranker` the scores are `weighted`.
+    /// but what `models.decoder` attends to when it reads text and query; for its default alone). `fitted`
+    /// holds for the built-in cross-encoder; with another one in `models.ranker` the scores are `weighted`.
     pub fusion: FusionKind,
     /// Weight of BM25 over sentences.
     pub lexical: f32,

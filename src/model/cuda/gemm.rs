@@ -2,7 +2,7 @@
 //!
 //! Left to itself the library takes another algorithm for another number of rows, and with it another order of
 //! sums: a token would then depend on how many others are in the batch. So for each shape of weights
-//! one algorithm is asked for once, at [`MANY`] rows, with all of the inner dimension in one block
+//! an algorithm is asked for once, at [`MANY`] rows, with all of the inner dimension in one block
 //! (split-K 1, no reduction between blocks), and used for any number of rows. See "Defeating
 //! Nondeterminism in LLM Inference" (He and Thinking Machines Lab, 2025).
 //!

@@ -6,8 +6,8 @@
 //!
 //! A row's result does not depend on what else is in the batch, nor on how a prompt is cut into steps ("batch
 //! invariance": He and Thinking Machines Lab, "Defeating Nondeterminism in LLM Inference", 2025). Our own
-//! kernels have one order of reduction for a row; matrix products use one algorithm for a shape of weights,
-//! however many rows there are ([`gemm`]).
+//! kernels have one order of reduction for a row; matrix products use algorithms that give the same bits for a
+//! shape of weights, however many rows there are ([`gemm`]).
 //!
 //! `unsafe` stands where the libraries are called.
 
