@@ -29,8 +29,8 @@ pub struct Models {
     /// `tokenizer.json`, or `OWNER/REPO` or `OWNER/REPO@REVISION` on the Hugging Face hub, whose files are
     /// taken as they are and kept. With another one than the built-in, `rank.fusion` is `weighted`.
     pub ranker: String,
-    /// How the weights of embedder and ranker are kept and multiplied: `int8`; `f32`, which is slower and no
-    /// better that can be measured; or `int4`, which is smaller and worse.
+    /// How the weights of embedder and ranker are kept and multiplied: `int8`; `f32` or `bf16`, which are slower
+    /// and no better that can be measured; or `int4`, which is smaller and worse.
     pub precision: Precision,
     /// The same for the decoder: `file`, which keeps 4-bit weights of a GGUF file as they are and the rest
     /// in 8 bits (queries, keys and values, and gate and up, in 8 bits together where one of them is not in
@@ -82,10 +82,12 @@ pub enum Precision {
     Int4,
     /// 32-bit floats.
     F32,
-    /// 16-bit floats with 8 bits of exponent: what models on a GPU have. It comes with `models.device` and has
-    /// no name in the configuration.
-    #[serde(skip)]
+    /// 16-bit floats with 8 bits of exponent, multiplied in 32 bits.
     Bf16,
+    /// What models on a GPU have: 16-bit floats, activations too. It comes with `models.device` and has no name
+    /// in the configuration.
+    #[serde(skip)]
+    Gpu,
 }
 
 /// Where models run.
@@ -115,8 +117,10 @@ pub enum DecoderPrecision {
     /// As [`Precision::F32`].
     F32,
     /// As [`Precision::Bf16`].
-    #[serde(skip)]
     Bf16,
+    /// As [`Precision::Gpu`].
+    #[serde(skip)]
+    Gpu,
 }
 
 impl DecoderPrecision {
@@ -128,6 +132,7 @@ impl DecoderPrecision {
             Self::Int4 => Some(Precision::Int4),
             Self::F32 => Some(Precision::F32),
             Self::Bf16 => Some(Precision::Bf16),
+            Self::Gpu => Some(Precision::Gpu),
         }
     }
 }

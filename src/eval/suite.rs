@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::budget::Budget;
+use crate::{budget::Budget, config::DecoderPrecision};
 
 /// A suite file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,6 +128,9 @@ pub struct ReaderSpec {
     pub url: Option<String>,
     /// The model's name: in the manifest for the embedded decoder, else the server's.
     pub model: String,
+    /// How the embedded decoder's weights are kept and multiplied; without it, as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder_precision: Option<DecoderPrecision>,
     /// Environment variable that holds the key of the server.
     #[serde(default)]
     pub api_key_env: Option<String>,

@@ -52,7 +52,7 @@ pub(crate) struct Bert {
 enum Layers {
     Cpu(Vec<Layer>),
     #[cfg(feature = "cuda")]
-    Cuda(cuda::CudaEncoder),
+    Cuda(cuda::Gatherer),
 }
 
 /// The tokens that are read together.
@@ -193,8 +193,8 @@ impl Bert {
         precision: Precision,
     ) -> Result<Self> {
         #[cfg(feature = "cuda")]
-        if precision == Precision::Bf16 {
-            return Self::on(&cuda::machine()?, tensors, config);
+        if precision == Precision::Gpu {
+            return Self::on(&cuda::machine()?, cuda::for_activations()?, tensors, config);
         }
         Self::with(tensors, config, |weights, config| {
             let layers = (0..config.num_hidden_layers).map(|index| weights.layer(index, precision));
@@ -202,10 +202,11 @@ impl Bert {
         })
     }
 
-    /// With its layers on a GPU.
+    /// With its layers on a GPU, where activations may take about so many bytes.
     #[cfg(feature = "cuda")]
     pub(crate) fn on(
         machine: &std::sync::Arc<dyn cuda::Machine>,
+        activations: usize,
         tensors: HashMap<String, Tensor>,
         config: BertConfig,
     ) -> Result<Self> {
@@ -222,7 +223,8 @@ impl Bert {
             };
             let layers = (0..config.num_hidden_layers).map(|index| weights.cuda_layer(index));
             let layers = layers.collect::<Result<Vec<_>>>()?;
-            Ok(Layers::Cuda(cuda::CudaEncoder::new(machine, shape, layers.into_iter())?))
+            let encoder = cuda::CudaEncoder::new(machine, activations, shape, layers.into_iter())?;
+            Ok(Layers::Cuda(cuda::Gatherer::start(encoder)?))
         })
     }
 
@@ -288,7 +290,7 @@ impl Bert {
             Layers::Cpu(layers) => layers,
             #[cfg(feature = "cuda")]
             Layers::Cuda(layers) => {
-                return Ok(layers.forward(&hidden, &ranges.iter().map(Range::len).collect::<Vec<_>>())?);
+                return Ok(layers.forward(hidden, ranges.iter().map(Range::len).collect())?);
             }
         };
         for layer in layers {

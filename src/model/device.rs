@@ -53,7 +53,7 @@ pub(super) fn decide(device: Device, precision: Precision) -> Result<Precision, 
         return Ok(precision);
     }
     match cuda::machine() {
-        Ok(_) => Ok(Precision::Bf16),
+        Ok(_) => Ok(Precision::Gpu),
         Err(error) if device == Device::Cuda => Err(ModelError::Device { reason: error.to_string() }),
         Err(error) => {
             match error {

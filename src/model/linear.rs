@@ -2,17 +2,29 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::kernels::{BLOCK, Block4, FloatMatrix, Int4Matrix, Int8Matrix, Panels};
+use super::kernels::{BLOCK, Bf16, Block4, FloatMatrix, Int4Matrix, Int8Matrix, Panels};
 use crate::config::Precision;
 
 /// A weight of shape (outputs, inputs). A row of the product depends on its row of the input alone.
 #[derive(Debug)]
 pub(crate) enum Linear {
-    F32(FloatMatrix),
+    F32(FloatMatrix<f32>),
+    Bf16(FloatMatrix<Bf16>),
     Int8(Int8Matrix),
     Int4(Int4Matrix),
 }
 
+/// The same of whatever kind of matrix it is.
+macro_rules! each {
+    ($linear:expr, $weight:ident => $of:expr) => {
+        match $linear {
+            Linear::F32($weight) => $of,
+            Linear::Bf16($weight) => $of,
+            Linear::Int8($weight) => $of,
+            Linear::Int4($weight) => $of,
+        }
+    };
+}
 impl Linear {
     /// From a tensor of that shape.
     pub(crate) fn new(weight: &Tensor, precision: Precision) -> Result<Self> {
@@ -29,7 +41,8 @@ impl Linear {
             Precision::F32 => Self::F32(FloatMatrix::new(weight, inputs)),
             Precision::Int8 => Self::Int8(Int8Matrix::new(weight, inputs)),
             Precision::Int4 => Self::Int4(Int4Matrix::new(&Block4::all(weight, inputs), inputs)),
-            Precision::Bf16 => bail!("weights in bf16 are for a GPU"),
+            Precision::Bf16 => Self::Bf16(FloatMatrix::new(weight, inputs)),
+            Precision::Gpu => bail!("the weights are for a GPU"),
         })
     }
 
@@ -43,27 +56,15 @@ impl Linear {
 
     /// Bytes of the weights as they are kept.
     pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::F32(weight) => weight.bytes(),
-            Self::Int8(weight) => weight.bytes(),
-            Self::Int4(weight) => weight.bytes(),
-        }
+        each!(self, weight => weight.bytes())
     }
 
     pub(crate) fn inputs(&self) -> usize {
-        match self {
-            Self::F32(weight) => weight.inputs(),
-            Self::Int8(weight) => weight.inputs(),
-            Self::Int4(weight) => weight.inputs(),
-        }
+        each!(self, weight => weight.inputs())
     }
 
     pub(crate) fn outputs(&self) -> usize {
-        match self {
-            Self::F32(weight) => weight.outputs(),
-            Self::Int8(weight) => weight.outputs(),
-            Self::Int4(weight) => weight.outputs(),
-        }
+        each!(self, weight => weight.outputs())
     }
 
     /// The product with rows of `inputs` values, on this thread: `outputs` values a row.
@@ -75,20 +76,12 @@ impl Linear {
 
     /// The same into a place of that size.
     pub(crate) fn forward_into(&self, x: &[f32], out: &mut [f32]) {
-        match self {
-            Self::F32(weight) => weight.product(x, out),
-            Self::Int8(weight) => weight.product(&weight.rows(x), out),
-            Self::Int4(weight) => weight.product(&weight.rows(x), out),
-        }
+        each!(self, weight => weight.product(&weight.rows(x), out));
     }
 
     /// The product with a few rows, on all threads, each of which reads its own part of the weights.
     pub(crate) fn forward_parallel(&self, x: &[f32]) -> Vec<f32> {
-        match self {
-            Self::F32(_) => self.forward(x),
-            Self::Int8(weight) => weight.product_by_outputs(&weight.rows(x)),
-            Self::Int4(weight) => weight.product_by_outputs(&weight.rows(x)),
-        }
+        each!(self, weight => weight.product_by_outputs(&weight.rows(x)))
     }
 }
 
@@ -101,6 +94,7 @@ mod tests {
         let weight = vec![0.5; 64 * 128];
         let bytes = |precision| Ok::<_, candle_core::Error>(Linear::of(&weight, 128, precision)?.bytes());
         assert_eq!(bytes(Precision::F32)?, 64 * 128 * 4);
+        assert_eq!(bytes(Precision::Bf16)?, 64 * 128 * 2);
         // A byte or half of one a value, and one or two scales for 32 of them.
         assert_eq!(bytes(Precision::Int8)?, 64 * 128 * (32 + 4) / 32);
         assert_eq!(bytes(Precision::Int4)?, 64 * 128 * (16 + 8) / 32);

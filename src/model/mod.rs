@@ -111,7 +111,7 @@ impl Models {
         })
     }
 
-    /// The precision that models are loaded in, and with it the device: bf16 is a GPU's.
+    /// The precision that models are loaded in, and with it the device: a GPU has one of its own.
     ///
     /// # Errors
     ///
@@ -228,8 +228,8 @@ impl Models {
     /// As configured, or what a GPU has.
     fn decoder_precision(&self) -> Result<DecoderPrecision, ModelError> {
         Ok(match self.precision()? {
-            Precision::Bf16 => DecoderPrecision::Bf16,
-            Precision::Int8 | Precision::Int4 | Precision::F32 => self.decoder_precision,
+            Precision::Gpu => DecoderPrecision::Gpu,
+            Precision::Int8 | Precision::Int4 | Precision::F32 | Precision::Bf16 => self.decoder_precision,
         })
     }
 

@@ -48,7 +48,7 @@ pub(crate) struct ModernBert {
 enum Layers {
     Cpu(Vec<Layer>),
     #[cfg(feature = "cuda")]
-    Cuda(cuda::CudaEncoder),
+    Cuda(cuda::Gatherer),
 }
 
 impl Layers {
@@ -135,8 +135,8 @@ impl Layer {
 impl ModernBert {
     pub(crate) fn new(tensors: &Tensors, config: &ModernBertConfig, precision: Precision) -> Result<Self> {
         #[cfg(feature = "cuda")]
-        if precision == Precision::Bf16 {
-            return Self::on(&cuda::machine()?, tensors, config);
+        if precision == Precision::Gpu {
+            return Self::on(&cuda::machine()?, cuda::for_activations()?, tensors, config);
         }
         Self::with(tensors, config, |_, _| {
             let layers = config.global_layers()?.into_iter().enumerate();
@@ -145,10 +145,11 @@ impl ModernBert {
         })
     }
 
-    /// With its layers on a GPU.
+    /// With its layers on a GPU, where activations may take about so many bytes.
     #[cfg(feature = "cuda")]
     pub(crate) fn on(
         machine: &std::sync::Arc<dyn cuda::Machine>,
+        activations: usize,
         tensors: &Tensors,
         config: &ModernBertConfig,
     ) -> Result<Self> {
@@ -166,7 +167,8 @@ impl ModernBert {
             let layers = config.global_layers()?.into_iter().enumerate();
             let layers = layers.map(|(index, global)| cuda_layer(tensors, index, global, config));
             let layers = layers.collect::<Result<Vec<_>>>()?;
-            Ok(Layers::Cuda(cuda::CudaEncoder::new(machine, shape, layers.into_iter())?))
+            let encoder = cuda::CudaEncoder::new(machine, activations, shape, layers.into_iter())?;
+            Ok(Layers::Cuda(cuda::Gatherer::start(encoder)?))
         })
     }
 
@@ -232,7 +234,7 @@ impl ModernBert {
             Layers::Cpu(layers) => layers,
             #[cfg(feature = "cuda")]
             Layers::Cuda(layers) => {
-                return Ok(layers.forward(&hidden, &ranges.iter().map(Range::len).collect::<Vec<_>>())?);
+                return Ok(layers.forward(hidden, ranges.iter().map(Range::len).collect())?);
             }
         };
         let longest = ranges.iter().map(Range::len).max().unwrap_or(0);

@@ -66,7 +66,7 @@ impl DecoderSpeed {
             decoder.generate(Class::Chat, &SENTENCE.repeat(SENTENCES), &sampling, &mut sink).ok()?;
         let first = first?.as_secs_f64();
         let rest = start.elapsed().as_secs_f64() - first;
-        let device = if models.precision().ok()? == Precision::Bf16 { "gpu" } else { "cpu" };
+        let device = if models.precision().ok()? == Precision::Gpu { "gpu" } else { "cpu" };
         (written.completion_tokens > 1 && rest > 0.0).then(|| Self {
             device,
             prompt_tokens_per_second: written.prompt_tokens as f64 / first,

@@ -9,7 +9,6 @@ use std::{
 use super::{Answer, ReaderContext, ReaderError};
 use crate::{
     compaction::Cancel,
-    config,
     eval::suite::ReaderSpec,
     measure::turns::Turns,
     model::{ChatMessage, Class, Decoder, Finish, Models, Sampling},
@@ -30,12 +29,15 @@ impl Embedded {
     /// [`ReaderError::Model`].
     pub fn new(spec: &ReaderSpec, context: &ReaderContext) -> Result<Self, ReaderError> {
         let configured = &context.config.models;
-        let decoder = if configured.decoder == spec.model {
-            context.models.decoder()?
-        } else {
+        let mut wanted = configured.clone();
+        if wanted.decoder != spec.model {
             // The adapters are those of the configured decoder.
-            let (decoder, decoder_lora) = (spec.model.clone(), Vec::new());
-            Models::new(&config::Models { decoder, decoder_lora, ..configured.clone() })?.decoder()?
+            (wanted.decoder, wanted.decoder_lora) = (spec.model.clone(), Vec::new());
+        }
+        wanted.decoder_precision = spec.decoder_precision.unwrap_or(wanted.decoder_precision);
+        let decoder = match wanted == *configured {
+            true => context.models.decoder()?,
+            false => Models::new(&wanted)?.decoder()?,
         };
         Ok(Self { decoder, turns: context.turns.clone(), cancel: context.cancel.clone() })
     }

@@ -174,6 +174,10 @@ fn senseless(suite: &Suite) -> Vec<String> {
         check(!reader.model.trim().is_empty(), format!("readers.model: {name}: must not be empty"));
         check(reader.concurrency > 0, format!("readers.concurrency: {name}: must be at least 1"));
         check(reader.max_tokens > 0, format!("readers.max_tokens: {name}: must be at least 1"));
+        check(
+            reader.url.is_none() || reader.decoder_precision.is_none(),
+            format!("readers.decoder_precision: {name}: a server has its own"),
+        );
     }
     problems
 }
@@ -262,6 +266,12 @@ model = "m"
                 "bm25: floor=0.9: an arm of",
             ),
             ("model = \"m\"", "model = \"m\"\nconcurrency = 0", "readers.concurrency: r"),
+            ("model = \"m\"", "model = \"m\"\ndecoder_precision = \"int5\"", "int5"),
+            (
+                "model = \"m\"",
+                "model = \"m\"\nurl = \"http://h\"\ndecoder_precision = \"int8\"",
+                "readers.decoder_precision: r",
+            ),
             ("path = \"t.jsonl\"", "path = \"t.jsonl\"\nsample = 0", "tasks.sample: t"),
             ("path = \"t.jsonl\"", "path = \"t.jsonl\"\nrows = []", "tasks.rows: t"),
             (

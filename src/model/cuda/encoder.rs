@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{
     CudaError,
+    gather::Encodes,
     heads::{self, HeadShape, HeadWeights, Layout, Sees, Span, rows},
     machine::{Argument, Buffer, Machine, Product, Target, padded},
     pages::Pages,
@@ -12,6 +13,10 @@ use super::{
 use crate::model::kernels::KV_BLOCK;
 
 type Result<T> = std::result::Result<T, CudaError>;
+
+/// Tokens of a pass: at least so many, whatever the memory, and at most.
+const LEAST_TOKENS: usize = 512;
+const MOST_TOKENS: usize = 131_072;
 
 /// Where rows are normalised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,9 @@ pub(crate) struct CudaEncoder {
     heads: HeadShape,
     layers: Vec<Layer>,
     turns: Option<(Buffer, Buffer)>,
+    /// Outputs of the widest layer.
+    widest: usize,
+    most_tokens: usize,
 }
 
 struct Layer {
@@ -81,13 +89,14 @@ impl std::fmt::Debug for CudaEncoder {
 }
 
 impl CudaEncoder {
-    /// Brings the weights to the machine.
+    /// Brings the weights to the machine. Activations may take about so many bytes.
     ///
     /// # Errors
     ///
     /// [`CudaError`]: heads of a width for which there is no kernel, say.
     pub(crate) fn new(
         machine: &Arc<dyn Machine>,
+        activations: usize,
         shape: EncoderShape,
         layers: impl Iterator<Item = EncoderLayer>,
     ) -> Result<Self> {
@@ -99,7 +108,8 @@ impl CudaEncoder {
             neighbours: false,
         };
         heads.check()?;
-        let layers = layers.map(|layer| Layer::new(machine, layer, &shape)).collect::<Result<_>>()?;
+        let layers: Vec<Layer> =
+            layers.map(|layer| Layer::new(machine, layer, &shape)).collect::<Result<_>>()?;
         let table = |turns: &[f32]| {
             let angles =
                 (0..shape.longest).flat_map(|place| turns.iter().map(move |turn| place as f32 * turn));
@@ -110,19 +120,38 @@ impl CudaEncoder {
             Some((global, local)) => Some((table(global)?, table(local)?)),
             None => None,
         };
-        Ok(Self { machine: machine.clone(), shape, heads, layers, turns })
+        let widest = layers.iter().map(|layer| layer.wide).max().unwrap_or(0);
+        let token = Self::token_bytes(shape.dim, widest);
+        // A window of any length that the model takes has to fit.
+        let most_tokens = (activations / token.max(1)).clamp(shape.longest.max(LEAST_TOKENS), MOST_TOKENS);
+        Ok(Self { machine: machine.clone(), shape, heads, layers, turns, widest, most_tokens })
     }
 
-    /// Bytes of the matrices.
-    pub(crate) fn bytes(&self) -> usize {
+    /// Bytes that a token takes in a pass; see `forward`.
+    fn token_bytes(dim: usize, widest: usize) -> usize {
+        let (narrow, wide) = (size_of::<u16>(), size_of::<f32>());
+        // The stream, queries, keys and values; their pages; rows as products take them.
+        4 * dim * wide + 2 * dim * narrow + (3 * dim + 2 * widest) * narrow
+    }
+}
+
+impl Encodes for CudaEncoder {
+    fn dim(&self) -> usize {
+        self.shape.dim
+    }
+
+    fn bytes(&self) -> usize {
         let dim = self.shape.dim;
         let inner = |wide: usize| if self.shape.gated { wide / 2 } else { wide };
         let values = self.layers.iter().map(|layer| dim * (4 * dim + layer.wide + inner(layer.wide)));
         values.sum::<usize>() * size_of::<u16>()
     }
 
-    /// The last layer's vectors, from the embeddings of all tokens of windows of these lengths.
-    pub(crate) fn forward(&self, hidden: &[f32], lengths: &[usize]) -> Result<Vec<f32>> {
+    fn most_tokens(&self) -> usize {
+        self.most_tokens
+    }
+
+    fn forward(&self, hidden: &[f32], lengths: &[usize]) -> Result<Vec<f32>> {
         let (machine, dim) = (&self.machine, self.shape.dim);
         let count: usize = lengths.iter().sum();
         if hidden.len() != count * dim || lengths.iter().any(|length| *length > self.shape.longest) {
@@ -145,7 +174,7 @@ impl CudaEncoder {
         let layout = Layout::new(machine, &spans, &self.heads, false)?;
         let matrix = |width: usize, bytes: usize| Buffer::new(machine, padded(count) * width * bytes);
         let (narrow, wide) = (size_of::<u16>(), size_of::<f32>());
-        let widest = self.layers.iter().map(|layer| layer.wide).max().unwrap_or(0);
+        let widest = self.widest;
         let stream = matrix(dim, wide)?;
         machine.write(
             stream.address(),

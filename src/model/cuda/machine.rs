@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::CudaError;
+use crate::model::kernels::Bf16;
 
 type Result<T> = std::result::Result<T, CudaError>;
 
@@ -180,11 +181,7 @@ fn bytes_of<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N])
 
 /// A float in bf16: to the nearest, ties to even.
 pub(crate) fn narrow(value: f32) -> u16 {
-    let bits = value.to_bits();
-    if value.is_nan() {
-        return 0x7fc0;
-    }
-    (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
+    Bf16::nearest(value).to_bits()
 }
 
 /// The float that a bf16 is.

@@ -15,6 +15,7 @@ mod decoder;
 mod device;
 mod encoder;
 mod error;
+mod gather;
 mod gemm;
 mod heads;
 mod last;
@@ -26,10 +27,14 @@ pub(crate) use decoder::CudaDecoder;
 pub(crate) use device::{describe, machine};
 pub(crate) use encoder::{CudaEncoder, EncoderLayer, EncoderShape, Normalised};
 pub(crate) use error::CudaError;
+pub(crate) use gather::Gatherer;
 pub(crate) use machine::Machine;
 pub(crate) use pages::Page;
 
 use super::Gpu;
+
+/// The share of the free memory that an encoder's activations may take, as a divisor.
+const ACTIVATIONS_SHARE: usize = 8;
 
 /// The GPU that models run on, and how fast it is: measured for about a second.
 ///
@@ -41,6 +46,15 @@ pub(crate) fn gpu() -> Result<Gpu, CudaError> {
     let (multiply_adds, bytes) = speed::rates(&machine)?;
     let device::Description { name, capability, driver, libraries, free, total } = describe()?;
     Ok(Gpu { name, capability, driver, libraries, free, total, multiply_adds, bytes })
+}
+
+/// Bytes that the activations of an encoder may take, of those that are free.
+///
+/// # Errors
+///
+/// As [`describe`].
+pub(crate) fn for_activations() -> Result<usize, CudaError> {
+    Ok(describe()?.free / ACTIVATIONS_SHARE)
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ impl Decoder {
 
     #[cfg(feature = "cuda")]
     fn backend(weights: &mut Weights, precision: DecoderPrecision) -> Result<Backend, ModelError> {
-        if precision != DecoderPrecision::Bf16 {
+        if precision != DecoderPrecision::Gpu {
             return Ok(Backend::Cpu(Box::new(Transformer::load(weights, precision.of_all())?)));
         }
         let machine = cuda::machine().map_err(|error| weights.invalid(error))?;

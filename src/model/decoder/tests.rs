@@ -129,6 +129,8 @@ fn every_precision_is_near_the_full_one() {
         (off(DecoderPrecision::File), off(DecoderPrecision::Int8), off(DecoderPrecision::Int4));
     assert!(file < 3e-3 && int8 < 3e-3 && int4 < 3e-2, "file {file:e}, int8 {int8:e}, int4 {int4:e}");
     assert!(file > 0.0 && file <= int8 * 1.5, "file {file:e}, int8 {int8:e}");
+    let bf16 = off(DecoderPrecision::Bf16);
+    assert!(bf16 > 0.0 && bf16 < 3e-4, "bf16 {bf16:e}");
 }
 
 #[test]

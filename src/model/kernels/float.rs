@@ -1,81 +1,179 @@
-//! Products in 32-bit floats.
+//! Products in 32-bit floats, with weights of as many bits or of 16 (bf16).
 
-use super::{LANES, for_each_isa};
+use std::ops::Range;
+
+use super::{LANES, Panels, for_each_isa};
 
 /// Rows that go through a panel together: what the vector registers hold.
 pub(super) const TILE: usize = 4;
 
-/// A weight matrix of shape (outputs, inputs), in 32-bit floats.
+/// The upper half of a 32-bit float: 8 bits of exponent, 7 of fraction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bf16(u16);
+
+impl Bf16 {
+    /// The nearest; of two that are equally near the even one.
+    pub(crate) fn nearest(value: f32) -> Self {
+        if value.is_nan() {
+            return Self(0x7fc0);
+        }
+        let bits = value.to_bits();
+        Self((bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16)
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn to_bits(self) -> u16 {
+        self.0
+    }
+}
+
+/// How a weight is kept.
+pub(crate) trait Stored: Copy + Default + Send + Sync + std::fmt::Debug {
+    fn nearest(value: f32) -> Self;
+
+    fn wide(self) -> f32;
+
+    /// The outputs of a panel for rows of `inputs` values.
+    fn multiply(x: &[f32], inputs: usize, panel: &[[Self; LANES]], out: &mut [[f32; LANES]]);
+}
+
+impl Stored for f32 {
+    #[inline(always)]
+    fn nearest(value: f32) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        self
+    }
+
+    fn multiply(x: &[f32], inputs: usize, panel: &[[Self; LANES]], out: &mut [[f32; LANES]]) {
+        multiply_f32(x, inputs, panel, out);
+    }
+}
+
+impl Stored for Bf16 {
+    #[inline(always)]
+    fn nearest(value: f32) -> Self {
+        Self::nearest(value)
+    }
+
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        f32::from_bits(u32::from(self.0) << 16)
+    }
+
+    fn multiply(x: &[f32], inputs: usize, panel: &[[Self; LANES]], out: &mut [[f32; LANES]]) {
+        multiply_bf16(x, inputs, panel, out);
+    }
+}
+
+/// A weight matrix of shape (outputs, inputs).
 #[derive(Debug)]
-pub(crate) struct FloatMatrix {
+pub(crate) struct FloatMatrix<T = f32> {
     outputs: usize,
     inputs: usize,
     /// By panel of [`LANES`] outputs, then by input.
-    panels: Vec<[f32; LANES]>,
+    panels: Vec<[T; LANES]>,
 }
 
-impl FloatMatrix {
-    /// Bytes of the weights as they are kept.
-    pub(crate) fn bytes(&self) -> usize {
-        size_of_val(self.panels.as_slice())
-    }
-
+impl<T: Stored> FloatMatrix<T> {
     /// `weight` has `outputs` rows of `inputs` values.
     pub(crate) fn new(weight: &[f32], inputs: usize) -> Self {
         let inputs = inputs.max(1);
         let outputs = weight.len() / inputs;
-        let mut panels = vec![[0.0; LANES]; outputs.div_ceil(LANES) * inputs];
+        let mut panels = vec![[T::default(); LANES]; outputs.div_ceil(LANES) * inputs];
         for (output, row) in weight.chunks_exact(inputs).enumerate() {
             let panel = panels.iter_mut().skip(output / LANES * inputs);
-            panel.zip(row).for_each(|(place, value)| place[output % LANES] = *value);
+            panel.zip(row).for_each(|(place, value)| place[output % LANES] = T::nearest(*value));
         }
         Self { outputs, inputs, panels }
     }
+}
 
-    pub(crate) fn outputs(&self) -> usize {
+impl<T: Stored> Panels for FloatMatrix<T> {
+    type Rows<'a> = &'a [f32];
+
+    fn outputs(&self) -> usize {
         self.outputs
     }
 
-    pub(crate) fn inputs(&self) -> usize {
+    fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// The product, on this thread: `outputs` values a row.
-    pub(crate) fn product(&self, x: &[f32], out: &mut [f32]) {
-        multiply(x, self.inputs, &self.panels, self.outputs, out);
+    fn bytes(&self) -> usize {
+        size_of_val(self.panels.as_slice())
+    }
+
+    fn rows<'a>(&self, x: &'a [f32]) -> &'a [f32] {
+        x
+    }
+
+    fn count(&self, rows: &&[f32]) -> usize {
+        rows.len() / self.inputs
+    }
+
+    fn panel(
+        &self,
+        rows: &&[f32],
+        range: Range<usize>,
+        panel: usize,
+        mut take: impl FnMut(usize, &[f32; LANES]),
+    ) {
+        let (Some(x), Some(panel)) = (
+            rows.get(range.start * self.inputs..range.end * self.inputs),
+            self.panels.get(panel * self.inputs..(panel + 1) * self.inputs),
+        ) else {
+            return;
+        };
+        let mut out = vec![[0.0; LANES]; range.len()];
+        T::multiply(x, self.inputs, panel, &mut out);
+        range.zip(&out).for_each(|(row, values)| take(row, values));
     }
 }
 
 for_each_isa! {
-    fn multiply(x: &[f32], inputs: usize, panels: &[[f32; LANES]], outputs: usize, out: &mut [f32]) {
-        let rows = x.chunks(TILE * inputs).zip(out.chunks_mut(TILE * outputs.max(1)));
-        for (x, out) in rows {
-            for (index, panel) in panels.chunks_exact(inputs).enumerate() {
-                let mut sums = [[0.0; LANES]; TILE];
-                // Where rows are missing the last one stands in.
-                let last = (x.len() / inputs).saturating_sub(1);
-                let rows = std::array::from_fn(|m| {
-                    let start = m.min(last) * inputs;
-                    x.get(start..start + inputs).unwrap_or_default()
-                });
-                add_products(&mut sums, rows, panel);
-                for (row, sums) in out.chunks_exact_mut(outputs).zip(&sums) {
-                    let end = outputs.min((index + 1) * LANES);
-                    if let Some(place) = row.get_mut(index * LANES..end) {
-                        place.iter_mut().zip(sums).for_each(|(place, sum)| *place = *sum);
-                    }
-                }
-            }
+    fn multiply_f32(x: &[f32], inputs: usize, panel: &[[f32; LANES]], out: &mut [[f32; LANES]]) {
+        multiply(x, inputs, panel, out);
+    }
+}
+
+for_each_isa! {
+    fn multiply_bf16(x: &[f32], inputs: usize, panel: &[[Bf16; LANES]], out: &mut [[f32; LANES]]) {
+        multiply(x, inputs, panel, out);
+    }
+}
+
+#[inline(always)]
+fn multiply<T: Stored>(x: &[f32], inputs: usize, panel: &[[T; LANES]], out: &mut [[f32; LANES]]) {
+    for (x, out) in x.chunks(TILE * inputs).zip(out.chunks_mut(TILE)) {
+        // Where rows are missing the last one stands in.
+        let last = (x.len() / inputs).saturating_sub(1);
+        let rows = std::array::from_fn(|m| {
+            let start = m.min(last) * inputs;
+            x.get(start..start + inputs).unwrap_or_default()
+        });
+        if let [out] = out {
+            // A token alone: all but a quarter of the work would be for nothing.
+            let mut sums = [[0.0; LANES]];
+            add_products(&mut sums, [rows[0]], panel);
+            [*out] = sums;
+        } else {
+            let mut sums = [[0.0; LANES]; TILE];
+            add_products(&mut sums, rows, panel);
+            out.iter_mut().zip(&sums).for_each(|(out, sums)| *out = *sums);
         }
     }
 }
 
 /// `sums[m] += sum over k of rows[m][k] * panel[k]`, in the order of `k`.
 #[inline(always)]
-pub(super) fn add_products<const M: usize>(
+pub(super) fn add_products<const M: usize, T: Stored>(
     sums: &mut [[f32; LANES]; M],
     rows: [&[f32]; M],
-    panel: &[[f32; LANES]],
+    panel: &[[T; LANES]],
 ) {
     let mut own = *sums;
     let length = rows.iter().map(|row| row.len()).min().unwrap_or(0).min(panel.len());
@@ -84,7 +182,7 @@ pub(super) fn add_products<const M: usize>(
         for (sums, row) in own.iter_mut().zip(&rows) {
             let value = row[k];
             for (sum, lane) in sums.iter_mut().zip(lanes) {
-                *sum = value.mul_add(*lane, *sum);
+                *sum = value.mul_add(lane.wide(), *sum);
             }
         }
     }
@@ -97,11 +195,18 @@ mod tests {
 
     #[test]
     fn a_product_is_the_textbook_one() {
+        textbook::<f32>();
+        textbook::<Bf16>();
+    }
+
+    fn textbook<T: Stored>() {
         for (rows, inputs, outputs) in [(1, 5, 3), (4, 32, 16), (7, 33, 50), (9, 1, 17)] {
             let x: Vec<f32> = (0..rows * inputs).map(|i| (i * 37 % 19) as f32 - 9.0).collect();
             let weight: Vec<f32> = (0..outputs * inputs).map(|i| (i * 53 % 23) as f32 - 11.0).collect();
             let mut product = vec![0.0; rows * outputs];
-            FloatMatrix::new(&weight, inputs).product(&x, &mut product);
+            let matrix = FloatMatrix::<T>::new(&weight, inputs);
+            matrix.product(&matrix.rows(&x), &mut product);
+            assert_eq!(matrix.product_by_outputs(&matrix.rows(&x)), product);
             for (row, out) in x.chunks(inputs).zip(product.chunks(outputs)) {
                 for (weight, out) in weight.chunks(inputs).zip(out) {
                     // Small whole numbers: exact in any order.
@@ -109,5 +214,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_bf16_is_the_nearest_and_of_two_the_even_one() {
+        let nearest = |value: f32| Bf16::nearest(value).wide();
+        // Next to 1 they are 1/128 apart.
+        for (value, near) in [
+            (1.0, 1.0),
+            (1.0 + 1.0 / 256.0, 1.0),
+            (1.0 + 3.0 / 256.0, 1.0 + 2.0 / 128.0),
+            (1.0 + 1.1 / 256.0, 1.0 + 1.0 / 128.0),
+            (-2.5, -2.5),
+            (f32::MAX, f32::INFINITY),
+            (f32::NEG_INFINITY, f32::NEG_INFINITY),
+        ] {
+            assert_eq!(nearest(value), near, "{value}");
+        }
+        assert!(nearest(f32::NAN).is_nan());
     }
 }

@@ -14,6 +14,7 @@ mod causal;
 mod float;
 mod isa;
 mod mass;
+mod panels;
 mod quantized;
 mod rows;
 mod speed;
@@ -21,10 +22,11 @@ mod team;
 
 pub(crate) use attention::{Heads, attend};
 pub(crate) use causal::{HeadBlock, KV_BLOCK, Query, attend_causal};
-pub(crate) use float::FloatMatrix;
+pub(crate) use float::{Bf16, FloatMatrix};
 pub(crate) use isa::Isa;
 pub(crate) use mass::attention_mass;
-pub(crate) use quantized::{BLOCK, Block4, Int4Matrix, Int8Matrix, Panels};
+pub(crate) use panels::Panels;
+pub(crate) use quantized::{BLOCK, Block4, Int4Matrix, Int8Matrix};
 pub use speed::{Rates, rates};
 pub(crate) use team::each_chunk;
 

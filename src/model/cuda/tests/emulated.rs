@@ -16,7 +16,7 @@ use crate::model::{
         device::KERNELS,
         machine::{Argument, Machine, Product, Target, narrow, widen},
     },
-    kernels::FloatMatrix,
+    kernels::{FloatMatrix, Panels},
 };
 
 type Run = unsafe extern "C" fn(i32, i32, i32, i32, *mut *mut c_void);
@@ -134,7 +134,8 @@ impl Machine for Emulated {
             unsafe { (at::<u16>(product.x, rows * inputs), at::<u16>(product.weight, outputs * inputs)) };
         let wide = |values: &[u16]| values.iter().map(|value| widen(*value)).collect::<Vec<f32>>();
         let mut out = vec![0.0; rows * outputs];
-        FloatMatrix::new(&wide(weight), inputs).product(&wide(x), &mut out);
+        let (matrix, x) = (FloatMatrix::<f32>::new(&wide(weight), inputs), wide(x));
+        matrix.product(&matrix.rows(&x), &mut out);
         // SAFETY: as above.
         unsafe {
             match into {

@@ -1,6 +1,6 @@
 //! Whole models beside the ones on the processor.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, thread};
 
 use candle_core::{Device, Tensor};
 
@@ -242,7 +242,7 @@ fn bert_is_the_one_on_the_processor() {
     let exact =
         Bert::new(tensors.clone(), config.clone(), Precision::F32).unwrap().forward(&windows).unwrap();
     for machine in machines() {
-        let ours = Bert::on(&machine, tensors.clone(), config.clone()).unwrap();
+        let ours = Bert::on(&machine, 1 << 20, tensors.clone(), config.clone()).unwrap();
         assert!(ours.on_gpu());
         let together = ours.forward(&windows).unwrap();
         let far = error(&together, &exact);
@@ -251,6 +251,11 @@ fn bert_is_the_one_on_the_processor() {
         // A window alone.
         let alone = ours.forward(&windows[1..2]).unwrap();
         assert_eq!(alone, together[dim..32 * dim]);
+        // Many callers at once, who share passes.
+        thread::scope(|scope| {
+            let callers: Vec<_> = (0..8).map(|_| scope.spawn(|| ours.forward(&windows).unwrap())).collect();
+            callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap(), together));
+        });
     }
 }
 
@@ -305,7 +310,7 @@ fn modern_bert_is_the_one_on_the_processor() {
     let windows = windows(&mut random, words);
     let exact = ModernBert::new(&tensors, &config, Precision::F32).unwrap().forward(&windows).unwrap();
     for machine in machines() {
-        let ours = ModernBert::on(&machine, &tensors, &config).unwrap();
+        let ours = ModernBert::on(&machine, 1 << 20, &tensors, &config).unwrap();
         let together = ours.forward(&windows).unwrap();
         let far = error(&together, &exact);
         println!("{far}");

@@ -69,11 +69,6 @@ pub(crate) struct Int4Matrix {
 }
 
 impl Int4Matrix {
-    /// Bytes of the weights as they are kept.
-    pub(crate) fn bytes(&self) -> usize {
-        size_of_val(self.values.as_slice()) + size_of_val(self.scales.as_slice())
-    }
-
     /// The blocks of each row of `inputs` values, one row after the other.
     pub(crate) fn new(weight: &[Block4], inputs: usize) -> Self {
         Self::on_this_thread(weight, inputs, Isa::best())
@@ -104,6 +99,8 @@ impl Int4Matrix {
 }
 
 impl Panels for Int4Matrix {
+    type Rows<'a> = Int8Rows;
+
     fn outputs(&self) -> usize {
         self.outputs
     }
@@ -112,8 +109,16 @@ impl Panels for Int4Matrix {
         self.inputs
     }
 
+    fn bytes(&self) -> usize {
+        size_of_val(self.values.as_slice()) + size_of_val(self.scales.as_slice())
+    }
+
     fn rows(&self, x: &[f32]) -> Int8Rows {
         Int8Rows::new(x, self.inputs, Layout::Fours)
+    }
+
+    fn count(&self, rows: &Int8Rows) -> usize {
+        rows.count()
     }
 
     fn panel(

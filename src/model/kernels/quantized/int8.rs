@@ -36,11 +36,6 @@ pub(crate) struct Int8Matrix {
 }
 
 impl Int8Matrix {
-    /// Bytes of the weights as they are kept.
-    pub(crate) fn bytes(&self) -> usize {
-        size_of_val(self.values.as_slice()) + size_of_val(self.scales.as_slice())
-    }
-
     /// `weight` has `outputs` rows of `inputs` values.
     pub(crate) fn new(weight: &[f32], inputs: usize) -> Self {
         Self::with(weight, inputs, Isa::best())
@@ -76,6 +71,8 @@ impl Int8Matrix {
 }
 
 impl Panels for Int8Matrix {
+    type Rows<'a> = Int8Rows;
+
     fn outputs(&self) -> usize {
         self.outputs
     }
@@ -84,8 +81,16 @@ impl Panels for Int8Matrix {
         self.inputs
     }
 
+    fn bytes(&self) -> usize {
+        size_of_val(self.values.as_slice()) + size_of_val(self.scales.as_slice())
+    }
+
     fn rows(&self, x: &[f32]) -> Int8Rows {
         Int8Rows::new(x, self.inputs, Layout::of_int8(self.isa))
+    }
+
+    fn count(&self, rows: &Int8Rows) -> usize {
+        rows.count()
     }
 
     fn panel(

@@ -4,9 +4,7 @@
 //! Q4_0, Q4_1 and Q4_K, so that weights from such files are taken over as they are. A block's products are
 //! added up in whole numbers, exactly; the blocks' sums are scaled and added in 32-bit floats, in turn.
 
-use std::ops::Range;
-
-use super::{Isa, LANES, team};
+use super::{Isa, LANES, Panels};
 
 mod int4;
 mod int8;
@@ -20,10 +18,6 @@ use rows::Layout;
 
 /// Values that share a scale.
 pub(crate) const BLOCK: usize = 32;
-/// Rows that go through all panels together, so that they stay in the second cache.
-const ROWS_TOGETHER: usize = 96;
-/// Pieces of work for each thread, so that one that is slow has less of them.
-const PARTS: usize = 2;
 
 /// Up to a tile of rows, as a kernel takes them.
 #[derive(Clone, Copy)]
@@ -32,78 +26,6 @@ struct Tile<'a, const M: usize> {
     scales: [&'a [f32]; M],
     /// The sum of the values of each block.
     sums: [&'a [i32]; M],
-}
-
-/// A weight matrix of shape (outputs, inputs) whose outputs stand in panels of [`LANES`].
-pub(crate) trait Panels: Sync {
-    fn outputs(&self) -> usize;
-
-    fn inputs(&self) -> usize;
-
-    /// Rows of `inputs` values, as this matrix multiplies them.
-    fn rows(&self, x: &[f32]) -> Int8Rows;
-
-    /// The outputs of one panel for some rows, given to `take`.
-    fn panel(
-        &self,
-        rows: &Int8Rows,
-        range: Range<usize>,
-        panel: usize,
-        take: impl FnMut(usize, &[f32; LANES]),
-    );
-
-    /// The product, on this thread: `outputs` values a row.
-    fn product(&self, rows: &Int8Rows, out: &mut [f32]) {
-        for (index, out) in out.chunks_mut(ROWS_TOGETHER * self.outputs().max(1)).enumerate() {
-            self.some_rows(rows, index * ROWS_TOGETHER, out);
-        }
-    }
-
-    /// The product with a few rows, on all threads: each reads its own part of the weights, once.
-    fn product_by_outputs(&self, rows: &Int8Rows) -> Vec<f32> {
-        let (count, outputs) = (rows.count(), self.outputs().max(1));
-        let mut out = vec![0.0; count * self.outputs()];
-        let panels = self.outputs().div_ceil(LANES);
-        let share = panels.div_ceil(PARTS * team::threads()).max(1);
-        let mut by_panel = vec![[0.0; LANES]; panels * count];
-        team::each_chunk(&mut by_panel, (share * count).max(1), |part, out| {
-            for (index, out) in out.chunks_mut(count).enumerate() {
-                self.panel(rows, 0..count, part * share + index, |row, values| {
-                    if let Some(place) = out.get_mut(row) {
-                        *place = *values;
-                    }
-                });
-            }
-        });
-        for (panel, values) in by_panel.chunks_exact(count.max(1)).enumerate() {
-            for (row, values) in out.chunks_exact_mut(outputs).zip(values) {
-                write(row, panel, values);
-            }
-        }
-        out
-    }
-
-    /// Rows from `first` on, as many as `out` has room for.
-    fn some_rows(&self, rows: &Int8Rows, first: usize, out: &mut [f32]) {
-        let width = self.outputs().max(1);
-        let last = first + out.len() / width;
-        for panel in 0..self.outputs().div_ceil(LANES) {
-            self.panel(rows, first..last, panel, |row, values| {
-                let at = (row - first) * width;
-                if let Some(row) = out.get_mut(at..at + width) {
-                    write(row, panel, values);
-                }
-            });
-        }
-    }
-}
-
-/// The outputs of a panel to their place in a row.
-fn write(row: &mut [f32], panel: usize, values: &[f32; LANES]) {
-    let end = row.len().min((panel + 1) * LANES);
-    if let Some(place) = row.get_mut(panel * LANES..end) {
-        place.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
-    }
 }
 
 /// Calls the caller's kernel for the instructions on tiles as high as its registers allow, and gives each row's

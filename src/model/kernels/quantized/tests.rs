@@ -11,7 +11,7 @@ fn exact(x: &[f32], weight: &[f32], inputs: usize) -> Vec<f64> {
 
 fn product_of(matrix: &impl Panels, x: &[f32]) -> Vec<f32> {
     let rows = matrix.rows(x);
-    let mut out = vec![0.0; rows.count() * matrix.outputs()];
+    let mut out = vec![0.0; matrix.count(&rows) * matrix.outputs()];
     matrix.product(&rows, &mut out);
     out
 }
