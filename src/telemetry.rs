@@ -20,7 +20,8 @@
 //! | `epitome_engine_refused_total` | counter | requests that found the queue full | `class` |
 //! | `epitome_engine_cancelled_total` | counter | requests that nobody waited for any more | `class` |
 //! | `epitome_engine_step_seconds` | histogram | seconds of a step of the decoder, or of a piece of an encoder's work | `class` |
-//! | `epitome_engine_batch_sequences` | gauge | sequences in the decoder's last step, or requests in the last pass of an encoder on a GPU | `class` |
+//! | `epitome_engine_batch_sequences` | gauge | sequences in the decoder's last step | |
+//! | `epitome_engine_pass_pieces` | gauge | pieces of requests in the last pass of an encoder on a GPU | |
 //! | `epitome_engine_encoded_tokens_total` | counter | tokens that encoders read | `class` |
 //! | `epitome_engine_prompt_tokens_total` | counter | tokens of prompts that were read | |
 //! | `epitome_engine_written_tokens_total` | counter | tokens that were written | |
@@ -73,6 +74,8 @@ const ENGINE_REFUSED: &str = "epitome_engine_refused_total";
 const ENGINE_CANCELLED: &str = "epitome_engine_cancelled_total";
 const ENGINE_STEP: &str = "epitome_engine_step_seconds";
 const ENGINE_BATCH: &str = "epitome_engine_batch_sequences";
+#[cfg(feature = "cuda")]
+const ENGINE_PASS: &str = "epitome_engine_pass_pieces";
 const ENGINE_PROMPT: &str = "epitome_engine_prompt_tokens_total";
 const ENGINE_ENCODED: &str = "epitome_engine_encoded_tokens_total";
 const ENGINE_WRITTEN: &str = "epitome_engine_written_tokens_total";
@@ -150,7 +153,9 @@ fn describe() {
     describe_counter!(ENGINE_REFUSED, Unit::Count, "Requests to a model that found its queue full");
     describe_counter!(ENGINE_CANCELLED, Unit::Count, "Requests to a model that were given up");
     describe_histogram!(ENGINE_STEP, Unit::Seconds, "Time of one step of a model");
-    describe_gauge!(ENGINE_BATCH, Unit::Count, "Sequences, or requests, in the last step of a model");
+    describe_gauge!(ENGINE_BATCH, Unit::Count, "Sequences in the decoder's last step");
+    #[cfg(feature = "cuda")]
+    describe_gauge!(ENGINE_PASS, Unit::Count, "Pieces of requests in the last pass of an encoder on a GPU");
     describe_counter!(ENGINE_PROMPT, Unit::Count, "Tokens of prompts that the decoder read");
     describe_counter!(ENGINE_ENCODED, Unit::Count, "Tokens that the encoders read");
     describe_counter!(ENGINE_WRITTEN, Unit::Count, "Tokens that the decoder wrote");
@@ -233,7 +238,7 @@ pub fn engine_cancelled(class: &'static str) {
 /// A step of the decoder read and wrote so many tokens.
 pub fn engine_step(time: Duration, sequences: usize, read: usize, written: usize) {
     histogram!(ENGINE_STEP, "class" => "decode").record(time);
-    gauge!(ENGINE_BATCH, "class" => "decode").set(sequences as f64);
+    gauge!(ENGINE_BATCH).set(sequences as f64);
     counter!(ENGINE_PROMPT).increment(read as u64);
     counter!(ENGINE_WRITTEN).increment(written as u64);
 }
@@ -250,10 +255,10 @@ pub fn engine_holds(sequences: usize, kv_bytes: usize, kv_peak_bytes: usize) {
     gauge!(ENGINE_KV_PEAK).set(kv_peak_bytes as f64);
 }
 
-/// An encoder on a GPU read windows of so many requests together.
+/// An encoder on a GPU read pieces of so many requests together.
 #[cfg(feature = "cuda")]
-pub fn encoder_pass(requests: usize) {
-    gauge!(ENGINE_BATCH, "class" => "encode").set(requests as f64);
+pub fn encoder_pass(pieces: usize) {
+    gauge!(ENGINE_PASS).set(pieces as f64);
 }
 
 /// An encoder read so many tokens in one piece.

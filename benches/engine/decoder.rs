@@ -73,6 +73,7 @@ pub fn choices(configured: &config::Models) {
     for (at, (precision, name)) in [
         (DecoderPrecision::Int8, "8 bits"),
         (DecoderPrecision::Int4, "all in 4 bits"),
+        (DecoderPrecision::Bf16, "bf16"),
         (DecoderPrecision::F32, "32-bit floats"),
     ]
     .into_iter()

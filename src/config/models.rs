@@ -90,6 +90,20 @@ pub enum Precision {
     Gpu,
 }
 
+impl Precision {
+    /// How keys of what was computed name it. They must not change: what caches hold goes by them.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Int8 => "Int8",
+            Self::Int4 => "Int4",
+            Self::F32 => "F32",
+            Self::Bf16 => "Bf16 weights",
+            // It was the only one in bf16 once.
+            Self::Gpu => "Bf16",
+        }
+    }
+}
+
 /// Where models run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -124,6 +138,11 @@ pub enum DecoderPrecision {
 }
 
 impl DecoderPrecision {
+    /// As [`Precision::key`].
+    pub(crate) fn key(self) -> &'static str {
+        self.of_all().map_or("File", Precision::key)
+    }
+
     /// What all weights are brought to; none where the file decides.
     pub(crate) fn of_all(self) -> Option<Precision> {
         match self {
@@ -134,5 +153,19 @@ impl DecoderPrecision {
             Self::Bf16 => Some(Precision::Bf16),
             Self::Gpu => Some(Precision::Gpu),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_computed_in_one_precision_is_not_taken_for_another() {
+        let all = [Precision::Int8, Precision::Int4, Precision::F32, Precision::Bf16, Precision::Gpu];
+        let keys: std::collections::BTreeSet<&str> = all.map(Precision::key).into();
+        assert_eq!(keys.len(), all.len());
+        assert_eq!(DecoderPrecision::File.key(), "File");
+        assert_eq!(DecoderPrecision::Gpu.key(), Precision::Gpu.key());
     }
 }

@@ -128,7 +128,8 @@ pub struct ReaderSpec {
     pub url: Option<String>,
     /// The model's name: in the manifest for the embedded decoder, else the server's.
     pub model: String,
-    /// How the embedded decoder's weights are kept and multiplied; without it, as configured.
+    /// How the embedded decoder's weights are kept and multiplied, on the processor; without it, as and where
+    /// it is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoder_precision: Option<DecoderPrecision>,
     /// Environment variable that holds the key of the server.

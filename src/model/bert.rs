@@ -14,6 +14,7 @@ use super::{
     kernels::{Heads, add_gelu, attend},
     linear::Linear,
     norm::{Norm, add_biased},
+    schedule::Turn,
 };
 use crate::config::Precision;
 
@@ -194,7 +195,7 @@ impl Bert {
     ) -> Result<Self> {
         #[cfg(feature = "cuda")]
         if precision == Precision::Gpu {
-            return Self::on(&cuda::machine()?, cuda::for_activations()?, tensors, config);
+            return Self::on(&cuda::machine()?, cuda::for_activations, tensors, config);
         }
         Self::with(tensors, config, |weights, config| {
             let layers = (0..config.num_hidden_layers).map(|index| weights.layer(index, precision));
@@ -202,11 +203,11 @@ impl Bert {
         })
     }
 
-    /// With its layers on a GPU, where activations may take about so many bytes.
+    /// With its layers on a GPU, where activations may take so many bytes of what is free when the weights are there.
     #[cfg(feature = "cuda")]
     pub(crate) fn on(
         machine: &std::sync::Arc<dyn cuda::Machine>,
-        activations: usize,
+        activations: impl FnOnce() -> std::result::Result<usize, cuda::CudaError>,
         tensors: HashMap<String, Tensor>,
         config: BertConfig,
     ) -> Result<Self> {
@@ -272,7 +273,8 @@ impl Bert {
     }
 
     /// The last layer's vectors for all tokens of all windows, `dim` values a token.
-    pub(crate) fn forward(&self, windows: &[Sequence]) -> Result<Vec<f32>> {
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+    pub(crate) fn forward(&self, windows: &[Sequence], turn: &Turn) -> Result<Vec<f32>> {
         let mut ranges = Vec::with_capacity(windows.len());
         let mut rows = 0;
         for window in windows {
@@ -290,7 +292,7 @@ impl Bert {
             Layers::Cpu(layers) => layers,
             #[cfg(feature = "cuda")]
             Layers::Cuda(layers) => {
-                return Ok(layers.forward(hidden, ranges.iter().map(Range::len).collect())?);
+                return Ok(layers.forward(&hidden, ranges.iter().map(Range::len).collect(), turn)?);
             }
         };
         for layer in layers {

@@ -13,7 +13,7 @@ use tokenizers::{
 };
 
 use super::{
-    Located, ModelError, ModelId,
+    Located, ModelError, ModelId, Turn,
     bert::{Bert, BertConfig, Sequence},
     heads::{Head, Heads},
     pruner::{Body, Layout, Pruner},
@@ -90,10 +90,10 @@ impl Body {
         if on_gpu { GPU_GROUP_ROWS } else { GROUP_ROWS }
     }
 
-    fn forward(&self, windows: &[Sequence]) -> candle_core::Result<Vec<f32>> {
+    fn forward(&self, windows: &[Sequence], turn: &Turn) -> candle_core::Result<Vec<f32>> {
         match self {
-            Body::Bert(body) => body.forward(windows),
-            Body::ModernBert(body) => body.forward(windows),
+            Body::Bert(body) => body.forward(windows, turn),
+            Body::ModernBert(body) => body.forward(windows, turn),
         }
     }
 
@@ -130,7 +130,7 @@ impl CrossEncoder {
         let Pruner { tokenizer, layout, body, heads, longest } = Pruner::read(files, precision)?;
         // Tokenizer and configuration decide on the scores as the weights do.
         let hashes: Vec<&str> = files.spec.files.iter().map(|file| file.sha256.as_str()).collect();
-        let key = format!("{}/{precision:?}", hashes.join("/"));
+        let key = format!("{}/{}", hashes.join("/"), precision.key());
         let longest = longest.min(WINDOW_TOKENS);
         Ok(Self { id: files.id()?, key, built_in: false, tokenizer, layout, body, heads, longest })
     }
@@ -187,7 +187,7 @@ impl CrossEncoder {
         let layout = Layout { before: vec![first], between: vec![separator], after: vec![separator] };
         let bert = Bert::new(tensors, config, precision).map_err(|error| invalid(error.to_string()))?;
         let id = ModelId { name: name.to_owned(), hash: format!("{:x}", Sha256::digest(bytes)) };
-        let key = format!("{}/{precision:?}", id.hash);
+        let key = format!("{}/{}", id.hash, precision.key());
         let (built_in, body, longest) = (true, Body::Bert(bert), WINDOW_TOKENS);
         Ok(Self { id, key, built_in, tokenizer, layout, body, heads, longest })
     }
@@ -229,13 +229,28 @@ impl CrossEncoder {
     ///
     /// [`ModelError::Forward`], for an id that is not in the vocabulary, say.
     pub fn score(&self, query: &[u32], passages: &[Passage<'_>]) -> Result<Vec<Relevance>, ModelError> {
+        self.score_in(query, passages, &Turn::now())
+    }
+
+    /// As [`score`](Self::score), for a request that has its turn.
+    ///
+    /// # Errors
+    ///
+    /// Likewise.
+    pub fn score_in(
+        &self,
+        query: &[u32],
+        passages: &[Passage<'_>],
+        turn: &Turn,
+    ) -> Result<Vec<Relevance>, ModelError> {
         let mut results = Vec::with_capacity(passages.len());
         let most = self.body.group_rows();
         let (mut group, mut owners, mut rows) = (Vec::new(), Vec::new(), 0);
         for passage in passages {
             let (sequence, owner) = self.input(query, passage);
             if rows + sequence.ids.len() > most && !group.is_empty() {
-                self.score_group(&std::mem::take(&mut group), &std::mem::take(&mut owners), &mut results)?;
+                let (group, owners) = (std::mem::take(&mut group), std::mem::take(&mut owners));
+                self.score_group(&group, &owners, turn, &mut results)?;
                 rows = 0;
             }
             rows += sequence.ids.len();
@@ -243,7 +258,7 @@ impl CrossEncoder {
             owners.push((passage.parts.len(), owner));
         }
         if !group.is_empty() {
-            self.score_group(&group, &owners, &mut results)?;
+            self.score_group(&group, &owners, turn, &mut results)?;
         }
         Ok(results)
     }
@@ -282,11 +297,12 @@ impl CrossEncoder {
         &self,
         group: &[Sequence],
         owners: &[(usize, Vec<Option<usize>>)],
+        turn: &Turn,
         results: &mut Vec<Relevance>,
     ) -> Result<(), ModelError> {
         let vectors = self
             .body
-            .forward(group)
+            .forward(group, turn)
             .map_err(|error| ModelError::forward(&self.id.name, "scoring a passage", error))?;
         let dim = self.body.dim();
         let mut rest = vectors.as_slice();

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use tokenizers::Tokenizer;
 
 use super::{
-    Located, ModelError, ModelId,
+    Located, ModelError, ModelId, Turn,
     bert::{Bert, BertConfig, Sequence},
     error::at,
 };
@@ -120,6 +120,15 @@ impl Encoder {
     ///
     /// [`ModelError::Forward`], for an id that is not in the vocabulary, say.
     pub fn encode(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<Pooled>>, ModelError> {
+        self.encode_in(windows, &Turn::now())
+    }
+
+    /// As [`encode`](Self::encode), for a request that has its turn.
+    ///
+    /// # Errors
+    ///
+    /// Likewise.
+    pub fn encode_in(&self, windows: &[Window<'_>], turn: &Turn) -> Result<Vec<Vec<Pooled>>, ModelError> {
         let mut results = Vec::with_capacity(windows.len());
         let most = if self.bert.on_gpu() { GPU_GROUP_ROWS } else { GROUP_ROWS };
         let mut group: Vec<Input> = Vec::new();
@@ -127,13 +136,13 @@ impl Encoder {
         for window in windows {
             let input = self.input(window);
             if rows + input.ids.len() > most && !group.is_empty() {
-                self.encode_group(std::mem::take(&mut group), &mut results)?;
+                self.encode_group(std::mem::take(&mut group), turn, &mut results)?;
                 rows = 0;
             }
             rows += input.ids.len();
             group.push(input);
         }
-        self.encode_group(group, &mut results)?;
+        self.encode_group(group, turn, &mut results)?;
         Ok(results)
     }
 
@@ -163,7 +172,12 @@ impl Encoder {
         input
     }
 
-    fn encode_group(&self, group: Vec<Input>, results: &mut Vec<Vec<Pooled>>) -> Result<(), ModelError> {
+    fn encode_group(
+        &self,
+        group: Vec<Input>,
+        turn: &Turn,
+        results: &mut Vec<Vec<Pooled>>,
+    ) -> Result<(), ModelError> {
         let dim = self.dim();
         let (ids, owners): (Vec<_>, Vec<_>) = group
             .into_iter()
@@ -171,7 +185,7 @@ impl Encoder {
             .unzip();
         let vectors = self
             .bert
-            .forward(&ids)
+            .forward(&ids, turn)
             .map_err(|error| ModelError::forward(&self.id.name, "encoding a text", error))?;
         let mut vectors = vectors.chunks_exact(dim);
         for (parts, owners) in owners {

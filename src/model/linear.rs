@@ -25,6 +25,7 @@ macro_rules! each {
         }
     };
 }
+
 impl Linear {
     /// From a tensor of that shape.
     pub(crate) fn new(weight: &Tensor, precision: Precision) -> Result<Self> {

@@ -41,7 +41,7 @@ pub use error::{Attempt, ModelError};
 pub use kernels::{Rates, rates};
 pub use manifest::{FileSpec, Manifest, ModelSpec, Role};
 pub use memory::{ModelMemory, words as memory_words};
-pub use schedule::{Admitted, Kind};
+pub use schedule::{Admitted, Kind, Turn};
 pub use static_embedder::StaticEmbedder;
 pub use store::{Located, ModelStatus};
 
@@ -146,7 +146,12 @@ impl Models {
     ///
     /// [`ModelError::Busy`] where too many are open.
     pub fn admit(&self, kind: Kind, tokens: usize) -> Result<Admitted<'_>, ModelError> {
-        self.schedule.admit(kind, tokens)
+        self.schedule.admit(kind, tokens, self.in_passes())
+    }
+
+    /// Whether encoders read the windows of all callers in common passes, as on a GPU, which wants many callers.
+    pub fn in_passes(&self) -> bool {
+        matches!(self.precision(), Ok(Precision::Gpu))
     }
 
     /// The cross-encoder that is compiled in, unpacked on first use, whichever is configured.
@@ -208,7 +213,7 @@ impl Models {
     pub fn embedder_key(&self) -> Result<String, ModelError> {
         let located = self.embedder.located(&self.store)?;
         let hashes: Vec<&str> = located.spec.files.iter().map(|file| file.sha256.as_str()).collect();
-        Ok(format!("{}/{:?}", hashes.join("/"), self.precision()?))
+        Ok(format!("{}/{}", hashes.join("/"), self.precision()?.key()))
     }
 
     /// The configured decoder; fetched and loaded if need be.

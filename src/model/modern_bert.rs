@@ -18,6 +18,7 @@ use super::{
     kernels::{Heads, add_gelu, attend},
     linear::Linear,
     norm::{Norm, add_biased},
+    schedule::Turn,
     tensors::Tensors,
 };
 use crate::config::Precision;
@@ -136,7 +137,7 @@ impl ModernBert {
     pub(crate) fn new(tensors: &Tensors, config: &ModernBertConfig, precision: Precision) -> Result<Self> {
         #[cfg(feature = "cuda")]
         if precision == Precision::Gpu {
-            return Self::on(&cuda::machine()?, cuda::for_activations()?, tensors, config);
+            return Self::on(&cuda::machine()?, cuda::for_activations, tensors, config);
         }
         Self::with(tensors, config, |_, _| {
             let layers = config.global_layers()?.into_iter().enumerate();
@@ -145,11 +146,11 @@ impl ModernBert {
         })
     }
 
-    /// With its layers on a GPU, where activations may take about so many bytes.
+    /// With its layers on a GPU, where activations may take so many bytes of what is free when the weights are there.
     #[cfg(feature = "cuda")]
     pub(crate) fn on(
         machine: &std::sync::Arc<dyn cuda::Machine>,
-        activations: usize,
+        activations: impl FnOnce() -> std::result::Result<usize, cuda::CudaError>,
         tensors: &Tensors,
         config: &ModernBertConfig,
     ) -> Result<Self> {
@@ -215,7 +216,8 @@ impl ModernBert {
 
     /// The last layer's vectors for all tokens of all windows, `dim` values a token, before the last
     /// normalisation.
-    pub(crate) fn forward(&self, windows: &[Sequence]) -> Result<Vec<f32>> {
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+    pub(crate) fn forward(&self, windows: &[Sequence], turn: &Turn) -> Result<Vec<f32>> {
         let mut ranges: Vec<Range<usize>> = Vec::with_capacity(windows.len());
         let mut places = Vec::new();
         for window in windows {
@@ -234,7 +236,7 @@ impl ModernBert {
             Layers::Cpu(layers) => layers,
             #[cfg(feature = "cuda")]
             Layers::Cuda(layers) => {
-                return Ok(layers.forward(hidden, ranges.iter().map(Range::len).collect())?);
+                return Ok(layers.forward(&hidden, ranges.iter().map(Range::len).collect(), turn)?);
             }
         };
         let longest = ranges.iter().map(Range::len).max().unwrap_or(0);

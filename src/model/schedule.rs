@@ -3,7 +3,8 @@
 //! Ranking a text is some hundred pieces of about a thousand tokens each, and several texts are ranked at a
 //! time. At most one piece a core is worked on. Where more wait, the request goes first that would be done
 //! first had it the machine to itself (its arrival and its length, by the speed measured): a short question
-//! does not wait behind a corpus, and a corpus is not put off for ever by those who come later.
+//! does not wait behind a corpus, and a corpus is not put off for ever by those who come later. On a GPU the
+//! pieces of all requests share passes, which keep the same order.
 
 use std::{
     collections::BTreeSet,
@@ -25,6 +26,8 @@ use crate::{
 const OPEN: usize = 4096;
 /// Tokens a second before any were measured.
 const FIRST_SPEED: f64 = 4000.0;
+/// The same of a GPU.
+const GPU_SPEED: f64 = 300_000.0;
 /// How much of the speed the last piece decides.
 const SHARE: f64 = 0.1;
 /// How often who waits looks whether it still has to.
@@ -45,6 +48,29 @@ impl Kind {
             Kind::Rank => "rank",
             Kind::Embed => "embed",
         }
+    }
+}
+
+/// Whose work a pass over an encoder is.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// When its request would be done, had it the machine to itself: who is due first goes first.
+    pub(crate) due: Instant,
+    /// Whether somebody still waits for it.
+    pub(crate) cancel: Cancel,
+    pub(crate) kind: Kind,
+}
+
+impl Turn {
+    /// Of one who has no request.
+    pub(crate) fn now() -> Self {
+        Self { due: Instant::now(), cancel: Cancel::never(), kind: Kind::Embed }
+    }
+
+    /// The kind, as metrics have it.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn class(&self) -> &'static str {
+        self.kind.name()
     }
 }
 
@@ -73,6 +99,8 @@ struct State {
 #[derive(Debug)]
 pub struct Admitted<'a> {
     schedule: &'a Schedule,
+    /// Whether the pieces find their order in passes that all callers share, and need no place of their own.
+    in_passes: bool,
     kind: Kind,
     done_at: Duration,
 }
@@ -95,21 +123,26 @@ impl Schedule {
         }
     }
 
-    /// Lets a request of about so many tokens in.
+    /// Lets a request of about so many tokens in; `in_passes`: to a GPU.
     ///
     /// # Errors
     ///
     /// [`ModelError::Busy`] where too many are open.
-    pub(crate) fn admit(&self, kind: Kind, tokens: usize) -> Result<Admitted<'_>, ModelError> {
+    pub(crate) fn admit(
+        &self,
+        kind: Kind,
+        tokens: usize,
+        in_passes: bool,
+    ) -> Result<Admitted<'_>, ModelError> {
         let open = self.open.fetch_add(1, Ordering::Relaxed);
         if open >= self.most {
             self.open.fetch_sub(1, Ordering::Relaxed);
             telemetry::engine_refused(kind.name());
             return Err(ModelError::Busy { model: "the encoders".into(), waiting: open });
         }
-        let speed = self.lock().speed * self.places as f64;
+        let speed = if in_passes { GPU_SPEED } else { self.lock().speed * self.places as f64 };
         let done_at = self.began.elapsed() + Duration::from_secs_f64(tokens as f64 / speed.max(1.0));
-        Ok(Admitted { schedule: self, kind, done_at })
+        Ok(Admitted { schedule: self, in_passes, kind, done_at })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -127,17 +160,29 @@ impl Admitted<'_> {
         &self,
         tokens: usize,
         cancel: &Cancel,
-        work: impl FnOnce() -> Result<T, E>,
+        work: impl FnOnce(&Turn) -> Result<T, E>,
     ) -> Result<T, E> {
         let arrived = Instant::now();
-        let place = self.wait(cancel)?;
-        telemetry::engine_admitted(self.kind.name(), arrived.elapsed());
+        let place = match self.in_passes {
+            true => cancel.check().map(|()| None)?,
+            false => {
+                let place = self.wait(cancel)?;
+                telemetry::engine_admitted(self.kind.name(), arrived.elapsed());
+                Some(place)
+            }
+        };
+        let due = self.schedule.began + self.done_at;
         let began = Instant::now();
-        let result = work();
+        let result = work(&Turn { due, cancel: cancel.clone(), kind: self.kind });
         let time = began.elapsed();
         drop(place);
-        if result.is_ok() {
-            telemetry::encoder_step(self.kind.name(), time, tokens);
+        if result.is_err() {
+            // Whoever has left is told that, not what became of the work.
+            cancel.check()?;
+            return result;
+        }
+        telemetry::encoder_step(self.kind.name(), time, tokens);
+        if !self.in_passes {
             let mut state = self.schedule.lock();
             let own = tokens as f64 / time.as_secs_f64().max(1e-6);
             state.speed += SHARE * (own - state.speed);
@@ -200,10 +245,10 @@ mod tests {
         let schedule = Schedule::with(1, 64);
         let done = Mutex::new(Vec::new());
         let (go, wait) = mpsc::channel::<()>();
-        let first = schedule.admit(Kind::Rank, 0).unwrap();
+        let first = schedule.admit(Kind::Rank, 0, false).unwrap();
         thread::scope(|scope| {
             let first = &first;
-            let work = move || -> Outcome {
+            let work = move |_: &Turn| -> Outcome {
                 wait.recv().unwrap();
                 Ok(())
             };
@@ -213,11 +258,11 @@ mod tests {
             }
             let mut waiting = 0;
             for (name, tokens, pieces) in lengths {
-                let admitted = std::sync::Arc::new(schedule.admit(Kind::Rank, *tokens).unwrap());
+                let admitted = std::sync::Arc::new(schedule.admit(Kind::Rank, *tokens, false).unwrap());
                 for _ in 0..*pieces {
                     let (admitted, done) = (admitted.clone(), &done);
                     scope.spawn(move || {
-                        let work = || -> Outcome {
+                        let work = |_: &Turn| -> Outcome {
                             done.lock().unwrap().push(*name);
                             Ok(())
                         };
@@ -245,33 +290,70 @@ mod tests {
     #[test]
     fn who_came_long_before_is_not_put_off() {
         let schedule = Schedule::with(1, 64);
-        let corpus = schedule.admit(Kind::Rank, 400).unwrap();
+        let corpus = schedule.admit(Kind::Rank, 400, false).unwrap();
         thread::sleep(Duration::from_millis(150));
-        assert!(corpus.done_at < schedule.admit(Kind::Rank, 10).unwrap().done_at);
+        assert!(corpus.done_at < schedule.admit(Kind::Rank, 10, false).unwrap().done_at);
     }
 
     #[test]
     fn a_full_queue_answers_at_once_and_who_leaves_makes_room() {
         let schedule = Schedule::with(1, 2);
-        let (one, two) = (schedule.admit(Kind::Rank, 1), schedule.admit(Kind::Embed, 1));
+        let (one, two) = (schedule.admit(Kind::Rank, 1, false), schedule.admit(Kind::Embed, 1, false));
         assert!(one.is_ok() && two.is_ok());
-        assert!(matches!(schedule.admit(Kind::Rank, 1), Err(ModelError::Busy { waiting: 2, .. })));
+        assert!(matches!(schedule.admit(Kind::Rank, 1, false), Err(ModelError::Busy { waiting: 2, .. })));
         drop(two);
-        assert!(schedule.admit(Kind::Rank, 1).is_ok());
+        assert!(schedule.admit(Kind::Rank, 1, false).is_ok());
     }
 
     #[test]
     fn the_cancelled_leave_and_a_panic_gives_its_place_back() {
         let schedule = Schedule::with(1, 8);
-        let admitted = schedule.admit(Kind::Rank, 1).unwrap();
+        let admitted = schedule.admit(Kind::Rank, 1, false).unwrap();
         let cancel = Cancel::never();
         cancel.cancel();
-        assert!(admitted.turn(1, &cancel, || -> Outcome { unreachable!() }).is_err());
+        assert!(admitted.turn(1, &cancel, |_: &Turn| -> Outcome { unreachable!() }).is_err());
         assert!(schedule.lock().waiting.is_empty());
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            admitted.turn(1, &Cancel::never(), || -> Outcome { panic!("on purpose") })
+            admitted.turn(1, &Cancel::never(), |_: &Turn| -> Outcome { panic!("on purpose") })
         }));
         assert!(panicked.is_err());
-        assert_eq!(admitted.turn(1, &Cancel::never(), || Ok::<_, Stopped>(7)), Ok(7));
+        assert_eq!(admitted.turn(1, &Cancel::never(), |_: &Turn| Ok::<_, Stopped>(7)), Ok(7));
+    }
+
+    #[test]
+    fn pieces_that_share_passes_need_no_place_and_tell_whose_they_are() {
+        let schedule = Schedule::with(0, 8);
+        let (short, long) = (schedule.admit(Kind::Rank, 10, true), schedule.admit(Kind::Embed, 90_000, true));
+        let due = |admitted: &Admitted<'_>| {
+            admitted.turn(1, &Cancel::never(), |turn| Ok::<_, Stopped>((turn.due, turn.kind))).unwrap()
+        };
+        let (short, long) = (due(&short.unwrap()), due(&long.unwrap()));
+        assert!(short.0 < long.0);
+        assert_eq!((short.1, long.1), (Kind::Rank, Kind::Embed));
+    }
+
+    #[test]
+    fn whoever_left_is_told_that_and_not_what_became_of_the_work() {
+        #[derive(Debug, PartialEq)]
+        enum Failed {
+            Stopped,
+            Work,
+        }
+        impl From<Stopped> for Failed {
+            fn from(_: Stopped) -> Self {
+                Self::Stopped
+            }
+        }
+        let schedule = Schedule::with(1, 8);
+        for in_passes in [false, true] {
+            let admitted = schedule.admit(Kind::Rank, 1, in_passes).unwrap();
+            let cancel = Cancel::never();
+            assert_eq!(admitted.turn(1, &cancel, |_| Err::<(), _>(Failed::Work)), Err(Failed::Work));
+            let left = |turn: &Turn| {
+                turn.cancel.cancel();
+                Err::<(), _>(Failed::Work)
+            };
+            assert_eq!(admitted.turn(1, &cancel, left), Err(Failed::Stopped));
+        }
     }
 }

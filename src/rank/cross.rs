@@ -10,7 +10,7 @@ use std::{
 use super::{RankError, Tools, dense::Lookups};
 use crate::{
     cache::{Key, KeyParts, Source},
-    model::{CrossEncoder, Kind, Passage},
+    model::{CrossEncoder, Kind, Passage, Turn},
     text::{Content, Document},
     workers,
 };
@@ -26,8 +26,9 @@ const PASSAGE: usize = 24;
 const SPAN_BYTES: usize = 1200;
 /// Windows that are read, and cached, as one piece of work.
 const BATCH: usize = 4;
-/// The same for a GPU, which wants many rows at once.
-const GPU_BATCH: usize = 128;
+/// The same for a GPU, and how many of them wait for it at once: its passes take many.
+const GPU_BATCH: usize = 32;
+const GPU_AT_ONCE: usize = 32;
 
 /// Log-odds of every span; not a number where a span was not read.
 #[derive(Clone, Debug, Default)]
@@ -60,15 +61,19 @@ pub fn score(
     let batches: Vec<&[Range<usize>]> =
         windows.chunks(if encoder.on_gpu() { GPU_BATCH } else { BATCH }).collect();
     let found = AtomicUsize::new(0);
-    let parts = workers::each(batches.len(), cancel, |index| {
+    let work = |index: usize| {
         let batch = batches[index];
         let key = key(doc, batch, query, &model);
         let (bytes, source) = cache.get_or_compute(&key, || {
-            admitted.turn(tokens(batch), cancel, || read(doc, batch, &query_ids, encoder))
+            admitted.turn(tokens(batch), cancel, |turn| read(doc, batch, &query_ids, encoder, turn))
         })?;
         found.fetch_add(usize::from(source != Source::Computed), Ordering::Relaxed);
         Ok::<_, RankError>(bytes)
-    })?;
+    };
+    let parts = match encoder.on_gpu() {
+        true => workers::with(GPU_AT_ONCE, batches.len(), cancel, work)?,
+        false => workers::each(batches.len(), cancel, work)?,
+    };
     let unread = vec![f32::NAN; doc.spans.len()];
     let mut scores = CrossScores { span: unread.clone(), window: unread, lookups: Lookups::default() };
     for (batch, bytes) in batches.iter().zip(parts) {
@@ -111,6 +116,7 @@ fn read(
     batch: &[Range<usize>],
     query: &[u32],
     encoder: &CrossEncoder,
+    turn: &Turn,
 ) -> Result<Vec<u8>, RankError> {
     let texts: Vec<&str> = batch
         .iter()
@@ -139,7 +145,7 @@ fn read(
         at += window.len();
     }
     let mut bytes = Vec::with_capacity(8 * at);
-    for relevance in encoder.score(query, &passages)? {
+    for relevance in encoder.score_in(query, &passages, turn)? {
         for own in relevance.parts {
             bytes.extend_from_slice(&own.to_le_bytes());
             bytes.extend_from_slice(&relevance.passage.to_le_bytes());

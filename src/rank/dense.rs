@@ -17,7 +17,7 @@ use super::{RankError, Tools};
 use crate::{
     cache::{Cache, Key, KeyParts, Source},
     compaction::Cancel,
-    model::{Admitted, Encoder, Kind, Models, Window},
+    model::{Admitted, Encoder, Kind, Models, Turn, Window},
     remote::Embeddings,
     text::{Content, Document},
     workers,
@@ -169,7 +169,8 @@ pub fn embed(
         Ok::<_, RankError>(bytes)
     };
     let parts = match by.server {
-        // The bound on calls is the client's.
+        // The bound on calls is the client's; passes of a GPU take many.
+        None if by.models.in_passes() => workers::with(AT_ONCE, wanted.len(), cancel, work)?,
         Some(_) => workers::with(AT_ONCE, wanted.len(), cancel, work)?,
         None => workers::each(wanted.len(), cancel, work)?,
     };
@@ -266,10 +267,10 @@ fn segment_bytes(
             return embed_texts(&texts, server, by.cancel);
         }
         let encoder = by.models.embedder()?;
-        let encode = || encode_segment(doc, segment.spans.clone(), &encoder);
+        let encode = |turn: &Turn| encode_segment(doc, segment.spans.clone(), &encoder, turn);
         match admitted {
             Some(admitted) => admitted.turn(segment.tokens, by.cancel, encode),
-            None => encode(),
+            None => encode(&Turn::now()),
         }
     })
 }
@@ -290,7 +291,12 @@ fn embed_texts(texts: &[(&str, usize)], server: &Embeddings, cancel: &Cancel) ->
     Ok(packed)
 }
 
-fn encode_segment(doc: &Document<'_>, spans: Range<usize>, encoder: &Encoder) -> Result<Vec<u8>, RankError> {
+fn encode_segment(
+    doc: &Document<'_>,
+    spans: Range<usize>,
+    encoder: &Encoder,
+    turn: &Turn,
+) -> Result<Vec<u8>, RankError> {
     let texts: Vec<&str> = spans.clone().map(|span| cut(doc.span_text(span))).collect();
     let ids = encoder.tokenize(&texts)?;
     let windows = windows(doc, spans.clone(), &ids);
@@ -317,7 +323,7 @@ fn encode_segment(doc: &Document<'_>, spans: Range<usize>, encoder: &Encoder) ->
                 .collect(),
         })
         .collect();
-    let pooled = encoder.encode(&inputs)?;
+    let pooled = encoder.encode_in(&inputs, turn)?;
     let mut packed = header(encoder.dim());
     for part in pooled.iter().flatten() {
         pack(&part.sum, part.tokens, &mut packed);

@@ -554,7 +554,8 @@ async fn a_service_is_an_arm() {
 fn the_suites_of_the_repository_name_what_there_is() {
     let suites = Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/suites");
     let mut named: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for name in ["smoke", "standard", "full", "retention", "reader", "peers"] {
+    let of_arms = ["attention", "precision", "precision-summaries", "precision-reader"];
+    for name in ["smoke", "standard", "full", "retention", "reader", "peers"].into_iter().chain(of_arms) {
         let text = fs::read_to_string(suites.join(format!("{name}.toml"))).unwrap();
         let suite: Suite = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(suite.name, name);
@@ -580,6 +581,7 @@ fn the_suites_of_the_repository_name_what_there_is() {
             "retention" => assert!(suite.readers.is_empty() && suite.tasks.len() == FILES.len()),
             "peers" => assert!(suite.arms.iter().any(|arm| matches!(arm.kind, ArmKind::Http { .. }))),
             "reader" => assert!(!suite.readers.is_empty() && named["reader"].len() >= 100),
+            _ if of_arms.contains(&name) => assert!(suite.arms.len() + suite.readers.len() > 2, "{name}"),
             _ => assert_eq!(suite.tasks.len(), FILES.len(), "{name}"),
         }
     }

@@ -9,6 +9,7 @@ use std::{
 use super::{Answer, ReaderContext, ReaderError};
 use crate::{
     compaction::Cancel,
+    config::{DecoderPrecision, Device},
     eval::suite::ReaderSpec,
     measure::turns::Turns,
     model::{ChatMessage, Class, Decoder, Finish, Models, Sampling},
@@ -17,6 +18,7 @@ use crate::{
 /// A local model. It takes its turn with all other work of the run, so that nothing else slows it.
 pub struct Embedded {
     decoder: Arc<Decoder>,
+    precision: Option<DecoderPrecision>,
     turns: Arc<Turns>,
     cancel: Cancel,
 }
@@ -34,18 +36,24 @@ impl Embedded {
             // The adapters are those of the configured decoder.
             (wanted.decoder, wanted.decoder_lora) = (spec.model.clone(), Vec::new());
         }
-        wanted.decoder_precision = spec.decoder_precision.unwrap_or(wanted.decoder_precision);
+        if let Some(precision) = spec.decoder_precision {
+            // A GPU has one of its own.
+            (wanted.decoder_precision, wanted.device) = (precision, Device::Cpu);
+        }
         let decoder = match wanted == *configured {
             true => context.models.decoder()?,
             false => Models::new(&wanted)?.decoder()?,
         };
-        Ok(Self { decoder, turns: context.turns.clone(), cancel: context.cancel.clone() })
+        let (turns, cancel) = (context.turns.clone(), context.cancel.clone());
+        Ok(Self { decoder, precision: spec.decoder_precision, turns, cancel })
     }
 
-    /// `name@hash` with the first digits of the hash, as the account of a compaction has it.
+    /// `name@hash` with the first digits of the hash, as the account of a compaction has it, and the precision
+    /// where the suite names one.
     pub fn label(&self) -> String {
         let id = self.decoder.id();
-        format!("{}@{}", id.name, id.hash.get(..12).unwrap_or(&id.hash))
+        let precision = self.precision.map(|precision| format!(" {}", precision.key()));
+        format!("{}@{}{}", id.name, id.hash.get(..12).unwrap_or(&id.hash), precision.unwrap_or_default())
     }
 
     /// The name and all that its answers depend on.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     CudaError,
-    gather::Encodes,
+    gather::{Encodes, Rows},
     heads::{self, HeadShape, HeadWeights, Layout, Sees, Span, rows},
     machine::{Argument, Buffer, Machine, Product, Target, padded},
     pages::Pages,
@@ -89,14 +89,14 @@ impl std::fmt::Debug for CudaEncoder {
 }
 
 impl CudaEncoder {
-    /// Brings the weights to the machine. Activations may take about so many bytes.
+    /// Brings the weights to the machine. Activations may take about so many bytes of what is free then.
     ///
     /// # Errors
     ///
     /// [`CudaError`]: heads of a width for which there is no kernel, say.
     pub(crate) fn new(
         machine: &Arc<dyn Machine>,
-        activations: usize,
+        activations: impl FnOnce() -> Result<usize>,
         shape: EncoderShape,
         layers: impl Iterator<Item = EncoderLayer>,
     ) -> Result<Self> {
@@ -123,7 +123,8 @@ impl CudaEncoder {
         let widest = layers.iter().map(|layer| layer.wide).max().unwrap_or(0);
         let token = Self::token_bytes(shape.dim, widest);
         // A window of any length that the model takes has to fit.
-        let most_tokens = (activations / token.max(1)).clamp(shape.longest.max(LEAST_TOKENS), MOST_TOKENS);
+        let most_tokens =
+            (activations()? / token.max(1)).min(MOST_TOKENS).max(shape.longest.max(LEAST_TOKENS));
         Ok(Self { machine: machine.clone(), shape, heads, layers, turns, widest, most_tokens })
     }
 
@@ -151,20 +152,25 @@ impl Encodes for CudaEncoder {
         self.most_tokens
     }
 
-    fn forward(&self, hidden: &[f32], lengths: &[usize]) -> Result<Vec<f32>> {
+    fn forward(&self, parts: &[(&[u8], &[usize])]) -> Result<Vec<Rows>> {
         let (machine, dim) = (&self.machine, self.shape.dim);
-        let count: usize = lengths.iter().sum();
-        if hidden.len() != count * dim || lengths.iter().any(|length| *length > self.shape.longest) {
-            let reason =
-                format!("{} values are not {count} rows of {dim}, or a window is too long", hidden.len());
-            return Err(CudaError::Unsupported(reason));
+        for (hidden, lengths) in parts {
+            let count: usize = lengths.iter().sum();
+            let row = dim * size_of::<f32>();
+            if hidden.len() != count * row || lengths.iter().any(|length| *length > self.shape.longest) {
+                let reason =
+                    format!("{} bytes are not {count} rows of {row}, or a window is too long", hidden.len());
+                return Err(CudaError::Unsupported(reason));
+            }
         }
+        let lengths = || parts.iter().flat_map(|(_, lengths)| *lengths).copied();
+        let count: usize = lengths().sum();
         if count == 0 {
-            return Ok(Vec::new());
+            return Ok(vec![Rows::new(); parts.len()]);
         }
         let mut spans = Vec::new();
         let mut taken = 0_u32;
-        for tokens in lengths.iter().copied().filter(|length| *length > 0) {
+        for tokens in lengths().filter(|length| *length > 0) {
             let pages = tokens.div_ceil(KV_BLOCK) as u32;
             spans.push(Span { before: 0, tokens, pages: (taken..taken + pages).collect() });
             taken += pages;
@@ -176,10 +182,11 @@ impl Encodes for CudaEncoder {
         let (narrow, wide) = (size_of::<u16>(), size_of::<f32>());
         let widest = self.widest;
         let stream = matrix(dim, wide)?;
-        machine.write(
-            stream.address(),
-            &hidden.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>(),
-        )?;
+        let mut place = stream.address();
+        for (hidden, _) in parts.iter().filter(|(hidden, _)| !hidden.is_empty()) {
+            machine.write(place, hidden)?;
+            place += hidden.len() as u64;
+        }
         let x = matrix(dim, narrow)?;
         let qkv = matrix(3 * dim, wide)?;
         let (asked, attended) = (matrix(dim, narrow)?, matrix(dim, narrow)?);
@@ -240,7 +247,16 @@ impl Encodes for CudaEncoder {
         if let Some(bias) = rest {
             rows(machine, "add_bias", count, &[(&stream).into(), bias.into(), dim.into()])?;
         }
-        stream.floats(count * dim)
+        let mut place = stream.address();
+        let vectors = parts.iter().map(|(hidden, _)| {
+            let mut vectors = vec![0; hidden.len()];
+            if !vectors.is_empty() {
+                machine.read(place, &mut vectors)?;
+            }
+            place += vectors.len() as u64;
+            Ok(vectors)
+        });
+        vectors.collect()
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) enum CudaError {
     Product { at: String, reason: String },
     #[error("all {pages} pages for keys and values are taken")]
     NoPage { pages: usize },
+    #[error("the caller left before it was done")]
+    Cancelled,
     #[error("{0}")]
     Unsupported(String),
 }

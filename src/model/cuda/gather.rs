@@ -4,31 +4,33 @@
 //! pass. Windows do not see each other, and a row's result does not depend on its company, so nobody's vectors
 //! change by that.
 //!
-//! 1. Whoever would be done first, had it the GPU to itself, goes first (its arrival and its length, by the
-//!    speed measured): a question does not wait behind a corpus.
+//! 1. The request goes first that would be done first, had it the GPU to itself ([`Turn`]): a question does not
+//!    wait behind a corpus. Who has been cancelled leaves before it costs.
 //! 2. A pass takes windows until its budget of tokens is full; who has more goes on in the next one.
 //! 3. The budget follows the measured speed, so that a pass takes about [`PASS`], within the memory.
+//! 4. A pass that fails is taken again in halves, so that memory that was short may do, and nobody fails for
+//!    another.
 
 use std::{
-    borrow::Cow,
     panic::{self, AssertUnwindSafe},
     sync::mpsc::{Receiver, Sender, TryRecvError, channel},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use super::CudaError;
-use crate::telemetry;
+use crate::{model::schedule::Turn, telemetry};
 
 type Result<T> = std::result::Result<T, CudaError>;
 
-/// Time that a pass should take: how long a short request waits for a long one at most.
+/// Time that a pass should take: a short request waits no longer than for the one that is under way.
 const PASS: Duration = Duration::from_millis(50);
-/// Tokens of the first pass, and the least that a pass may have.
+/// Tokens of the first pass, and the least that the speed may make of it.
 const FIRST_BUDGET: usize = 16_384;
 const LEAST_BUDGET: usize = 2_048;
-/// Tokens a second before any were measured.
-const FIRST_SPEED: f64 = 300_000.0;
+
+/// Embeddings, or the last layer's vectors: 32-bit floats, little-endian, as a GPU takes and gives them.
+pub(crate) type Rows = Vec<u8>;
 
 /// What reads windows.
 pub(crate) trait Encodes: Send {
@@ -41,33 +43,35 @@ pub(crate) trait Encodes: Send {
     /// Tokens that a pass may have, by the memory that there is.
     fn most_tokens(&self) -> usize;
 
-    /// The last layer's vectors, from the embeddings of all tokens of windows of these lengths.
-    fn forward(&self, hidden: &[f32], lengths: &[usize]) -> Result<Vec<f32>>;
+    /// The last layer's vectors of each part, from the embeddings of all its tokens and its windows' lengths.
+    fn forward(&self, parts: &[(&[u8], &[usize])]) -> Result<Vec<Rows>>;
 }
 
-/// The way to the thread that owns an encoder. The thread ends when this is dropped.
+/// The way to the thread that owns an encoder. The thread ends, and its memory is free, when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Gatherer {
-    asks: Sender<Ask>,
+    asks: Option<Sender<Ask>>,
+    thread: Option<JoinHandle<()>>,
     bytes: usize,
 }
 
 /// Windows that somebody waits for.
 #[derive(Debug)]
 struct Ask {
-    hidden: Vec<f32>,
+    hidden: Rows,
     lengths: Vec<usize>,
+    turn: Turn,
     arrived: Instant,
-    answer: Sender<Result<Vec<f32>>>,
+    answer: Sender<Result<Rows>>,
 }
 
 /// An [`Ask`] of which a part may have been read.
 struct Open {
     ask: Ask,
-    due: Instant,
     /// Windows that have been read.
     read: usize,
-    vectors: Vec<f32>,
+    vectors: Rows,
+    failed: Option<CudaError>,
 }
 
 impl Gatherer {
@@ -77,18 +81,14 @@ impl Gatherer {
     ///
     /// [`CudaError::Unsupported`] where the system gives no thread.
     pub(crate) fn start(encoder: impl Encodes + 'static) -> Result<Self> {
-        Self::with(encoder, FIRST_SPEED)
-    }
-
-    fn with(encoder: impl Encodes + 'static, speed: f64) -> Result<Self> {
         let (asks, receiver) = channel();
-        let (budget, bytes) = (FIRST_BUDGET.min(encoder.most_tokens()), encoder.bytes());
-        let state = State { encoder, receiver, open: Vec::new(), budget, speed };
-        thread::Builder::new()
+        let bytes = encoder.bytes();
+        let state = State::new(encoder);
+        let thread = thread::Builder::new()
             .name("encoder".into())
-            .spawn(move || state.run())
+            .spawn(move || state.run(&receiver))
             .map_err(|error| CudaError::Unsupported(format!("no thread for the encoder: {error}")))?;
-        Ok(Self { asks, bytes })
+        Ok(Self { asks: Some(asks), thread: Some(thread), bytes })
     }
 
     /// Bytes of the weights.
@@ -100,48 +100,61 @@ impl Gatherer {
     ///
     /// # Errors
     ///
-    /// What the pass gives.
-    pub(crate) fn forward(&self, hidden: Vec<f32>, lengths: Vec<usize>) -> Result<Vec<f32>> {
-        let (answer, result) = channel();
+    /// What the pass gives; [`CudaError::Cancelled`] where the turn's owner has left.
+    pub(crate) fn forward(&self, hidden: &[f32], lengths: Vec<usize>, turn: &Turn) -> Result<Vec<f32>> {
         let gone = || CudaError::Unsupported("the encoder's thread has ended".into());
-        let ask = Ask { hidden, lengths, arrived: Instant::now(), answer };
-        self.asks.send(ask).map_err(|_| gone())?;
-        result.recv().map_err(|_| gone())?
+        let (answer, result) = channel();
+        let mut bytes = Vec::with_capacity(size_of_val(hidden));
+        hidden.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+        let ask = Ask { hidden: bytes, lengths, turn: turn.clone(), arrived: Instant::now(), answer };
+        self.asks.as_ref().ok_or_else(gone)?.send(ask).map_err(|_| gone())?;
+        let vectors = result.recv().map_err(|_| gone())??;
+        Ok(vectors.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect())
+    }
+}
+
+impl Drop for Gatherer {
+    fn drop(&mut self) {
+        // Without a sender the thread comes to its end.
+        self.asks = None;
+        if let Some(thread) = self.thread.take() {
+            // It has caught its own panics.
+            let _ = thread.join();
+        }
     }
 }
 
 struct State<E> {
     encoder: E,
-    receiver: Receiver<Ask>,
     open: Vec<Open>,
     /// Tokens of a pass.
     budget: usize,
-    /// Tokens a second.
-    speed: f64,
+    /// Windows of the next pass: all that the budget holds, but after one that failed.
+    windows: usize,
 }
 
 impl<E: Encodes> State<E> {
-    fn run(mut self) {
-        while self.take_in() {
-            let shares = self.shares();
-            let began = Instant::now();
-            let tokens = self.pass(&shares);
-            telemetry::encoder_pass(shares.iter().filter(|share| **share > 0).count());
-            self.adapt(tokens, began.elapsed());
-            self.answer();
+    fn new(encoder: E) -> Self {
+        let budget = FIRST_BUDGET.min(encoder.most_tokens());
+        Self { encoder, open: Vec::new(), budget, windows: usize::MAX }
+    }
+
+    fn run(mut self, asks: &Receiver<Ask>) {
+        while self.take_in(asks) {
+            self.step();
         }
     }
 
     /// Takes what has arrived, and waits where there is nothing to do; false when nobody is left to ask.
-    fn take_in(&mut self) -> bool {
+    fn take_in(&mut self, asks: &Receiver<Ask>) -> bool {
         if self.open.is_empty() {
-            match self.receiver.recv() {
+            match asks.recv() {
                 Ok(ask) => self.opened(ask),
                 Err(_) => return false,
             }
         }
         loop {
-            match self.receiver.try_recv() {
+            match asks.try_recv() {
                 Ok(ask) => self.opened(ask),
                 // Those that wait are still served.
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return true,
@@ -150,26 +163,46 @@ impl<E: Encodes> State<E> {
     }
 
     fn opened(&mut self, ask: Ask) {
-        let tokens: usize = ask.lengths.iter().sum();
-        let due = ask.arrived + Duration::from_secs_f64(tokens as f64 / self.speed.max(1.0));
-        self.open.push(Open { ask, due, read: 0, vectors: Vec::new() });
+        self.open.push(Open { ask, read: 0, vectors: Vec::new(), failed: None });
+    }
+
+    /// One pass, and its answers.
+    fn step(&mut self) {
+        for open in &mut self.open {
+            if open.ask.turn.cancel.check().is_err() {
+                telemetry::engine_cancelled(open.ask.turn.class());
+                open.failed = Some(CudaError::Cancelled);
+            }
+        }
+        self.answer();
+        if self.open.is_empty() {
+            return;
+        }
+        let shares = self.shares();
+        self.pass(&shares);
+        self.answer();
     }
 
     /// How many windows of whom the next pass has: at least one of the first. Sorts those that are open.
     fn shares(&mut self) -> Vec<usize> {
         // Stable: equals in the order of arrival.
-        self.open.sort_by_key(|open| open.due);
-        let mut left = self.budget;
+        self.open.sort_by_key(|open| open.ask.turn.due);
+        let (mut tokens, mut windows) = (self.budget, self.windows);
         let mut shares = Vec::new();
         for open in &self.open {
             let unread = open.ask.lengths.get(open.read..).unwrap_or_default();
             let mut share = 0;
             for length in unread {
-                if *length > left && !(shares.is_empty() && share == 0) {
+                let first = share == 0 && shares.is_empty();
+                if !first && (*length > tokens || windows == 0) {
                     break;
                 }
-                left = left.saturating_sub(*length);
+                tokens = tokens.saturating_sub(*length);
+                windows = windows.saturating_sub(1);
                 share += 1;
+            }
+            if share == 0 && !unread.is_empty() {
+                break;
             }
             shares.push(share);
             if share < unread.len() {
@@ -179,60 +212,62 @@ impl<E: Encodes> State<E> {
         shares
     }
 
-    /// Reads so many windows of the first ones and gives the tokens. Where that fails, each has a pass of its
-    /// own: nobody fails for another.
-    fn pass(&mut self, shares: &[usize]) -> usize {
-        let parts: Vec<(&[f32], &[usize])> =
-            self.open.iter().zip(shares).map(|(open, share)| open.next(*share, self.encoder.dim())).collect();
-        let lengths: Vec<usize> = parts.iter().flat_map(|(_, lengths)| *lengths).copied().collect();
-        let hidden: Cow<'_, [f32]> = match parts.as_slice() {
-            [(hidden, _)] => Cow::Borrowed(hidden),
-            _ => parts.iter().flat_map(|(hidden, _)| *hidden).copied().collect(),
+    /// Reads so many windows of the first ones.
+    fn pass(&mut self, shares: &[usize]) {
+        let dim = self.encoder.dim();
+        let parts: Vec<(&[u8], &[usize])> =
+            self.open.iter().zip(shares).map(|(open, share)| open.next(*share, dim)).collect();
+        let windows: usize = shares.iter().sum();
+        let tokens = parts.iter().flat_map(|(_, lengths)| *lengths).sum();
+        let began = Instant::now();
+        for (open, _) in self.open.iter().zip(shares).filter(|(open, _)| open.read == 0) {
+            telemetry::engine_admitted(open.ask.turn.class(), began - open.ask.arrived);
+        }
+        // Should a pass panic, it has failed, and the thread goes on.
+        let result = match windows {
+            0 => Ok(vec![Vec::new(); parts.len()]),
+            _ => panic::catch_unwind(AssertUnwindSafe(|| self.encoder.forward(&parts)))
+                .unwrap_or_else(|_| Err(CudaError::Unsupported("the pass of an encoder panicked".into()))),
         };
-        let results: Vec<Result<Vec<f32>>> = match self.forward(&hidden, &lengths) {
+        match result {
             Ok(vectors) => {
-                let mut rest = vectors.as_slice();
-                let split = |(hidden, _): &(&[f32], _)| {
-                    let (own, after) = rest.split_at(hidden.len().min(rest.len()));
-                    rest = after;
-                    Ok(own.to_vec())
-                };
-                parts.iter().map(split).collect()
-            }
-            Err(error) if parts.len() == 1 => vec![Err(error)],
-            Err(_) => parts.iter().map(|(hidden, lengths)| self.forward(hidden, lengths)).collect(),
-        };
-        for ((open, share), result) in self.open.iter_mut().zip(shares).zip(results) {
-            match result {
-                Ok(vectors) => {
-                    open.vectors.extend(vectors);
+                telemetry::encoder_pass(shares.len());
+                self.windows = usize::MAX;
+                for ((open, share), vectors) in self.open.iter_mut().zip(shares).zip(vectors) {
                     open.read += share;
+                    match open.vectors.is_empty() {
+                        true => open.vectors = vectors,
+                        false => open.vectors.extend_from_slice(&vectors),
+                    }
                 }
-                Err(error) => {
-                    let _ = open.ask.answer.send(Err(error));
-                    // Nothing of it is left to be read, and nobody listens any more.
-                    open.read = open.ask.lengths.len();
+                self.adapt(tokens, began.elapsed());
+            }
+            Err(error) if windows == 1 => {
+                let mut owners = self.open.iter_mut().zip(shares).filter(|(_, share)| **share > 0);
+                if let Some((open, _)) = owners.next() {
+                    open.failed = Some(error);
                 }
+                self.windows = usize::MAX;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a pass of {windows} windows, {tokens} tokens, is taken again in halves");
+                self.windows = windows / 2;
+                self.budget = (tokens / 2).max(1);
             }
         }
-        lengths.iter().sum()
     }
 
-    fn forward(&self, hidden: &[f32], lengths: &[usize]) -> Result<Vec<f32>> {
-        // Should a pass panic, those who are in it get an error and the thread goes on.
-        panic::catch_unwind(AssertUnwindSafe(|| self.encoder.forward(hidden, lengths)))
-            .unwrap_or_else(|_| Err(CudaError::Unsupported("the pass of an encoder panicked".into())))
-    }
-
-    /// Answers those of whom all has been read.
+    /// Answers those who failed, and those of whom all has been read.
     fn answer(&mut self) {
         self.open.retain_mut(|open| {
-            let done = open.read >= open.ask.lengths.len();
-            if done {
-                // Who has stopped listening misses nothing.
-                let _ = open.ask.answer.send(Ok(std::mem::take(&mut open.vectors)));
-            }
-            !done
+            let result = match open.failed.take() {
+                Some(error) => Err(error),
+                None if open.read >= open.ask.lengths.len() => Ok(std::mem::take(&mut open.vectors)),
+                None => return true,
+            };
+            // Who has stopped listening misses nothing.
+            let _ = open.ask.answer.send(result);
+            false
         });
     }
 
@@ -242,9 +277,8 @@ impl<E: Encodes> State<E> {
         if tokens * 2 < self.budget {
             return;
         }
-        let speed = tokens as f64 / time.as_secs_f64().max(1e-6);
-        self.speed = (self.speed + speed) / 2.0;
-        let wanted = (self.budget as f64 + speed * PASS.as_secs_f64()) / 2.0;
+        let possible = tokens as f64 * PASS.as_secs_f64() / time.as_secs_f64().max(1e-6);
+        let wanted = (self.budget as f64 + possible) / 2.0;
         let most = self.encoder.most_tokens();
         self.budget = (wanted as usize).clamp(LEAST_BUDGET.min(most), most);
     }
@@ -252,121 +286,15 @@ impl<E: Encodes> State<E> {
 
 impl Open {
     /// The embeddings and lengths of the next windows.
-    fn next(&self, windows: usize, dim: usize) -> (&[f32], &[usize]) {
+    fn next(&self, windows: usize, dim: usize) -> (&[u8], &[usize]) {
         let lengths = self.ask.lengths.get(self.read..self.read + windows).unwrap_or_default();
+        // As many bytes go in as come out.
         let before = self.vectors.len();
-        let values = lengths.iter().sum::<usize>() * dim;
-        (self.ask.hidden.get(before..before + values).unwrap_or_default(), lengths)
+        let bytes = lengths.iter().sum::<usize>() * dim * size_of::<f32>();
+        (self.ask.hidden.get(before..before + bytes).unwrap_or_default(), lengths)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Condvar, Mutex};
-
-    use super::*;
-
-    /// Doubles every value, notes the lengths of every pass, and begins when it may.
-    #[derive(Clone, Default)]
-    struct Fake {
-        passes: Arc<Mutex<Vec<Vec<usize>>>>,
-        may: Arc<(Mutex<bool>, Condvar)>,
-    }
-
-    impl Fake {
-        fn go(&self) {
-            *self.may.0.lock().unwrap() = true;
-            self.may.1.notify_all();
-        }
-    }
-
-    impl Encodes for Fake {
-        fn dim(&self) -> usize {
-            2
-        }
-
-        fn bytes(&self) -> usize {
-            0
-        }
-
-        fn most_tokens(&self) -> usize {
-            100
-        }
-
-        fn forward(&self, hidden: &[f32], lengths: &[usize]) -> Result<Vec<f32>> {
-            self.passes.lock().unwrap().push(lengths.to_vec());
-            let waited = self.may.1.wait_while(self.may.0.lock().unwrap(), |may| !*may);
-            drop(waited);
-            match lengths {
-                _ if lengths.contains(&13) => Err(CudaError::NoDevice),
-                _ if lengths.contains(&17) => panic!("on purpose"),
-                _ => Ok(hidden.iter().map(|value| 2.0 * value).collect()),
-            }
-        }
-    }
-
-    fn asked(lengths: &[usize]) -> (Vec<f32>, Vec<usize>) {
-        let values = 2 * lengths.iter().sum::<usize>();
-        ((0..values).map(|value| (value + lengths.len()) as f32).collect(), lengths.to_vec())
-    }
-
-    /// What each gets, and the lengths of each pass, where the first is being read while the others come.
-    fn all(asks: &[&[usize]]) -> (Vec<Result<Vec<f32>>>, Vec<Vec<usize>>) {
-        let fake = Fake::default();
-        // So slow that what is long is due long after what is short and comes later.
-        let gatherer = Gatherer::with(fake.clone(), 100.0).unwrap();
-        let results = thread::scope(|scope| {
-            let mut waiting = Vec::new();
-            for lengths in asks {
-                let (hidden, lengths) = asked(lengths);
-                let gatherer = &gatherer;
-                waiting.push(scope.spawn(move || gatherer.forward(hidden, lengths)));
-                while fake.passes.lock().unwrap().is_empty() {
-                    thread::yield_now();
-                }
-                // They come one after the other.
-                thread::sleep(Duration::from_millis(20));
-            }
-            fake.go();
-            waiting.into_iter().map(|waiting| waiting.join().unwrap()).collect()
-        });
-        let passes = fake.passes.lock().unwrap().clone();
-        (results, passes)
-    }
-
-    #[test]
-    fn those_who_wait_share_a_pass_and_each_gets_its_own() {
-        let asks: [&[usize]; 4] = [&[3], &[4, 1], &[], &[2]];
-        let (results, passes) = all(&asks);
-        for (lengths, result) in asks.iter().zip(results) {
-            assert_eq!(result.unwrap(), asked(lengths).0.iter().map(|value| 2.0 * value).collect::<Vec<_>>());
-        }
-        assert_eq!(passes[0], [3]);
-        assert_eq!(passes.len(), 2, "{passes:?}");
-        let mut together = passes[1].clone();
-        together.sort_unstable();
-        assert_eq!(together, [1, 2, 4]);
-    }
-
-    #[test]
-    fn a_budget_is_kept_and_the_long_go_on_in_the_next_pass() {
-        let long = [40; 9];
-        let (results, passes) = all(&[&[1], &long, &[5]]);
-        assert!(results.into_iter().all(|result| result.is_ok()));
-        // The short one came later and does not wait for all of the long one.
-        let short = passes.iter().position(|pass| pass.contains(&5)).unwrap();
-        assert!(short < passes.len() - 1, "{passes:?}");
-        assert!(passes.iter().all(|pass| pass.iter().sum::<usize>() <= 100), "{passes:?}");
-        // What is longer than any budget goes alone.
-        let (results, passes) = all(&[&[1], &[300, 2]]);
-        assert_eq!(results[1].as_ref().unwrap().len(), 604);
-        assert_eq!(passes, [vec![1], vec![300], vec![2]]);
-    }
-
-    #[test]
-    fn nobody_fails_for_another_and_a_panic_ends_nothing() {
-        let (results, _) = all(&[&[1], &[13], &[2], &[17], &[3]]);
-        let good: Vec<bool> = results.iter().map(Result::is_ok).collect();
-        assert_eq!(good, [true, false, true, false, true]);
-    }
-}
+#[path = "tests/gather.rs"]
+mod tests;

@@ -304,7 +304,7 @@ impl Decoder {
 
 /// All that greedy output depends on besides the prompt.
 pub(super) fn key(id: &ModelId, precision: DecoderPrecision) -> String {
-    format!("{}/{precision:?}", id.hash)
+    format!("{}/{}", id.hash, precision.key())
 }
 
 /// Tells the engine that nobody wants the rest.

@@ -6,6 +6,8 @@ use super::{LANES, Panels, for_each_isa};
 
 /// Rows that go through a panel together: what the vector registers hold.
 pub(super) const TILE: usize = 4;
+/// Rows whose outputs of a panel are computed before they are handed on.
+const ROWS: usize = 4 * TILE;
 
 /// The upper half of a 32-bit float: 8 bits of exponent, 7 of fraction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,9 +130,12 @@ impl<T: Stored> Panels for FloatMatrix<T> {
         ) else {
             return;
         };
-        let mut out = vec![[0.0; LANES]; range.len()];
-        T::multiply(x, self.inputs, panel, &mut out);
-        range.zip(&out).for_each(|(row, values)| take(row, values));
+        let mut out = [[0.0; LANES]; ROWS];
+        for (x, first) in x.chunks(ROWS * self.inputs).zip(range.step_by(ROWS)) {
+            let out = &mut out[..x.len() / self.inputs];
+            T::multiply(x, self.inputs, panel, out);
+            out.iter().enumerate().for_each(|(row, values)| take(first + row, values));
+        }
     }
 }
 

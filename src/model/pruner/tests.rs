@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     config,
+    model::Turn,
     model::{CrossEncoder, Passage, Relevance, Role, bert::Sequence, store::Store},
 };
 
@@ -69,7 +70,7 @@ fn hidden_states(precision: Precision) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let pairs = expected("modern_bert");
     let windows: Vec<Sequence> =
         pairs.iter().map(|pair| Sequence { ids: pair.ids.clone(), second: 0 }).collect();
-    let mut hidden = body.forward(&windows).unwrap();
+    let mut hidden = body.forward(&windows, &Turn::now()).unwrap();
     hidden.chunks_exact_mut(body.dim()).for_each(|row| body.last_norm().apply(row));
     let ours = hidden.chunks_exact(body.dim()).map(<[f32]>::to_vec).collect();
     (ours, pairs.into_iter().flat_map(|pair| pair.hidden).collect())

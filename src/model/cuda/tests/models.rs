@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     config::{Config, Precision},
     model::{
-        Models,
+        Models, Turn,
         bert::{Bert, BertConfig, Sequence},
         cuda::CudaDecoder,
         decoder::{CpuDecoder, KvCache, Next, Step, Watch, Weights},
@@ -239,21 +239,24 @@ fn bert_is_the_one_on_the_processor() {
         norm(&mut add, &format!("encoder.layer.{layer}.output.LayerNorm"));
     }
     let windows = windows(&mut random, words);
-    let exact =
-        Bert::new(tensors.clone(), config.clone(), Precision::F32).unwrap().forward(&windows).unwrap();
+    let exact = Bert::new(tensors.clone(), config.clone(), Precision::F32)
+        .unwrap()
+        .forward(&windows, &Turn::now())
+        .unwrap();
     for machine in machines() {
-        let ours = Bert::on(&machine, 1 << 20, tensors.clone(), config.clone()).unwrap();
+        let ours = Bert::on(&machine, || Ok(1 << 20), tensors.clone(), config.clone()).unwrap();
         assert!(ours.on_gpu());
-        let together = ours.forward(&windows).unwrap();
+        let together = ours.forward(&windows, &Turn::now()).unwrap();
         let far = error(&together, &exact);
         println!("{far}");
         assert!(far < 0.02, "{far}");
         // A window alone.
-        let alone = ours.forward(&windows[1..2]).unwrap();
+        let alone = ours.forward(&windows[1..2], &Turn::now()).unwrap();
         assert_eq!(alone, together[dim..32 * dim]);
-        // Many callers at once, who share passes.
+        // Many callers at once.
         thread::scope(|scope| {
-            let callers: Vec<_> = (0..8).map(|_| scope.spawn(|| ours.forward(&windows).unwrap())).collect();
+            let callers: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| ours.forward(&windows, &Turn::now()).unwrap())).collect();
             callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap(), together));
         });
     }
@@ -308,14 +311,15 @@ fn modern_bert_is_the_one_on_the_processor() {
     candle_core::safetensors::save(&tensors, &file).unwrap();
     let tensors = Tensors::read(&file).unwrap();
     let windows = windows(&mut random, words);
-    let exact = ModernBert::new(&tensors, &config, Precision::F32).unwrap().forward(&windows).unwrap();
+    let exact =
+        ModernBert::new(&tensors, &config, Precision::F32).unwrap().forward(&windows, &Turn::now()).unwrap();
     for machine in machines() {
-        let ours = ModernBert::on(&machine, 1 << 20, &tensors, &config).unwrap();
-        let together = ours.forward(&windows).unwrap();
+        let ours = ModernBert::on(&machine, || Ok(1 << 20), &tensors, &config).unwrap();
+        let together = ours.forward(&windows, &Turn::now()).unwrap();
         let far = error(&together, &exact);
         println!("{far}");
         assert!(far < 0.02, "{far}");
-        let alone = ours.forward(&windows[1..2]).unwrap();
+        let alone = ours.forward(&windows[1..2], &Turn::now()).unwrap();
         assert_eq!(alone, together[dim..32 * dim]);
     }
 }
