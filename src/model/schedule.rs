@@ -52,6 +52,8 @@ impl Kind {
 }
 
 /// Whose work a pass over an encoder is.
+// The processor does a piece when it is its turn; a GPU's passes ask.
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
 #[derive(Clone, Debug)]
 pub struct Turn {
     /// When its request would be done, had it the machine to itself: who is due first goes first.
