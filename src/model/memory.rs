@@ -1,29 +1,44 @@
 //! What loaded models take.
 
-use std::{collections::BTreeMap, fmt, sync::PoisonError};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, PoisonError},
+};
 
-use super::{Models, decoder};
+use super::{Models, decoder::KvBytes};
 use crate::telemetry;
 
 /// What each model takes, by its name.
 pub(super) type Taken = BTreeMap<String, Shares>;
 
 /// Bytes of a model.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shares {
     weights: usize,
     keys_and_values: KeysAndValues,
 }
 
 /// Where a decoder's keys and values are counted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum KeysAndValues {
     None,
-    /// As they come and go, in all of this process.
-    Held,
+    /// As they come and go.
+    Held(Arc<KvBytes>),
     /// Set aside at once, so many bytes: on a GPU.
     #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     Reserved(usize),
+}
+
+impl KeysAndValues {
+    /// Those that there are now, and the most that there ever were.
+    pub(super) fn bytes(&self) -> (usize, usize) {
+        match self {
+            KeysAndValues::None => (0, 0),
+            KeysAndValues::Held(bytes) => (bytes.held(), bytes.most()),
+            KeysAndValues::Reserved(bytes) => (*bytes, *bytes),
+        }
+    }
 }
 
 /// The memory of one loaded model, in bytes, on whatever it runs.
@@ -33,7 +48,7 @@ pub struct ModelMemory {
     pub model: String,
     /// Matrices and embedding tables, as they are kept; biases and the like come to little.
     pub weights: usize,
-    /// Keys and values of a decoder: the most that this process ever held.
+    /// Keys and values of a decoder: the most that it ever held.
     pub keys_and_values: usize,
 }
 
@@ -62,11 +77,7 @@ impl Models {
         let of = |(model, shares): (&String, &Shares)| ModelMemory {
             model: model.clone(),
             weights: shares.weights,
-            keys_and_values: match shares.keys_and_values {
-                KeysAndValues::None => 0,
-                KeysAndValues::Held => decoder::most_held(),
-                KeysAndValues::Reserved(bytes) => bytes,
-            },
+            keys_and_values: shares.keys_and_values.bytes().1,
         };
         taken.iter().map(of).collect()
     }

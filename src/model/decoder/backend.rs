@@ -76,7 +76,7 @@ impl Backend {
     /// Where its keys and values are counted.
     pub(super) fn keys_and_values(&self) -> KeysAndValues {
         match self {
-            Self::Cpu(_) => KeysAndValues::Held,
+            Self::Cpu(model) => KeysAndValues::Held(model.kv_bytes().clone()),
             #[cfg(feature = "cuda")]
             Self::Cuda(model) => KeysAndValues::Reserved(model.kv_bytes()),
         }

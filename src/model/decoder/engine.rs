@@ -30,13 +30,13 @@ use std::{
 use super::{
     backend::Backend,
     generation::{Class, Generated, Sampling},
-    kv::{self, KvCache},
+    kv::KvCache,
     prefix::PrefixCache,
     sequence::Sequence,
     step::{Step, Watch},
 };
 use crate::{
-    model::{ModelError, decoder::Text, kernels::KV_BLOCK},
+    model::{ModelError, decoder::Text, kernels::KV_BLOCK, memory::KeysAndValues},
     telemetry,
 };
 
@@ -130,6 +130,7 @@ impl Engine {
             lookup: limits.lookup && backend.may_look_up(),
             open: open.clone(),
             model: model.to_owned(),
+            keys_and_values: backend.keys_and_values(),
             backend,
             text,
         };
@@ -191,6 +192,7 @@ struct State {
     lookup: bool,
     open: Arc<AtomicUsize>,
     model: String,
+    keys_and_values: KeysAndValues,
     backend: Backend,
     text: Arc<Text>,
 }
@@ -229,7 +231,7 @@ impl State {
 
     /// Takes what has arrived, and waits where there is nothing to do; false when nobody is left to ask.
     fn take_in(&mut self) -> bool {
-        let (bytes, most) = kv::held();
+        let (bytes, most) = self.keys_and_values.bytes();
         telemetry::engine_holds(self.live.len(), bytes, most);
         if self.live.is_empty() && self.waiting.is_empty() {
             match self.receiver.recv() {

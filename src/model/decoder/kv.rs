@@ -12,13 +12,23 @@ use candle_core::{Result, bail};
 use crate::model::cuda;
 use crate::model::kernels::{HeadBlock, KV_BLOCK};
 
-/// Bytes of all blocks of this process, and the most that it was.
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static MOST_HELD: AtomicUsize = AtomicUsize::new(0);
+/// The bytes of one decoder's keys and values.
+#[derive(Debug, Default)]
+pub(crate) struct KvBytes {
+    held: AtomicUsize,
+    most: AtomicUsize,
+}
 
-/// Bytes of all keys and values in this process, and the most that it ever was.
-pub(super) fn held() -> (usize, usize) {
-    (HELD.load(Ordering::Relaxed), MOST_HELD.load(Ordering::Relaxed))
+impl KvBytes {
+    /// That there are now.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// The most that there ever were.
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
 }
 
 /// Keys and values of [`KV_BLOCK`] tokens in all layers.
@@ -36,11 +46,12 @@ pub(crate) enum KvBlock {
 pub(crate) struct Held {
     heads: Vec<HeadBlock>,
     bytes: usize,
+    counted: Arc<KvBytes>,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        HELD.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.counted.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -65,13 +76,13 @@ impl KvShape {
         self.layers * self.key_heads * HeadBlock::bytes(self.head_dim)
     }
 
-    /// A block in this memory.
-    pub(super) fn new_block(self) -> KvBlock {
+    /// A block in this memory, counted there.
+    pub(super) fn new_block(self, counted: &Arc<KvBytes>) -> KvBlock {
         let bytes = self.block_bytes();
-        let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        MOST_HELD.fetch_max(held, Ordering::Relaxed);
+        let held = counted.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        counted.most.fetch_max(held, Ordering::Relaxed);
         let heads = vec![HeadBlock::new(self.head_dim); self.layers * self.key_heads];
-        KvBlock::Memory(Held { heads, bytes })
+        KvBlock::Memory(Held { heads, bytes, counted: counted.clone() })
     }
 }
 

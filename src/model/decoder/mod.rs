@@ -42,7 +42,7 @@ mod weights;
 pub use attention::Attention;
 pub use generation::{ChatMessage, Class, Finish, Generated, Sampling};
 pub use grounds::Grounds;
-pub(super) use language::Language;
+pub(super) use {kv::KvBytes, language::Language};
 
 #[cfg(feature = "cuda")]
 pub(super) use {
@@ -60,11 +60,6 @@ use engine::{Engine, Event, Limits, Request};
 use gguf_tokenizer::Vocabulary;
 use transformer::Transformer;
 pub(super) use weights::Weights;
-
-/// The most bytes of keys and values that this process ever held.
-pub(super) fn most_held() -> usize {
-    kv::held().1
-}
 
 /// Requests that wait for a decoder or are answered by it at most.
 const OPEN: usize = 2048;
@@ -148,7 +143,7 @@ impl Decoder {
     }
 
     pub(super) fn keys_and_values(&self) -> KeysAndValues {
-        self.keys_and_values
+        self.keys_and_values.clone()
     }
 
     /// All that greedy output depends on besides the prompt.

@@ -82,7 +82,7 @@ mod tests {
     fn blocks(count: usize) -> Vec<Arc<KvBlock>> {
         let mut cache = KvCache::default();
         let shape = KvShape { layers: 1, key_heads: 1, head_dim: 2 };
-        cache.grow(count * KV_BLOCK, || Ok(shape.new_block())).unwrap();
+        cache.grow(count * KV_BLOCK, || Ok(shape.new_block(&Arc::default()))).unwrap();
         cache.advance(count * KV_BLOCK);
         cache.full_blocks().to_vec()
     }

@@ -69,6 +69,9 @@ fn where_memory_is_short_requests_take_turns() {
         Decoder::with(&files(), DecoderPrecision::File, Limits { open: 64, kv_bytes: FEW, lookup: true })
             .unwrap();
     assert_eq!(all_at_once(&narrow, &prompts), all_at_once(&PLENTY, &prompts));
+    // Each has its own count.
+    let most = |decoder: &Decoder| decoder.keys_and_values().bytes().1;
+    assert!(most(&narrow) > 0 && most(&narrow) <= FEW && most(&PLENTY) > FEW, "{}", most(&narrow));
 }
 
 #[test]

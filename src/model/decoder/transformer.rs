@@ -1,10 +1,13 @@
 //! The forward pass of decoder-only transformers of the `llama`, `qwen2` and `qwen3` kinds, over many
 //! sequences at once: their new tokens stand end to end in one matrix, each sees its own past alone.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Result, Tensor, bail, quantized::QTensor};
 use rayon::prelude::*;
 
 use super::{
+    kv::KvBytes,
     layer::{Layer, sized, stacked},
     shape::Shape,
     step::Step,
@@ -33,6 +36,7 @@ pub(crate) struct Transformer {
     layers: Vec<Layer>,
     norm: Vec<f32>,
     head: Linear,
+    kv_bytes: Arc<KvBytes>,
 }
 
 impl Transformer {
@@ -63,11 +67,16 @@ impl Transformer {
         let norm = sized(weights, "output_norm.weight", shape.dim)?;
         let head = if weights.has_tensor("output.weight") { "output" } else { "token_embd" };
         let head = stacked(weights, &[head.to_owned()], shape.dim, precision)?.0;
-        Ok(Self { shape, embedding, layers, norm, head })
+        Ok(Self { shape, embedding, layers, norm, head, kv_bytes: Arc::default() })
     }
 
     pub(crate) fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// What its keys and values take.
+    pub(crate) fn kv_bytes(&self) -> &Arc<KvBytes> {
+        &self.kv_bytes
     }
 
     /// Reads the new tokens of every sequence; gives the logits of each that are wanted, a vocabulary's for
@@ -82,7 +91,7 @@ impl Transformer {
             if rows == 0 || start + rows > shape.context {
                 bail!("{rows} tokens after {start} do not fit a context of {}", shape.context);
             }
-            step.cache.grow(rows, || Ok(shape.kv().new_block()))?;
+            step.cache.grow(rows, || Ok(shape.kv().new_block(&self.kv_bytes)))?;
             positions.extend(start..start + rows);
             ids.extend_from_slice(step.ids);
         }
