@@ -83,6 +83,7 @@ pub mod compaction;
 
 pub mod budget;
 
+mod lock;
 pub mod workers;
 
 pub mod model;

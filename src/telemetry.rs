@@ -137,8 +137,8 @@ fn describe() {
     describe_histogram!(STAGE, Unit::Seconds, "Time of one stage of one compaction");
     describe_histogram!(FIRST_BYTE, Unit::Seconds, "Time from sending a request to the head of its answer");
     describe_counter!(UPSTREAM_ERRORS, Unit::Count, "Requests that got no answer from the upstream");
-    describe_counter!(CACHE_LOOKUPS, Unit::Count, "Segments asked of the cache");
-    describe_counter!(CACHE_HITS, Unit::Count, "Segments found in the cache");
+    describe_counter!(CACHE_LOOKUPS, Unit::Count, "Parts of the ranking's work asked of the cache");
+    describe_counter!(CACHE_HITS, Unit::Count, "Parts of the ranking's work found in the cache");
     describe_counter!(REMOTE_CALLS, Unit::Count, "Calls of models on other servers, by role and result");
     describe_histogram!(
         REMOTE_TIME,

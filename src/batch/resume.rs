@@ -8,12 +8,13 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use super::{BatchError, source::Lines};
+use crate::lock::only_ours;
 
 /// A short BLAKE3 hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl Journal {
         let write = |path: &Path| -> io::Result<File> {
             let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
             // Another run that still writes must not lose what it noted.
-            only_ours(&file)?;
+            only_ours(&file, "output")?;
             file.set_len(0)?;
             file.write_all(format!("{}\n", run.to_hex()).as_bytes())?;
             Ok(file)
@@ -83,17 +84,6 @@ impl Journal {
     pub fn remove(self) -> Result<(), BatchError> {
         drop(self.file);
         fs::remove_file(&self.path).map_err(BatchError::write(&self.path))
-    }
-}
-
-/// Locks the journal for this run. A file system without locks has none to take.
-fn only_ours(journal: &File) -> io::Result<()> {
-    match journal.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(io::Error::new(
-            io::ErrorKind::ResourceBusy,
-            "another run writes this output; wait for it, or stop it",
-        )),
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
 }
 
@@ -139,7 +129,7 @@ fn go_on<R: BufRead>(output: &Path, run: &Digest, lines: &mut Lines<R>) -> Resul
         }
         Err(error) => return Err(on_journal(error)),
     };
-    only_ours(&journal).map_err(&on_journal)?;
+    only_ours(&journal, "output").map_err(&on_journal)?;
     let mut entries = BufReader::new(journal);
     let mut entry_line = String::new();
     entries.read_line(&mut entry_line).map_err(&on_journal)?;

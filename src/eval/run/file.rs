@@ -1,7 +1,7 @@
 //! The results file: written line by line, in order, and gone on with after an interruption.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -13,7 +13,10 @@ use super::{
     cells::Cells,
     header::{self, Relevant},
 };
-use crate::eval::record::{Header, Record};
+use crate::{
+    eval::record::{Header, Record},
+    lock::only_ours,
+};
 
 /// Where records go.
 pub struct ResultsFile {
@@ -58,7 +61,7 @@ impl ResultsFile {
             .write(true)
             .open(path)
             .map_err(&failed)?;
-        only_ours(&file).map_err(&failed)?;
+        only_ours(&file, "file").map_err(&failed)?;
         let (mut file, kept, written) = if overwrite {
             (file, 0, 0)
         } else {
@@ -144,16 +147,5 @@ fn check(
             written += 1;
         }
         kept += line.len() as u64;
-    }
-}
-
-/// Locks the file for this run. A file system without locks has none to take.
-fn only_ours(file: &File) -> io::Result<()> {
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(io::Error::new(
-            io::ErrorKind::ResourceBusy,
-            "another run writes this file; wait for it, or stop it",
-        )),
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
 }
