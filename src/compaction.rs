@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     budget::Budget,
     measure::energy::{co2_grams, per_1000_tokens},
+    steps::Steps,
 };
 
 /// One text to be made short.
@@ -251,11 +252,13 @@ pub struct Compaction {
     pub explain: Option<Vec<SpanScore>>,
 }
 
-/// Tells a compaction to stop: its client has left, or its deadline has passed.
+/// Tells a compaction to stop: its client has left, or its deadline has passed. The way back tells who
+/// waits how far it is.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     flag: Arc<AtomicBool>,
     deadline: Option<Instant>,
+    steps: Arc<Steps>,
 }
 
 /// A compaction was told to stop.
@@ -277,12 +280,17 @@ impl Cancel {
 
     /// Stops at `deadline`.
     pub fn at(deadline: Instant) -> Self {
-        Self { flag: Arc::default(), deadline: Some(deadline) }
+        Self { deadline: Some(deadline), ..Self::default() }
     }
 
     /// Asks the work to stop at its next check. All clones share the request.
     pub fn cancel(&self) {
         self.flag.store(true, Ordering::Relaxed);
+    }
+
+    /// How far the work is. All clones share it.
+    pub fn steps(&self) -> &Steps {
+        &self.steps
     }
 
     /// Between two steps of work: go on, or stop and why.

@@ -16,6 +16,7 @@ use crate::{
         run::{RunError, SuiteError},
         tasks::TaskError,
     },
+    files::is_misnamed,
     model::ModelError,
 };
 
@@ -154,9 +155,9 @@ impl Error {
         match self {
             Error::Config(_) => Some("`epitome config` prints every key, its value and its variable".into()),
             Error::Compact(error) => match error.as_ref() {
-                CompactError::BudgetTooSmall { minimum, .. } => {
-                    Some(format!("give at least --budget {minimum}"))
-                }
+                CompactError::BudgetTooSmall { minimum, .. } => Some(format!(
+                    "give at least --budget {minimum}, which holds one span; a share such as --budget 25% holds more"
+                )),
                 CompactError::CodeTooLarge { minimum, .. } => Some(format!(
                     "give at least --budget {minimum}, or let code be left out by score: --set plan.code=rank"
                 )),
@@ -182,7 +183,8 @@ impl Error {
                 | CompactError::Template(_) => 2,
                 _ => 1,
             },
-            Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
+            Error::File { source, .. } if is_misnamed(source) => 2,
+            Error::Model(error) if matches!(error.as_ref(), ModelError::Unknown { .. }) => 2,
             Error::Batch(error) => error.exit_code(),
             Error::Results(error) => error.exit_code(),
             Error::Gate(error) => error.exit_code(),

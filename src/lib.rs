@@ -80,9 +80,12 @@ pub mod render;
 pub mod compactor;
 
 pub mod compaction;
+pub mod steps;
 
 pub mod budget;
 
+mod display;
+mod files;
 mod lock;
 pub mod workers;
 

@@ -95,6 +95,9 @@ const SHADOW_SAVED: &str = "epitome_shadow_tokens_saved_total";
 const COMPACTION_OFF: &str = "epitome_compaction_off";
 const DISCONNECTS: &str = "epitome_client_disconnects_total";
 
+/// What requests to models are for.
+const CLASSES: [&str; 6] = ["chat", "summary", "reading", "rank-attention", "rank", "embed"];
+
 /// Upper bounds of every histogram, in seconds: from a pass-through to a long compaction.
 const SECONDS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -124,6 +127,7 @@ pub fn metrics() -> &'static PrometheusHandle {
             tracing::warn!("metrics are recorded elsewhere in this process; /metrics stays empty");
         }
         describe();
+        begin();
         handle
     })
 }
@@ -174,6 +178,31 @@ fn describe() {
     describe_counter!(SHADOW_SAVED, Unit::Count, "Tokens that the compared requests saved");
     describe_gauge!(COMPACTION_OFF, "1 while shadow.floor keeps compaction off");
     describe_counter!(DISCONNECTS, Unit::Count, "Answers that the client did not wait for");
+}
+
+/// Counters that are there from the beginning, so that a rate over them never starts from nothing. Those
+/// whose labels are known only when something happens, and energy, which may be unknown, come later.
+fn begin() {
+    for name in [
+        TOKENS_IN,
+        TOKENS_OUT,
+        TOKENS_SAVED,
+        UPSTREAM_ERRORS,
+        CACHE_LOOKUPS,
+        CACHE_HITS,
+        ENGINE_PROMPT,
+        ENGINE_WRITTEN,
+        DISCONNECTS,
+    ] {
+        counter!(name).increment(0);
+    }
+    for class in CLASSES {
+        counter!(ENGINE_REFUSED, "class" => class).increment(0);
+        counter!(ENGINE_CANCELLED, "class" => class).increment(0);
+    }
+    for gauge in [IN_FLIGHT, COMPACTIONS, ENGINE_BATCH, ENGINE_LIVE, ENGINE_KV, ENGINE_KV_PEAK] {
+        gauge!(gauge).set(0.0);
+    }
 }
 
 /// A request was decided upon.

@@ -9,8 +9,12 @@ use std::{
     io::{self, BufRead},
     num::NonZeroUsize,
     path::Path,
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
+    time::Duration,
 };
 
 use thiserror::Error;
@@ -18,6 +22,7 @@ use thiserror::Error;
 use crate::{
     compaction::{Cancel, CompactRequest, Compaction},
     compactor::{CompactError, Compactor},
+    files::is_misnamed,
 };
 
 pub mod progress;
@@ -34,6 +39,8 @@ use source::{Line, Lines};
 
 /// Lines that may be read ahead of the oldest one that is not written, for each worker.
 const WINDOW: usize = 8;
+/// How often progress is shown while no line is done.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a batch could not be run, or not to its end.
 #[derive(Debug, Error)]
@@ -68,6 +75,14 @@ pub enum BatchError {
         /// The file.
         path: String,
     },
+    /// It was told to stop. What is done is in the output.
+    #[error("stopped: {done} lines are in the output")]
+    Stopped {
+        /// Lines, those of earlier runs included.
+        done: u64,
+        /// Whether the same command goes on after them.
+        resumable: bool,
+    },
     /// All lines were handled, and some of them could not be used.
     #[error("{bad} of {lines} lines could not be used")]
     BadLines {
@@ -89,15 +104,19 @@ impl BatchError {
             BatchError::BadLines { .. } => {
                 Some("their lines in the output have the outcome \"error\" and say why".to_owned())
             }
-            BatchError::Read { .. } | BatchError::Write { .. } => None,
+            BatchError::Stopped { resumable: true, .. } => {
+                Some("the same command goes on from there".to_owned())
+            }
+            BatchError::Read { .. } | BatchError::Write { .. } | BatchError::Stopped { .. } => None,
         }
     }
 
-    /// 2 for bad input, 1 for all else.
+    /// 2 for bad input, 130 after an interruption, 1 for all else.
     pub fn exit_code(&self) -> u8 {
         match self {
             BatchError::NotOurs { .. } | BatchError::SameFile { .. } => 2,
-            BatchError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
+            BatchError::Read { source, .. } | BatchError::Write { source, .. } if is_misnamed(source) => 2,
+            BatchError::Stopped { .. } => 130,
             BatchError::Read { .. } | BatchError::Write { .. } | BatchError::BadLines { .. } => 1,
         }
     }
@@ -144,12 +163,13 @@ struct Done {
     record: Record,
 }
 
-/// Compacts every line of `lines` into `sink`, on `jobs` threads. Order is kept. A line that cannot
-/// be used is reported to `progress` and gives an output line of its own.
+/// Compacts every line of `lines` into `sink`, on `jobs` threads, until `cancel` says otherwise. Order is
+/// kept. A line that cannot be used is reported to `progress` and gives an output line of its own.
 ///
 /// # Errors
 ///
-/// [`BatchError::Read`], [`BatchError::Write`], or, after all lines, [`BatchError::BadLines`].
+/// [`BatchError::Read`], [`BatchError::Write`], [`BatchError::Stopped`], or, after all lines,
+/// [`BatchError::BadLines`].
 pub fn run<R: BufRead + Send>(
     compact: &dyn Compact,
     lines: Lines<R>,
@@ -157,9 +177,9 @@ pub fn run<R: BufRead + Send>(
     defaults: &Defaults,
     jobs: NonZeroUsize,
     progress: &mut Progress,
+    cancel: &Cancel,
 ) -> Result<(), BatchError> {
     let window = jobs.get() * WINDOW;
-    let cancel = Cancel::never();
     // A permit is a line that may be read. The writer gives one back for each line it has written.
     let (permit, permits) = mpsc::sync_channel::<()>(window);
     for _ in 0..window {
@@ -174,7 +194,7 @@ pub fn run<R: BufRead + Send>(
         let failed = result.clone();
         scope.spawn(move || feed(lines, &permits, &job, &failed));
         for _ in 0..jobs.get() {
-            let (queue, result, cancel) = (&queue, result.clone(), &cancel);
+            let (queue, result) = (&queue, result.clone());
             scope.spawn(move || work(compact, queue, &result, defaults, cancel));
         }
         drop(result);
@@ -186,6 +206,10 @@ pub fn run<R: BufRead + Send>(
         drop((results, permit));
         written
     })?;
+    if cancel.check().is_err() {
+        progress.clear();
+        return Err(BatchError::Stopped { done: sink.written(), resumable: sink.is_resumable() });
+    }
     progress.finish()
 }
 
@@ -227,6 +251,10 @@ fn work(
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(line) = next else { return };
         let record = record::compact_line(compact, &line, defaults, cancel);
+        // What was broken off is not what the line becomes.
+        if cancel.check().is_err() {
+            return;
+        }
         let done = Done {
             index: line.index,
             input: Digest::of(&line.bytes),
@@ -248,8 +276,15 @@ fn write(
 ) -> Result<(), BatchError> {
     let mut early: BTreeMap<u64, Done> = BTreeMap::new();
     let mut next = None;
-    for done in results {
-        let done = done?;
+    loop {
+        let done = match results.recv_timeout(SHOW_EVERY) {
+            Ok(done) => done?,
+            Err(RecvTimeoutError::Timeout) => {
+                progress.show();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
         early.insert(done.index, done);
         loop {
             let index = *next.get_or_insert(sink.written());
@@ -264,5 +299,4 @@ fn write(
             let _ = permit.try_send(());
         }
     }
-    Ok(())
 }

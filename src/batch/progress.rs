@@ -1,18 +1,14 @@
 //! How far a batch is, for people, on standard error.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::sync::Arc;
 
 use super::{
     BatchError,
     record::{Outcome, Record},
+    resume::Earlier,
 };
 use crate::{
+    display::Display,
     measure::{
         energy::{co2_grams, per_1000_tokens, words},
         shares::Ledger,
@@ -20,84 +16,11 @@ use crate::{
     model::{Models, memory_words},
 };
 
-/// How often a line is written where there is no terminal.
-const PLAIN_EVERY: Duration = Duration::from_secs(10);
-
-/// A bar on a terminal, and a line now and then elsewhere.
-pub(crate) struct Display {
-    bar: ProgressBar,
-    /// Whether there is no terminal.
-    plain: bool,
-    /// Where the end is, where it is known.
-    total: Option<u64>,
-    first: u64,
-    started: Instant,
-    last: Instant,
-}
-
-impl Display {
-    /// For work of `total` steps, of which `done` are done.
-    pub(crate) fn new(total: Option<u64>, done: u64) -> Self {
-        let plain = !io::stderr().is_terminal();
-        let bar = match total {
-            _ if plain => ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()),
-            Some(total) => ProgressBar::new(total)
-                .with_style(style("{bar:30} {percent:>3}%  {msg}  {eta} left"))
-                .with_position(done),
-            None => ProgressBar::new_spinner().with_style(style("{spinner} {msg}")),
-        };
-        bar.reset_eta();
-        let now = Instant::now();
-        Self { bar, plain, total, first: done, started: now, last: now }
-    }
-
-    /// So many steps are done.
-    pub(crate) fn update(&mut self, position: u64, message: impl FnOnce() -> String) {
-        self.bar.set_position(position);
-        if !self.plain {
-            self.bar.set_message(message());
-        } else if self.last.elapsed() >= PLAIN_EVERY {
-            self.last = Instant::now();
-            self.tell(&format!("{}{}", message(), self.left(position)));
-        }
-    }
-
-    /// Seconds since the start.
-    pub(crate) fn seconds(&self) -> f64 {
-        self.started.elapsed().as_secs_f64()
-    }
-
-    /// The time left, for a plain line.
-    fn left(&self, position: u64) -> String {
-        let (Some(total), done) = (self.total, position.saturating_sub(self.first)) else {
-            return String::new();
-        };
-        if done == 0 {
-            return String::new();
-        }
-        let seconds = self.seconds() * total.saturating_sub(position) as f64 / done as f64;
-        format!(", {seconds:.0} s left")
-    }
-
-    /// Takes the bar away.
-    pub(crate) fn clear(&self) {
-        self.bar.finish_and_clear();
-    }
-
-    /// Writes a line beside the bar.
-    pub(crate) fn tell(&self, line: &str) {
-        self.bar.suspend(|| {
-            // A closed standard error is no reason to fail.
-            let _ = writeln!(io::stderr().lock(), "{line}");
-        });
-    }
-}
-
 /// Counts lines and tokens, and shows them.
 pub struct Progress {
     display: Display,
     bytes: u64,
-    resumed: u64,
+    earlier: Earlier,
     compacted: u64,
     passed: u64,
     failed_open: u64,
@@ -118,12 +41,12 @@ struct Energy {
 }
 
 impl Progress {
-    /// For an input of `total` bytes, of which `resumed` lines with `resumed_bytes` bytes are done.
-    pub fn new(total: Option<u64>, resumed: u64, resumed_bytes: u64) -> Self {
+    /// For an input of `total` bytes, of which earlier runs have done so much.
+    pub fn new(total: Option<u64>, earlier: Earlier) -> Self {
         Self {
-            display: Display::new(total, resumed_bytes),
-            bytes: resumed_bytes,
-            resumed,
+            display: Display::new(total, earlier.bytes),
+            bytes: earlier.bytes,
+            earlier,
             compacted: 0,
             passed: 0,
             failed_open: 0,
@@ -164,6 +87,11 @@ impl Progress {
         self.tokens_before += record.tokens_before as u64;
         self.tokens_after += record.tokens_after as u64;
         self.bytes += bytes;
+        self.show();
+    }
+
+    /// Shows where it is. Whoever waits for a long text calls it now and then.
+    pub(super) fn show(&mut self) {
         let rate = self.rate();
         self.display.update(self.bytes, || rate);
     }
@@ -175,7 +103,7 @@ impl Progress {
 
     /// Where the output is, and how fast this run is.
     fn rate(&self) -> String {
-        format!("{} docs, {}", self.resumed + self.lines(), self.speed())
+        format!("{} docs, {}", self.earlier.lines + self.lines(), self.speed())
     }
 
     /// The energy of this run in words; none where it is not known.
@@ -195,14 +123,20 @@ impl Progress {
         )
     }
 
+    /// Takes the bar away.
+    pub(super) fn clear(&self) {
+        self.display.clear();
+    }
+
     /// Writes the account.
     ///
     /// # Errors
     ///
-    /// [`BatchError::BadLines`] if there were any in this run.
+    /// [`BatchError::BadLines`] if there were any, in this run or in an earlier one.
     pub(super) fn finish(&mut self) -> Result<(), BatchError> {
         self.display.clear();
-        let run = if self.resumed == 0 { "" } else { "this run: " };
+        let resumed = self.earlier.lines > 0;
+        let run = if !resumed { "" } else { "this run: " };
         let ratio = self.tokens_before as f64 / self.tokens_after.max(1) as f64;
         self.display.tell(&format!(
             "{run}{} lines: {} compacted, {} passed, {} failed open, {} bad",
@@ -225,21 +159,17 @@ impl Progress {
         if let Some(words) = self.models.as_ref().and_then(|models| memory_words(&models.memory())) {
             self.display.tell(&format!("memory: {words}"));
         }
-        if self.resumed > 0 {
+        let lines = self.earlier.lines + self.lines();
+        let bad = self.earlier.bad + self.bad;
+        if resumed {
             self.display.tell(&format!(
-                "all runs: {} lines are in the output, {} of them from before",
-                self.resumed + self.lines(),
-                self.resumed
+                "all runs: {lines} lines are in the output, {} of them from before; {bad} bad",
+                self.earlier.lines
             ));
         }
-        match self.bad {
+        match bad {
             0 => Ok(()),
-            bad => Err(BatchError::BadLines { bad, lines: self.lines() }),
+            bad => Err(BatchError::BadLines { bad, lines }),
         }
     }
-}
-
-/// A template that indicatif refuses falls back to its own.
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

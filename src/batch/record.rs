@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Compact, source::Line};
@@ -10,6 +10,9 @@ use crate::{
     budget::Budget,
     compaction::{self, Cancel, CompactRequest, Compaction, Piece, PieceKind, Place},
 };
+
+/// The outcome of a line that could not be used.
+const BAD: &str = "error";
 
 /// What holds for a line that does not say otherwise.
 #[derive(Clone, Debug)]
@@ -50,14 +53,51 @@ pub struct Record {
     pub tokens_after: usize,
 }
 
+/// The fields as they are written, so that one which cannot be used does not cost the id.
 #[derive(Deserialize)]
-struct Input<'a> {
+#[serde(expecting = "an object with a \"text\"")]
+struct Fields<'a> {
     #[serde(borrow, default, deserialize_with = "raw")]
     id: Option<&'a RawValue>,
-    text: Option<String>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    query: Option<&'a RawValue>,
+    #[serde(borrow)]
+    budget: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+}
+
+struct Input {
+    text: String,
     query: Option<String>,
     budget: Option<Budget>,
     model: Option<String>,
+}
+
+impl Input {
+    fn read(fields: &Fields<'_>) -> Result<Self, String> {
+        Ok(Self {
+            text: field("text", fields.text)?.ok_or("it has no \"text\"")?,
+            query: field("query", fields.query)?,
+            budget: field("budget", fields.budget)?,
+            model: field("model", fields.model)?,
+        })
+    }
+}
+
+/// None for `null`, as where there is no such field.
+fn field<T: DeserializeOwned>(name: &str, value: Option<&RawValue>) -> Result<Option<T>, String> {
+    let Some(value) = value else { return Ok(None) };
+    serde_json::from_str(value.get()).map_err(|error| format!("{name:?}: {}", without_place(&error)))
+}
+
+/// What is wrong, without the line and column that serde_json adds: the line is always 1 of 1.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
 }
 
 /// Any value as it is written, `null` as well.
@@ -101,6 +141,16 @@ struct BadOutput<'a> {
     error: &'a str,
 }
 
+/// Whether an output line is of an input line that could not be used.
+pub(super) fn is_bad(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Written<'a> {
+        #[serde(borrow)]
+        outcome: &'a str,
+    }
+    serde_json::from_slice(line).is_ok_and(|written: Written<'_>| written.outcome == BAD)
+}
+
 /// Compacts a line. Never fails: what goes wrong is an outcome.
 pub(super) fn compact_line(
     compact: &dyn Compact,
@@ -108,7 +158,7 @@ pub(super) fn compact_line(
     defaults: &Defaults,
     cancel: &Cancel,
 ) -> Record {
-    let input: Input<'_> = match std::str::from_utf8(&line.bytes) {
+    let fields: Fields<'_> = match std::str::from_utf8(&line.bytes) {
         Err(error) => {
             return bad(
                 line,
@@ -117,19 +167,23 @@ pub(super) fn compact_line(
             );
         }
         Ok(text) => match serde_json::from_str(text) {
-            Err(error) => return bad(line, None, format!("not an object of the expected form: {error}")),
-            Ok(input) => input,
+            Err(error) => {
+                let (what, column) = (without_place(&error), error.column());
+                return bad(line, None, format!("not a JSON object: {what} at column {column}"));
+            }
+            Ok(fields) => fields,
         },
     };
-    let Some(text) = input.text else {
-        return bad(line, input.id, "it has no \"text\"".to_owned());
+    let input = match Input::read(&fields) {
+        Ok(input) => input,
+        Err(reason) => return bad(line, fields.id, reason),
     };
     let number = to_raw_value(&line.number).ok();
-    let Some(id) = input.id.or(number.as_deref()) else {
+    let Some(id) = fields.id.or(number.as_deref()) else {
         return bad(line, None, "its number cannot be written".to_owned());
     };
     let request = CompactRequest {
-        text,
+        text: input.text,
         query: input.query.or_else(|| defaults.query.clone()),
         budget: input.budget.unwrap_or(defaults.budget),
         model: input.model.or_else(|| defaults.model.clone()),
@@ -177,7 +231,7 @@ fn good(line: &Line, id: &RawValue, compaction: &Compaction) -> Record {
 }
 
 fn bad(line: &Line, id: Option<&RawValue>, reason: String) -> Record {
-    let output = BadOutput { id, line: line.number, outcome: "error", error: &reason };
+    let output = BadOutput { id, line: line.number, outcome: BAD, error: &reason };
     let json = to_line(&output).unwrap_or_default();
     Record { line: line.number, outcome: Outcome::Bad(reason), json, tokens_before: 0, tokens_after: 0 }
 }

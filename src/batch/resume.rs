@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{BatchError, source::Lines};
+use super::{BatchError, record, source::Lines};
 use crate::lock::only_ours;
 
 /// A short BLAKE3 hash.
@@ -46,9 +46,18 @@ pub struct Resumed {
     pub output: File,
     /// Its journal, open at its end.
     pub journal: Journal,
-    /// Lines that are done.
-    pub done: u64,
-    /// Bytes of the input that they take.
+    /// What is in the output.
+    pub earlier: Earlier,
+}
+
+/// What earlier runs have done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// Lines that are in the output.
+    pub lines: u64,
+    /// Those of them that could not be used.
+    pub bad: u64,
+    /// Bytes of the input that they were made from.
     pub bytes: u64,
 }
 
@@ -112,7 +121,7 @@ pub fn open<R: BufRead>(
         // The journal first: an output without its journal would be taken for someone else's.
         let journal = Journal::create(output, run)?;
         let output = File::create(output).map_err(BatchError::write(output))?;
-        return Ok(Resumed { output, journal, done: 0, bytes: 0 });
+        return Ok(Resumed { output, journal, earlier: Earlier::default() });
     }
     go_on(output, run, lines)
 }
@@ -140,7 +149,7 @@ fn go_on<R: BufRead>(output: &Path, run: &Digest, lines: &mut Lines<R>) -> Resul
 
     let file = OpenOptions::new().read(true).write(true).open(output).map_err(&on_output)?;
     let mut outputs = BufReader::new(file);
-    let (mut output_len, mut done, mut bytes) = (0, 0, 0);
+    let (mut output_len, mut earlier) = (0, Earlier::default());
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -152,23 +161,24 @@ fn go_on<R: BufRead>(output: &Path, run: &Digest, lines: &mut Lines<R>) -> Resul
         entry_line.clear();
         entries.read_line(&mut entry_line).map_err(&on_journal)?;
         let Some(input) = lines.next().transpose()? else {
-            return Err(no(format!("it has more than the {done} lines of this input")));
+            return Err(no(format!("it has more than the {} lines of this input", earlier.lines)));
         };
         if entry_line != entry(&Digest::of(&input.bytes), &Digest::of(&line)) {
             return Err(no(format!(
                 "its line {} was not made from line {} of this input",
-                done + 1,
+                earlier.lines + 1,
                 input.number
             )));
         }
         output_len += line.len() as u64;
         journal_len += entry_line.len() as u64;
-        bytes += input.bytes.len() as u64 + 1;
-        done += 1;
+        earlier.bytes += input.bytes.len() as u64 + 1;
+        earlier.bad += u64::from(record::is_bad(&line));
+        earlier.lines += 1;
     }
     let output = cut(outputs.into_inner(), output_len).map_err(&on_output)?;
     let file = cut(entries.into_inner(), journal_len).map_err(&on_journal)?;
-    Ok(Resumed { output, journal: Journal { path: journal_path, file }, done, bytes })
+    Ok(Resumed { output, journal: Journal { path: journal_path, file }, earlier })
 }
 
 /// Cuts a file and stands at its end.

@@ -37,13 +37,18 @@ impl Sink {
 
     /// A file with a journal beside it.
     pub fn file(name: &Path, resumed: Resumed) -> Self {
-        let Resumed { output, journal, done, bytes: _ } = resumed;
-        Self { name: name.to_owned(), to: To::File(output), journal: Some(journal), written: done }
+        let Resumed { output, journal, earlier } = resumed;
+        Self { name: name.to_owned(), to: To::File(output), journal: Some(journal), written: earlier.lines }
     }
 
     /// Lines that are in the output, those of an earlier run included.
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Whether a later run can go on where this one ends.
+    pub fn is_resumable(&self) -> bool {
+        self.journal.is_some()
     }
 
     /// Writes a line, made from the input line of that digest.

@@ -8,16 +8,18 @@ use std::{
     thread,
 };
 
+use super::signal;
 use crate::{
     batch::{
         self, BatchError,
         progress::Progress,
         record::Defaults,
-        resume::{self, Digest},
+        resume::{self, Digest, Earlier},
         sink::Sink,
         source::Lines,
     },
     budget::Budget,
+    compaction::Cancel,
     config::Config,
     error::Error,
     render::Templates,
@@ -38,8 +40,8 @@ pub struct Args {
     /// The query of lines that have none of their own.
     #[arg(long)]
     query: Option<String>,
-    /// The budget of lines that have none of their own: tokens (`1500`) or a share of the text
-    /// (`25%`). Without it, `plan.budget`.
+    /// The budget of lines that have none of their own: tokens (`1500`), a share of the text (`25%`), or
+    /// the smallest with a predicted retention (`floor=0.98`). Without it, `plan.budget`.
     #[arg(long)]
     budget: Option<Budget>,
     /// The model that will read the results, for lines that name none; it decides how tokens are
@@ -70,13 +72,15 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
     let defaults =
         Defaults { query: args.query, budget: args.budget.unwrap_or(config.plan.budget), model: args.model };
     let mut lines = Lines::new(reader, &args.input);
-    let (mut sink, resumed_bytes) =
+    let (mut sink, earlier) =
         open_output(&args.output, &args.input, &digest, &mut lines, args.overwrite)?;
-    let mut progress = Progress::new(total, sink.written(), resumed_bytes)
+    let mut progress = Progress::new(total, earlier)
         .measured(compactor.ledger(), config.measure.grid_gco2_per_kwh)
         .with_memory_of(compactor.models().clone());
 
-    let result = batch::run(&compactor, lines, &mut sink, &defaults, jobs, &mut progress);
+    let cancel = Cancel::never();
+    signal::stop(&cancel)?;
+    let result = batch::run(&compactor, lines, &mut sink, &defaults, jobs, &mut progress, &cancel);
     // Bad lines are reported after the end; all other errors leave the journal for the next start.
     if matches!(result, Ok(()) | Err(BatchError::BadLines { .. })) {
         sink.finish()?;
@@ -124,16 +128,16 @@ fn open_input(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), Bat
     Ok((Box::new(BufReader::new(file)), metadata.is_file().then_some(metadata.len())))
 }
 
-/// The output, and the bytes of the input that are done already.
+/// The output, and what is done already.
 fn open_output<R: BufRead>(
     path: &Path,
     input: &Path,
     digest: &Digest,
     lines: &mut Lines<R>,
     overwrite: bool,
-) -> Result<(Sink, u64), BatchError> {
+) -> Result<(Sink, Earlier), BatchError> {
     if super::is_standard(path) {
-        return Ok((Sink::stdout(), 0));
+        return Ok((Sink::stdout(), Earlier::default()));
     }
     if let (Ok(one), Ok(other)) = (fs::canonicalize(path), fs::canonicalize(input))
         && one == other
@@ -144,9 +148,9 @@ fn open_output<R: BufRead>(
     let is_stream = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
     if is_stream {
         let file = File::options().write(true).open(path).map_err(BatchError::write(path))?;
-        return Ok((Sink::stream(path, file), 0));
+        return Ok((Sink::stream(path, file), Earlier::default()));
     }
     let resumed = resume::open(path, digest, lines, overwrite)?;
-    let bytes = resumed.bytes;
-    Ok((Sink::file(path, resumed), bytes))
+    let earlier = resumed.earlier;
+    Ok((Sink::file(path, resumed), earlier))
 }

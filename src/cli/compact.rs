@@ -1,6 +1,13 @@
 //! `epitome compact`: one text in, the compacted context out.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::PathBuf,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -10,10 +17,14 @@ use crate::{
     budget::Budget,
     compaction::{Cancel, CompactRequest, Compaction, Outcome},
     config::Config,
+    display::Display,
     error::Error,
     measure::energy,
     model::{ModelMemory, memory_words},
 };
+
+/// How often a terminal is told how far it is.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
 
 /// Compacts one text: the compacted context on standard output, the account of it on standard error.
 #[derive(Debug, clap::Args)]
@@ -68,7 +79,7 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         explain: args.format == Format::Explain,
     };
     let compactor = super::compactor(config)?;
-    let compaction = compactor.compact(&request, &Cancel::never())?;
+    let compaction = shown(quiet, &Cancel::never(), |cancel| compactor.compact(&request, cancel))?;
 
     let mut result = match args.format {
         Format::Text => compaction.text.clone(),
@@ -85,6 +96,30 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         super::tell(&account(&compaction, &compactor.models().memory()));
     }
     Ok(())
+}
+
+/// Does the work, and meanwhile shows how far it is.
+fn shown<T>(quiet: bool, cancel: &Cancel, work: impl FnOnce(&Cancel) -> T) -> T {
+    if quiet {
+        return work(cancel);
+    }
+    let (done, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut display = Display::new(None, 0);
+            let mut shows = 0;
+            while ended.recv_timeout(SHOW_EVERY) == Err(RecvTimeoutError::Timeout) {
+                shows += 1;
+                let seconds = display.seconds();
+                display.update(shows, || format!("{}, {seconds:.0} s", cancel.steps().text()));
+            }
+            display.clear();
+        });
+        let result = work(cancel);
+        // The other side has not left: it waits for this.
+        drop(done);
+        result
+    })
 }
 
 fn json(value: &impl Serialize) -> Result<String, Error> {

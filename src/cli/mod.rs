@@ -18,6 +18,7 @@ pub mod doctor;
 pub mod eval;
 pub mod models;
 pub mod serve;
+mod signal;
 
 /// Makes a long prompt short and keeps the answer.
 #[derive(Debug, Parser)]

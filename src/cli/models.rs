@@ -52,7 +52,11 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
     let models = Models::new(&config.models)?;
     match args.command {
         Command::List { json: true } => print(&to_json(&models.list())),
-        Command::List { json: false } => print(&table(&models.list())),
+        Command::List { json: false } => {
+            print(&table(&models.list()))?;
+            super::tell("the ranker and the table of word vectors that are used by default are in the binary\n");
+            Ok(())
+        }
         Command::Pull { names } => {
             let names = if names.is_empty() { names_of(models.status()) } else { names };
             for name in names {

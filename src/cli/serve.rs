@@ -8,6 +8,7 @@ use std::{
 
 use actix_web::{dev::ServerHandle, rt};
 
+use super::signal;
 use crate::{
     cache::Cache,
     compactor::Compactor,
@@ -86,31 +87,9 @@ fn say(text: &str) {
 
 /// The first signal lets open requests finish; the second does not.
 async fn stop_on_signal(server: ServerHandle) {
-    signal().await;
+    signal::heard().await;
     say("stopping; open requests are finished first, a second signal drops them\n");
     rt::spawn(server.stop(true));
-    signal().await;
+    signal::heard().await;
     std::process::exit(1);
-}
-
-#[cfg(unix)]
-pub(super) async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be heard; stop the process by force");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-pub(super) async fn signal() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        tracing::error!("signals cannot be heard; stop the process by force");
-        std::future::pending::<()>().await;
-    }
 }

@@ -10,6 +10,7 @@ use crate::{
     place::{self, Kept, Sizes, Unit, Written},
     rank::Ranking,
     remote::Chat,
+    steps::Stage,
     summarize::{
         self, Point, Summarizer, Summary,
         abstractive::{Abstractive, Writer},
@@ -73,7 +74,9 @@ impl Work<'_> {
             }
             if summary.is_none() && summary_budget > 0 {
                 let stage = Instant::now();
+                self.cancel.steps().enter(Stage::Summarize);
                 let made = self.summarize(&kept, summary_budget)?;
+                self.cancel.steps().enter(Stage::Fit);
                 figures.millis.summarize += millis(stage);
                 figures.ungrounded = made.ungrounded;
                 if self.compactor.config.summarize.kind == SummarizerKind::Abstractive {

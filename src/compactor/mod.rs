@@ -28,6 +28,7 @@ use crate::{
     rank::{self, Ranking, relevance},
     remote::{Embeddings, Remotes},
     render::Templates,
+    steps::Stage,
     summarize::breadth,
     text::{
         Content, Document, SegmentSize,
@@ -173,6 +174,7 @@ impl Compactor {
         cancel.check()?;
 
         let stage = Instant::now();
+        cancel.steps().enter(Stage::Rank);
         let tools = rank::Tools {
             config: &self.config.rank,
             models: &self.models,
@@ -197,6 +199,7 @@ impl Compactor {
         }
         cancel.check()?;
 
+        cancel.steps().enter(Stage::Fit);
         let units = place::units(&doc, &ranking, self.config.place.beside);
         let floor = match request.budget {
             Budget::Floor(floor) => Some(floor),

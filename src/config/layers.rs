@@ -213,12 +213,20 @@ impl Config {
             if let Value::Table(table) = value {
                 for (key, value) in table {
                     let variable = variable_of(&format!("{section}.{key}"));
-                    out.push_str(&format!("{key} = {value}  # {variable}\n"));
+                    out.push_str(&format!("{key} = {}  # {variable}\n", printed(value)));
                 }
             }
             out.push('\n');
         }
         out
+    }
+}
+
+/// Numbers of 32 bits as they were written, not as 64 bits hold them.
+fn printed(value: &Value) -> String {
+    match value {
+        Value::Float(wide) if f64::from(*wide as f32) == *wide => format!("{:?}", *wide as f32),
+        value => value.to_string(),
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::record::{Header, Record};
+use crate::files::is_misnamed;
 
 /// A results file that cannot be used.
 #[derive(Debug, Error)]
@@ -82,7 +83,7 @@ impl ResultsError {
     /// 1 where the system failed, else 2.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Read { source, .. } if source.kind() != io::ErrorKind::NotFound => 1,
+            Self::Read { source, .. } if !is_misnamed(source) => 1,
             _ => 2,
         }
     }

@@ -156,9 +156,12 @@ impl Abstractive<'_> {
             let message = ChatMessage { role: "user".into(), content: prompt };
             let prompt = decoder.chat_prompt(&[message])?;
             if decoder.count(&prompt)? + budget < decoder.context_length() || source.len() < SHORTEST {
-                let mut sink = |_: &str| match context.cancel.check() {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(_) => ControlFlow::Break(()),
+                let mut sink = |_: &str| {
+                    context.cancel.steps().wrote();
+                    match context.cancel.check() {
+                        Ok(()) => ControlFlow::Continue(()),
+                        Err(_) => ControlFlow::Break(()),
+                    }
                 };
                 let generated = decoder.generate(Class::Summary, &prompt, &sampling, &mut sink)?;
                 context.cancel.check()?;

@@ -35,13 +35,17 @@ pub fn summarize(
         context.ranking.vectors.as_ref().map(|vectors| vectors.mean(spans)).unwrap_or_default()
     };
     let plan = Plan::new(segments.iter().map(centroid).collect(), budget / leaf.max(1));
+    let steps = context.cancel.steps();
+    steps.want(plan.made());
     let make = |level: usize, index: usize, children: &[Summary]| {
         context.cancel.check()?;
         let own: Vec<usize> = plan.leaves(level, index).filter_map(|at| segments.get(at).copied()).collect();
-        match (level, own.as_slice()) {
+        let summary = match (level, own.as_slice()) {
             (0, [segment]) => summarizer.leaf(context, *segment, leaf),
             _ => summarizer.merge(context, children, &own, leaf),
-        }
+        }?;
+        steps.made_one();
+        Ok(summary)
     };
     let size = |summary: &Summary| summary.points.iter().map(|point| context.tokens(point)).sum();
     let level = Tree::grow(&plan, summarizer.at_once(), budget, &make, &size)?;
@@ -96,6 +100,13 @@ impl Plan {
             levels.push(level);
         }
         Self(levels)
+    }
+
+    /// Nodes that are made if no level fits before the last: all but those of one child.
+    fn made(&self) -> usize {
+        let leaves = self.0.first().map_or(0, Vec::len);
+        let merges = self.0.iter().skip(1).flatten().filter(|(_, children)| *children > 1);
+        leaves + merges.count()
     }
 
     /// The leaves below a node.

@@ -6,7 +6,7 @@ use std::{
     io::{Read, Write},
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -17,7 +17,7 @@ use epitome::{
         self, BatchError, Compact,
         progress::Progress,
         record::Defaults,
-        resume::{self, Digest, Journal},
+        resume::{self, Digest, Earlier, Journal},
         sink::Sink,
         source::Lines,
     },
@@ -78,10 +78,10 @@ const RUN: &[u8] = b"settings of the run";
 fn run(echo: &Echo, input: &[u8], output: &Path, settings: &[u8], overwrite: bool) -> Result<(), BatchError> {
     let mut lines = Lines::new(input, Path::new("in"));
     let resumed = resume::open(output, &Digest::of(settings), &mut lines, overwrite)?;
-    let mut progress = Progress::new(Some(input.len() as u64), resumed.done, resumed.bytes);
+    let mut progress = Progress::new(Some(input.len() as u64), resumed.earlier);
     let mut sink = Sink::file(output, resumed);
     let jobs = NonZeroUsize::new(3).unwrap();
-    let result = batch::run(echo, lines, &mut sink, &defaults(), jobs, &mut progress);
+    let result = batch::run(echo, lines, &mut sink, &defaults(), jobs, &mut progress, &Cancel::never());
     if matches!(result, Ok(()) | Err(BatchError::BadLines { .. })) {
         sink.finish()?;
     }
@@ -170,9 +170,12 @@ fn killed(dir: &Path, input: &[u8], done: usize, torn: usize) -> PathBuf {
         resume::open(&output, &Digest::of(RUN), &mut Lines::new(&b""[..], Path::new("in")), true).unwrap(),
     );
     let first: Vec<u8> = input.split_inclusive(|byte| *byte == b'\n').take(done).flatten().copied().collect();
-    let mut progress = Progress::new(None, 0, 0);
+    let mut progress = Progress::new(None, Earlier::default());
     let reader = Lines::new(first.as_slice(), Path::new("in"));
-    batch::run(&Echo::default(), reader, &mut sink, &defaults(), NonZeroUsize::MIN, &mut progress).unwrap();
+    let (echo, never) = (Echo::default(), Cancel::never());
+    let result =
+        batch::run(&echo, reader, &mut sink, &defaults(), NonZeroUsize::MIN, &mut progress, &never);
+    assert!(matches!(result, Ok(()) | Err(BatchError::BadLines { .. })), "{result:?}");
     drop(sink);
     let next = lines.get(done).map_or("", |line| &line[..torn.min(line.len() - 1)]);
     fs::OpenOptions::new().append(true).open(&output).unwrap().write_all(next.as_bytes()).unwrap();
@@ -195,6 +198,91 @@ fn an_interrupted_run_goes_on() {
         );
         assert!(!Journal::path_for(&output).exists());
     }
+}
+
+#[test]
+fn bad_lines_of_earlier_runs_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut input = b"{\"id\":\"error\",\"text\":\"error\"}\nnothing\n".to_vec();
+    input.extend(self::input(4));
+    let output = killed(dir.path(), &input, 3, 0);
+    let error = run(&Echo::default(), &input, &output, RUN, false).unwrap_err();
+    assert!(matches!(error, BatchError::BadLines { bad: 1, lines: 6 }), "{error}");
+    assert_eq!(error.exit_code(), 1);
+    assert!(!Journal::path_for(&output).exists(), "it is whole all the same");
+}
+
+#[test]
+fn a_field_that_cannot_be_used_does_not_cost_the_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out.jsonl");
+    let input = concat!(
+        r#"{"id":"a","text":7}"#,
+        "\n",
+        r#"{"text":"x","id":"b","budget":"much"}"#,
+        "\n",
+        r#"{"id":"c","text":"x","query":["q"]}"#,
+        "\n",
+        r#"{"id":"d","text":null}"#,
+        "\n",
+        r#"{"id":"e","text":"x","query":null,"budget":null,"model":null}"#,
+        "\n",
+        r#"{"id":"f","text":"x","#,
+        "\n[]\n3\n",
+    );
+    let error = run(&Echo::default(), input.as_bytes(), &output, RUN, false).unwrap_err();
+    assert!(matches!(error, BatchError::BadLines { bad: 7, lines: 8 }), "{error}");
+    let lines = values(&output);
+    let told: Vec<String> = lines
+        .iter()
+        .map(|line| format!("{} {}", line["id"], line["error"].as_str().unwrap_or("-")))
+        .collect();
+    insta::assert_snapshot!(told.join("\n"), @"");
+}
+
+/// Cancels when so many texts are done.
+struct Impatient(Echo, usize, Cancel);
+
+impl Compact for Impatient {
+    fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
+        let done = self.0.compact(request, cancel);
+        if self.0.calls.load(Ordering::SeqCst) >= self.1 {
+            self.2.cancel();
+        }
+        done
+    }
+
+    fn count(&self, model: Option<&str>, text: &str) -> usize {
+        self.0.count(model, text)
+    }
+}
+
+#[test]
+fn a_run_that_is_told_to_stop_can_be_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let (output, whole) = (dir.path().join("out.jsonl"), dir.path().join("whole.jsonl"));
+    let input = input(60);
+    run(&Echo::default(), &input, &whole, RUN, false).unwrap();
+
+    let mut lines = Lines::new(input.as_slice(), Path::new("in"));
+    let resumed = resume::open(&output, &Digest::of(RUN), &mut lines, false).unwrap();
+    let mut progress = Progress::new(None, resumed.earlier);
+    let mut sink = Sink::file(&output, resumed);
+    let cancel = Cancel::never();
+    let impatient = Impatient(Echo::default(), 20, cancel.clone());
+    let jobs = NonZeroUsize::new(2).unwrap();
+    let result = batch::run(&impatient, lines, &mut sink, &defaults(), jobs, &mut progress, &cancel);
+    let error = result.unwrap_err();
+    drop(sink);
+    let written = values(&output).len();
+    assert!(
+        matches!(error, BatchError::Stopped { done, resumable: true } if done == written as u64),
+        "{error}"
+    );
+    assert_eq!((error.exit_code(), written < 20), (130, true));
+
+    run(&Echo::default(), &input, &output, RUN, false).unwrap();
+    assert_eq!(fs::read(&output).unwrap(), fs::read(&whole).unwrap());
 }
 
 #[test]
@@ -338,6 +426,29 @@ fn a_killed_process_goes_on() {
     let again = command().output().unwrap();
     assert_eq!(again.status.code(), Some(2));
     assert!(String::from_utf8(again.stderr).unwrap().contains("--overwrite"));
+}
+
+#[test]
+fn a_signal_ends_a_batch_in_good_order() {
+    let home = tempfile::tempdir().unwrap();
+    let output = home.path().join("out.jsonl");
+    fs::write(home.path().join("in.jsonl"), corpus_lines(12)).unwrap();
+    let mut child = epitome(home.path())
+        .args(["batch", "--budget", "20%", "--jobs", "2", "--output", "out.jsonl", "in.jsonl"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !fs::read(&output).is_ok_and(|bytes| bytes.contains(&b'\n')) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be stopped");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let result = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(result.stderr).unwrap();
+    let lines = values(&output).len();
+    assert!(stderr.contains(&format!("error: stopped: {lines} lines are in the output")), "{stderr}");
+    assert!(stderr.contains("hint: the same command goes on from there"), "{stderr}");
+    assert_eq!(result.status.code(), Some(130));
 }
 
 #[test]

@@ -39,19 +39,32 @@ pub(super) struct GpuReport {
     finding: Finding,
 }
 
-/// How fast one request is answered by the configured decoder.
+/// How fast one request is answered by the configured decoder; without figures, why there are none.
 #[derive(Debug, Serialize)]
 pub(super) struct DecoderSpeed {
-    device: &'static str,
-    prompt_tokens_per_second: f64,
-    tokens_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'static str>,
+    prompt_tokens_per_second: Option<f64>,
+    tokens_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 impl DecoderSpeed {
-    /// None where its files are not here, or it does not end in time.
+    /// None where its files are not here.
     pub(super) fn measured(models: &Models, name: &str) -> Option<Self> {
         models.locate(name).ok()?;
-        let decoder = models.decoder().ok()?;
+        Some(Self::measure(models).unwrap_or_else(|problem| Self {
+            device: None,
+            prompt_tokens_per_second: None,
+            tokens_per_second: None,
+            problem: Some(problem),
+        }))
+    }
+
+    fn measure(models: &Models) -> Result<Self, String> {
+        let decoder = models.decoder().map_err(|error| error.to_string())?;
+        let precision = models.precision().map_err(|error| error.to_string())?;
         // Not greedily: what repeats its prompt is looked up there, and would seem faster than most texts are.
         let sampling = Sampling { temperature: 1.0, ..Sampling::greedy(WRITTEN) };
         let start = Instant::now();
@@ -62,23 +75,31 @@ impl DecoderSpeed {
             }
             if start.elapsed() < AT_MOST { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        let written =
-            decoder.generate(Class::Chat, &SENTENCE.repeat(SENTENCES), &sampling, &mut sink).ok()?;
-        let first = first?.as_secs_f64();
-        let rest = start.elapsed().as_secs_f64() - first;
-        let device = if models.precision().ok()? == Precision::Gpu { "gpu" } else { "cpu" };
-        (written.completion_tokens > 1 && rest > 0.0).then(|| Self {
-            device,
-            prompt_tokens_per_second: written.prompt_tokens as f64 / first,
-            tokens_per_second: (written.completion_tokens - 1) as f64 / rest,
+        let written = decoder
+            .generate(Class::Chat, &SENTENCE.repeat(SENTENCES), &sampling, &mut sink)
+            .map_err(|error| error.to_string())?;
+        let whole = start.elapsed().as_secs_f64();
+        let first = first.map_or(whole, |first| first.as_secs_f64());
+        let rest = whole - first;
+        Ok(Self {
+            device: Some(if precision == Precision::Gpu { "gpu" } else { "cpu" }),
+            prompt_tokens_per_second: Some(written.prompt_tokens as f64 / first),
+            // Of the first token the time is that of reading.
+            tokens_per_second: (written.completion_tokens > 1 && rest > 0.0)
+                .then(|| (written.completion_tokens - 1) as f64 / rest),
+            problem: None,
         })
     }
 
     pub(super) fn text(&self) -> String {
-        format!(
-            "{:.0} tokens/s read and {:.0} tokens/s written by the decoder, one request, on the {}",
-            self.prompt_tokens_per_second, self.tokens_per_second, self.device
-        )
+        let (Some(read), Some(device)) = (self.prompt_tokens_per_second, self.device) else {
+            return format!("unknown: {}", self.problem.as_deref().unwrap_or("not measured"));
+        };
+        let written = match self.tokens_per_second {
+            Some(written) => format!("{written:.0} tokens/s written"),
+            None => format!("less than two tokens written in {} s", AT_MOST.as_secs()),
+        };
+        format!("{read:.0} tokens/s read and {written} by the decoder, one request, on the {device}")
     }
 }
 

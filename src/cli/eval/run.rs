@@ -4,14 +4,13 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
 };
 
 use super::Origin;
 use crate::{
     budget::Budget,
     cache::{self, Cache},
-    cli::is_standard,
+    cli::{is_standard, signal},
     compaction::Cancel,
     compactor::CompactError,
     config::Config,
@@ -78,7 +77,7 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
     let config = Arc::new(config);
     let models = Arc::new(Models::new(&config.models)?);
     let cancel = Cancel::never();
-    stop_on_signal(&cancel)?;
+    signal::stop(&cancel)?;
     let turns = Arc::new(Turns::new(args.jobs.get(), Meter::detect(Path::new(&config.measure.powercap))));
     let context = ArmContext {
         config: config.clone(),
@@ -88,6 +87,9 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
         cache: Arc::new(Cache::open(&config.cache)),
         seed: suite.seed,
     };
+    // Models are loaded, and some fetched, before the first record.
+    let (count, readers_count) = (suite.arms.len(), suite.readers.len());
+    crate::cli::tell(&format!("setting up {count} arms and {readers_count} readers\n"));
     let (arms, mut names) = arms(&suite, &context, &tasks, &cancel)?;
     let answers = Arc::new(if suite.readers.is_empty() { Answers::memory_only() } else { answers(&config) });
     let context = ReaderContext {
@@ -245,22 +247,4 @@ fn default_output(suite: &str) -> PathBuf {
     let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     let name: String = suite.chars().map(plain).collect();
     Path::new("results").join(format!("{name}.jsonl"))
-}
-
-/// The first signal ends the run with what is done kept; the second ends the process.
-fn stop_on_signal(cancel: &Cancel) -> Result<(), Error> {
-    let cancel = cancel.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Internal(format!("signals cannot be heard: {error}")))?;
-    thread::spawn(move || {
-        runtime.block_on(async {
-            crate::cli::serve::signal().await;
-            cancel.cancel();
-            crate::cli::serve::signal().await;
-            std::process::exit(130);
-        });
-    });
-    Ok(())
 }

@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
-use crate::{batch::progress::Display, eval::record::Record};
+use crate::{display::Display, eval::record::Record};
 
 /// Adds up records and shows how far the run is.
 pub struct Account {
     display: Display,
     done: u64,
     total: u64,
+    /// The task of the last record.
+    task: String,
     lines: Vec<Line>,
     readers: Vec<String>,
     /// Answers that a reader could not give.
@@ -55,6 +57,7 @@ impl Account {
             display: Display::new(Some(total as u64), done as u64),
             done: 0,
             total: total as u64,
+            task: String::new(),
             lines: Vec::new(),
             readers: readers.to_vec(),
             unanswered: 0,
@@ -65,8 +68,17 @@ impl Account {
     /// A record was written.
     pub fn add(&mut self, record: &Record) {
         self.known(record);
-        let (done, total, task) = (self.done, self.total, &record.task);
-        self.display.update(done, || format!("{done} of {total} records, {task}"));
+        if self.task != record.task {
+            self.task.clone_from(&record.task);
+        }
+        self.show();
+    }
+
+    /// Shows where it is. Whoever waits for a long cell calls it now and then.
+    pub(super) fn show(&mut self) {
+        let (done, total, task) = (self.done, self.total, &self.task);
+        let of_task = if task.is_empty() { String::new() } else { format!(", {task}") };
+        self.display.update(done, || format!("{done} of {total} records{of_task}"));
     }
 
     /// A record was in the file already.

@@ -72,6 +72,8 @@ use crate::{
 
 /// Cells that may be under way for each thread that works on them.
 const WINDOW: usize = 4;
+/// How often progress is shown while no record is done.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a thread that waits looks whether the run was told to stop.
 const LOOK: Duration = Duration::from_millis(25);
@@ -172,8 +174,15 @@ fn write(
     account: &mut Account,
 ) -> Result<(), RunError> {
     let mut early = BTreeMap::new();
-    for made in records {
-        let (index, record) = made?;
+    loop {
+        let (index, record) = match records.recv_timeout(SHOW_EVERY) {
+            Ok(made) => made?,
+            Err(RecvTimeoutError::Timeout) => {
+                account.show();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
         // The rest of a cell of which a part was written before the interruption.
         if index < file.written() {
             continue;
@@ -188,7 +197,6 @@ fn write(
             }
         }
     }
-    Ok(())
 }
 
 struct Shared<'a> {

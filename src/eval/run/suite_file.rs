@@ -8,7 +8,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::eval::suite::Suite;
+use crate::{eval::suite::Suite, files::is_misnamed};
 
 /// A suite that cannot be used.
 #[derive(Debug, Error)]
@@ -43,7 +43,7 @@ impl SuiteError {
     /// 1 where the system failed, else 2.
     pub fn exit_code(&self) -> u8 {
         match self {
-            SuiteError::Read { source, .. } if source.kind() != io::ErrorKind::NotFound => 1,
+            SuiteError::Read { source, .. } if !is_misnamed(source) => 1,
             _ => 2,
         }
     }

@@ -4,6 +4,8 @@ use std::{fmt, io};
 
 use thiserror::Error;
 
+use crate::files::is_misnamed;
+
 /// Bad rows, or ids, that a message names; the rest is counted.
 const SHOWN: usize = 8;
 
@@ -107,7 +109,7 @@ impl TaskError {
     /// Whether the suite or its files are to be changed, rather than the machine or the network.
     pub fn is_input(&self) -> bool {
         match self {
-            TaskError::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            TaskError::Read { source, .. } => is_misnamed(source),
             TaskError::Hub { .. } => false,
             TaskError::Unpack { .. }
             | TaskError::TooLarge { .. }

@@ -1,0 +1,86 @@
+//! How far long work is, for people, on standard error.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How often a line is written where there is no terminal.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// A bar on a terminal, and a line now and then elsewhere.
+pub(crate) struct Display {
+    bar: ProgressBar,
+    /// Whether there is no terminal.
+    plain: bool,
+    /// Where the end is, where it is known.
+    total: Option<u64>,
+    first: u64,
+    started: Instant,
+    last: Instant,
+}
+
+impl Display {
+    /// For work of `total` steps, of which `done` are done.
+    pub(crate) fn new(total: Option<u64>, done: u64) -> Self {
+        let plain = !io::stderr().is_terminal();
+        let bar = match total {
+            _ if plain => ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()),
+            Some(total) => ProgressBar::new(total)
+                .with_style(style("{bar:30} {percent:>3}%  {msg}  {eta} left"))
+                .with_position(done),
+            None => ProgressBar::new_spinner().with_style(style("{spinner} {msg}")),
+        };
+        bar.reset_eta();
+        let now = Instant::now();
+        Self { bar, plain, total, first: done, started: now, last: now }
+    }
+
+    /// So many steps are done.
+    pub(crate) fn update(&mut self, position: u64, message: impl FnOnce() -> String) {
+        self.bar.set_position(position);
+        if !self.plain {
+            self.bar.set_message(message());
+        } else if self.last.elapsed() >= PLAIN_EVERY {
+            self.last = Instant::now();
+            self.tell(&format!("{}{}", message(), self.left(position)));
+        }
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// The time left, for a plain line.
+    fn left(&self, position: u64) -> String {
+        let (Some(total), done) = (self.total, position.saturating_sub(self.first)) else {
+            return String::new();
+        };
+        if done == 0 {
+            return String::new();
+        }
+        let seconds = self.seconds() * total.saturating_sub(position) as f64 / done as f64;
+        format!(", {seconds:.0} s left")
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Writes a line beside the bar.
+    pub(crate) fn tell(&self, line: &str) {
+        self.bar.suspend(|| {
+            // A closed standard error is no reason to fail.
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        });
+    }
+}
+
+/// A template that indicatif refuses falls back to its own.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
