@@ -198,7 +198,7 @@ pub fn run<R: BufRead + Send>(
             scope.spawn(move || work(compact, queue, &result, defaults, cancel));
         }
         drop(result);
-        let written = write(&results, &permit, sink, progress);
+        let written = write(&results, &permit, sink, progress, cancel);
         if written.is_err() {
             cancel.cancel();
         }
@@ -267,18 +267,22 @@ fn work(
     }
 }
 
-/// The writer: puts results in order and writes each as soon as all before it are written.
+/// The writer: puts results in order and writes each as soon as all before it are written, until there are
+/// no more or `cancel` says so.
 fn write(
     results: &mpsc::Receiver<Result<Done, BatchError>>,
     permit: &mpsc::SyncSender<()>,
     sink: &mut Sink,
     progress: &mut Progress,
+    cancel: &Cancel,
 ) -> Result<(), BatchError> {
     let mut early: BTreeMap<u64, Done> = BTreeMap::new();
     let mut next = None;
     loop {
         let done = match results.recv_timeout(SHOW_EVERY) {
             Ok(done) => done?,
+            // The reader waits for a permit, and would for ever.
+            Err(RecvTimeoutError::Timeout) if cancel.check().is_err() => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {
                 progress.show();
                 continue;

@@ -166,6 +166,10 @@ pub(super) fn compact_line(
                 format!("not UTF-8: the byte at offset {} does not belong", error.valid_up_to()),
             );
         }
+        // An array would be taken for the fields in order.
+        Ok(text) if !text.trim_start().starts_with('{') => {
+            return bad(line, None, "not a JSON object".to_owned());
+        }
         Ok(text) => match serde_json::from_str(text) {
             Err(error) => {
                 let (what, column) = (without_place(&error), error.column());

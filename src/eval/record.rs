@@ -103,8 +103,9 @@ pub struct Record {
     pub completion_tokens: Option<usize>,
     /// Peak resident memory of the process so far, bytes.
     pub peak_memory: Option<u64>,
-    /// Memory of the models that took part in the compaction, bytes, a decoder's keys and values with the most
-    /// that the process held by then; none where none did, and in older files.
+    /// Memory of the models that took part, bytes: those of the compaction, a decoder's keys and values with the
+    /// most that the process held by then, and the weights of a reader on this machine. None where none did,
+    /// and in older files.
     #[serde(default)]
     pub model_memory: Option<u64>,
     /// Peak GPU memory, bytes; none where there is no GPU.

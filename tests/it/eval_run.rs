@@ -567,6 +567,8 @@ fn the_embedded_decoder_reads() {
         assert!((1..=8).contains(&tokens) && record.prompt_tokens.unwrap() > 20, "{record:?}");
         assert!(record.answer.is_some() && record.score.is_some() && record.price.is_none());
         assert!(record.first_token_ms.unwrap() <= record.reader_ms.unwrap());
+        // 135 million weights of at least 4 bits.
+        assert!(record.model_memory.unwrap() > 135_000_000 / 2, "{record:?}");
     }
     let told = bench.ok(&["-o", "two.jsonl", "--limit", "1", "--arm", "bm25", "--arm", "closed-book"]);
     assert!(told.contains("0 answers were asked for, 3 were known"), "{told}");

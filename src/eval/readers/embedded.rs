@@ -56,6 +56,11 @@ impl Embedded {
         format!("{}@{}{}", id.name, id.hash.get(..12).unwrap_or(&id.hash), precision.unwrap_or_default())
     }
 
+    /// Bytes of the weights as they are kept.
+    pub fn weight_bytes(&self) -> usize {
+        self.decoder.weight_bytes()
+    }
+
     /// The name and all that its answers depend on.
     pub fn identity(&self) -> String {
         format!("{}@{}", self.decoder.id().name, self.decoder.key())

@@ -211,6 +211,15 @@ impl Reader {
         }
     }
 
+    /// Bytes of the weights of an embedded model, unless it is one of those that are `used` already; 0 for a
+    /// server.
+    pub fn weight_bytes_beside(&self, used: &[String]) -> u64 {
+        match &self.kind {
+            Kind::Embedded(embedded) if !used.contains(&embedded.label()) => embedded.weight_bytes() as u64,
+            Kind::Embedded(_) | Kind::OpenAi(_) => 0,
+        }
+    }
+
     /// Answers the question of `row` from `context`; from what it knows if that is empty. Blocks.
     ///
     /// # Errors

@@ -102,6 +102,8 @@ pub struct Work<'a> {
 struct Compacted {
     cell: usize,
     text: String,
+    /// What it was made with, `name@hash`.
+    models: Vec<String>,
     /// The record without a reader; those with one are made from it.
     record: Record,
 }
@@ -313,7 +315,7 @@ impl Shared<'_> {
             co2_grams: self.co2_grams(joules),
             price: None,
         };
-        Compacted { cell: index, text: produced.text, record }
+        Compacted { cell: index, text: produced.text, models: produced.models, record }
     }
 
     /// A thread that asks a reader.
@@ -346,7 +348,7 @@ impl Shared<'_> {
                     return;
                 }
             };
-            let record = self.answered(reader, row, &compacted.record, answer);
+            let record = self.answered(reader, row, &compacted, answer);
             let at = compacted.cell * self.work.cells.records_each() + 1 + index;
             if made.send(Ok((at, Box::new(record)))).is_err() {
                 return;
@@ -358,12 +360,18 @@ impl Shared<'_> {
         &self,
         reader: &Reader,
         row: &Row,
-        base: &Record,
+        compacted: &Compacted,
         answer: Result<Answer, ReaderError>,
     ) -> Record {
+        let base = &compacted.record;
+        let weights = reader.weight_bytes_beside(&compacted.models);
         let mut record = Record {
             reader: Some(reader.name.clone()),
             peak_memory: memory::peak(),
+            model_memory: match (base.model_memory, weights) {
+                (None, 0) => None,
+                (others, weights) => Some(others.unwrap_or_default() + weights),
+            },
             peak_gpu_memory: self.gpu_memory(),
             joules: None,
             co2_grams: None,
