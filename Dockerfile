@@ -9,15 +9,17 @@ RUN cargo build --release --locked
 FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04 AS cuda
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/target/release/epitome /usr/local/bin/epitome
-# The loopback of a container is nobody else's.
-ENV EPITOME_SERVE_LISTEN=0.0.0.0:8080
+# The loopback of a container is nobody else's. A file that is mounted here takes this one's place.
+WORKDIR /etc/epitome
+RUN printf '[serve]\nlisten = "0.0.0.0:8080"\n' > epitome.toml
 EXPOSE 8080
 ENTRYPOINT ["epitome"]
 
 FROM debian:bookworm-slim AS cpu
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/target/release/epitome /usr/local/bin/epitome
-# The loopback of a container is nobody else's.
-ENV EPITOME_SERVE_LISTEN=0.0.0.0:8080
+# The loopback of a container is nobody else's. A file that is mounted here takes this one's place.
+WORKDIR /etc/epitome
+RUN printf '[serve]\nlisten = "0.0.0.0:8080"\n' > epitome.toml
 EXPOSE 8080
 ENTRYPOINT ["epitome"]

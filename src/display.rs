@@ -2,13 +2,50 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How often a line is written where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// All bars of this process, one below the other.
+fn bars() -> &'static MultiProgress {
+    static BARS: OnceLock<MultiProgress> = OnceLock::new();
+    BARS.get_or_init(MultiProgress::new)
+}
+
+fn together(bar: ProgressBar) -> ProgressBar {
+    bars().add(bar)
+}
+
+/// A bar that counts bytes; only on a terminal.
+pub(crate) fn bytes(total: u64, message: String) -> ProgressBar {
+    let style = style("{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}").progress_chars("=> ");
+    together(ProgressBar::new(total).with_style(style).with_message(message))
+}
+
+/// A sign of life where the amount of work is not known; only on a terminal.
+pub(crate) fn spinner(message: String) -> ProgressBar {
+    let spinner = together(ProgressBar::new_spinner().with_message(message));
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
+/// Standard error for lines that come while there are bars: they go above them.
+pub(crate) struct Beside;
+
+impl Write for Beside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        bars().suspend(|| io::stderr().lock().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().lock().flush()
+    }
+}
 
 /// A bar on a terminal, and a line now and then elsewhere.
 pub(crate) struct Display {
@@ -28,10 +65,12 @@ impl Display {
         let plain = !io::stderr().is_terminal();
         let bar = match total {
             _ if plain => ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()),
-            Some(total) => ProgressBar::new(total)
-                .with_style(style("{bar:30} {percent:>3}%  {msg}  {eta} left"))
-                .with_position(done),
-            None => ProgressBar::new_spinner().with_style(style("{spinner} {msg}")),
+            Some(total) => {
+                let bar =
+                    ProgressBar::new(total).with_style(style("{bar:30} {percent:>3}%  {msg}  {eta} left"));
+                together(bar.with_position(done))
+            }
+            None => together(ProgressBar::new_spinner().with_style(style("{spinner} {msg}"))),
         };
         bar.reset_eta();
         let now = Instant::now();

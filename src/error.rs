@@ -16,7 +16,7 @@ use crate::{
         run::{RunError, SuiteError},
         tasks::TaskError,
     },
-    files::is_misnamed,
+    exit::is_misnamed,
     model::ModelError,
 };
 
@@ -180,6 +180,7 @@ impl Error {
                 CompactError::BudgetTooSmall { .. }
                 | CompactError::CodeTooLarge { .. }
                 | CompactError::TooLong { .. }
+                | CompactError::Model(ModelError::Unknown { .. })
                 | CompactError::Template(_) => 2,
                 _ => 1,
             },

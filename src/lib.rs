@@ -85,7 +85,7 @@ pub mod steps;
 pub mod budget;
 
 mod display;
-mod files;
+mod exit;
 mod lock;
 pub mod workers;
 

@@ -35,6 +35,7 @@ impl Steps {
     pub(crate) fn want(&self, summaries: usize) {
         self.wanted.store(summaries, Ordering::Relaxed);
         self.made.store(0, Ordering::Relaxed);
+        self.written.store(0, Ordering::Relaxed);
     }
 
     /// One of them is made.
@@ -42,9 +43,9 @@ impl Steps {
         self.made.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A piece of a summary was written.
-    pub(crate) fn wrote(&self) {
-        self.written.fetch_add(1, Ordering::Relaxed);
+    /// A piece of a summary was written; an empty one says only that somebody still waits.
+    pub(crate) fn wrote(&self, piece: &str) {
+        self.written.fetch_add(piece.chars().count(), Ordering::Relaxed);
     }
 
     /// For people.
@@ -55,8 +56,9 @@ impl Steps {
             stage if stage == Stage::Segment as u8 => "segmenting".to_owned(),
             stage if stage == Stage::Rank as u8 => "ranking".to_owned(),
             stage if stage == Stage::Summarize as u8 => {
-                let pieces = if written > 0 { format!(", {written} tokens written") } else { String::new() };
-                format!("summarizing: {made} of at most {wanted} summaries{pieces}")
+                let text =
+                    if written > 0 { format!(", {written} characters written") } else { String::new() };
+                format!("summarizing: {made} of at most {wanted} summaries{text}")
             }
             _ => "placing".to_owned(),
         }
@@ -77,8 +79,10 @@ mod tests {
         steps.want(7);
         assert_eq!(steps.text(), "summarizing: 0 of at most 7 summaries");
         steps.made_one();
-        (0..30).for_each(|_| steps.wrote());
-        assert_eq!(steps.text(), "summarizing: 1 of at most 7 summaries, 30 tokens written");
+        ["", " Ändern", ""].iter().for_each(|piece| steps.wrote(piece));
+        assert_eq!(steps.text(), "summarizing: 1 of at most 7 summaries, 7 characters written");
+        steps.want(2);
+        assert_eq!(steps.text(), "summarizing: 0 of at most 2 summaries");
         steps.enter(Stage::Fit);
         assert_eq!(steps.text(), "placing");
     }

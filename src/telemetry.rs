@@ -55,7 +55,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{compaction::Figures, config};
+use crate::{compaction::Figures, config, display::Beside};
 
 const REQUESTS: &str = "epitome_requests_total";
 const TOKENS_IN: &str = "epitome_tokens_in_total";
@@ -95,8 +95,10 @@ const SHADOW_SAVED: &str = "epitome_shadow_tokens_saved_total";
 const COMPACTION_OFF: &str = "epitome_compaction_off";
 const DISCONNECTS: &str = "epitome_client_disconnects_total";
 
-/// What requests to models are for.
-const CLASSES: [&str; 6] = ["chat", "summary", "reading", "rank-attention", "rank", "embed"];
+/// What requests to models are for, by the names of [`crate::model::Class`] and of what encoders do.
+pub(crate) const CLASSES: [&str; 6] = ["chat", "summary", "reading", "rank-attention", "rank", "embed"];
+/// Those of encoders.
+pub(crate) const ENCODER_CLASSES: [&str; 2] = ["rank", "embed"];
 
 /// Upper bounds of every histogram, in seconds: from a pass-through to a long compaction.
 const SECONDS: [f64; 16] =
@@ -108,9 +110,9 @@ pub fn init(log: &config::Log) {
     let registry = tracing_subscriber::registry().with(filter);
     // An error means that logging runs already.
     let _ = if log.json {
-        registry.with(fmt::layer().json().with_writer(io::stderr)).try_init()
+        registry.with(fmt::layer().json().with_writer(|| Beside)).try_init()
     } else {
-        let layer = fmt::layer().with_writer(io::stderr).with_target(false);
+        let layer = fmt::layer().with_writer(|| Beside).with_target(false);
         registry.with(layer.with_ansi(io::stderr().is_terminal())).try_init()
     };
 }
@@ -125,6 +127,7 @@ pub fn metrics() -> &'static PrometheusHandle {
         let handle = recorder.handle();
         if metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("metrics are recorded elsewhere in this process; /metrics stays empty");
+            return handle;
         }
         describe();
         begin();
@@ -180,8 +183,8 @@ fn describe() {
     describe_counter!(DISCONNECTS, Unit::Count, "Answers that the client did not wait for");
 }
 
-/// Counters that are there from the beginning, so that a rate over them never starts from nothing. Those
-/// whose labels are known only when something happens, and energy, which may be unknown, come later.
+/// What is there from the beginning, so that a rate over it never starts from nothing. What has labels that
+/// are known only when something happens, and energy, which may be unknown, come later.
 fn begin() {
     for name in [
         TOKENS_IN,
@@ -199,6 +202,9 @@ fn begin() {
     for class in CLASSES {
         counter!(ENGINE_REFUSED, "class" => class).increment(0);
         counter!(ENGINE_CANCELLED, "class" => class).increment(0);
+    }
+    for class in ENCODER_CLASSES {
+        counter!(ENGINE_ENCODED, "class" => class).increment(0);
     }
     for gauge in [IN_FLIGHT, COMPACTIONS, ENGINE_BATCH, ENGINE_LIVE, ENGINE_KV, ENGINE_KV_PEAK] {
         gauge!(gauge).set(0.0);

@@ -10,7 +10,7 @@ use std::{
     num::NonZeroUsize,
     path::Path,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -22,7 +22,7 @@ use thiserror::Error;
 use crate::{
     compaction::{Cancel, CompactRequest, Compaction},
     compactor::{CompactError, Compactor},
-    files::is_misnamed,
+    exit::{INTERRUPTED, is_misnamed},
 };
 
 pub mod progress;
@@ -40,7 +40,9 @@ use source::{Line, Lines};
 /// Lines that may be read ahead of the oldest one that is not written, for each worker.
 const WINDOW: usize = 8;
 /// How often progress is shown while no line is done.
-const SHOW_EVERY: Duration = Duration::from_secs(1);
+const SHOW_EVERY: Duration = Duration::from_millis(500);
+/// How often a worker without a line looks whether it should stop.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Why a batch could not be run, or not to its end.
 #[derive(Debug, Error)]
@@ -75,7 +77,7 @@ pub enum BatchError {
         /// The file.
         path: String,
     },
-    /// It was told to stop. What is done is in the output.
+    /// It was told to stop. The output ends before the first line that was not done.
     #[error("stopped: {done} lines are in the output")]
     Stopped {
         /// Lines, those of earlier runs included.
@@ -105,7 +107,7 @@ impl BatchError {
                 Some("their lines in the output have the outcome \"error\" and say why".to_owned())
             }
             BatchError::Stopped { resumable: true, .. } => {
-                Some("the same command goes on from there".to_owned())
+                Some("the same command, without --overwrite, goes on from there".to_owned())
             }
             BatchError::Read { .. } | BatchError::Write { .. } | BatchError::Stopped { .. } => None,
         }
@@ -116,7 +118,7 @@ impl BatchError {
         match self {
             BatchError::NotOurs { .. } | BatchError::SameFile { .. } => 2,
             BatchError::Read { source, .. } | BatchError::Write { source, .. } if is_misnamed(source) => 2,
-            BatchError::Stopped { .. } => 130,
+            BatchError::Stopped { .. } => INTERRUPTED,
             BatchError::Read { .. } | BatchError::Write { .. } | BatchError::BadLines { .. } => 1,
         }
     }
@@ -164,13 +166,14 @@ struct Done {
 }
 
 /// Compacts every line of `lines` into `sink`, on `jobs` threads, until `cancel` says otherwise. Order is
-/// kept. A line that cannot be used is reported to `progress` and gives an output line of its own.
+/// kept. A line that cannot be used is reported to `progress` and gives an output line of its own. After a
+/// stop or a failure the thread that reads `lines` stays until its read returns.
 ///
 /// # Errors
 ///
 /// [`BatchError::Read`], [`BatchError::Write`], [`BatchError::Stopped`], or, after all lines,
 /// [`BatchError::BadLines`].
-pub fn run<R: BufRead + Send>(
+pub fn run<R: BufRead + Send + 'static>(
     compact: &dyn Compact,
     lines: Lines<R>,
     sink: &mut Sink,
@@ -189,10 +192,12 @@ pub fn run<R: BufRead + Send>(
     let (job, queue) = mpsc::sync_channel::<Line>(window);
     let queue = Mutex::new(queue);
     let (result, results) = mpsc::channel::<Result<Done, BatchError>>();
+    let total = Arc::new(OnceLock::new());
 
+    // Not in the scope: it may wait for a pipe that nobody writes to.
+    let (failed, all) = (result.clone(), total.clone());
+    thread::spawn(move || feed(lines, &permits, &job, &failed, &all));
     thread::scope(|scope| {
-        let failed = result.clone();
-        scope.spawn(move || feed(lines, &permits, &job, &failed));
         for _ in 0..jobs.get() {
             let (queue, result) = (&queue, result.clone());
             scope.spawn(move || work(compact, queue, &result, defaults, cancel));
@@ -206,21 +211,22 @@ pub fn run<R: BufRead + Send>(
         drop((results, permit));
         written
     })?;
-    if cancel.check().is_err() {
+    if total.get() != Some(&sink.written()) && cancel.check().is_err() {
         progress.clear();
         return Err(BatchError::Stopped { done: sink.written(), resumable: sink.is_resumable() });
     }
     progress.finish()
 }
 
-/// The reader: sends each line on when there is a permit for it.
+/// The reader: sends each line on when there is a permit for it. At the end, `total` is the number of lines.
 fn feed<R: BufRead>(
-    lines: Lines<R>,
+    mut lines: Lines<R>,
     permits: &mpsc::Receiver<()>,
     job: &mpsc::SyncSender<Line>,
     failed: &mpsc::Sender<Result<Done, BatchError>>,
+    total: &OnceLock<u64>,
 ) {
-    for line in lines {
+    for line in &mut lines {
         if permits.recv().is_err() {
             return;
         }
@@ -236,6 +242,8 @@ fn feed<R: BufRead>(
             return;
         }
     }
+    // Nobody else sets it.
+    let _ = total.set(lines.seen());
 }
 
 /// A worker. It is a thread of its own and not a task of the thread pool, because a task that waits
@@ -248,8 +256,12 @@ fn work(
     cancel: &Cancel,
 ) {
     loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(line) = next else { return };
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LOOK_EVERY);
+        let line = match next {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) if cancel.check().is_ok() => continue,
+            Err(_) => return,
+        };
         let record = record::compact_line(compact, &line, defaults, cancel);
         // What was broken off is not what the line becomes.
         if cancel.check().is_err() {
@@ -281,7 +293,7 @@ fn write(
     loop {
         let done = match results.recv_timeout(SHOW_EVERY) {
             Ok(done) => done?,
-            // The reader waits for a permit, and would for ever.
+            // The reader may wait for a permit or for its input, and would for ever.
             Err(RecvTimeoutError::Timeout) if cancel.check().is_err() => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {
                 progress.show();

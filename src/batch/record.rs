@@ -55,7 +55,6 @@ pub struct Record {
 
 /// The fields as they are written, so that one which cannot be used does not cost the id.
 #[derive(Deserialize)]
-#[serde(expecting = "an object with a \"text\"")]
 struct Fields<'a> {
     #[serde(borrow, default, deserialize_with = "raw")]
     id: Option<&'a RawValue>,
@@ -173,7 +172,8 @@ pub(super) fn compact_line(
         Ok(text) => match serde_json::from_str(text) {
             Err(error) => {
                 let (what, column) = (without_place(&error), error.column());
-                return bad(line, None, format!("not a JSON object: {what} at column {column}"));
+                let kind = if error.is_data() { "not usable" } else { "not a JSON object" };
+                return bad(line, None, format!("{kind}: {what} at column {column}"));
             }
             Ok(fields) => fields,
         },

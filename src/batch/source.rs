@@ -30,6 +30,11 @@ impl<R: BufRead> Lines<R> {
         Self { reader, name: name.to_owned(), index: 0, number: 0, failed: false }
     }
 
+    /// Lines so far.
+    pub(super) fn seen(&self) -> u64 {
+        self.index
+    }
+
     fn read(&mut self) -> Result<Option<Line>, BatchError> {
         loop {
             let mut bytes = Vec::new();

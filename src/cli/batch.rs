@@ -72,8 +72,7 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
     let defaults =
         Defaults { query: args.query, budget: args.budget.unwrap_or(config.plan.budget), model: args.model };
     let mut lines = Lines::new(reader, &args.input);
-    let (mut sink, earlier) =
-        open_output(&args.output, &args.input, &digest, &mut lines, args.overwrite)?;
+    let (mut sink, earlier) = open_output(&args.output, &args.input, &digest, &mut lines, args.overwrite)?;
     let mut progress = Progress::new(total, earlier)
         .measured(compactor.ledger(), config.measure.grid_gco2_per_kwh)
         .with_memory_of(compactor.models().clone());
@@ -125,6 +124,10 @@ fn open_input(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), Bat
     }
     let file = File::open(path).map_err(BatchError::read(path))?;
     let metadata = file.metadata().map_err(BatchError::read(path))?;
+    // Opening one works; only reading it does not.
+    if metadata.is_dir() {
+        return Err(BatchError::read(path)(io::ErrorKind::IsADirectory.into()));
+    }
     Ok((Box::new(BufReader::new(file)), metadata.is_file().then_some(metadata.len())))
 }
 

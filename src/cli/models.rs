@@ -54,7 +54,9 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
         Command::List { json: true } => print(&to_json(&models.list())),
         Command::List { json: false } => {
             print(&table(&models.list()))?;
-            super::tell("the ranker and the table of word vectors that are used by default are in the binary\n");
+            super::tell(
+                "the ranker and the table of word vectors that are used by default are in the binary\n",
+            );
             Ok(())
         }
         Command::Pull { names } => {

@@ -2,10 +2,7 @@
 
 use std::thread;
 
-use crate::{compaction::Cancel, error::Error};
-
-/// The exit code after a signal, as shells give it for Ctrl-C.
-pub(super) const INTERRUPTED: i32 = 130;
+use crate::{compaction::Cancel, error::Error, exit::INTERRUPTED};
 
 /// The first signal cancels, so that what is done is kept; the second ends the process.
 ///
@@ -23,7 +20,7 @@ pub(super) fn stop(cancel: &Cancel) -> Result<(), Error> {
             heard().await;
             cancel.cancel();
             heard().await;
-            std::process::exit(INTERRUPTED);
+            std::process::exit(INTERRUPTED.into());
         });
     });
     Ok(())

@@ -10,7 +10,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::record::{Header, Record};
-use crate::files::is_misnamed;
+use crate::exit::is_misnamed;
 
 /// A results file that cannot be used.
 #[derive(Debug, Error)]

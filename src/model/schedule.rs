@@ -239,6 +239,14 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::telemetry::{CLASSES, ENCODER_CLASSES};
+
+    #[test]
+    fn metrics_know_every_kind() {
+        for name in [Kind::Rank, Kind::Embed].map(Kind::name) {
+            assert!(CLASSES.contains(&name) && ENCODER_CLASSES.contains(&name));
+        }
+    }
 
     type Outcome = Result<(), Stopped>;
 

@@ -15,7 +15,7 @@ use super::{
     Attempt, FileSpec, Manifest, ModelError, ModelSpec, Role,
     decoder::lora::ADAPTER_FILES,
     error::at,
-    fetch::{hub, pip, spinner},
+    fetch::{hub, pip},
     verify::Verifier,
 };
 use crate::config;
@@ -397,7 +397,7 @@ fn lock(home: &Path, model: &str) -> Result<File, ModelError> {
     let path = home.join(".lock");
     let file = File::create(&path).map_err(at(&path))?;
     if file.try_lock().is_err() {
-        let waiting = spinner(format!("waiting for another process that fetches {model}"));
+        let waiting = crate::display::spinner(format!("waiting for another process that fetches {model}"));
         file.lock().map_err(at(&path))?;
         waiting.finish_and_clear();
     }

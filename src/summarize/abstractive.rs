@@ -156,8 +156,8 @@ impl Abstractive<'_> {
             let message = ChatMessage { role: "user".into(), content: prompt };
             let prompt = decoder.chat_prompt(&[message])?;
             if decoder.count(&prompt)? + budget < decoder.context_length() || source.len() < SHORTEST {
-                let mut sink = |_: &str| {
-                    context.cancel.steps().wrote();
+                let mut sink = |piece: &str| {
+                    context.cancel.steps().wrote(piece);
                     match context.cancel.check() {
                         Ok(()) => ControlFlow::Continue(()),
                         Err(_) => ControlFlow::Break(()),

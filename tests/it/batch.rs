@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Cursor, Read, Write},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -76,7 +76,7 @@ const RUN: &[u8] = b"settings of the run";
 
 /// Runs a batch over `input` into `output` as the command does.
 fn run(echo: &Echo, input: &[u8], output: &Path, settings: &[u8], overwrite: bool) -> Result<(), BatchError> {
-    let mut lines = Lines::new(input, Path::new("in"));
+    let mut lines = Lines::new(Cursor::new(input.to_vec()), Path::new("in"));
     let resumed = resume::open(output, &Digest::of(settings), &mut lines, overwrite)?;
     let mut progress = Progress::new(Some(input.len() as u64), resumed.earlier);
     let mut sink = Sink::file(output, resumed);
@@ -172,10 +172,9 @@ fn killed(dir: &Path, input: &[u8], done: usize, torn: usize) -> PathBuf {
     );
     let first: Vec<u8> = input.split_inclusive(|byte| *byte == b'\n').take(done).flatten().copied().collect();
     let mut progress = Progress::new(None, Earlier::default());
-    let reader = Lines::new(first.as_slice(), Path::new("in"));
+    let reader = Lines::new(Cursor::new(first), Path::new("in"));
     let (echo, never) = (Echo::default(), Cancel::never());
-    let result =
-        batch::run(&echo, reader, &mut sink, &defaults(), NonZeroUsize::MIN, &mut progress, &never);
+    let result = batch::run(&echo, reader, &mut sink, &defaults(), NonZeroUsize::MIN, &mut progress, &never);
     assert!(matches!(result, Ok(()) | Err(BatchError::BadLines { .. })), "{result:?}");
     drop(sink);
     let next = lines.get(done).map_or("", |line| &line[..torn.min(line.len() - 1)]);
@@ -274,7 +273,7 @@ fn a_run_that_is_told_to_stop_can_be_gone_on_with() {
     let input = input(60);
     run(&Echo::default(), &input, &whole, RUN, false).unwrap();
 
-    let mut lines = Lines::new(input.as_slice(), Path::new("in"));
+    let mut lines = Lines::new(Cursor::new(input.clone()), Path::new("in"));
     let resumed = resume::open(&output, &Digest::of(RUN), &mut lines, false).unwrap();
     let mut progress = Progress::new(None, resumed.earlier);
     let mut sink = Sink::file(&output, resumed);
@@ -457,8 +456,48 @@ fn a_signal_ends_a_batch_in_good_order() {
     let stderr = String::from_utf8(result.stderr).unwrap();
     let lines = values(&output).len();
     assert!(stderr.contains(&format!("error: stopped: {lines} lines are in the output")), "{stderr}");
-    assert!(stderr.contains("hint: the same command goes on from there"), "{stderr}");
+    assert!(stderr.contains("hint: the same command, without --overwrite, goes on from there"), "{stderr}");
     assert_eq!(result.status.code(), Some(130));
+}
+
+#[test]
+fn a_signal_ends_a_batch_that_waits_for_its_input() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = epitome(home.path())
+        .args(["batch", "-", "--output", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    writeln!(stdin, "{}", json!({"text": "short"})).unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("within-budget"), "{first}");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    // The input stays open: without the signal it would wait for ever.
+    let result = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(result.stderr).unwrap();
+    assert_eq!(result.status.code(), Some(130), "{stderr}");
+    assert!(
+        stderr.contains("error: stopped: 1 lines are in the output") && !stderr.contains("hint"),
+        "{stderr}"
+    );
+    drop(stdin);
+}
+
+#[test]
+fn a_directory_is_no_input_and_costs_no_output() {
+    let home = tempfile::tempdir().unwrap();
+    let output = home.path().join("out.jsonl");
+    fs::write(&output, "mine\n").unwrap();
+    let result =
+        epitome(home.path()).args(["batch", ".", "--overwrite", "--output", "out.jsonl"]).output().unwrap();
+    let stderr = String::from_utf8(result.stderr).unwrap();
+    assert_eq!((result.status.code(), stderr.as_str()), (Some(2), "error: .: is a directory\n"));
+    assert_eq!(fs::read_to_string(&output).unwrap(), "mine\n");
+    assert!(!Journal::path_for(&output).exists());
 }
 
 #[test]

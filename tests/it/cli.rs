@@ -102,9 +102,7 @@ fn the_account_is_on_standard_error() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     let mut subjects: Vec<&str> = stderr.lines().filter_map(|line| line.split_whitespace().next()).collect();
     // On a slow machine it says first how far it is; energy only where there are counters.
-    let first = subjects.iter().position(|subject| *subject == "tokens").unwrap();
-    subjects.drain(..first);
-    subjects.retain(|subject| *subject != "energy");
+    subjects.retain(|subject| !["segmenting,", "ranking,", "placing,", "energy"].contains(subject));
     assert_eq!(
         subjects,
         ["tokens", "segments", "spans", "summaries", "predicted", "models", "time", "memory"],
@@ -372,6 +370,12 @@ fn wrong_use_says_what_is_wrong() {
     -- stderr
     error: .: Is a directory (os error 21)
     ");
+    for command in ["compact", "batch --output out.jsonl"] {
+        let args: Vec<&str> = command.split(' ').chain(["--set", "models.embedder=nope"]).collect();
+        let args = [&args[..], &["--set", "rank.dense=encoder", "--budget", "10", "-"]].concat();
+        let text = shown(&args, "One house. Another house. ".repeat(20).as_bytes());
+        assert!(text.starts_with("exit 2\n") && text.contains("\"nope\" is neither a known model"), "{text}");
+    }
     for command in ["path", "verify", "pull"] {
         let text = shown(&["models", command, "nope"], b"");
         assert!(text.starts_with("exit 2\n") && text.contains("\"nope\" is neither a known model"), "{text}");
@@ -507,7 +511,12 @@ fn the_doctor_knows_what_is_there() {
         report["models"].as_array().unwrap().iter().map(|model| model["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["embedder", "decoder"]);
     let speed = &report["decoder_speed"];
-    assert!(speed["prompt_tokens_per_second"].as_f64().is_some_and(|speed| speed > 0.0), "{speed}");
+    let read = speed["prompt_tokens_per_second"].as_f64().is_some_and(|speed| speed > 0.0);
+    // On a slow machine the time is up before.
+    assert!(
+        read || speed["problem"].as_str().is_some_and(|problem| problem.contains("was not read")),
+        "{speed}"
+    );
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = format!("serve.upstream=http://{}/v1", listener.local_addr().unwrap());

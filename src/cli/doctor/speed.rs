@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Finding, mebibytes};
 use crate::{
     config::Precision,
-    model::{self, Class, Models, Sampling},
+    model::{self, Class, Finish, Models, Sampling},
 };
 
 /// How long the decoder may take.
@@ -39,7 +39,7 @@ pub(super) struct GpuReport {
     finding: Finding,
 }
 
-/// How fast one request is answered by the configured decoder; without figures, why there are none.
+/// How fast one request is answered by the configured decoder; where a figure is missing, why.
 #[derive(Debug, Serialize)]
 pub(super) struct DecoderSpeed {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,15 +79,21 @@ impl DecoderSpeed {
             .generate(Class::Chat, &SENTENCE.repeat(SENTENCES), &sampling, &mut sink)
             .map_err(|error| error.to_string())?;
         let whole = start.elapsed().as_secs_f64();
+        let (stopped, count) = (written.finish == Finish::Cancelled, written.completion_tokens);
+        if stopped && first.is_none() {
+            return Err(format!("its prompt of some hundred tokens was not read in {} s", AT_MOST.as_secs()));
+        }
         let first = first.map_or(whole, |first| first.as_secs_f64());
         let rest = whole - first;
         Ok(Self {
             device: Some(if precision == Precision::Gpu { "gpu" } else { "cpu" }),
             prompt_tokens_per_second: Some(written.prompt_tokens as f64 / first),
             // Of the first token the time is that of reading.
-            tokens_per_second: (written.completion_tokens > 1 && rest > 0.0)
-                .then(|| (written.completion_tokens - 1) as f64 / rest),
-            problem: None,
+            tokens_per_second: (count > 1 && rest > 0.0).then(|| (count - 1) as f64 / rest),
+            problem: (count <= 1).then(|| match stopped {
+                true => format!("less than two tokens in {} s", AT_MOST.as_secs()),
+                false => "it ended before the second token".to_owned(),
+            }),
         })
     }
 
@@ -97,7 +103,9 @@ impl DecoderSpeed {
         };
         let written = match self.tokens_per_second {
             Some(written) => format!("{written:.0} tokens/s written"),
-            None => format!("less than two tokens written in {} s", AT_MOST.as_secs()),
+            None => {
+                format!("an unknown speed of writing ({})", self.problem.as_deref().unwrap_or("not measured"))
+            }
         };
         format!("{read:.0} tokens/s read and {written} by the decoder, one request, on the {device}")
     }

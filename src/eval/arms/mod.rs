@@ -221,6 +221,14 @@ impl Made {
 }
 
 impl Arm {
+    /// The models that it compacts with; none for arms that compact without the pipeline.
+    pub fn models(&self) -> Option<&Arc<Models>> {
+        match &self.way {
+            Way::Pipeline(pipeline) => Some(pipeline.models()),
+            _ => None,
+        }
+    }
+
     /// Sets up an arm. No model is loaded, no service is asked yet.
     ///
     /// # Errors

@@ -17,6 +17,11 @@ use crate::{
 pub(super) struct Pipeline(Compactor);
 
 impl Pipeline {
+    /// All its models.
+    pub(super) fn models(&self) -> &Arc<Models> {
+        self.0.models()
+    }
+
     /// Bytes of those models that are `used`, by `name@hash`.
     pub(super) fn memory(&self, used: &[String]) -> Option<u64> {
         let own = |model: &ModelMemory| {

@@ -17,6 +17,7 @@ use crate::{
 
 /// A local model. It takes its turn with all other work of the run, so that nothing else slows it.
 pub struct Embedded {
+    models: Arc<Models>,
     decoder: Arc<Decoder>,
     precision: Option<DecoderPrecision>,
     turns: Arc<Turns>,
@@ -40,12 +41,13 @@ impl Embedded {
             // A GPU has one of its own.
             (wanted.decoder_precision, wanted.device) = (precision, Device::Cpu);
         }
-        let decoder = match wanted == *configured {
-            true => context.models.decoder()?,
-            false => Models::new(&wanted)?.decoder()?,
+        let models = match wanted == *configured {
+            true => context.models.clone(),
+            false => Arc::new(Models::new(&wanted)?),
         };
+        let decoder = models.decoder()?;
         let (turns, cancel) = (context.turns.clone(), context.cancel.clone());
-        Ok(Self { decoder, precision: spec.decoder_precision, turns, cancel })
+        Ok(Self { models, decoder, precision: spec.decoder_precision, turns, cancel })
     }
 
     /// `name@hash` with the first digits of the hash, as the account of a compaction has it, and the precision
@@ -54,6 +56,13 @@ impl Embedded {
         let id = self.decoder.id();
         let precision = self.precision.map(|precision| format!(" {}", precision.key()));
         format!("{}@{}{}", id.name, id.hash.get(..12).unwrap_or(&id.hash), precision.unwrap_or_default())
+    }
+
+    /// Whether a compaction by `models` that `used` models of these names held the same weights.
+    pub fn is_of(&self, models: Option<&Arc<Models>>, used: &[String]) -> bool {
+        let name = &self.decoder.id().name;
+        models.is_some_and(|models| Arc::ptr_eq(models, &self.models))
+            && used.iter().any(|used| used.split('@').next() == Some(name))
     }
 
     /// Bytes of the weights as they are kept.

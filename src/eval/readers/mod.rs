@@ -211,11 +211,11 @@ impl Reader {
         }
     }
 
-    /// Bytes of the weights of an embedded model, unless it is one of those that are `used` already; 0 for a
-    /// server.
-    pub fn weight_bytes_beside(&self, used: &[String]) -> u64 {
+    /// Bytes of the weights of an embedded model, unless a compaction by `models` `used` (`name@hash`) the
+    /// same ones; 0 for a server.
+    pub fn weight_bytes_beside(&self, models: Option<&Arc<Models>>, used: &[String]) -> u64 {
         match &self.kind {
-            Kind::Embedded(embedded) if !used.contains(&embedded.label()) => embedded.weight_bytes() as u64,
+            Kind::Embedded(embedded) if !embedded.is_of(models, used) => embedded.weight_bytes() as u64,
             Kind::Embedded(_) | Kind::OpenAi(_) => 0,
         }
     }

@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use thiserror::Error;
 
-use crate::eval::readers::ReaderError;
+use crate::{eval::readers::ReaderError, exit::INTERRUPTED};
 
 /// Why a run did not come to its end.
 #[derive(Debug, Error)]
@@ -62,7 +62,9 @@ impl RunError {
                 Some("name another file with --output, or begin anew with --overwrite".to_owned())
             }
             RunError::Reader { source, .. } => source.hint().map(str::to_owned),
-            RunError::Stopped { .. } => Some("the same command goes on from there".to_owned()),
+            RunError::Stopped { .. } => {
+                Some("the same command, without --overwrite, goes on from there".to_owned())
+            }
             RunError::Write { .. } | RunError::Arm { .. } | RunError::Internal(_) => None,
         }
     }
@@ -72,7 +74,7 @@ impl RunError {
         match self {
             RunError::NotOurs { .. } => 2,
             RunError::Reader { source, .. } => source.exit_code(),
-            RunError::Stopped { .. } => 130,
+            RunError::Stopped { .. } => INTERRUPTED,
             RunError::Write { .. } | RunError::Arm { .. } | RunError::Internal(_) => 1,
         }
     }

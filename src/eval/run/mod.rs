@@ -23,7 +23,7 @@
 //! # What is the same when a run is repeated
 //!
 //! All of a record but `compact_ms`, `cache_hits`, `first_token_ms`, `reader_ms`, `peak_memory`,
-//! `peak_gpu_memory` and `joules`. An answer that was kept from an earlier run has its times from then.
+//! `model_memory` (a decoder's keys and values), `peak_gpu_memory`, `joules` and `co2_grams`. An answer that was kept from an earlier run has its times from then.
 
 mod account;
 mod cells;
@@ -364,7 +364,8 @@ impl Shared<'_> {
         answer: Result<Answer, ReaderError>,
     ) -> Record {
         let base = &compacted.record;
-        let weights = reader.weight_bytes_beside(&compacted.models);
+        let arm = self.work.cells.get(compacted.cell).and_then(|(cell, _)| self.work.arms.get(cell.arm));
+        let weights = reader.weight_bytes_beside(arm.and_then(Arm::models), &compacted.models);
         let mut record = Record {
             reader: Some(reader.name.clone()),
             peak_memory: memory::peak(),

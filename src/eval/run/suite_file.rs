@@ -8,7 +8,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::{eval::suite::Suite, files::is_misnamed};
+use crate::{eval::suite::Suite, exit::is_misnamed};
 
 /// A suite that cannot be used.
 #[derive(Debug, Error)]

@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use thiserror::Error;
 
-use crate::files::is_misnamed;
+use crate::exit::is_misnamed;
 
 /// Bad rows, or ids, that a message names; the rest is counted.
 const SHOWN: usize = 8;

@@ -320,6 +320,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::telemetry::CLASSES;
+
+    #[test]
+    fn metrics_know_every_class() {
+        for class in [Class::Chat, Class::Rank, Class::Summary, Class::Reading] {
+            assert!(CLASSES.contains(&class.name()));
+        }
+    }
 
     fn sampling(temperature: f64, top_p: f64, seed: u64) -> Sampling {
         Sampling { temperature, top_p, seed, ..Sampling::greedy(0) }

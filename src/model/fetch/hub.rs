@@ -18,8 +18,10 @@ use hf_hub::{
 };
 use reqwest::Url;
 
-use super::bar;
-use crate::model::{FileSpec, ModelSpec};
+use crate::{
+    display,
+    model::{FileSpec, ModelSpec},
+};
 
 /// How long the hub may take to say how large a file is, once it can be reached.
 const FIRST_ANSWER: Duration = Duration::from_secs(20);
@@ -204,7 +206,7 @@ fn download(
     bytes: Option<u64>,
     connect_timeout: Duration,
 ) -> Result<PathBuf, String> {
-    let progress = bar(bytes.unwrap_or(0), name.rsplit('/').next().unwrap_or(&name).to_owned());
+    let progress = display::bytes(bytes.unwrap_or(0), name.rsplit('/').next().unwrap_or(&name).to_owned());
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let report = Report(sender.clone());

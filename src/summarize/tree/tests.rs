@@ -78,6 +78,13 @@ proptest! {
 }
 
 #[test]
+fn nodes_of_one_child_are_not_made() {
+    let leaf = || vec![(0, 1), (1, 1), (2, 1)];
+    assert_eq!(Plan(vec![leaf(), vec![(0, 1), (1, 2)], vec![(0, 2)]]).made(), 3 + 1 + 1);
+    assert_eq!((Plan(vec![leaf()]).made(), Plan(vec![vec![]]).made()), (3, 0));
+}
+
+#[test]
 fn a_merge_does_not_wait_for_leaves_that_are_not_its_own() {
     let plan = Plan::new(vectors(&[0.0; 8]), 0);
     let merges = AtomicUsize::new(0);

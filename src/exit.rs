@@ -1,6 +1,9 @@
-//! Files that are named by people.
+//! What exit codes hang on.
 
 use std::io::{self, ErrorKind};
+
+/// The exit code after a signal, as shells give it for Ctrl-C.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Whether the fault is the name's: there is nothing of that name, or a directory where a file is wanted, or
 /// the other way round.
@@ -22,7 +25,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "x").unwrap();
-        let wrong = [dir.path().join("none"), dir.path().to_owned(), file.join("below"), "x".repeat(999).into()];
+        let wrong =
+            [dir.path().join("none"), dir.path().to_owned(), file.join("below"), "x".repeat(999).into()];
         for path in wrong {
             assert!(is_misnamed(&fs::read(&path).unwrap_err()), "{}", path.display());
         }
