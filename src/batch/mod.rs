@@ -107,7 +107,7 @@ impl BatchError {
                 Some("their lines in the output have the outcome \"error\" and say why".to_owned())
             }
             BatchError::Stopped { resumable: true, .. } => {
-                Some("the same command, without --overwrite, goes on from there".to_owned())
+                Some("the same command goes on from there (not with --overwrite)".to_owned())
             }
             BatchError::Read { .. } | BatchError::Write { .. } | BatchError::Stopped { .. } => None,
         }

@@ -63,7 +63,7 @@ impl RunError {
             }
             RunError::Reader { source, .. } => source.hint().map(str::to_owned),
             RunError::Stopped { .. } => {
-                Some("the same command, without --overwrite, goes on from there".to_owned())
+                Some("the same command goes on from there (not with --overwrite)".to_owned())
             }
             RunError::Write { .. } | RunError::Arm { .. } | RunError::Internal(_) => None,
         }
