@@ -156,7 +156,7 @@ impl Error {
             Error::Config(_) => Some("`epitome config` prints every key, its value and its variable".into()),
             Error::Compact(error) => match error.as_ref() {
                 CompactError::BudgetTooSmall { minimum, .. } => Some(format!(
-                    "give at least --budget {minimum}, which holds one span; a share such as --budget 25% holds more"
+                    "give at least --budget {minimum}, which holds one span; most answers need some hundred tokens"
                 )),
                 CompactError::CodeTooLarge { minimum, .. } => Some(format!(
                     "give at least --budget {minimum}, or let code be left out by score: --set plan.code=rank"
@@ -167,6 +167,9 @@ impl Error {
             Error::Results(error) => error.hint(),
             Error::Gate(error) => error.hint(),
             Error::Run(error) => error.hint(),
+            Error::File { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                Some("give another address with --listen, such as 127.0.0.1:0 for any that is free".into())
+            }
             Error::NotUtf8 { .. } => Some("convert it first, for example with `iconv -t UTF-8`".into()),
             _ => None,
         }

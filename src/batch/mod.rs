@@ -41,6 +41,8 @@ use source::{Line, Lines};
 const WINDOW: usize = 8;
 /// How often progress is shown while no line is done.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
+/// How long a signal may come after an end of the input that it is the cause of.
+const SETTLE: Duration = Duration::from_millis(50);
 /// How often a worker without a line looks whether it should stop.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -195,8 +197,8 @@ pub fn run<R: BufRead + Send + 'static>(
     let total = Arc::new(OnceLock::new());
 
     // Not in the scope: it may wait for a pipe that nobody writes to.
-    let (failed, all) = (result.clone(), total.clone());
-    thread::spawn(move || feed(lines, &permits, &job, &failed, &all));
+    let (failed, all, stop) = (result.clone(), total.clone(), cancel.clone());
+    thread::spawn(move || feed(lines, &permits, &job, &failed, &all, &stop));
     thread::scope(|scope| {
         for _ in 0..jobs.get() {
             let (queue, result) = (&queue, result.clone());
@@ -218,13 +220,15 @@ pub fn run<R: BufRead + Send + 'static>(
     progress.finish()
 }
 
-/// The reader: sends each line on when there is a permit for it. At the end, `total` is the number of lines.
+/// The reader: sends each line on when there is a permit for it. At the end, `total` is the number of lines,
+/// unless `cancel` is why there are no more.
 fn feed<R: BufRead>(
     mut lines: Lines<R>,
     permits: &mpsc::Receiver<()>,
     job: &mpsc::SyncSender<Line>,
     failed: &mpsc::Sender<Result<Done, BatchError>>,
     total: &OnceLock<u64>,
+    cancel: &Cancel,
 ) {
     for line in &mut lines {
         if permits.recv().is_err() {
@@ -242,8 +246,12 @@ fn feed<R: BufRead>(
             return;
         }
     }
-    // Nobody else sets it.
-    let _ = total.set(lines.seen());
+    // Ctrl-C at a terminal ends whoever writes to the pipe, too; that is no end of the input.
+    thread::sleep(SETTLE);
+    if cancel.check().is_ok() {
+        // Nobody else sets it.
+        let _ = total.set(lines.seen());
+    }
 }
 
 /// A worker. It is a thread of its own and not a task of the thread pool, because a task that waits

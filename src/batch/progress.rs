@@ -29,6 +29,7 @@ pub struct Progress {
     tokens_after: u64,
     energy: Option<Energy>,
     models: Option<Arc<Models>>,
+    quiet: bool,
 }
 
 /// Where the energy of a run is read.
@@ -55,6 +56,19 @@ impl Progress {
             tokens_after: 0,
             energy: None,
             models: None,
+            quiet: false,
+        }
+    }
+
+    /// With `quiet`, shows neither progress nor the account: bad lines alone.
+    pub fn quiet(self, quiet: bool) -> Self {
+        Self { quiet, ..self }
+    }
+
+    /// Says what is there from earlier runs.
+    pub fn begin(&self) {
+        if self.earlier.lines > 0 && !self.quiet {
+            self.display.tell(&format!("going on after {} lines of an earlier run", self.earlier.lines));
         }
     }
 
@@ -92,6 +106,9 @@ impl Progress {
 
     /// Shows where it is. Whoever waits for a long text calls it now and then.
     pub(super) fn show(&mut self) {
+        if self.quiet {
+            return;
+        }
         let rate = self.rate();
         self.display.update(self.bytes, || rate);
     }
@@ -135,6 +152,19 @@ impl Progress {
     /// [`BatchError::BadLines`] if there were any, in this run or in an earlier one.
     pub(super) fn finish(&mut self) -> Result<(), BatchError> {
         self.display.clear();
+        let lines = self.earlier.lines + self.lines();
+        let bad = self.earlier.bad + self.bad;
+        if !self.quiet {
+            self.account(lines, bad);
+        }
+        match bad {
+            0 => Ok(()),
+            bad => Err(BatchError::BadLines { bad, lines }),
+        }
+    }
+
+    /// Of this run, and of `lines` and those of them that are `bad` of all runs.
+    fn account(&self, lines: u64, bad: u64) {
         let resumed = self.earlier.lines > 0;
         let run = if !resumed { "" } else { "this run: " };
         let ratio = self.tokens_before as f64 / self.tokens_after.max(1) as f64;
@@ -159,17 +189,11 @@ impl Progress {
         if let Some(words) = self.models.as_ref().and_then(|models| memory_words(&models.memory())) {
             self.display.tell(&format!("memory: {words}"));
         }
-        let lines = self.earlier.lines + self.lines();
-        let bad = self.earlier.bad + self.bad;
         if resumed {
             self.display.tell(&format!(
                 "all runs: {lines} lines are in the output, {} of them from before; {bad} bad",
                 self.earlier.lines
             ));
-        }
-        match bad {
-            0 => Ok(()),
-            bad => Err(BatchError::BadLines { bad, lines }),
         }
     }
 }

@@ -56,12 +56,12 @@ pub struct Args {
     overwrite: bool,
 }
 
-/// Runs the command.
+/// Runs the command; `quiet` leaves out progress and the account.
 ///
 /// # Errors
 ///
 /// A model could not be had, the input not read, the output not written, or some lines not used.
-pub fn run(args: Args, config: Config) -> Result<(), Error> {
+pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
     let jobs = args.jobs.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
 
     let (reader, total) = open_input(&args.input)?;
@@ -75,7 +75,9 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
     let (mut sink, earlier) = open_output(&args.output, &args.input, &digest, &mut lines, args.overwrite)?;
     let mut progress = Progress::new(total, earlier)
         .measured(compactor.ledger(), config.measure.grid_gco2_per_kwh)
-        .with_memory_of(compactor.models().clone());
+        .with_memory_of(compactor.models().clone())
+        .quiet(quiet);
+    progress.begin();
 
     let cancel = Cancel::never();
     signal::stop(&cancel)?;

@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
@@ -78,6 +78,9 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         model: args.model,
         explain: args.format == Format::Explain,
     };
+    if let Some(path) = args.output.as_deref().filter(|path| !super::is_standard(path)) {
+        can_be_written(path)?;
+    }
     let compactor = super::compactor(config)?;
     let compaction = shown(quiet, &Cancel::never(), |cancel| compactor.compact(&request, cancel))?;
 
@@ -96,6 +99,17 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         super::tell(&account(&compaction, &compactor.models().memory()));
     }
     Ok(())
+}
+
+/// Before the work, which may take long. The file itself is touched when there is something to write.
+fn can_be_written(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let problem = match (path.is_dir(), folder.is_dir()) {
+        (true, _) => "is a directory; name a file",
+        (_, false) => "its folder is not there",
+        _ => return Ok(()),
+    };
+    Err(Error::Usage(format!("--output {}: {problem}", path.display())))
 }
 
 /// Does the work, and meanwhile shows how far it is.

@@ -41,7 +41,7 @@ struct Global {
     /// Log more: -v info, -vv debug, -vvv trace.
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
-    /// Log errors only, and leave out the account of a compaction.
+    /// Log errors only, and leave out progress and the account of compactions.
     #[arg(short, long, global = true)]
     quiet: bool,
 }
@@ -81,7 +81,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     match command {
         Command::Serve(args) => serve::run(args, config),
         Command::Compact(args) => compact::run(args, config, quiet),
-        Command::Batch(args) => batch::run(args, config),
+        Command::Batch(args) => batch::run(args, config, quiet),
         Command::Eval(args) => eval::run(args, config, eval::Origin { file: global.config, flags }),
         Command::Models(args) => models::run(args, config),
         Command::Config(args) => config::run(args, config),

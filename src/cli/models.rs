@@ -55,7 +55,7 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
         Command::List { json: false } => {
             print(&table(&models.list()))?;
             super::tell(
-                "the ranker and the table of word vectors that are used by default are in the binary\n",
+                "*: named in the configuration. Ranker and word vectors, all that the default compacts with, are in the binary\n",
             );
             Ok(())
         }

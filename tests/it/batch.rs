@@ -420,7 +420,7 @@ fn a_killed_process_goes_on() {
     let result = command().output().unwrap();
     let stderr = String::from_utf8(result.stderr).unwrap();
     assert!(result.status.success(), "{stderr}");
-    assert!(stderr.contains("of them from before"), "{stderr}");
+    assert!(stderr.contains("of them from before") && stderr.starts_with("going on after "), "{stderr}");
     let whole = fs::read(&output).unwrap();
     let kept = partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     assert_eq!(whole[..kept], partial[..kept], "what was done stays");
@@ -485,6 +485,32 @@ fn a_signal_ends_a_batch_that_waits_for_its_input() {
         "{stderr}"
     );
     drop(stdin);
+}
+
+#[test]
+fn ctrl_c_in_a_pipeline_is_no_end_of_the_input() {
+    let home = tempfile::tempdir().unwrap();
+    let output = home.path().join("out.jsonl");
+    let mut child = epitome(home.path())
+        .args(["batch", "-", "--quiet", "--output", "out.jsonl"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    writeln!(stdin, "{}", json!({"text": "short"})).unwrap();
+    while !fs::read(&output).is_ok_and(|bytes| bytes.contains(&b'\n')) {
+        assert!(child.try_wait().unwrap().is_none());
+        thread::sleep(Duration::from_millis(5));
+    }
+    // A terminal tells both sides of the pipe.
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    drop(stdin);
+    let result = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(result.stderr).unwrap();
+    assert_eq!(result.status.code(), Some(130), "{stderr}");
+    assert!(stderr.starts_with("error: stopped: 1 lines are in the output"), "{stderr}");
+    assert!(Journal::path_for(&output).exists());
 }
 
 #[test]

@@ -364,6 +364,18 @@ fn wrong_use_says_what_is_wrong() {
     error: - is not UTF-8: the byte at offset 6 (counted from 0) does not belong
     hint: convert it first, for example with `iconv -t UTF-8`
     ");
+    insta::assert_snapshot!(shown(&["compact", "-", "--output", "none/out"], b""), @r"
+    exit 2
+    -- stdout
+    -- stderr
+    error: --output none/out: its folder is not there
+    ");
+    insta::assert_snapshot!(shown(&["compact", "-", "--output", "."], b""), @r"
+    exit 2
+    -- stdout
+    -- stderr
+    error: --output .: is a directory; name a file
+    ");
     insta::assert_snapshot!(shown(&["compact", "."], b""), @r"
     exit 2
     -- stdout

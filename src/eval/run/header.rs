@@ -133,7 +133,10 @@ fn relevant_config(text: &str) -> String {
     let grid_gco2_per_kwh = config.measure.grid_gco2_per_kwh;
     let measure = config::Measure { grid_gco2_per_kwh, ..config::Measure::default() };
     let (serve, shadow, log) = Default::default();
-    Config { serve, shadow, measure, log, eval, ..config }.to_toml()
+    // Models are named by their hashes, wherever their files are.
+    let cache = config::CacheConfig { dir: String::new(), ..config.cache.clone() };
+    let models = config::Models { dir: String::new(), ..config.models.clone() };
+    Config { serve, shadow, measure, log, eval, cache, models, ..config }.to_toml()
 }
 
 #[cfg(test)]
@@ -148,6 +151,8 @@ mod tests {
         config.log.level = "debug".into();
         config.eval.timeout_ms = 1;
         config.serve.deadline_ms = 5;
+        config.cache.dir = "here".into();
+        config.models.dir = "there".into();
         let mut second = Header { started: 7, command: "x".into(), hardware: "y".into(), ..header(&config) };
         assert!(differences(&Relevant::of(&first), &Relevant::of(&second)).is_empty());
         config.rank.cross_tokens = 0;
