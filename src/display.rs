@@ -6,15 +6,72 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 /// How often a line is written where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
+/// Standard error as a terminal that may go away at any time: nobody is told then, and nothing fails.
+#[derive(Debug)]
+struct Screen(Term);
+
+impl TermLike for Screen {
+    fn width(&self) -> u16 {
+        self.0.size().1
+    }
+
+    fn height(&self) -> u16 {
+        self.0.size().0
+    }
+
+    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
+        self.0.move_cursor_up(lines)
+    }
+
+    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
+        self.0.move_cursor_down(lines)
+    }
+
+    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
+        self.0.move_cursor_right(columns)
+    }
+
+    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
+        self.0.move_cursor_left(columns)
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.0.write_line(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.0.write_str(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.0.clear_line()
+    }
+
+    // All else goes to a buffer. Bars that are suspended panic on an error.
+    fn flush(&self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
+}
+
+/// Times a second that a terminal is written to at most.
+const FRAMES: u8 = 20;
+
 /// All bars of this process, one below the other.
 fn bars() -> &'static MultiProgress {
     static BARS: OnceLock<MultiProgress> = OnceLock::new();
-    BARS.get_or_init(MultiProgress::new)
+    BARS.get_or_init(|| {
+        MultiProgress::with_draw_target(match io::stderr().is_terminal() {
+            true => ProgressDrawTarget::term_like_with_hz(Box::new(Screen(Term::buffered_stderr())), FRAMES),
+            false => ProgressDrawTarget::hidden(),
+        })
+    })
 }
 
 fn together(bar: ProgressBar) -> ProgressBar {

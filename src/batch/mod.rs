@@ -194,7 +194,7 @@ pub fn run<R: BufRead + Send + 'static>(
     let (job, queue) = mpsc::sync_channel::<Line>(window);
     let queue = Mutex::new(queue);
     let (result, results) = mpsc::channel::<Result<Done, BatchError>>();
-    let total = Arc::new(OnceLock::new());
+    let (total, name) = (Arc::new(OnceLock::new()), lines.name());
 
     // Not in the scope: it may wait for a pipe that nobody writes to.
     let (failed, all, stop) = (result.clone(), total.clone(), cancel.clone());
@@ -213,8 +213,12 @@ pub fn run<R: BufRead + Send + 'static>(
         drop((results, permit));
         written
     })?;
-    if total.get() != Some(&sink.written()) && cancel.check().is_err() {
+    if total.get() != Some(&sink.written()) {
         progress.clear();
+        if cancel.check().is_ok() {
+            // Only if it panicked.
+            return Err(BatchError::Read { path: name, source: io::ErrorKind::Interrupted.into() });
+        }
         return Err(BatchError::Stopped { done: sink.written(), resumable: sink.is_resumable() });
     }
     progress.finish()
@@ -230,7 +234,10 @@ fn feed<R: BufRead>(
     total: &OnceLock<u64>,
     cancel: &Cancel,
 ) {
-    for line in &mut lines {
+    while let Some(line) = lines.next() {
+        if lines.is_torn() && ended_by(cancel) {
+            return;
+        }
         if permits.recv().is_err() {
             return;
         }
@@ -246,12 +253,16 @@ fn feed<R: BufRead>(
             return;
         }
     }
-    // Ctrl-C at a terminal ends whoever writes to the pipe, too; that is no end of the input.
-    thread::sleep(SETTLE);
-    if cancel.check().is_ok() {
+    if !ended_by(cancel) {
         // Nobody else sets it.
         let _ = total.set(lines.seen());
     }
+}
+
+/// Whether a signal is why the input has no more. Ctrl-C at a terminal ends whoever writes to the pipe, too.
+fn ended_by(cancel: &Cancel) -> bool {
+    thread::sleep(SETTLE);
+    cancel.check().is_err()
 }
 
 /// A worker. It is a thread of its own and not a task of the thread pool, because a task that waits
@@ -264,11 +275,17 @@ fn work(
     cancel: &Cancel,
 ) {
     loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LOOK_EVERY);
+        let waiting = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each worker waited for the one before it.
+        if cancel.check().is_err() {
+            return;
+        }
+        let next = waiting.recv_timeout(LOOK_EVERY);
+        drop(waiting);
         let line = match next {
             Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) if cancel.check().is_ok() => continue,
-            Err(_) => return,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
         };
         let record = record::compact_line(compact, &line, defaults, cancel);
         // What was broken off is not what the line becomes.

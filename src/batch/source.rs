@@ -21,18 +21,29 @@ pub struct Lines<R> {
     name: std::path::PathBuf,
     index: u64,
     number: u64,
+    torn: bool,
     failed: bool,
 }
 
 impl<R: BufRead> Lines<R> {
     /// The lines of `reader`; `name` stands in error messages.
     pub fn new(reader: R, name: &std::path::Path) -> Self {
-        Self { reader, name: name.to_owned(), index: 0, number: 0, failed: false }
+        Self { reader, name: name.to_owned(), index: 0, number: 0, torn: false, failed: false }
     }
 
     /// Lines so far.
     pub(super) fn seen(&self) -> u64 {
         self.index
+    }
+
+    /// Whether the last line had no end, as a file's last one may, or one whose writer was ended within it.
+    pub(super) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// What its errors call it.
+    pub(super) fn name(&self) -> String {
+        self.name.display().to_string()
     }
 
     fn read(&mut self) -> Result<Option<Line>, BatchError> {
@@ -43,7 +54,8 @@ impl<R: BufRead> Lines<R> {
                 return Ok(None);
             }
             self.number += 1;
-            if bytes.ends_with(b"\n") {
+            self.torn = !bytes.ends_with(b"\n");
+            if !self.torn {
                 bytes.pop();
             }
             if bytes.ends_with(b"\r") {

@@ -41,7 +41,7 @@ struct Global {
     /// Log more: -v info, -vv debug, -vvv trace.
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
-    /// Log errors only, and leave out progress and the account of compactions.
+    /// Log errors only, and leave out progress and account of `compact` and `batch`.
     #[arg(short, long, global = true)]
     quiet: bool,
 }

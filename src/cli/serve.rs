@@ -8,7 +8,7 @@ use std::{
 
 use actix_web::{dev::ServerHandle, rt};
 
-use super::signal;
+use super::signal::Signals;
 use crate::{
     cache::Cache,
     compactor::Compactor,
@@ -63,7 +63,7 @@ pub fn run(_: Args, config: Config) -> Result<(), Error> {
     rt::System::new()
         .block_on(async {
             let server = server(listener, state)?;
-            rt::spawn(stop_on_signal(server.handle()));
+            rt::spawn(stop_on_signal(server.handle(), Signals::listen()?));
             server.await
         })
         .map_err(at)
@@ -86,10 +86,10 @@ fn say(text: &str) {
 }
 
 /// The first signal lets open requests finish; the second does not.
-async fn stop_on_signal(server: ServerHandle) {
-    signal::heard().await;
+async fn stop_on_signal(server: ServerHandle, mut signals: Signals) {
+    signals.next().await;
     say("stopping; open requests are finished first, a second signal drops them\n");
     rt::spawn(server.stop(true));
-    signal::heard().await;
+    signals.next().await;
     std::process::exit(1);
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead, BufReader, Cursor, Read, Write},
+    io::{self, BufRead, BufReader, Cursor, Read, Write},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -487,30 +487,54 @@ fn a_signal_ends_a_batch_that_waits_for_its_input() {
     drop(stdin);
 }
 
+/// A pipe whose writer is ended by the same Ctrl-C, a moment before the signal is heard here.
+struct Pipe(Cursor<Vec<u8>>, Cancel);
+
+impl Read for Pipe {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl BufRead for Pipe {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let left = self.0.fill_buf()?;
+        if left.is_empty() {
+            let cancel = self.1.clone();
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(5));
+                cancel.cancel();
+            });
+        }
+        Ok(left)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.0.consume(bytes);
+    }
+}
+
 #[test]
 fn ctrl_c_in_a_pipeline_is_no_end_of_the_input() {
-    let home = tempfile::tempdir().unwrap();
-    let output = home.path().join("out.jsonl");
-    let mut child = epitome(home.path())
-        .args(["batch", "-", "--quiet", "--output", "out.jsonl"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    writeln!(stdin, "{}", json!({"text": "short"})).unwrap();
-    while !fs::read(&output).is_ok_and(|bytes| bytes.contains(&b'\n')) {
-        assert!(child.try_wait().unwrap().is_none());
-        thread::sleep(Duration::from_millis(5));
+    let all = input(9);
+    // Whole lines, and a line that the writer did not end.
+    for end in [all.len(), all.len() - 4] {
+        let dir = tempfile::tempdir().unwrap();
+        let output = dir.path().join("out.jsonl");
+        let cancel = Cancel::never();
+        let mut lines = Lines::new(Pipe(Cursor::new(all[..end].to_vec()), cancel.clone()), Path::new("-"));
+        let resumed = resume::open(&output, &Digest::of(RUN), &mut lines, false).unwrap();
+        let mut progress = Progress::new(None, resumed.earlier).quiet(true);
+        let mut sink = Sink::file(&output, resumed);
+        let jobs = NonZeroUsize::MIN;
+        let result =
+            batch::run(&Echo::default(), lines, &mut sink, &defaults(), jobs, &mut progress, &cancel);
+        assert!(matches!(result, Err(BatchError::Stopped { resumable: true, .. })), "{result:?}");
+        drop(sink);
+        assert!(values(&output).iter().all(|line| line["outcome"] == "passed"));
+        run(&Echo::default(), &all, &output, RUN, false).unwrap();
+        assert_eq!(values(&output).len(), 9);
     }
-    // A terminal tells both sides of the pipe.
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    drop(stdin);
-    let result = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8(result.stderr).unwrap();
-    assert_eq!(result.status.code(), Some(130), "{stderr}");
-    assert!(stderr.starts_with("error: stopped: 1 lines are in the output"), "{stderr}");
-    assert!(Journal::path_for(&output).exists());
 }
 
 #[test]
