@@ -554,7 +554,7 @@ async fn a_service_is_an_arm() {
 fn the_suites_of_the_repository_name_what_there_is() {
     let suites = Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/suites");
     let mut named: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    let of_arms = ["attention", "precision", "precision-summaries", "precision-reader"];
+    let of_arms = ["attention", "precision", "precision-embedder", "precision-summaries", "precision-reader"];
     for name in ["smoke", "standard", "full", "retention", "reader", "peers"].into_iter().chain(of_arms) {
         let text = fs::read_to_string(suites.join(format!("{name}.toml"))).unwrap();
         let suite: Suite = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
