@@ -12,6 +12,7 @@ COPY --from=build /src/target/release/epitome /usr/local/bin/epitome
 # The loopback of a container is nobody else's. A file that is mounted here takes this one's place.
 WORKDIR /etc/epitome
 RUN printf '[serve]\nlisten = "0.0.0.0:8080"\n' > epitome.toml
+ENV XDG_CACHE_HOME=/var/cache
 EXPOSE 8080
 ENTRYPOINT ["epitome"]
 
@@ -21,5 +22,6 @@ COPY --from=build /src/target/release/epitome /usr/local/bin/epitome
 # The loopback of a container is nobody else's. A file that is mounted here takes this one's place.
 WORKDIR /etc/epitome
 RUN printf '[serve]\nlisten = "0.0.0.0:8080"\n' > epitome.toml
+ENV XDG_CACHE_HOME=/var/cache
 EXPOSE 8080
 ENTRYPOINT ["epitome"]

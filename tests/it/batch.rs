@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead, BufReader, Cursor, Read, Write},
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -460,17 +460,23 @@ fn a_signal_ends_a_batch_in_good_order() {
     assert_eq!(result.status.code(), Some(130));
 }
 
-#[test]
-fn a_signal_ends_a_batch_that_waits_for_its_input() {
-    let home = tempfile::tempdir().unwrap();
-    let mut child = epitome(home.path())
-        .args(["batch", "-", "--output", "-"])
+/// A batch from standard input to standard output, and its input.
+fn on_streams(home: &Path) -> (Child, ChildStdin) {
+    let mut child = epitome(home)
+        .args(["batch", "-", "--output", "-", "--budget", "50%"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
+    let stdin = child.stdin.take().unwrap();
+    (child, stdin)
+}
+
+#[test]
+fn a_signal_ends_a_batch_that_waits_for_its_input() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut child, mut stdin) = on_streams(home.path());
     writeln!(stdin, "{}", json!({"text": "short"})).unwrap();
     let mut first = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
@@ -553,14 +559,7 @@ fn a_directory_is_no_input_and_costs_no_output() {
 #[test]
 fn standard_streams_work() {
     let home = tempfile::tempdir().unwrap();
-    let mut child = epitome(home.path())
-        .args(["batch", "-", "--output", "-", "--budget", "50%"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
+    let (mut child, mut stdin) = on_streams(home.path());
     writeln!(stdin, "{}", json!({"id": 1, "text": corpus::text("story.txt")})).unwrap();
     writeln!(stdin, "no").unwrap();
     drop(stdin);

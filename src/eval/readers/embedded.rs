@@ -58,8 +58,9 @@ impl Embedded {
         format!("{}@{}{}", id.name, id.hash.get(..12).unwrap_or(&id.hash), precision.unwrap_or_default())
     }
 
-    /// Whether a compaction by `models` that `used` models of these names held the same weights.
-    pub fn is_of(&self, models: Option<&Arc<Models>>, used: &[String]) -> bool {
+    /// Whether its weights are the very ones that a compaction by `models` held, if that `used` these
+    /// (`name@hash`).
+    pub fn shares_weights_with(&self, models: Option<&Arc<Models>>, used: &[String]) -> bool {
         let name = &self.decoder.id().name;
         models.is_some_and(|models| Arc::ptr_eq(models, &self.models))
             && used.iter().any(|used| used.split('@').next() == Some(name))

@@ -215,7 +215,9 @@ impl Reader {
     /// same ones; 0 for a server.
     pub fn weight_bytes_beside(&self, models: Option<&Arc<Models>>, used: &[String]) -> u64 {
         match &self.kind {
-            Kind::Embedded(embedded) if !embedded.is_of(models, used) => embedded.weight_bytes() as u64,
+            Kind::Embedded(embedded) if !embedded.shares_weights_with(models, used) => {
+                embedded.weight_bytes() as u64
+            }
             Kind::Embedded(_) | Kind::OpenAi(_) => 0,
         }
     }

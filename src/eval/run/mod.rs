@@ -23,7 +23,8 @@
 //! # What is the same when a run is repeated
 //!
 //! All of a record but `compact_ms`, `cache_hits`, `first_token_ms`, `reader_ms`, `peak_memory`,
-//! `model_memory` (a decoder's keys and values), `peak_gpu_memory`, `joules` and `co2_grams`. An answer that was kept from an earlier run has its times from then.
+//! `model_memory` (a decoder's keys and values), `peak_gpu_memory`, `joules` and `co2_grams`. An answer that
+//! was kept from an earlier run has its times from then.
 
 mod account;
 mod cells;
