@@ -8,6 +8,7 @@ use crate::{
     budget::Budget,
     measure::energy::{co2_grams, per_1000_tokens},
     steps::Steps,
+    text::Origin,
 };
 
 /// One text to be made short.
@@ -24,6 +25,8 @@ pub struct CompactRequest {
     pub model: Option<String>,
     /// Whether to report every score of every span (`Compaction::explain`).
     pub explain: bool,
+    /// What is known of where the text comes from; it helps to tell its kind.
+    pub origin: Origin,
 }
 
 /// Where a piece stands in the compacted context.
@@ -86,6 +89,9 @@ pub struct Piece {
     pub score: f32,
     /// The number by which a reader can cite it.
     pub reference: usize,
+    /// Other places of the input where the same span stands, and is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "pairs")]
+    pub also: Vec<Range<usize>>,
 }
 
 /// Why a text came out as it did.
@@ -111,6 +117,12 @@ pub enum PassReason {
     NoPrediction,
     /// The budget is a share of the input, and that holds no piece of it.
     BudgetTooSmall,
+    /// It is code, and `plan.code` says that code stays whole.
+    Code,
+    /// Less retention is predicted than `plan.floor` asks for.
+    LowRetention,
+    /// What was found to keep fills less than half of the budget although needed spans were left out.
+    Underfilled,
 }
 
 impl PassReason {
@@ -121,6 +133,9 @@ impl PassReason {
             PassReason::NotShorter => "not-shorter",
             PassReason::NoPrediction => "no-prediction",
             PassReason::BudgetTooSmall => "budget-too-small",
+            PassReason::Code => "code",
+            PassReason::LowRetention => "low-retention",
+            PassReason::Underfilled => "underfilled",
         }
     }
 }
@@ -155,6 +170,8 @@ pub struct Figures {
     pub budget: usize,
     /// The tokenizer that counted.
     pub counter: String,
+    /// What the input is as a whole: `prose`, `json`, `table` and the like.
+    pub kind: &'static str,
     /// Segments of the input.
     pub segments: usize,
     /// Spans of the input.
@@ -303,6 +320,10 @@ impl Cancel {
             _ => Ok(()),
         }
     }
+}
+
+fn pairs<S: serde::Serializer>(ranges: &[Range<usize>], serializer: S) -> Result<S::Ok, S::Error> {
+    ranges.iter().map(|range| [range.start, range.end]).collect::<Vec<_>>().serialize(serializer)
 }
 
 fn pair<S: serde::Serializer>(range: &Range<usize>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,21 +1,32 @@
 //! What of a request is made short, to which size, and for which question.
+//!
+//! A request holds wording and material ([`material`]). Wording stays as it is; material is compacted for what the
+//! wording of its turn asks, or for the call that produced it ([`query`]). Nothing that stands behind a turn decides
+//! about it.
 
+mod elements;
+pub mod material;
 pub mod phrase;
-pub mod question;
+pub mod query;
+mod turns;
 
 use std::ops::Range;
 
 use crate::{
     budget::Budget,
     config,
-    text::tokens::TokenCounter,
-    wire::openai_chat::{ChatRequest, Message, Text},
+    text::{Origin, tokens::TokenCounter},
+    wire::openai_chat::{ChatRequest, Text},
 };
+
+use material::Part;
+use query::{Query, QuerySource};
+use turns::Turns;
 
 /// What the client asks for beside the configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wishes {
-    /// The query; the one found in the messages otherwise.
+    /// The query; the one found in the request otherwise.
     pub query: Option<String>,
     /// The size of the result; the configured one otherwise.
     pub budget: Option<Budget>,
@@ -32,15 +43,17 @@ pub struct Target {
     pub tokens: usize,
     /// Its ceiling.
     pub budget: Budget,
+    /// What is asked of it; `None` where nothing is.
+    pub query: Option<Query>,
+    /// What is known of it besides.
+    pub origin: Origin,
 }
 
-/// The texts to be made short, and what will be asked of them.
+/// The texts to be made short.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The texts, in order; never empty.
     pub targets: Vec<Target>,
-    /// The question, if there is one.
-    pub query: Option<String>,
     /// Tokens of all targets.
     pub tokens: usize,
 }
@@ -52,6 +65,8 @@ pub struct Leave {
     pub reason: LeaveReason,
     /// Tokens of the texts considered, where they were counted.
     pub tokens: Option<usize>,
+    /// Where a query was found.
+    pub source: Option<QuerySource>,
 }
 
 /// Why a request is left as it is.
@@ -61,6 +76,10 @@ pub enum LeaveReason {
     NoText,
     /// No such text is long enough.
     BelowThreshold,
+    /// The long ones are wording, or may be.
+    NoMaterial,
+    /// Nothing is asked of them.
+    NoQuery,
     /// All of them together are within the budget already.
     WithinBudget,
 }
@@ -71,6 +90,8 @@ impl LeaveReason {
         match self {
             LeaveReason::NoText => "no-text",
             LeaveReason::BelowThreshold => "below-threshold",
+            LeaveReason::NoMaterial => "no-material",
+            LeaveReason::NoQuery => "no-query",
             LeaveReason::WithinBudget => "within-budget",
         }
     }
@@ -100,67 +121,99 @@ pub fn plan(
     counter: &dyn TokenCounter,
     wishes: &Wishes,
 ) -> Result<Plan, Leave> {
+    let leave = |reason| Leave { reason, tokens: None, source: None };
     if let Some(reason) = leave_at_once(chat, config) {
-        return Err(Leave { reason, tokens: None });
+        return Err(leave(reason));
     }
-    let short = |text: &str| {
-        text.len() <= config.query_max_tokens
-            || (text.len() <= config.query_max_tokens.saturating_mul(MAX_TOKEN_BYTES)
-                && counter.count(text) <= config.query_max_tokens)
-    };
-    let last_user = chat.messages.iter().rposition(|message| message.role == "user");
-    let asked = last_user
-        .and_then(|at| chat.messages.get(at))
-        .map(|message| last_question(message, &short))
-        .unwrap_or_default();
-
-    let mut considered = 0;
-    let mut found = Vec::new();
+    let turns = Turns::of(chat, config);
+    let (mut considered, mut long, mut unasked) = (0, false, false);
+    let mut found: Vec<Target> = Vec::new();
+    let mut margins: Vec<usize> = Vec::new();
     for (at, text) in eligible(chat, config) {
-        if text.literal.max_len() < config.min_tokens || (asked.whole && Some(at) == last_user) {
+        if text.literal.max_len() < config.min_tokens {
             continue;
         }
-        let Some(decoded) = text.literal.decode() else { continue };
-        let from_user = chat.messages.get(at).is_some_and(|message| message.role == "user");
-        let part = if from_user { question::split(&decoded, &short).document } else { 0..decoded.len() };
-        let Some(document) = decoded.get(part.clone()).filter(|d| d.len() >= config.min_tokens) else {
+        let Some((decoded, stretches)) = turns.material(at, text) else {
+            long |= turns.is_long(at, text);
             continue;
         };
-        let tokens = counter.count(document);
-        considered += tokens;
-        if tokens >= config.min_tokens
-            && let Some(range) = text.literal.range(&part)
-        {
-            found.push((range, document.to_owned(), tokens));
+        let count = |range: &Range<usize>| decoded.get(range.clone()).map_or(0, |text| counter.count(text));
+        let pieces: Vec<(Range<usize>, usize)> = stretches
+            .iter()
+            .filter(|stretch| stretch.part == Part::Material)
+            .map(|stretch| (stretch.range.clone(), count(&stretch.range)))
+            .collect();
+        let whole: usize = pieces.iter().map(|(_, tokens)| tokens).sum();
+        considered += whole;
+        if whole < config.min_tokens {
+            continue;
+        }
+        let margin: usize =
+            stretches.iter().filter(|s| s.part == Part::Margin).map(|stretch| count(&stretch.range)).sum();
+        let query = match &wishes.query {
+            Some(query) => Some(Query { text: query.clone(), source: QuerySource::Header }),
+            None => turns.query(at, &decoded),
+        };
+        if query.is_none() && config.without_query == config::WithoutQuery::Pass {
+            unasked = true;
+            continue;
+        }
+        for (part, tokens) in pieces {
+            let (Some(range), Some(material)) = (text.literal.range(&part), decoded.get(part)) else { continue };
+            found.push(Target {
+                range,
+                text: material.to_owned(),
+                tokens,
+                budget: config.budget,
+                query: query.clone(),
+                origin: turns.origin(at),
+            });
+            margins.push(margin * tokens / whole.max(1));
         }
     }
-
-    let tokens: usize = found.iter().map(|(_, _, tokens)| tokens).sum();
+    let tokens: usize = found.iter().map(|target| target.tokens).sum();
     if found.is_empty() {
-        return Err(Leave { reason: LeaveReason::BelowThreshold, tokens: Some(considered) });
+        let reason = if unasked {
+            LeaveReason::NoQuery
+        } else if long {
+            LeaveReason::NoMaterial
+        } else {
+            LeaveReason::BelowThreshold
+        };
+        let source = unasked.then_some(QuerySource::None);
+        return Err(Leave { reason, tokens: Some(considered), source });
     }
     let budget = wishes.budget.unwrap_or(config.budget);
     if budget.resolve(tokens) >= tokens {
-        return Err(Leave { reason: LeaveReason::WithinBudget, tokens: Some(tokens) });
+        let source = found.first().map(|target| target.source());
+        return Err(Leave { reason: LeaveReason::WithinBudget, tokens: Some(tokens), source });
     }
-    let targets = found
-        .into_iter()
-        .map(|(range, text, own)| Target { range, text, tokens: own, budget: share(budget, own, tokens) })
-        .collect();
-    let query = wishes.query.clone().or(asked.query).filter(|query| !query.trim().is_empty());
-    Ok(Plan { targets, query, tokens })
+    for (target, margin) in found.iter_mut().zip(margins) {
+        target.budget = share(budget, target.tokens, tokens, margin);
+    }
+    Ok(Plan { targets: found, tokens })
 }
 
-/// A text of more bytes than this for each token is not worth counting to see whether it is short.
-const MAX_TOKEN_BYTES: usize = 16;
+impl Target {
+    /// Where its query was found.
+    pub fn source(&self) -> QuerySource {
+        self.query.as_ref().map_or(QuerySource::None, |query| query.source)
+    }
+}
 
-/// The part of `budget` that falls to a text of `own` of `all` tokens.
-fn share(budget: Budget, own: usize, all: usize) -> Budget {
+/// The part of `budget` that falls to a text of `own` of `all` tokens. The margin beside it counts as part of it; at
+/// most half of the budget goes to that.
+fn share(budget: Budget, own: usize, all: usize, margin: usize) -> Budget {
     match budget {
-        Budget::Share(_) | Budget::Floor(_) => budget,
+        Budget::Floor(_) => budget,
+        Budget::Share(share) => {
+            let (own, margin) = (own.max(1) as f64, margin as f64);
+            Budget::Share(((share * (own + margin) - margin) / own).max(share / 2.0))
+        }
         Budget::Tokens(total) => {
             let part = (total as u128 * own as u128) / (all.max(1) as u128);
-            Budget::Tokens(usize::try_from(part).unwrap_or(total).max(1))
+            let part = usize::try_from(part).unwrap_or(total).max(1);
+            Budget::Tokens(part.saturating_sub(margin).max(part.div_ceil(2)))
         }
     }
 }
@@ -176,37 +229,6 @@ fn eligible<'c, 'a>(
         .filter(|(_, message)| config.roles.contains(&message.role))
         .flat_map(|(at, message)| message.texts.iter().map(move |text| (at, text)))
         .filter(|(_, text)| !text.pinned)
-}
-
-/// What the last user message asks.
-#[derive(Default)]
-struct Asked {
-    query: Option<String>,
-    /// The message is nothing but the question, and stays.
-    whole: bool,
-}
-
-fn last_question(message: &Message<'_>, short: &dyn Fn(&str) -> bool) -> Asked {
-    let texts: Vec<String> = message.texts.iter().filter_map(|text| text.literal.decode()).collect();
-    let all = texts.join("\n");
-    if short(&all) {
-        let query = (!all.trim().is_empty()).then(|| all.trim().to_owned());
-        return Asked { query, whole: true };
-    }
-    // Document and question in parts of their own: the short part is the question. What looks like
-    // one is taken first, then the last part, then the first.
-    if texts.len() > 1 {
-        let brief: Vec<&String> = texts.iter().filter(|t| !t.trim().is_empty() && short(t)).collect();
-        let asking = brief.iter().rev().max_by_key(|text| phrase::strength(text));
-        let ends = [texts.last(), texts.first()].into_iter().flatten().find(|text| brief.contains(text));
-        let chosen = asking.filter(|text| phrase::strength(text).is_some()).copied().or(ends);
-        if let Some(text) = chosen {
-            return Asked { query: Some(phrase::bare(text)), whole: false };
-        }
-    }
-    let from = |text: &String| question::split(text, short).query;
-    let query = texts.last().and_then(from).or_else(|| texts.first().and_then(from));
-    Asked { query, whole: false }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! replaced in one pass over what the template wrote; so the output range of every part is known,
 //! and no text can be read as markup.
 
+pub mod in_place;
+
 use std::{fs, path::Path};
 
 use minijinja::{Environment, Value, context};
@@ -214,6 +216,7 @@ impl Templates {
                     output: start..output.len(),
                     score: part.score,
                     reference: entry.reference,
+                    also: Vec::new(),
                 });
             }
             rest = behind;

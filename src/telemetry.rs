@@ -58,6 +58,8 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 use crate::{compaction::Figures, config, display::Beside};
 
 const REQUESTS: &str = "epitome_requests_total";
+const QUERIES: &str = "epitome_queries_total";
+const UNDERFILLED: &str = "epitome_underfilled_total";
 const TOKENS_IN: &str = "epitome_tokens_in_total";
 const TOKENS_OUT: &str = "epitome_tokens_out_total";
 const TOKENS_SAVED: &str = "epitome_tokens_saved_total";
@@ -137,6 +139,8 @@ pub fn metrics() -> &'static PrometheusHandle {
 
 fn describe() {
     describe_counter!(REQUESTS, Unit::Count, "Requests by route, outcome and reason");
+    describe_counter!(QUERIES, Unit::Count, "Requests by where the query of their texts was found");
+    describe_counter!(UNDERFILLED, Unit::Count, "Texts that passed because a result filled less than half of its budget");
     describe_counter!(TOKENS_IN, Unit::Count, "Tokens of the texts that were to be compacted");
     describe_counter!(TOKENS_OUT, Unit::Count, "Tokens of what those texts became");
     describe_counter!(TOKENS_SAVED, Unit::Count, "Tokens that did not go upstream");
@@ -187,6 +191,7 @@ fn describe() {
 /// are known only when something happens, and energy, which may be unknown, come later.
 fn begin() {
     for name in [
+        UNDERFILLED,
         TOKENS_IN,
         TOKENS_OUT,
         TOKENS_SAVED,
@@ -214,6 +219,16 @@ fn begin() {
 /// A request was decided upon.
 pub fn request(route: &'static str, outcome: &'static str, reason: &'static str) {
     counter!(REQUESTS, "route" => route, "outcome" => outcome, "reason" => reason).increment(1);
+}
+
+/// The query of a request's texts was found there.
+pub fn query_from(source: &'static str) {
+    counter!(QUERIES, "source" => source).increment(1);
+}
+
+/// A result filled less than half of its budget although needed spans were left out; the text passed.
+pub fn underfilled() {
+    counter!(UNDERFILLED).increment(1);
 }
 
 /// Planning and compacting of one request took `time`.

@@ -9,6 +9,7 @@ use super::{Compact, source::Line};
 use crate::{
     budget::Budget,
     compaction::{self, Cancel, CompactRequest, Compaction, Piece, PieceKind, Place},
+    text::Origin,
 };
 
 /// The outcome of a line that could not be used.
@@ -192,6 +193,7 @@ pub(super) fn compact_line(
         budget: input.budget.unwrap_or(defaults.budget),
         model: input.model.or_else(|| defaults.model.clone()),
         explain: false,
+        origin: Origin::default(),
     };
     // One text must not take the others down with it.
     let result = catch_unwind(AssertUnwindSafe(|| compact.compact(&request, cancel)));

@@ -21,6 +21,7 @@ use crate::{
     error::Error,
     measure::energy,
     model::{ModelMemory, memory_words},
+    text::Origin,
 };
 
 /// How often a terminal is told how far it is.
@@ -71,12 +72,14 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         path: args.file.display().to_string(),
         offset: error.utf8_error().valid_up_to(),
     })?;
+    let file = (!super::is_standard(&args.file)).then(|| args.file.display().to_string());
     let request = CompactRequest {
         text,
         query: args.query,
         budget: args.budget.unwrap_or(config.plan.budget),
         model: args.model,
         explain: args.format == Format::Explain,
+        origin: Origin { file, ..Origin::default() },
     };
     if let Some(path) = args.output.as_deref().filter(|path| !super::is_standard(path)) {
         can_be_written(path)?;

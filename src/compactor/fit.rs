@@ -3,13 +3,14 @@
 
 use std::time::Instant;
 
-use super::{CompactError, Compactor, label, millis};
+use super::{CompactError, Compactor, label, millis, opened::Opened, span_places};
 use crate::{
-    compaction::{Cancel, Figures, Piece, PieceKind},
+    compaction::{Cancel, Figures, Piece, PieceKind, Place},
     config::{CodePolicy, SummarizerKind},
     place::{self, Kept, Sizes, Unit, Written},
     rank::Ranking,
     remote::Chat,
+    render::in_place,
     steps::Stage,
     summarize::{
         self, Point, Summarizer, Summary,
@@ -29,6 +30,7 @@ const SURVIVES: f64 = 0.5;
 pub(super) struct Work<'a> {
     pub(super) compactor: &'a Compactor,
     pub(super) doc: &'a Document<'a>,
+    pub(super) opened: &'a Opened<'a>,
     pub(super) ranking: &'a Ranking,
     pub(super) counter: &'a dyn TokenCounter,
     pub(super) query: &'a str,
@@ -41,6 +43,8 @@ pub(super) struct Fitted {
     pub(super) text: String,
     pub(super) pieces: Vec<Piece>,
     pub(super) tokens: usize,
+    /// Where each span stands; `None` if it was left out.
+    pub(super) places: Vec<Option<Place>>,
 }
 
 impl Work<'_> {
@@ -207,9 +211,16 @@ impl Work<'_> {
     }
 
     fn render_as(&self, kept: &[Kept], written: &[Written], sizes: Sizes) -> Result<Fitted, CompactError> {
+        if self.doc.kind.is_in_place() {
+            let held = in_place::held(self.doc, kept);
+            let (text, pieces) = self.opened.render(self.doc, &held);
+            let places = held.iter().map(|held| held.map(|_| Place::Body)).collect();
+            return Ok(Fitted { tokens: self.counter.count(&text), text, pieces, places });
+        }
         let entries = place::arrange(self.doc, kept, written, sizes);
         let (text, pieces) = self.compactor.templates.render(self.doc.text, &entries, self.query)?;
-        Ok(Fitted { tokens: self.counter.count(&text), text, pieces })
+        let places = span_places(self.doc, &pieces);
+        Ok(Fitted { tokens: self.counter.count(&text), text, pieces, places })
     }
 
     /// The result for a budget that holds no unit: the most salient single span that fits.

@@ -2,8 +2,11 @@
 
 mod error;
 mod fit;
+mod opened;
 
 use std::{
+    collections::HashMap,
+    ops::Range,
     path::Path,
     sync::{Arc, RwLock},
     time::Instant,
@@ -12,7 +15,8 @@ use std::{
 pub use error::CompactError;
 
 use error::LONGEST;
-use fit::Work;
+use fit::{Fitted, Work};
+use opened::Opened;
 
 use crate::{
     budget::Budget,
@@ -24,14 +28,15 @@ use crate::{
     config::{Config, DenseKind, FusionKind, SummarizerKind},
     measure::shares::Ledger,
     model::Models,
-    place,
+    place::{self, Unit},
     rank::{self, Ranking, relevance},
     remote::{Embeddings, Remotes},
     render::Templates,
     steps::Stage,
     summarize::breadth,
+    telemetry,
     text::{
-        Content, Document, SegmentSize,
+        Content, Document, Role, SegmentSize,
         tokens::{self, ModelTokenizer, TokenCounter},
     },
 };
@@ -154,7 +159,8 @@ impl Compactor {
         let query = request.query.as_deref().map(str::trim).filter(|query| !query.is_empty());
 
         let size = SegmentSize { min: self.config.text.segment_min, max: self.config.text.segment_max };
-        let doc = Document::new(text, counter.as_ref(), size);
+        let mut opened = Opened::new(text, request.origin.hint());
+        let doc = opened.document(counter.as_ref(), size);
         let before = doc.tokens.total();
         let mut budget = request.budget.resolve(before);
         let mut figures = Figures {
@@ -163,6 +169,7 @@ impl Compactor {
             ratio: 1.0,
             budget,
             counter: counter.name().to_owned(),
+            kind: doc.kind.as_str(),
             segments: doc.segments.len(),
             spans: doc.spans.len(),
             ..Figures::default()
@@ -214,6 +221,7 @@ impl Compactor {
         let mut work = Work {
             compactor: self,
             doc: &doc,
+            opened: &opened,
             ranking: &ranking,
             counter: counter.as_ref(),
             query: query.unwrap_or(""),
@@ -221,10 +229,11 @@ impl Compactor {
             cancel,
         };
         let peak = units.iter().map(|unit| unit.score).fold(f32::NEG_INFINITY, f32::max);
-        figures.summary_share = self.summary_share(query, peak, !ranking.probability.is_empty());
-        let retention = |pieces: &[Piece]| {
-            let places = span_places(&doc, pieces);
-            let mass = ranking.mass(&doc, |span| places[span].is_some());
+        if !doc.kind.is_in_place() {
+            figures.summary_share = self.summary_share(query, peak, !ranking.probability.is_empty());
+        }
+        let retention = |fitted: &Fitted| {
+            let mass = ranking.mass(&doc, |span| fitted.places[span].is_some());
             mass.map(|mass| f64::from(relevance::Model::built_in().retention(mass)))
         };
         let models = figures.models.len();
@@ -242,7 +251,7 @@ impl Compactor {
             };
             // What the template and the code take is known only now: a floor is held by what stands there.
             let enough = match &fitted {
-                Ok(fitted) => retention(&fitted.pieces).is_some_and(|retention| retention >= floor),
+                Ok(fitted) => retention(fitted).is_some_and(|retention| retention >= floor),
                 Err(CompactError::CodeTooLarge { .. } | CompactError::BudgetTooSmall { .. }) => false,
                 Err(_) => true,
             };
@@ -263,15 +272,30 @@ impl Compactor {
             return Ok(passed(text, PassReason::NotShorter, figures, started));
         }
         figures.ratio = before as f64 / fitted.tokens.max(1) as f64;
-        let places = span_places(&doc, &fitted.pieces);
-        figures.spans_kept = places.iter().flatten().count();
-        figures.retention = retention(&fitted.pieces);
+        figures.spans_kept = fitted.places.iter().flatten().count();
+        figures.retention = retention(&fitted);
+        let refused = if figures.retention.is_some_and(|retention| retention < self.config.plan.floor) {
+            Some(PassReason::LowRetention)
+        } else {
+            let underfilled = floor.is_none() && is_underfilled(&units, &fitted, figures.budget);
+            underfilled.then_some(PassReason::Underfilled)
+        };
+        if let Some(reason) = refused {
+            if reason == PassReason::Underfilled {
+                telemetry::underfilled();
+            }
+            figures.tokens_after = before;
+            return Ok(passed(text, reason, figures, started));
+        }
         figures.millis.total = millis(started);
-        let explain = request.explain.then(|| explain(&doc, &ranking, &places));
+        let explain = request.explain.then(|| explain(&doc, &ranking, &fitted.places));
+        let elsewhere = place::elsewhere(&doc, |span| fitted.places[span].is_some());
+        let mut pieces = fitted.pieces;
+        name_elsewhere(&doc, &mut pieces, &elsewhere);
         Ok(Compaction {
             outcome: Outcome::Compacted,
             text: fitted.text,
-            pieces: fitted.pieces,
+            pieces,
             figures,
             explain,
         })
@@ -315,12 +339,31 @@ fn passed(text: &str, reason: PassReason, mut figures: Figures, started: Instant
             output: 0..text.len(),
             score: 0.0,
             reference: 1,
+            also: Vec::new(),
         }]
     };
     figures.spans_kept = figures.spans;
     figures.ratio = 1.0;
     figures.millis = StageTimes { total: millis(started), ..figures.millis };
     Compaction { outcome: Outcome::Passed(reason), text: text.to_owned(), pieces, figures, explain: None }
+}
+
+/// Whether a result uses less than half of its budget although something that says something was left out.
+fn is_underfilled(units: &[Unit], fitted: &Fitted, budget: usize) -> bool {
+    let left_out = |unit: &Unit| unit.role != Role::Noise && unit.spans.clone().any(|s| fitted.places[s].is_none());
+    2 * fitted.tokens < budget && units.iter().any(left_out)
+}
+
+/// Names in each piece the other places of its spans.
+fn name_elsewhere(doc: &Document<'_>, pieces: &mut [Piece], elsewhere: &HashMap<usize, Vec<Range<usize>>>) {
+    for (span, places) in elsewhere {
+        let at = doc.spans[*span].range.start;
+        let holds = |piece: &&mut Piece| piece.kind.is_verbatim() && piece.source.contains(&at);
+        if let Some(piece) = pieces.iter_mut().find(holds) {
+            piece.also.extend(places.iter().cloned());
+        }
+    }
+    pieces.iter_mut().for_each(|piece| piece.also.sort_by_key(|range| range.start));
 }
 
 /// Where each span stands; `None` if it was left out.

@@ -96,12 +96,26 @@ pub struct Plan {
     pub min_tokens: usize,
     /// Roles whose messages the proxy may compact.
     pub roles: Vec<String>,
-    /// A last user message of at most this many tokens is the query as a whole; in a longer one the
-    /// question part is looked for.
-    pub query_max_tokens: usize,
-    /// `keep`: fenced code blocks stay whole, whatever their score. `rank`: they are kept or left
-    /// out whole, by score.
+    /// Most tokens (estimated) of wording around the material of one message; a message with more of it passes
+    /// whole.
+    pub wording_tokens: usize,
+    /// What the proxy does with material of which nothing is asked.
+    pub without_query: WithoutQuery,
+    /// `keep`: code stays whole, fenced or not. `rank`: fenced blocks are kept or left out whole, by score; other
+    /// code by functions, in the order of the source, with the signatures of what is left out.
     pub code: CodePolicy,
+    /// Least predicted retention: where less is predicted, the text passes whole. 0 turns it off.
+    pub floor: f64,
+}
+
+/// What happens to material of which nothing is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WithoutQuery {
+    /// It passes whole.
+    Pass,
+    /// What is most critical in itself is kept.
+    Condense,
 }
 
 /// What happens to fenced code blocks.
@@ -120,8 +134,10 @@ impl Default for Plan {
             budget: Budget::Share(0.5),
             min_tokens: 1500,
             roles: vec!["user".into(), "tool".into()],
-            query_max_tokens: 256,
+            wording_tokens: 2000,
+            without_query: WithoutQuery::Pass,
             code: CodePolicy::Keep,
+            floor: 0.5,
         }
     }
 }

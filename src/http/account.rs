@@ -7,8 +7,10 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 /// What the client's texts became.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// At least one text was made shorter.
+    /// At least one text was made shorter, and none failed.
     Compacted,
+    /// Some texts were made shorter, and others failed and went upstream as they are.
+    Partial,
     /// Nothing was to be done, or nothing may be done now.
     Passed,
     /// It was tried and could not be done; the original went upstream.
@@ -20,6 +22,7 @@ impl Verdict {
     pub fn as_str(self) -> &'static str {
         match self {
             Verdict::Compacted => "compacted",
+            Verdict::Partial => "partial",
             Verdict::Passed => "passed",
             Verdict::FailedOpen => "failed-open",
         }
@@ -31,8 +34,12 @@ impl Verdict {
 pub struct Account {
     /// What the texts became.
     pub verdict: Verdict,
-    /// Why they were not compacted; empty if they were.
+    /// Why they, or the first that failed of them, were not compacted; empty if they were.
     pub reason: &'static str,
+    /// How many texts were compacted, and how many were to be; none where it did not come to that.
+    pub texts: Option<(usize, usize)>,
+    /// Where the queries of the texts were found, each place once; empty where none was looked for.
+    pub query_from: Vec<&'static str>,
     /// Tokens of the texts considered, before and after; none if they were not counted.
     pub tokens: Option<(usize, usize)>,
     /// Parts of the ranking's work found in the cache, and parts asked of it.
@@ -54,6 +61,8 @@ const RATIO: HeaderName = HeaderName::from_static("x-epitome-ratio");
 const RETENTION: HeaderName = HeaderName::from_static("x-epitome-retention");
 const JOULES: HeaderName = HeaderName::from_static("x-epitome-joules");
 const MILLIS: HeaderName = HeaderName::from_static("x-epitome-ms");
+const TEXTS: HeaderName = HeaderName::from_static("x-epitome-texts");
+const QUERY_FROM: HeaderName = HeaderName::from_static("x-epitome-query-from");
 const CACHE: HeaderName = HeaderName::from_static("x-epitome-cache-hits");
 
 impl Account {
@@ -62,6 +71,8 @@ impl Account {
         Self {
             verdict: Verdict::Passed,
             reason,
+            texts: None,
+            query_from: Vec::new(),
             tokens: None,
             cache: None,
             retention: None,
@@ -78,7 +89,7 @@ impl Account {
     /// Puts the account into the headers of a response, in place of any other.
     pub fn write(&self, headers: &mut HeaderMap) {
         // An upstream that is a proxy like this one has its own account.
-        for name in [OUTCOME, REASON, BEFORE, AFTER, RATIO, RETENTION, JOULES, MILLIS, CACHE] {
+        for name in [OUTCOME, REASON, TEXTS, QUERY_FROM, BEFORE, AFTER, RATIO, RETENTION, JOULES, MILLIS, CACHE] {
             headers.remove(name);
         }
         let mut put = |name: HeaderName, value: String| {
@@ -89,6 +100,12 @@ impl Account {
         put(OUTCOME, self.verdict.as_str().to_owned());
         if !self.reason.is_empty() {
             put(REASON, self.reason.to_owned());
+        }
+        if let Some((compacted, all)) = self.texts {
+            put(TEXTS, format!("{compacted}/{all}"));
+        }
+        if !self.query_from.is_empty() {
+            put(QUERY_FROM, self.query_from.join(", "));
         }
         if let Some((before, after)) = self.tokens {
             put(BEFORE, before.to_string());

@@ -17,6 +17,7 @@ use crate::{
     model::ModelError,
     remote::RemoteError,
     telemetry,
+    text::Origin,
 };
 
 /// What may be asked.
@@ -74,6 +75,7 @@ async fn compacted(
             budget: asked.budget.unwrap_or(shared.config.plan.budget),
             model: asked.model,
             explain: asked.explain,
+            origin: Origin::default(),
         };
         let compaction =
             shared.pipeline.compact(&request, cancel).map_err(|error| Failure::Compact(Box::new(error)))?;

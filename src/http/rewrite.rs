@@ -1,17 +1,17 @@
 //! A request body made short: plan, compact, splice. Knows nothing of connections; blocks.
 
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 use super::{
     account::{Account, Verdict},
     pipeline::Compact,
 };
 use crate::{
-    compaction::{Cancel, CompactRequest, Outcome, Stopped},
+    compaction::{Cancel, CompactRequest, Compaction, Figures, Outcome, Stopped},
     compactor::CompactError,
     config,
     model::ModelError,
-    plan::{self, LeaveReason, Wishes},
+    plan::{self, LeaveReason, Plan, Wishes, query::QuerySource},
     remote::RemoteError,
     telemetry,
     wire::{
@@ -36,8 +36,7 @@ pub fn at_once(body: &[u8], config: &config::Plan) -> Option<&'static str> {
     }
 }
 
-/// Plans and compacts the texts of `body`. A text that its budget is too small for stays as it is; if
-/// anything else fails, all do.
+/// Plans and compacts the texts of `body`. A text that cannot be compacted stays as it is; once time is up, all do.
 pub fn rewrite(
     pipeline: &dyn Compact,
     config: &config::Plan,
@@ -63,60 +62,30 @@ fn work(
     let counter = pipeline.counter(chat.model.as_deref());
     let plan = plan::plan(&chat, config, counter.as_ref(), wishes).map_err(|leave| Account {
         tokens: leave.tokens.map(|tokens| (tokens, tokens)),
+        query_from: leave.source.map(QuerySource::as_str).into_iter().collect(),
         ..Account::passed(leave.reason.as_str())
     })?;
 
-    let mut account = Account { tokens: Some((plan.tokens, plan.tokens)), ..Account::passed("") };
-    let (mut after, mut hits, mut lookups) = (0, 0, 0);
-    let compactions = plan.targets.len();
-    // Of all texts that were compacted; none where one of them has no prediction.
-    let mut retention = Some(1.0);
-    // Likewise of all texts.
-    let mut joules = Some(0.0);
-    let (mut replacements, mut figures) = (Vec::new(), Vec::new());
+    let mut sum = Sum::new(&plan);
     for target in plan.targets {
         let request = CompactRequest {
             text: target.text,
-            query: plan.query.clone(),
+            query: target.query.map(|query| query.text),
             budget: target.budget,
             model: chat.model.clone(),
             explain: false,
+            origin: target.origin,
         };
-        let compaction = match pipeline.compact(&request, cancel) {
-            Ok(compaction) => compaction,
-            // One text that cannot be made small enough does not keep the others long.
-            Err(error @ (CompactError::BudgetTooSmall { .. } | CompactError::CodeTooLarge { .. })) => {
-                after += target.tokens;
-                joules = None;
-                account = Account { tokens: account.tokens, ..Account::failed_open(failure_of(&error)) };
-                continue;
+        match pipeline.compact(&request, cancel) {
+            Ok(compaction) => sum.add(target.range, target.tokens, compaction),
+            // One text that cannot be compacted does not keep the others long; time that is up does.
+            Err(error @ CompactError::Stopped(_)) => {
+                return Err(Account { verdict: Verdict::FailedOpen, reason: failure_of(&error), ..sum.untouched() });
             }
-            Err(error) => {
-                return Err(Account { tokens: account.tokens, ..Account::failed_open(failure_of(&error)) });
-            }
-        };
-        telemetry::energy(&compaction.figures);
-        joules = joules.zip(compaction.figures.joules).map(|(all, one)| all + one);
-        hits += compaction.figures.cache_hits;
-        lookups += compaction.figures.cache_lookups;
-        match compaction.outcome {
-            Outcome::Compacted => {
-                after += compaction.figures.tokens_after;
-                retention = retention.zip(compaction.figures.retention).map(|(a, b)| f64::min(a, b));
-                figures.push(compaction.figures);
-                replacements.push(Replacement { range: target.range, text: compaction.text });
-            }
-            Outcome::Passed(reason) => {
-                after += target.tokens;
-                if account.reason.is_empty() {
-                    account.reason = reason.as_str();
-                }
-            }
+            Err(error) => sum.fail(failure_of(&error), target.tokens),
         }
     }
-    account.tokens = Some((plan.tokens, after));
-    account.cache = Some((hits, lookups));
-    account.joules = joules.filter(|_| compactions > 0);
+    let (account, replacements, figures) = sum.account();
     if replacements.is_empty() {
         return Err(account);
     }
@@ -125,10 +94,106 @@ fn work(
         Account::failed_open("error")
     })?;
     figures.iter().for_each(telemetry::compacted);
-    account.verdict = Verdict::Compacted;
-    account.retention = retention;
-    account.reason = "";
     Ok(Rewrite { body: Some(body), account })
+}
+
+/// What became of the texts of a request so far.
+struct Sum {
+    /// Tokens of all texts, and of what they became.
+    tokens: (usize, usize),
+    texts: usize,
+    query_from: Vec<&'static str>,
+    /// Why the first that failed did, and the first that passed.
+    failed: Option<&'static str>,
+    passed: Option<&'static str>,
+    cache: (usize, usize),
+    /// The least of all texts that were compacted; none where one of them has no prediction.
+    retention: Option<f64>,
+    /// Of all texts; none where one is not known.
+    joules: Option<f64>,
+    replacements: Vec<Replacement>,
+    figures: Vec<Figures>,
+}
+
+impl Sum {
+    fn new(plan: &Plan) -> Self {
+        let mut query_from: Vec<&'static str> = Vec::new();
+        for source in plan.targets.iter().map(|target| target.source().as_str()) {
+            if !query_from.contains(&source) {
+                query_from.push(source);
+            }
+        }
+        query_from.iter().for_each(|source| telemetry::query_from(source));
+        Self {
+            tokens: (plan.tokens, 0),
+            texts: plan.targets.len(),
+            query_from,
+            failed: None,
+            passed: None,
+            cache: (0, 0),
+            retention: Some(1.0),
+            joules: Some(0.0),
+            replacements: Vec::new(),
+            figures: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, range: Range<usize>, tokens: usize, compaction: Compaction) {
+        let figures = compaction.figures;
+        telemetry::energy(&figures);
+        self.joules = self.joules.zip(figures.joules).map(|(all, one)| all + one);
+        self.cache.0 += figures.cache_hits;
+        self.cache.1 += figures.cache_lookups;
+        match compaction.outcome {
+            Outcome::Compacted => {
+                self.tokens.1 += figures.tokens_after;
+                self.retention = self.retention.zip(figures.retention).map(|(a, b)| f64::min(a, b));
+                self.figures.push(figures);
+                self.replacements.push(Replacement { range, text: compaction.text });
+            }
+            Outcome::Passed(reason) => {
+                self.tokens.1 += tokens;
+                self.passed = self.passed.or(Some(reason.as_str()));
+            }
+        }
+    }
+
+    fn fail(&mut self, reason: &'static str, tokens: usize) {
+        self.tokens.1 += tokens;
+        self.joules = None;
+        self.failed = self.failed.or(Some(reason));
+    }
+
+    /// The account if all texts go upstream as they are.
+    fn untouched(self) -> Account {
+        Account {
+            tokens: Some((self.tokens.0, self.tokens.0)),
+            query_from: self.query_from,
+            ..Account::passed("")
+        }
+    }
+
+    fn account(self) -> (Account, Vec<Replacement>, Vec<Figures>) {
+        let compacted = self.replacements.len();
+        let (verdict, reason) = match (compacted, self.failed) {
+            (0, Some(reason)) => (Verdict::FailedOpen, reason),
+            (0, None) => (Verdict::Passed, self.passed.unwrap_or_default()),
+            (_, Some(reason)) => (Verdict::Partial, reason),
+            (_, None) => (Verdict::Compacted, ""),
+        };
+        let account = Account {
+            verdict,
+            reason,
+            texts: Some((compacted, self.texts)),
+            query_from: self.query_from,
+            tokens: Some(self.tokens),
+            cache: Some(self.cache),
+            retention: self.retention.filter(|_| compacted > 0),
+            joules: self.joules,
+            ..Account::passed("")
+        };
+        (account, self.replacements, self.figures)
+    }
 }
 
 fn reason_of(error: ChatError) -> &'static str {

@@ -13,10 +13,11 @@ use std::{
 use crate::{
     compaction::{Cancel, PieceKind, Place, Stopped},
     rank::{Ranking, relevance},
-    text::{Content, Document},
+    text::{Content, Document, Role},
 };
 
 pub use ends::Sizes;
+pub use repair::companions;
 pub use units::{Unit, units};
 
 /// Tokens that the default template spends on one entry: its reference, its line, an omission.
@@ -25,6 +26,12 @@ pub const ENTRY: usize = 8;
 const NAMED_ENTRY: usize = 2;
 /// A unit may fill at most this share of a tight budget, as a divisor.
 const TIGHT: usize = 2;
+/// Outlines come first while they are at most this share of the budget, as a divisor.
+const OUTLINE: usize = 3;
+/// What is critical comes next, up to this share of it.
+const CRITICAL: usize = 2;
+/// Tokens from which on a span that recurs is kept once.
+const REPEATED: usize = 8;
 /// Less room than this is not worth another unit.
 const LEAST: usize = 12;
 /// A unit is cut down to no fewer tokens than this, or to a sixth of the budget if that is less: a
@@ -81,11 +88,8 @@ pub fn select(
     budget: usize,
     pin_code: bool,
 ) -> Vec<Kept> {
-    let mut order: Vec<&Unit> = units.iter().collect();
-    order.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.spans.start.cmp(&b.spans.start)));
-    if pin_code {
-        order.sort_by_key(|unit| !unit.code);
-    }
+    let order = order(units, budget, pin_code);
+    let mut texts: HashSet<&str> = HashSet::new();
     let mut taken = vec![false; doc.spans.len()];
     let mut kept: Vec<Kept> = Vec::new();
     let mut entries: HashSet<usize> = HashSet::new();
@@ -95,7 +99,13 @@ pub fn select(
         if left < LEAST && !pinned {
             break;
         }
-        let limit = if unit.code { left } else { left.min((budget / TIGHT).max(LEAST)) };
+        // The same again says nothing new.
+        let text = repeated(doc, &unit.spans);
+        if text.is_some_and(|text| texts.contains(text)) && !pinned {
+            continue;
+        }
+        // The best there is may fill what is left.
+        let limit = if unit.code || kept.is_empty() { left } else { left.min((budget / TIGHT).max(LEAST)) };
         let Some(run) = fit(doc, ranking, unit, limit, &taken) else { continue };
         if run.tokens < unit.tokens && run.tokens < SCRAP.min(budget / 6) {
             continue;
@@ -114,10 +124,57 @@ pub fn select(
             cost += if block.numbered { NAMED_ENTRY } else { ENTRY };
         }
         entries.extend(run.spans.clone().chain(passage));
+        texts.extend(text);
         left = left.saturating_sub(cost);
         kept.push(Kept { spans: run.spans, kind: PieceKind::Span, score: run.score });
     }
     join(doc, kept)
+}
+
+/// The order in which units are chosen: fenced code where it is pinned; what stands for the rest, while that is a small
+/// part of the budget; what is most critical, up to a part of it; all else by score; noise last.
+fn order(units: &[Unit], budget: usize, pin_code: bool) -> Vec<&Unit> {
+    let mut order: Vec<&Unit> = units.iter().collect();
+    order.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.spans.start.cmp(&b.spans.start)));
+    let outline: usize = units.iter().filter(|unit| unit.role == Role::Outline).map(|unit| unit.tokens + ENTRY).sum();
+    let mut critical = budget / CRITICAL;
+    let mut class = |unit: &Unit| match unit.role {
+        _ if pin_code && unit.code => 0,
+        Role::Outline if outline <= budget / OUTLINE => 1,
+        Role::Critical if unit.tokens <= critical => {
+            critical -= unit.tokens;
+            2
+        }
+        Role::Noise => 4,
+        _ => 3,
+    };
+    let mut classed: Vec<(u8, &Unit)> = order.into_iter().map(|unit| (class(unit), unit)).collect();
+    classed.sort_by_key(|(class, _)| *class);
+    classed.into_iter().map(|(_, unit)| unit).collect()
+}
+
+/// The text of a unit, if it is long enough that a second one like it can go.
+fn repeated<'a>(doc: &Document<'a>, spans: &Range<usize>) -> Option<&'a str> {
+    let tokens: usize = doc.spans[spans.clone()].iter().map(|span| span.tokens).sum();
+    let text = &doc.text[doc.trimmed(spans)];
+    (tokens >= REPEATED).then_some(text)
+}
+
+/// The other places at which the spans of a result stand, for each of `kept` that recurs: the span, and the bytes of
+/// those like it that were left out.
+pub fn elsewhere(doc: &Document<'_>, kept: impl Fn(usize) -> bool) -> HashMap<usize, Vec<Range<usize>>> {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    let counted = |span: &usize| doc.spans[*span].tokens >= REPEATED;
+    for span in (0..doc.spans.len()).filter(counted).filter(|span| kept(*span)) {
+        first.entry(doc.span_text(span)).or_insert(span);
+    }
+    let mut elsewhere: HashMap<usize, Vec<Range<usize>>> = HashMap::new();
+    for span in (0..doc.spans.len()).filter(counted).filter(|span| !kept(*span)) {
+        if let Some(first) = first.get(doc.span_text(span)) {
+            elsewhere.entry(*first).or_default().push(doc.trimmed(&(span..span + 1)));
+        }
+    }
+    elsewhere
 }
 
 /// The budget, in tokens, at which the units kept hold so much of the predicted mass that what is

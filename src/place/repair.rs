@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::text::{Content, Document};
+use crate::text::{Content, Document, Role, Span};
 
 /// Most tokens of headings that are brought along for one run.
 const HEADINGS: usize = 48;
@@ -41,25 +41,35 @@ const LEANING: &[&str] = &[
     "there",
 ];
 
-/// The spans that a run needs: headings above it, the label or header of its block, in the order of
-/// the text. None of them is in the run.
+/// The spans that a run needs: headings above it, the labels of its block, what names its passage from behind, in the
+/// order of the text. None of them is in the run.
 pub fn companions(doc: &Document<'_>, run: &Range<usize>) -> Vec<usize> {
     let block = doc.spans[run.start].block;
     let mut needed = Vec::new();
     let mut room = HEADINGS;
     for span in doc.heading_path(block).into_iter().rev() {
-        let tokens = doc.spans[span].tokens;
-        if run.contains(&span) || tokens > room {
+        let Span { tokens, role, .. } = doc.spans[span];
+        // The name of a passage is never too long.
+        let heading = role == Role::Text;
+        if run.contains(&span) || heading && tokens > room {
             continue;
         }
-        room -= tokens;
+        room -= if heading { tokens } else { 0 };
         needed.push(span);
     }
     needed.reverse();
-    let first = doc.blocks[block].spans.start;
-    if doc.blocks[block].labelled && !run.contains(&first) {
-        needed.push(first);
-    }
+    let own = &doc.blocks[block];
+    let first = own.spans.start;
+    // A signature comes along with its body.
+    let signature = |span: usize| span == first && own.spans.len() > 1 && doc.spans[span].role == Role::Outline;
+    let label = |span: &usize| {
+        doc.spans[*span].role == Role::Label || own.labelled && *span == first || signature(*span)
+    };
+    // Labels stand at the ends of a block, which may be long.
+    let ends = [first, own.spans.end - 1];
+    let count = if first + 1 == own.spans.end { 1 } else { 2 };
+    needed.extend(ends.into_iter().take(count).filter(label).filter(|span| !run.contains(span)));
+    needed.extend(own.closing.filter(|span| !run.contains(span)));
     needed
 }
 

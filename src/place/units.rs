@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::{
     rank::{Ranking, relevance::counts},
-    text::{Block, Content, Document},
+    text::{Block, Content, Document, Role},
 };
 
 /// A sentence below this size is one unit with the next.
@@ -31,12 +31,17 @@ pub struct Unit {
     pub score: f32,
     /// A fenced code block.
     pub code: bool,
+    /// What it is to what is around it.
+    pub role: Role,
 }
 
 /// Cuts a document into units. Headings and blank spans are none of their own, unless a heading
 /// stands directly before a unit of prose: then it is part of it. Units draw in their neighbours in the
 /// paragraph: with fitted scores to at most `DRAWN_IN`, and to no more than `beside` below themselves.
 pub fn units(doc: &Document<'_>, ranking: &Ranking, beside: f32) -> Vec<Unit> {
+    if doc.kind.is_in_place() {
+        return by_role(doc, ranking, beside);
+    }
     let mut units = Vec::new();
     let mut heading: Option<usize> = None;
     let mut small: Option<Range<usize>> = None;
@@ -81,8 +86,48 @@ pub fn units(doc: &Document<'_>, ranking: &Ranking, beside: f32) -> Vec<Unit> {
         .filter(|spans| spans.clone().any(|span| !doc.span_text(span).is_empty()))
         .map(|spans| unit(doc, ranking, spans))
         .collect();
-    let most = if ranking.probability.is_empty() { f32::INFINITY } else { DRAWN_IN };
-    draw_in(doc, &mut units, beside, most);
+    draw_in(doc, &mut units, beside, most(ranking));
+    units
+}
+
+/// Up to which score neighbours are drawn in.
+fn most(ranking: &Ranking) -> f32 {
+    if ranking.probability.is_empty() { f32::INFINITY } else { DRAWN_IN }
+}
+
+/// The units of a text whose pieces say what they are: each piece is one, tiny sentences with the next. Labels and
+/// headings are none.
+fn by_role(doc: &Document<'_>, ranking: &Ranking, beside: f32) -> Vec<Unit> {
+    let mut units: Vec<Unit> = Vec::new();
+    let mut sentences = false;
+    for block in &doc.blocks {
+        let running = matches!(block.content, Content::Prose | Content::List);
+        let mut open: Option<usize> = None;
+        for span in block.spans.clone() {
+            let this = &doc.spans[span];
+            let heading = this.content == Content::Heading && matches!(this.role, Role::Text | Role::Noise);
+            if this.role == Role::Label || heading || doc.span_text(span).is_empty() {
+                open = None;
+                continue;
+            }
+            let start = open.take().unwrap_or(span);
+            let tokens: usize = doc.spans[start..=span].iter().map(|span| span.tokens).sum();
+            let next = doc.spans.get(span + 1);
+            let joins = running
+                && tokens < FRAGMENT
+                && span + 1 < block.spans.end
+                && next.is_some_and(|next| next.role == this.role && next.content == this.content);
+            if joins {
+                open = Some(start);
+                continue;
+            }
+            sentences |= running;
+            units.push(unit(doc, ranking, start..span + 1));
+        }
+    }
+    if sentences {
+        draw_in(doc, &mut units, beside, most(ranking));
+    }
     units
 }
 
@@ -116,8 +161,10 @@ pub fn unit(doc: &Document<'_>, ranking: &Ranking, spans: Range<usize>) -> Unit 
         if scored.is_empty() { least } else { scored.iter().map(|(s, t)| s * t).sum::<f32>() / weight };
     let peak = scored.iter().map(|(s, _)| *s).fold(f32::NEG_INFINITY, f32::max);
     let peak = if peak.is_finite() { peak } else { mean };
-    let code = all.iter().any(|s| s.content == Content::Code);
-    Unit { tokens, score: PEAK * peak + (1.0 - PEAK) * mean, code, spans }
+    let code = doc.kind.has_fences() && all.iter().any(|s| s.content == Content::Code);
+    let role = all.first().map_or(Role::Text, |span| span.role);
+    let role = if role == Role::Label { Role::Text } else { role };
+    Unit { tokens, score: PEAK * peak + (1.0 - PEAK) * mean, code, role, spans }
 }
 
 /// Every sentence of a block, tiny ones with the next. A heading comes with the first; a label comes with

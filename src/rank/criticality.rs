@@ -93,7 +93,7 @@ fn surface(text: &str, content: Content) -> f32 {
     let kind = match content {
         Content::Heading => 0.5,
         Content::Prose | Content::List | Content::Code => 0.0,
-        Content::Table | Content::Json | Content::Log => -0.2,
+        Content::Table | Content::Json | Content::Log | Content::Line => -0.2,
     };
     // A sentence of a few words says little; one of sixty costs much.
     let length = if count < 5.0 {

@@ -4,8 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::lexical::is_stop_word;
-use crate::text::{Content, Document, Span};
+use crate::text::{Content, Document, Span, terms::is_stop_word};
 
 /// Spans from which links go out ...
 const SOURCES: usize = 6;

@@ -15,6 +15,8 @@ pub mod dense;
 pub mod fusion;
 pub mod lexical;
 pub mod links;
+mod merge;
+pub mod queries;
 pub mod regions;
 pub mod relevance;
 pub mod static_dense;
@@ -27,7 +29,7 @@ use crate::{
     config::{self, DenseKind, FusionKind},
     model::{ModelError, Models},
     remote::{Embeddings, RemoteError},
-    text::Document,
+    text::{Document, terms::query_terms},
 };
 
 use dense::{Lookups, SpanVectors, cosine};
@@ -88,6 +90,8 @@ pub struct Ranking {
     pub salience: Vec<f32>,
     /// The probability that the span is needed; empty where it is not known.
     pub probability: Vec<f32>,
+    /// The same for each query, where there are several.
+    pub probabilities: Vec<Vec<f32>>,
     /// Vectors, where embeddings took part.
     pub vectors: Option<SpanVectors>,
     /// What the cache gave.
@@ -100,15 +104,23 @@ const WHOLE_CRITICALITY: f32 = 0.7;
 
 impl Ranking {
     /// Of the predicted mass of what is needed, the share that lies in the `kept` spans; none where it
-    /// is not predicted.
+    /// is not predicted. Of several queries the least.
     pub fn mass(&self, doc: &Document<'_>, kept: impl Fn(usize) -> bool) -> Option<f32> {
-        let counted = |span: &usize| relevance::counts(doc, *span);
-        let (mut inside, mut whole) = (0.0, 0.0);
-        for (span, probability) in self.probability.iter().enumerate().filter(|(span, _)| counted(span)) {
-            whole += probability;
-            inside += if kept(span) { *probability } else { 0.0 };
+        let share = |probability: &[f32]| {
+            let counted = |span: &usize| relevance::counts(doc, *span);
+            let (mut inside, mut whole) = (0.0, 0.0);
+            for (span, probability) in probability.iter().enumerate().filter(|(span, _)| counted(span)) {
+                whole += probability;
+                inside += if kept(span) { *probability } else { 0.0 };
+            }
+            (whole > 0.0).then(|| inside / whole)
+        };
+        if self.probabilities.is_empty() {
+            return share(&self.probability);
         }
-        (whole > 0.0).then(|| inside / whole)
+        self.probabilities.iter().map(|probability| share(probability)).try_fold(1.0, |least: f32, share| {
+            share.map(|share| least.min(share))
+        })
     }
 
     /// Adds how critical spans are in themselves to their salience.
@@ -121,6 +133,7 @@ impl Ranking {
             .map(|(salience, critical)| (1.0 - WHOLE_CRITICALITY) * salience + WHOLE_CRITICALITY * critical)
             .collect();
         self.probability.clear();
+        self.probabilities.clear();
     }
 }
 
@@ -139,8 +152,29 @@ pub struct Tools<'a> {
     pub cancel: &'a Cancel,
 }
 
-/// Scores all spans of `doc` for `query`.
-pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result<Ranking, RankError> {
+/// Scores all spans of `doc` for what is asked: each line of `asked` that says something by itself is a query of its
+/// own, and each gets its share of what stands out.
+pub fn rank(doc: &Document<'_>, asked: Option<&str>, tools: Tools<'_>) -> Result<Ranking, RankError> {
+    let queries = asked.map(queries::split).unwrap_or_default();
+    let [query] = queries.as_slice() else {
+        if queries.is_empty() {
+            return rank_one(doc, None, tools, tools.config.cross_tokens);
+        }
+        let limit = (tools.config.cross_tokens / queries.len()).max(tools.config.cross_tokens.min(1));
+        let rankings: Result<Vec<Ranking>, RankError> =
+            queries.iter().map(|query| rank_one(doc, Some(query), tools, limit)).collect();
+        return Ok(merge::merge(rankings?));
+    };
+    rank_one(doc, Some(query), tools, tools.config.cross_tokens)
+}
+
+/// Scores all spans of `doc` for one query; `limit` is the most tokens that the cross-encoder reads.
+fn rank_one(
+    doc: &Document<'_>,
+    query: Option<&str>,
+    tools: Tools<'_>,
+    limit: usize,
+) -> Result<Ranking, RankError> {
     let count = doc.spans.len();
     let zeros = || vec![0.0; count];
     let mut ranking = Ranking { lexical: zeros(), lexical_block: zeros(), ..Ranking::default() };
@@ -148,7 +182,7 @@ pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result
     (ranking.cross, ranking.cross_window) = (vec![f32::NAN; count], vec![f32::NAN; count]);
 
     if let Some(query) = query {
-        let lexical = lexical::rank(doc, &lexical::query_terms(query));
+        let lexical = lexical::rank(doc, &query_terms(query));
         ranking.lexical_block = doc.spans.iter().map(|span| lexical.blocks[span.block]).collect();
         ranking.lexical = lexical.spans;
     }
@@ -170,41 +204,61 @@ pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result
         ranking.salience = fusion::standardize(&ranking.attention);
         return Ok(ranking);
     }
+    // Where the encoders cannot read the script, their scores take no part.
+    let readable = queries::readable(query).filter(|_| queries::is_readable(doc.text));
+    let (Some(read_as), true) = (readable, count > 0) else {
+        ranking.salience = fusion::fuse(&[(&ranking.lexical, WORDS.0), (&ranking.lexical_block, WORDS.1)]);
+        return Ok(ranking);
+    };
     let cheap = fusion::fuse(&ranking.cheap(tools.config));
-    ranking.salience = if tools.config.cross_tokens == 0 || count == 0 {
-        cheap
-    } else {
-        let encoder = tools.models.ranker()?;
-        let limit = tools.config.cross_tokens;
-        let read = cross::score(doc, query, &cheap, limit, &encoder, tools)?;
-        ranking.lookups.asked += read.lookups.asked;
-        ranking.lookups.found += read.lookups.found;
-        (ranking.cross, ranking.cross_window) = (read.span, read.window);
-        let fitted = tools.config.fusion == FusionKind::Fitted && encoder.is_built_in();
-        if fitted && tools.config.dense == DenseKind::Static {
-            let scores = relevance::Scores {
-                lexical: &ranking.lexical,
-                lexical_block: &ranking.lexical_block,
-                dense_block: &ranking.dense_block,
-                cross: &ranking.cross,
-                window: &ranking.cross_window,
-            };
-            let odds = relevance::Model::built_in().log_odds(doc, query, scores);
+    if limit == 0 {
+        ranking.salience = cheap;
+        return Ok(ranking);
+    }
+    let encoder = tools.models.ranker()?;
+    let read = cross::score(doc, &read_as, &cheap, limit, &encoder, tools)?;
+    ranking.lookups.asked += read.lookups.asked;
+    ranking.lookups.found += read.lookups.found;
+    (ranking.cross, ranking.cross_window) = (read.span, read.window);
+    let fitted = tools.config.fusion == FusionKind::Fitted && encoder.is_built_in();
+    let machine = doc.is_mostly_machine();
+    ranking.salience = if machine {
+        // A row or a record is no sentence: its words count more than how it reads.
+        fusion::fuse(&[
+            (&ranking.lexical, MACHINE.0),
+            (&ranking.cross, MACHINE.1),
+            (&ranking.cross_window, MACHINE.2),
+        ])
+    } else if fitted && tools.config.dense == DenseKind::Static {
+        let scores = relevance::Scores {
+            lexical: &ranking.lexical,
+            lexical_block: &ranking.lexical_block,
+            dense_block: &ranking.dense_block,
+            cross: &ranking.cross,
+            window: &ranking.cross_window,
+        };
+        let odds = relevance::Model::built_in().log_odds(doc, query, scores);
+        if doc.kind.is_calibrated() {
             ranking.probability = odds.iter().map(|odds| 1.0 / (1.0 + (-odds).exp())).collect();
-            let mut salience = odds;
-            if regions::is_transcript(doc) {
-                regions::spread(doc, &mut salience);
-            }
-            salience
-        } else {
-            let mut signals = ranking.cheap(tools.config);
-            signals.push((&ranking.cross, tools.config.cross_span));
-            signals.push((&ranking.cross_window, tools.config.cross_window));
-            fusion::fuse(&signals)
         }
+        let mut salience = odds;
+        if regions::is_transcript(doc) {
+            regions::spread(doc, &mut salience);
+        }
+        salience
+    } else {
+        let mut signals = ranking.cheap(tools.config);
+        signals.push((&ranking.cross, tools.config.cross_span));
+        signals.push((&ranking.cross_window, tools.config.cross_window));
+        fusion::fuse(&signals)
     };
     Ok(ranking)
 }
+
+/// Weights of BM25 over spans and over blocks where nothing else can read the text.
+const WORDS: (f32, f32) = (1.0, 0.3);
+/// Weights of BM25, and of the cross-encoder's scores of spans and of windows, over rows, records and lines.
+const MACHINE: (f32, f32, f32) = (1.0, 0.5, 0.2);
 
 impl Ranking {
     /// Vectors, how central each span is in its segment, and cosines with the query.

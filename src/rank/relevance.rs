@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::{fusion::standardize, links::Links};
-use crate::text::{Content, Document};
+use crate::text::{Content, Document, Role};
 
 /// Log-odds of a span that the cross-encoder did not read.
 const UNREAD: f32 = -6.0;
@@ -88,9 +88,9 @@ impl Model {
 
 /// Whether a span is content, not what labels it.
 pub fn counts(doc: &Document<'_>, span: usize) -> bool {
-    let block = &doc.blocks[doc.spans[span].block];
-    let label = block.labelled && block.spans.start == span;
-    !label && doc.spans[span].content != Content::Heading && !doc.span_text(span).is_empty()
+    let (this, block) = (&doc.spans[span], &doc.blocks[doc.spans[span].block]);
+    let label = this.role == Role::Label || block.labelled && block.spans.start == span;
+    !label && this.content != Content::Heading && !doc.span_text(span).is_empty()
 }
 
 /// Whether a span is the first after a label with a number, such as `Document [3]`: passages of such

@@ -4,43 +4,10 @@
 use std::ops::Range;
 
 use super::{
+    cut::Content,
     json,
     lines::{Fence, Line, lines},
 };
-
-/// What kind of content a block or span is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Content {
-    /// Running text.
-    Prose,
-    /// A heading, or the label that stands before a passage (`Document [3](Title: ...)`, `Speaker:`).
-    Heading,
-    /// A fenced code block, fences included.
-    Code,
-    /// A JSON value.
-    Json,
-    /// A table; its first span is the header.
-    Table,
-    /// A list item.
-    List,
-    /// A log record with its continuation lines.
-    Log,
-}
-
-impl Content {
-    /// The word for machine output.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Content::Prose => "prose",
-            Content::Heading => "heading",
-            Content::Code => "code",
-            Content::Json => "json",
-            Content::Table => "table",
-            Content::List => "list",
-            Content::Log => "log",
-        }
-    }
-}
 
 /// A block before it is cut into spans.
 #[derive(Clone, Debug, PartialEq, Eq)]

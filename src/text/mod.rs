@@ -3,18 +3,24 @@
 
 mod blocks;
 mod breaks;
+pub mod cut;
 mod json;
-mod lines;
+pub mod kinds;
+pub mod lines;
 mod segments;
 mod sentences;
+pub mod terms;
 pub mod tokens;
 
 use std::{collections::HashMap, ops::Range};
 
-pub use blocks::Content;
+pub use cut::{Content, Hint, Role};
+pub use kinds::Kind;
+pub use json::value_end as json_value_end;
 pub use sentences::sentence_ends;
 
 use blocks::RawBlock;
+use cut::{CutBlock, Piece};
 use tokens::{TokenCounter, TokenTable};
 
 /// The smallest unit: a sentence, a heading, a list item's sentence, a line where line breaks are meant, a
@@ -31,6 +37,8 @@ pub struct Span {
     pub segment: usize,
     /// Tokens.
     pub tokens: usize,
+    /// What it is to the spans around it.
+    pub role: Role,
 }
 
 /// A paragraph or another stretch that belongs together.
@@ -46,8 +54,32 @@ pub struct Block {
     pub numbered: bool,
     /// Index of the heading that governs it.
     pub heading: Option<usize>,
+    /// The span behind it that names it, such as a closing tag or the mark of its page.
+    pub closing: Option<usize>,
     /// Tokens.
     pub tokens: usize,
+}
+
+/// What is known of where a text comes from. All of it may be missing or wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The tool that gave it: its name, and the arguments of its call as JSON.
+    pub call: Option<(String, String)>,
+    /// A file name or path.
+    pub file: Option<String>,
+    /// A media type.
+    pub media_type: Option<String>,
+}
+
+impl Origin {
+    /// The same, borrowed.
+    pub fn hint(&self) -> Hint<'_> {
+        Hint {
+            call: self.call.as_ref().map(|(name, arguments)| (name.as_str(), arguments.as_str())),
+            file: self.file.as_deref(),
+            media_type: self.media_type.as_deref(),
+        }
+    }
 }
 
 /// A heading and the one above it.
@@ -77,6 +109,8 @@ pub struct Segment {
 pub struct Document<'a> {
     /// The input.
     pub text: &'a str,
+    /// What it is as a whole.
+    pub kind: Kind,
     /// Token ends.
     pub tokens: TokenTable,
     /// Spans in order; they tile the text.
@@ -114,28 +148,45 @@ fn number(text: &str, spans: &[Span], blocks: &mut [Block]) {
 }
 
 impl<'a> Document<'a> {
-    /// Finds the structure of `text`.
+    /// Finds the structure of `text`, taken as running text with whatever stands in it.
     pub fn new(text: &'a str, counter: &dyn TokenCounter, size: SegmentSize) -> Self {
+        Self::cut(text, Kind::Prose, prose(text), counter, size)
+    }
+
+    /// The structure of `text` of a `kind`, cut into `cut`, which tiles it.
+    pub fn cut(
+        text: &'a str,
+        kind: Kind,
+        cut: Vec<CutBlock>,
+        counter: &dyn TokenCounter,
+        size: SegmentSize,
+    ) -> Self {
         let tokens = TokenTable::new(counter, text);
-        let raw = blocks::blocks(text);
-        let marked = |b: &&RawBlock| b.content == Content::Heading && text[b.range.clone()].starts_with('#');
+        let marked = |b: &&CutBlock| {
+            b.content == Content::Heading && b.pieces.first().is_some_and(|p| text[p.range.clone()].starts_with('#'))
+        };
         let markdown =
-            raw.iter().any(|b| b.content == Content::Code) || raw.iter().filter(marked).count() > 1;
-        let (mut spans, mut blocks) = (Vec::new(), Vec::with_capacity(raw.len()));
+            cut.iter().any(|b| b.content == Content::Code) || cut.iter().filter(marked).count() > 1;
+        let (mut spans, mut blocks): (Vec<Span>, Vec<Block>) = (Vec::new(), Vec::with_capacity(cut.len()));
         let mut headings: Vec<Heading> = Vec::new();
         let mut open: Vec<usize> = Vec::new();
-        for raw in &raw {
+        let mut unclosed = 0;
+        for raw in cut {
             let first = spans.len();
             let index = blocks.len();
-            let (pieces, labelled) = pieces(text, raw);
-            spans.extend(pieces.into_iter().map(|(range, content)| Span {
-                tokens: tokens.count(&range),
-                range,
-                content,
+            let label = raw.pieces.first().is_some_and(|piece| piece.role == Role::Label);
+            let labelled = label && raw.content != Content::Heading;
+            let bytes = raw.pieces.first().map_or(0, |p| p.range.start)..raw.pieces.last().map_or(0, |p| p.range.end);
+            spans.extend(raw.pieces.into_iter().map(|piece| Span {
+                tokens: tokens.count(&piece.range),
+                range: piece.range,
+                content: piece.content,
                 block: index,
                 segment: 0,
+                role: piece.role,
             }));
-            if raw.content == Content::Heading {
+            let heading = raw.content == Content::Heading && !raw.closes;
+            if heading {
                 while open.last().is_some_and(|h| headings[*h].level >= raw.level) {
                     open.pop();
                 }
@@ -147,10 +198,17 @@ impl<'a> Document<'a> {
                 labelled,
                 numbered: false,
                 heading: open.last().copied(),
-                tokens: tokens.count(&raw.range),
+                closing: None,
+                tokens: tokens.count(&bytes),
             });
-            if raw.content == Content::Heading {
+            if heading {
                 open.push(headings.len() - 1);
+            }
+            if raw.closes {
+                for block in &mut blocks[unclosed..index] {
+                    block.closing = Some(first);
+                }
+                unclosed = index + 1;
             }
         }
         number(text, &spans, &mut blocks);
@@ -167,7 +225,14 @@ impl<'a> Document<'a> {
                 span.segment = index;
             }
         }
-        Document { text, tokens, spans, blocks, headings, segments }
+        Document { text, kind, tokens, spans, blocks, headings, segments }
+    }
+
+    /// Whether most of it was written by programs: rows, records, lines.
+    pub fn is_mostly_machine(&self) -> bool {
+        let machine = |span: &&Span| span.content.is_machine();
+        let tokens: usize = self.spans.iter().filter(machine).map(|span| span.tokens).sum();
+        self.kind.is_in_place() && 2 * tokens > self.tokens.total()
     }
 
     /// The text of a span without the white space around it.
@@ -200,6 +265,22 @@ impl<'a> Document<'a> {
     }
 }
 
+/// The blocks of running text and of what may stand in it.
+pub(crate) fn prose(text: &str) -> Vec<CutBlock> {
+    let cut = |raw: RawBlock| {
+        let (pieces, labelled) = pieces(text, &raw);
+        let role = |index: usize| if index == 0 && labelled { Role::Label } else { Role::Text };
+        let piece = |(index, (range, content))| Piece { range, content, role: role(index) };
+        CutBlock {
+            pieces: pieces.into_iter().enumerate().map(piece).collect(),
+            content: raw.content,
+            level: raw.level,
+            closes: false,
+        }
+    };
+    blocks::blocks(text).into_iter().map(cut).filter(|block| !block.pieces.is_empty()).collect()
+}
+
 /// The spans of a block, and whether the first is a label.
 fn pieces(text: &str, block: &RawBlock) -> (Vec<(Range<usize>, Content)>, bool) {
     let mut pieces: Vec<(Range<usize>, Content)> = Vec::new();
@@ -213,7 +294,7 @@ fn pieces(text: &str, block: &RawBlock) -> (Vec<(Range<usize>, Content)>, bool) 
     let end = block.range.end;
     let mut labelled = false;
     match block.content {
-        Content::Heading | Content::Code => push(end, block.content),
+        Content::Heading | Content::Code | Content::Line => push(end, block.content),
         Content::Log => {
             // A long record is a trace, or what somebody said under a time stamp.
             if end - block.range.start > sentences::LONGEST {

@@ -107,6 +107,11 @@ impl<'a> Members<'a> {
         if found.next().is_some() { Err(JsonError::Duplicate(key)) } else { Ok(first) }
     }
 
+    /// The last value of `key`, as most readers take it.
+    pub fn last(&self, key: &str) -> Option<Raw<'a>> {
+        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
+    }
+
     /// Whether `key` occurs with a value other than `null`.
     pub fn has(&self, key: &str) -> bool {
         self.0.iter().any(|(name, value)| name == key && !value.is_null())
@@ -131,6 +136,11 @@ impl Literal<'_> {
         quoted.push_str(self.inner);
         quoted.push('"');
         serde_json::from_str(&quoted).ok()
+    }
+
+    /// Offset in the body of its first byte behind the quotation mark.
+    pub fn start(&self) -> usize {
+        self.start
     }
 
     /// An upper bound of the text's bytes: escapes only ever get shorter.

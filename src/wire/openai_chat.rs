@@ -21,6 +21,23 @@ pub struct Message<'a> {
     pub role: String,
     /// Its content: one text, or the text parts of many.
     pub texts: Vec<Text<'a>>,
+    /// The tools that it calls.
+    pub calls: Vec<Call>,
+    /// The call whose result it is, by its id.
+    pub answers: Option<String>,
+    /// The name of who speaks, or of the function whose result it is.
+    pub name: Option<String>,
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// By which its result names it.
+    pub id: Option<String>,
+    /// The tool.
+    pub name: String,
+    /// Its arguments, mostly JSON.
+    pub arguments: String,
 }
 
 /// One text of a message.
@@ -59,9 +76,18 @@ impl<'a> ChatRequest<'a> {
         let mut messages: Vec<Message<'a>> = Vec::with_capacity(list.len());
         let (mut count, mut pinned) = (0, 0);
         for item in list {
-            let mut message = Message { role: String::new(), texts: Vec::new() };
+            let mut message = Message {
+                role: String::new(),
+                texts: Vec::new(),
+                calls: Vec::new(),
+                answers: None,
+                name: None,
+            };
             if let Some(members) = item.members() {
                 message.role = members.get("role")?.and_then(Raw::string).unwrap_or_default();
+                message.calls = calls(&members);
+                message.answers = members.last("tool_call_id").and_then(Raw::string);
+                message.name = members.last("name").and_then(Raw::string);
                 let upto = read_content(&members, &mut message.texts)?;
                 pinned = upto.map_or(pinned, |upto| count + upto);
             }
@@ -73,6 +99,24 @@ impl<'a> ChatRequest<'a> {
         }
         Ok(Self { model, stream, messages })
     }
+}
+
+/// The calls of a message: `tool_calls`, or the older `function_call`. What cannot be read is none.
+fn calls(message: &Members<'_>) -> Vec<Call> {
+    let read = |id: Option<String>, function: Members<'_>| {
+        let name = function.last("name").and_then(Raw::string)?;
+        let arguments = function.last("arguments").or_else(|| function.last("input")).and_then(Raw::string);
+        Some(Call { id, name, arguments: arguments.unwrap_or_default() })
+    };
+    let mut calls = Vec::new();
+    for call in message.last("tool_calls").and_then(Raw::elements).unwrap_or_default() {
+        let Some(call) = call.members() else { continue };
+        let function = call.last("function").or_else(|| call.last("custom")).and_then(Raw::members);
+        calls.extend(function.and_then(|function| read(call.last("id").and_then(Raw::string), function)));
+    }
+    let function = message.last("function_call").and_then(Raw::members);
+    calls.extend(function.and_then(|function| read(None, function)));
+    calls
 }
 
 /// Adds the texts of a message; says how many of them stand at or before its last cache breakpoint,

@@ -9,7 +9,7 @@ use crate::{
         dense::{self, cosine},
         lexical,
     },
-    text::Document,
+    text::{Document, terms::query_terms},
 };
 
 /// What spans are chosen by.
@@ -80,7 +80,7 @@ fn ends(doc: &Document<'_>, budget: usize) -> Vec<usize> {
 }
 
 fn by_words(doc: &Document<'_>, query: &str, order: &mut [usize]) {
-    let scores = lexical::rank(doc, &lexical::query_terms(query));
+    let scores = lexical::rank(doc, &query_terms(query));
     let of = |span: usize| {
         let block = doc.spans.get(span).and_then(|span| scores.blocks.get(span.block));
         (scores.spans.get(span).copied().unwrap_or(0.0), block.copied().unwrap_or(0.0))

@@ -11,6 +11,7 @@ use crate::{
     config::Config,
     eval::{retention::merged, row::Row},
     model::{ModelMemory, Models},
+    text::Origin,
 };
 
 /// A compactor of the arm's own configuration.
@@ -71,6 +72,7 @@ impl Pipeline {
             budget: budget.unwrap_or(Budget::Tokens(ceiling)),
             model: None,
             explain: false,
+            origin: Origin::default(),
         };
         match self.0.compact(&request, cancel) {
             Err(error) => Made::original(row, "failed", error.to_string()),

@@ -1,0 +1,344 @@
+//! A message as a list of elements: paragraphs, rules between them, and bodies that are marked off.
+
+use std::{collections::HashSet, ops::Range};
+
+use crate::text::{
+    json_value_end,
+    lines::{Fence, Line, lines},
+    sentence_ends,
+};
+
+/// What an element is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Form {
+    /// Lines without a blank one between.
+    Paragraph {
+        /// Whether most of them are items of a list.
+        items: bool,
+    },
+    /// A line of nothing but marks (`---`), or of words between them (`=== Text ===`).
+    Rule,
+    /// A fenced block.
+    Fence,
+    /// Between an opening and a closing tag, by its name.
+    Tag(String),
+    /// A page or a fragment of HTML.
+    Html,
+    /// Between lines of three quotation marks, or behind marks of quotation.
+    Quote,
+    /// A JSON value.
+    Json,
+}
+
+impl Form {
+    /// Whether it is marked off by what it is.
+    pub(super) fn is_body(&self) -> bool {
+        !matches!(self, Form::Paragraph { .. } | Form::Rule)
+    }
+
+    pub(super) fn is_paragraph(&self) -> bool {
+        matches!(self, Form::Paragraph { .. })
+    }
+
+    /// Whether a message that is nothing but this may hold wording inside.
+    pub(super) fn opens(&self) -> bool {
+        matches!(self, Form::Fence | Form::Tag(_) | Form::Quote)
+    }
+}
+
+/// A stretch of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Element {
+    /// Its bytes, without the line break at its end.
+    pub(super) range: Range<usize>,
+    /// What its marks enclose; as `range` where there are none.
+    pub(super) inner: Range<usize>,
+    /// What it is.
+    pub(super) form: Form,
+    /// Tokens, estimated.
+    pub(super) size: usize,
+}
+
+impl Element {
+    pub(super) fn first_line<'t>(&self, text: &'t str) -> &'t str {
+        text.get(self.range.clone()).and_then(|text| text.lines().next()).unwrap_or_default()
+    }
+
+    pub(super) fn last_line<'t>(&self, text: &'t str) -> &'t str {
+        text.get(self.range.clone()).and_then(|text| text.lines().next_back()).unwrap_or_default()
+    }
+
+    /// Whether it is one short line that ends with a colon, or a heading.
+    pub(super) fn announces(&self, text: &str) -> bool {
+        let line = text.get(self.range.clone()).unwrap_or_default().trim();
+        let line = line.trim_end_matches(['*', '_', ' ']);
+        self.form.is_paragraph() && !line.contains('\n') && self.size < 40 && line.ends_with([':', '：', '︰'])
+    }
+}
+
+/// Names of elements that begin a page or a fragment of HTML.
+const HTML: [&str; 22] = [
+    "html", "head", "body", "div", "p", "table", "ul", "ol", "dl", "section", "article", "main", "nav", "header",
+    "footer", "h1", "h2", "h3", "h4", "pre", "span", "form",
+];
+/// Fewer bytes of JSON are no body.
+const JSON: usize = 8;
+
+/// Roughly how many tokens `text` is: a quarter of its ASCII bytes, and two thirds of its other characters.
+pub(super) fn estimate(text: &str) -> usize {
+    let ascii = text.bytes().filter(u8::is_ascii).count();
+    let others = text.chars().filter(|c| !c.is_ascii()).count();
+    (3 * ascii + 8 * others).div_ceil(12)
+}
+
+/// Offsets at which the sentences and lines of `text` end.
+pub(super) fn fragments(text: &str) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        ends.extend(sentence_ends(line).into_iter().map(|end| start + end));
+        start += line.len();
+    }
+    ends.retain(|end| *end > 0);
+    ends.dedup();
+    ends
+}
+
+/// The elements of `range`, in order. Blank lines are in none of them.
+pub(super) fn elements(text: &str, range: Range<usize>) -> Vec<Element> {
+    let part = text.get(range.clone()).unwrap_or_default();
+    let lines: Vec<Line<'_>> =
+        lines(part).into_iter().map(|line| Line { start: line.start + range.start, text: line.text }).collect();
+    let mut scanner = Scanner {
+        text,
+        end: range.end,
+        lines,
+        open_fences: Vec::new(),
+        unclosed: HashSet::new(),
+        json_failed_at: 0,
+    };
+    scanner.run()
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+    end: usize,
+    lines: Vec<Line<'a>>,
+    /// Fences that are never closed.
+    open_fences: Vec<Fence>,
+    /// Tags that are never closed behind where they were looked for.
+    unclosed: HashSet<&'a str>,
+    /// No JSON value starts before this offset.
+    json_failed_at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn run(&mut self) -> Vec<Element> {
+        let mut out = Vec::new();
+        let mut at = 0;
+        while at < self.lines.len() {
+            if self.lines[at].is_blank() {
+                at += 1;
+                continue;
+            }
+            let (form, inner, next) = match self.body(at) {
+                Some(body) => body,
+                None if self.is_rule(at) => (Form::Rule, self.span(at, at + 1), at + 1),
+                None => {
+                    let next = self.paragraph(at);
+                    (Form::Paragraph { items: self.is_list(at..next) }, self.span(at, next), next)
+                }
+            };
+            let range = self.span(at, next);
+            let size = self.text.get(range.clone()).map_or(0, estimate);
+            out.push(Element { range, inner, form, size });
+            at = next;
+        }
+        out
+    }
+
+    /// The bytes of lines `at..next`, without the last line break.
+    fn span(&self, at: usize, next: usize) -> Range<usize> {
+        let last = self.lines[next - 1];
+        self.lines[at].start..last.start + last.text.len()
+    }
+
+    /// The body that begins on this line: what it is, what it encloses, and the line behind it.
+    fn body(&mut self, at: usize) -> Option<(Form, Range<usize>, usize)> {
+        self.fence(at)
+            .or_else(|| self.tag(at))
+            .or_else(|| self.triple(at))
+            .or_else(|| self.json(at))
+            .or_else(|| self.quoted(at))
+    }
+
+    fn fence(&mut self, at: usize) -> Option<(Form, Range<usize>, usize)> {
+        let fence = self.lines[at].fence()?;
+        if self.open_fences.iter().any(|open| fence.opens_like(open)) {
+            return None;
+        }
+        let closes = |line: &Line<'_>| line.fence().is_some_and(|f| f.closes(&fence));
+        match self.lines[at + 1..].iter().position(closes) {
+            Some(0) => Some((Form::Fence, self.span(at, at + 2), at + 2)),
+            Some(offset) => {
+                Some((Form::Fence, self.span(at + 1, at + 1 + offset), at + offset + 2))
+            }
+            None => {
+                self.open_fences.push(fence);
+                None
+            }
+        }
+    }
+
+    fn tag(&mut self, at: usize) -> Option<(Form, Range<usize>, usize)> {
+        let line = self.lines[at];
+        let trimmed = line.text.trim_start();
+        let start = line.start + (line.text.len() - trimmed.len());
+        let (open, close, name) = if let Some(rest) = trimmed.strip_prefix('<') {
+            if rest.get(..8).is_some_and(|word| word.eq_ignore_ascii_case("!doctype")) {
+                return Some((Form::Html, self.span(at, self.lines.len()), self.lines.len()));
+            }
+            (format!("<{}", name_of(rest)?), format!("</{}>", name_of(rest)?), name_of(rest)?)
+        } else {
+            let rest = trimmed.strip_prefix('[')?;
+            let name = name_of(rest)?;
+            // `[CONTEXT]` and `[/CONTEXT]`.
+            if !rest[name.len()..].starts_with(']') || name.chars().any(char::is_lowercase) {
+                return None;
+            }
+            (format!("[{name}]"), format!("[/{name}]"), name)
+        };
+        if self.unclosed.contains(name) {
+            return None;
+        }
+        let opens = self.text.get(start..self.end)?;
+        let inner = if open.starts_with('<') { opens.find('>')? + 1 } else { open.len() };
+        let Some(end) = closing(opens, &open, &close, inner) else {
+            self.unclosed.insert(name);
+            return None;
+        };
+        let next = self.lines.partition_point(|line| line.start < start + end + close.len());
+        // Words behind the closing tag on its line are no part of the body.
+        let last = self.lines.get(next - 1)?;
+        if last.start + last.text.trim_end().len() > start + end + close.len() {
+            return None;
+        }
+        if HTML.contains(&name.to_ascii_lowercase().as_str()) {
+            return Some((Form::Html, self.span(at, next), next));
+        }
+        let inner = start + inner..start + end;
+        let body = self.text.get(inner.clone())?;
+        let lead = body.len() - body.trim_start().len();
+        let inner = inner.start + lead..inner.start + lead + body.trim().len();
+        Some((Form::Tag(name.to_owned()), inner, next))
+    }
+
+    fn triple(&self, at: usize) -> Option<(Form, Range<usize>, usize)> {
+        let line = self.lines[at];
+        let mark = ["\"\"\"", "'''", "<<<", "«««"].into_iter().find(|mark| line.text.trim_start().starts_with(mark))?;
+        let close = if mark == "<<<" { ">>>" } else if mark == "«««" { "»»»" } else { mark };
+        let start = line.start + line.text.find(mark)? + mark.len();
+        let end = start + self.text.get(start..self.end)?.find(close)?;
+        let next = self.lines.partition_point(|line| line.start < end + close.len());
+        let last = self.lines.get(next - 1)?;
+        if last.start + last.text.trim_end().len() > end + close.len() {
+            return None;
+        }
+        let body = self.text.get(start..end)?;
+        let lead = body.len() - body.trim_start().len();
+        Some((Form::Quote, start + lead..start + lead + body.trim().len(), next))
+    }
+
+    fn json(&mut self, at: usize) -> Option<(Form, Range<usize>, usize)> {
+        let line = self.lines[at];
+        let trimmed = line.text.trim_start();
+        let start = line.start + (line.text.len() - trimmed.len());
+        if !trimmed.starts_with(['{', '[']) || start < self.json_failed_at {
+            return None;
+        }
+        let text = self.text.get(..self.end)?;
+        match json_value_end(text, start) {
+            Ok(end) => {
+                let next = self.lines.partition_point(|line| line.start < end);
+                let last = self.lines.get(next - 1)?;
+                let whole = last.start + last.text.trim_end().len() <= end;
+                if !whole {
+                    self.json_failed_at = end;
+                }
+                (whole && end - start > JSON).then_some((Form::Json, start..end, next))
+            }
+            Err(offset) => {
+                self.json_failed_at = offset;
+                None
+            }
+        }
+    }
+
+    fn quoted(&self, at: usize) -> Option<(Form, Range<usize>, usize)> {
+        let count = self.lines[at..].iter().take_while(|line| line.text.trim_start().starts_with('>')).count();
+        (count >= 2).then(|| (Form::Quote, self.span(at, at + count), at + count))
+    }
+
+    /// A line of marks, or of words between marks, with nothing directly above that it could underline.
+    fn is_rule(&self, at: usize) -> bool {
+        let line = self.lines[at].text.trim();
+        let mark = |c: char| "-=*_#~—─━".contains(c);
+        let marks = |text: &str| text.chars().filter(|c| *c != ' ').take_while(|c| mark(*c)).count();
+        let alone = at == 0 || self.lines[at - 1].is_blank();
+        let all = line.chars().all(|c| mark(c) || c == ' ');
+        let framed = line.chars().take(3).all(mark)
+            && line.chars().rev().take(3).all(mark)
+            && line.chars().count() <= 100;
+        marks(line) >= 3 && ((all && alone) || (framed && !all))
+    }
+
+    fn paragraph(&mut self, at: usize) -> usize {
+        let mut next = at + 1;
+        while next < self.lines.len() {
+            let line = self.lines[next];
+            let starts = line.text.trim_start();
+            let other = line.is_blank()
+                || (starts.starts_with(['`', '~', '<', '"', '\'', '{', '[', '>', '«']) && self.body(next).is_some())
+                || (self.is_rule(next) && !starts.chars().all(|c| "-=".contains(c)));
+            if other {
+                break;
+            }
+            next += 1;
+        }
+        next
+    }
+
+    fn is_list(&self, lines: Range<usize>) -> bool {
+        let count = lines.len();
+        let items = self.lines[lines].iter().filter(|line| line.list_marker().is_some()).count();
+        items > 0 && 2 * items >= count
+    }
+}
+
+/// The name that a tag begins with.
+fn name_of(tag: &str) -> Option<&str> {
+    let end = tag.find(|c: char| !(c.is_alphanumeric() || "_-:.".contains(c))).unwrap_or(tag.len());
+    let name = tag.get(..end)?;
+    name.starts_with(|c: char| c.is_alphabetic() || c == '_').then_some(name)
+}
+
+/// Where the tag that opens at the start of `text` is closed.
+fn closing(text: &str, open: &str, close: &str, from: usize) -> Option<usize> {
+    let mut depth = 1_usize;
+    let mut at = from;
+    loop {
+        let end = at + text.get(at..)?.find(close)?;
+        let inside = text.get(at..end)?;
+        depth += inside
+            .match_indices(open)
+            .filter(|(at, _)| {
+                inside[at + open.len()..].starts_with(|c: char| c == '>' || c.is_whitespace())
+            })
+            .count();
+        depth -= 1;
+        if depth == 0 {
+            return Some(end);
+        }
+        at = end + close.len();
+    }
+}

@@ -1,0 +1,409 @@
+//! Tells the material in a message from its wording, by structure alone, in any language.
+//!
+//! Material is a long body that is marked off (a tag, a fence, quotation marks, JSON, rules), or else the long run of
+//! paragraphs between the short ones at both ends. All else is wording. Where it is not sure which of the two
+//! something is, it counts as wording: so the first and the last of the long paragraphs stay, too, unless a
+//! mark stands between them and what is short.
+
+use std::{collections::HashMap, ops::Range};
+
+use super::{
+    elements::{Element, Form, elements, estimate, fragments},
+    phrase::{self, Strength},
+};
+
+/// What a stretch of a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Said to the model.
+    Wording,
+    /// Long text beside the material that may be said to the model: it stays like wording, but counts against
+    /// the budget.
+    Margin,
+    /// Handed over: may be compacted.
+    Material,
+}
+
+/// A stretch of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Bytes of the message.
+    pub range: Range<usize>,
+    /// What it is.
+    pub part: Part,
+}
+
+/// A stretch of material smaller than this many tokens is wording.
+const LEAST: usize = 100;
+/// A body that is marked off is the material if it is at least this share of the message, as a divisor.
+const BODY: usize = 2;
+/// Containers beside the largest one count as material from this share of it on, as a divisor.
+const SIBLING: usize = 12;
+/// Paragraphs below the first of these are short, whatever the others are; from the second on none is.
+const SHORT: (usize, usize) = (24, 120);
+/// A list, or a small body such as an example of a format, is as good as short up to this many tokens.
+const SMALL_BODY: usize = 600;
+/// Tokens of the margin: the least, and the most.
+const MARGIN: (usize, usize) = (48, 256);
+/// Of long paragraphs without any mark before them, the margin is this share of the message, as a divisor.
+const MARGIN_SHARE: usize = 32;
+/// Tokens of the margin within one paragraph that is too large to stay as a whole.
+const FRAGMENT: usize = 40;
+/// A line with a colon at its end announces the material up to this far into the message: a share, as a divisor,
+/// and the least in tokens.
+const ANNOUNCED: (usize, usize) = (8, 200);
+/// As many short paragraphs among long ones are wording; or this share of them, as a divisor.
+const AMONG: (usize, usize) = (3, 33);
+/// A label is part of a layout if it recurs so often.
+const RECURS: usize = 3;
+/// How deep a message that is one body alone is opened.
+const DEPTH: usize = 3;
+
+/// The stretches of a message, in order; they tile it. `alone`: nothing else of the turn is wording, so that what is
+/// asked must be in this text. `limit` is the most tokens of wording. `None` where there is no material.
+pub fn stretches(text: &str, alone: bool, limit: usize) -> Option<Vec<Stretch>> {
+    let found = find(text, 0..text.len(), alone, limit, DEPTH)?;
+    let mut out: Vec<Stretch> = Vec::new();
+    let mut at = 0;
+    for (range, part) in found {
+        if range.start > at {
+            push(&mut out, at..range.start, Part::Wording);
+        }
+        at = range.end;
+        push(&mut out, range, part);
+    }
+    if at < text.len() {
+        push(&mut out, at..text.len(), Part::Wording);
+    }
+    out.iter().any(|stretch| stretch.part == Part::Material).then_some(out)
+}
+
+fn push(out: &mut Vec<Stretch>, range: Range<usize>, part: Part) {
+    match out.last_mut() {
+        Some(last) if last.part == part && part != Part::Material => last.range.end = range.end,
+        _ => out.push(Stretch { range, part }),
+    }
+}
+
+/// Material and margins within `range`, in order.
+fn find(
+    text: &str,
+    range: Range<usize>,
+    alone: bool,
+    limit: usize,
+    depth: usize,
+) -> Option<Vec<(Range<usize>, Part)>> {
+    let elements = elements(text, range);
+    let total: usize = elements.iter().map(|element| element.size).sum();
+    let found = match bodies(&elements, total, limit) {
+        Some(bodies) => {
+            let only = bodies.len() == 1 && total <= bodies[0].size + 2;
+            match (&bodies[..], only && alone && depth > 0) {
+                ([body], true) if body.form.opens() => {
+                    return find(text, body.inner.clone(), alone, limit, depth - 1);
+                }
+                _ => bodies.iter().map(|body| (body.inner.clone(), Part::Material)).collect(),
+            }
+        }
+        None => Run::new(text, &elements, total).found(limit)?,
+    };
+    let sized = found.into_iter().filter(|(range, part)| {
+        let size = text.get(range.clone()).map_or(0, estimate);
+        *part != Part::Material || size >= LEAST
+    });
+    Some(sized.collect())
+}
+
+/// The bodies that are marked off and make up the message: the largest and its like.
+fn bodies<'e>(elements: &'e [Element], total: usize, limit: usize) -> Option<Vec<&'e Element>> {
+    let largest = elements.iter().filter(|e| e.form.is_body()).max_by_key(|e| e.size)?;
+    let mut sums: HashMap<&Form, usize> = HashMap::new();
+    for element in elements.iter().filter(|e| e.form.is_body()) {
+        *sums.entry(&element.form).or_default() += element.size;
+    }
+    let form = elements
+        .iter()
+        .filter(|e| e.form.is_body())
+        .map(|e| &e.form)
+        .max_by_key(|form| sums.get(form))
+        .unwrap_or(&largest.form);
+    let most = elements.iter().filter(|e| e.form == *form).map(|e| e.size).max()?;
+    let like: Vec<&Element> = elements
+        .iter()
+        .filter(|e| e.form == *form && e.size >= LEAST.min(most / SIBLING) && e.size * SIBLING >= most)
+        .collect();
+    let size: usize = like.iter().map(|e| e.size).sum();
+    (BODY * size >= total && total - size <= limit && size >= LEAST).then_some(like)
+}
+
+/// A message whose material is not marked off: a run of paragraphs.
+struct Run<'a> {
+    text: &'a str,
+    elements: &'a [Element],
+    total: usize,
+    /// Paragraphs below this size are short.
+    short: usize,
+    /// How often a first and a last line of an element recur as labels.
+    labels: [HashMap<String, usize>; 2],
+}
+
+/// One end of the material.
+struct End {
+    /// Elements that are wording.
+    wording: usize,
+    /// Elements behind them that are margin.
+    margin: usize,
+    /// Whether what follows is surely material.
+    sure: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(text: &'a str, elements: &'a [Element], total: usize) -> Self {
+        let mut sizes: Vec<usize> = elements.iter().map(|e| e.size).collect();
+        sizes.sort_unstable();
+        let mut seen = 0;
+        // Half of the text stands in paragraphs of this size or more.
+        let median = sizes.iter().find(|size| {
+            seen += **size;
+            2 * seen >= total
+        });
+        let short = (median.copied().unwrap_or(0) / 2).clamp(SHORT.0, SHORT.1);
+        let mut labels: [HashMap<String, usize>; 2] = Default::default();
+        for element in elements {
+            for (labels, line) in labels.iter_mut().zip([element.first_line(text), element.last_line(text)]) {
+                if let Some(key) = label_key(line) {
+                    *labels.entry(key).or_default() += 1;
+                }
+            }
+        }
+        Self { text, elements, total, short, labels }
+    }
+
+    fn found(&self, limit: usize) -> Option<Vec<(Range<usize>, Part)>> {
+        let head = self.end(false, limit);
+        let tail = self.end(true, limit);
+        let count = self.elements.len();
+        let first = head.wording + head.margin;
+        let last = count.checked_sub(tail.wording + tail.margin)?;
+        let said = |range: Range<usize>| self.elements[range].iter().map(|e| e.size).sum::<usize>();
+        if first >= last
+            || said(0..head.wording) + said(count - tail.wording..count) > limit
+        {
+            return None;
+        }
+        let mut out = Vec::new();
+        if head.margin > 0 {
+            out.push((self.bytes(head.wording..first), Part::Margin));
+        }
+        let (mut start, mut end) = (self.elements[first].range.start, self.elements[last - 1].range.end);
+        if !head.sure && head.margin == 0 {
+            let margin = self.fragment_margin(first, false);
+            out.push((margin.clone(), Part::Margin));
+            start = margin.end;
+        }
+        let mut behind = None;
+        if !tail.sure && tail.margin == 0 {
+            let margin = self.fragment_margin(last - 1, true);
+            end = margin.start;
+            behind = Some(margin);
+        }
+        let among = self.among(first..last);
+        for element in among {
+            let range = &self.elements[element].range;
+            if range.start > start && range.end < end {
+                out.push((trimmed(self.text, start..range.start), Part::Material));
+                start = range.end;
+            }
+        }
+        if start < end {
+            out.push((trimmed(self.text, start..end), Part::Material));
+        }
+        out.extend(behind.map(|range| (range, Part::Margin)));
+        if tail.margin > 0 {
+            out.push((self.bytes(last..last + tail.margin), Part::Margin));
+        }
+        out.retain(|(range, _)| !range.is_empty());
+        out.sort_by_key(|(range, _)| range.start);
+        Some(out)
+    }
+
+    fn bytes(&self, elements: Range<usize>) -> Range<usize> {
+        self.elements[elements.start].range.start..self.elements[elements.end - 1].range.end
+    }
+
+    /// What stays at one end, from the outside in.
+    fn end(&self, from_behind: bool, limit: usize) -> End {
+        let count = self.elements.len();
+        let at = |index: usize| if from_behind { count - 1 - index } else { index };
+        let element = |index: usize| &self.elements[at(index)];
+        // What announces the material, or ends it, is the innermost mark that is not too far in.
+        let (mut wording, mut sure, mut size) = (0, false, 0);
+        let announced = (self.total / ANNOUNCED.0).max(ANNOUNCED.1).min(limit);
+        let ruled = (self.total / 3).min(limit);
+        // Many rules part the passages of the material; then only one with nothing long outside it ends the wording.
+        let layout = self.elements.iter().filter(|e| e.form == Form::Rule).count() >= RECURS;
+        let mut outside_is_short = true;
+        for index in 0..count {
+            size += element(index).size;
+            if size > ruled {
+                break;
+            }
+            let rule = element(index).form == Form::Rule && (!layout || outside_is_short);
+            if rule || size <= announced && element(index).announces(self.text) {
+                (wording, sure) = (index + 1, true);
+            }
+            if layout && (rule || !self.is_short(at(index))) {
+                outside_is_short = false;
+            }
+        }
+        let marked = wording;
+        while wording < count && self.is_short(at(wording)) && !self.is_labelled(at(wording), from_behind) {
+            wording += 1;
+        }
+        if wording > marked {
+            sure = false;
+        }
+        if wording < count && self.is_labelled(at(wording), from_behind) {
+            sure = true;
+        }
+        let mut margin = 0;
+        if !sure {
+            let mut left = (self.total / MARGIN_SHARE).clamp(MARGIN.0, MARGIN.1);
+            // The first may be somewhat larger, rather than be cut.
+            left = left.max((self.total / 2 / MARGIN_SHARE * 3).min(MARGIN.1));
+            while wording + margin < count && element(wording + margin).size <= left {
+                left -= element(wording + margin).size;
+                margin += 1;
+            }
+        }
+        End { wording, margin, sure }
+    }
+
+    fn is_short(&self, index: usize) -> bool {
+        let element = &self.elements[index];
+        let small = SMALL_BODY.min(self.total / 6);
+        match &element.form {
+            Form::Rule => true,
+            Form::Paragraph { items: true } => element.size < small.max(self.short),
+            Form::Paragraph { items: false } => element.size < self.short,
+            _ => element.size < small.min(SMALL_BODY / 2).max(self.short),
+        }
+    }
+
+    /// Whether an element begins (or, from behind, ends) with a line of a layout, such as the source of a passage.
+    fn is_labelled(&self, index: usize, from_behind: bool) -> bool {
+        let element = &self.elements[index];
+        let side = usize::from(from_behind);
+        let line = if from_behind { element.last_line(self.text) } else { element.first_line(self.text) };
+        let recurs = |key: String| self.labels[side].get(&key).is_some_and(|times| *times >= RECURS);
+        element.size >= SHORT.0 && label_key(line).is_some_and(recurs)
+    }
+
+    /// A part of a large element at an end: whole sentences or lines.
+    fn fragment_margin(&self, index: usize, from_behind: bool) -> Range<usize> {
+        let range = self.elements[index].range.clone();
+        let text = self.text.get(range.clone()).unwrap_or_default();
+        let ends = fragments(text);
+        let mut size = 0;
+        let mut starts = vec![0];
+        starts.extend(ends.iter().copied().filter(|end| *end < text.len()));
+        let parts: Vec<Range<usize>> =
+            starts.iter().zip(ends.iter()).map(|(start, end)| *start..*end).collect();
+        let mut taken = 0;
+        let order: Box<dyn Iterator<Item = &Range<usize>>> =
+            if from_behind { Box::new(parts.iter().rev()) } else { Box::new(parts.iter()) };
+        for part in order {
+            let own = estimate(&text[part.clone()]);
+            if taken > 0 && (size >= FRAGMENT || size + own > MARGIN.1) {
+                break;
+            }
+            size += own;
+            taken += 1;
+        }
+        if size > MARGIN.1 {
+            // One sentence without an end: nothing in it can be told apart.
+            taken = 0;
+        }
+        let edge = match (from_behind, taken) {
+            (_, 0) => return if from_behind { range.end..range.end } else { range.start..range.start },
+            (false, taken) => parts[taken - 1].end,
+            (true, taken) => parts[parts.len() - taken].start,
+        };
+        if from_behind { range.start + edge..range.end } else { range.start..range.start + edge }
+    }
+
+    /// Elements among the material that are wording: the few short ones among long ones, and the few that ask.
+    fn among(&self, inside: Range<usize>) -> Vec<usize> {
+        let count = inside.len();
+        let few = AMONG.0.max(count / AMONG.1);
+        let short: Vec<usize> =
+            inside.clone().filter(|i| self.is_short(*i) && self.elements[*i].form.is_paragraph()).collect();
+        let asks = |i: &usize| {
+            let element = &self.elements[*i];
+            let text = self.text.get(element.range.clone()).unwrap_or_default();
+            element.form.is_paragraph()
+                && element.size < SHORT.1
+                && phrase::strength(text).is_some_and(|strength| strength >= Strength::Question)
+        };
+        let mut among = if short.len() <= few { short } else { Vec::new() };
+        let asking: Vec<usize> = inside.filter(asks).collect();
+        if asking.len() <= few {
+            among.extend(asking);
+        }
+        among.sort_unstable();
+        among.dedup();
+        among
+    }
+}
+
+fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
+    let Some(part) = text.get(range.clone()) else { return range.start..range.start };
+    let start = range.start + (part.len() - part.trim_start().len());
+    start..start + part.trim().len()
+}
+
+/// What a line of a layout has in common with its like: the word before its colon, its brackets, its number signs,
+/// its words without the digits.
+fn label_key(line: &str) -> Option<String> {
+    let line = line.trim();
+    if line.is_empty() || line.len() > 200 {
+        return None;
+    }
+    if let Some(tag) = line.strip_prefix('<') {
+        let name: String = tag.chars().take_while(|c| c.is_alphanumeric() || "/_-:".contains(*c)).collect();
+        return (!name.is_empty()).then(|| format!("<{name}"));
+    }
+    let level = line.bytes().take_while(|b| *b == b'#').count();
+    if level > 0 && line[level..].starts_with(' ') {
+        return Some("#".repeat(level));
+    }
+    let brackets = [('[', ']'), ('(', ')'), ('【', '】'), ('{', '}')];
+    if let Some((open, _)) = brackets.iter().find(|(open, close)| line.starts_with(*open) && line.ends_with(*close)) {
+        return Some(open.to_string());
+    }
+    if let Some((word, rest)) = line.split_once([':', '：'])
+        && word.chars().count() <= 24
+        && word.split_whitespace().count() <= 3
+        && !rest.starts_with("//")
+    {
+        return Some(format!("{}:", without_digits(word)));
+    }
+    let mark = |c: char| "-=*_#~".contains(c);
+    if line.chars().take(3).all(mark) && line.len() >= 3 {
+        return Some(line.chars().take(3).collect());
+    }
+    let words = line.split_whitespace().count();
+    (words <= 6 && line.bytes().any(|b| b.is_ascii_digit())).then(|| without_digits(line))
+}
+
+fn without_digits(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_ascii_digit() {
+            true if out.ends_with('9') => {}
+            true => out.push('9'),
+            false => out.push(c),
+        }
+    }
+    out.trim().to_owned()
+}

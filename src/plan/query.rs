@@ -1,0 +1,293 @@
+//! What a text is ranked for: what is asked in the wording of its turn, or the call that a tool's result answers.
+
+use std::collections::HashMap;
+
+use super::phrase::{self, Strength};
+use crate::text::terms::{is_stop_word, query_terms, terms};
+
+/// Where a query was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum QuerySource {
+    /// The client named it.
+    Header,
+    /// An explicit question or task in the wording.
+    Question,
+    /// The wording, in which nothing asks explicitly.
+    Wording,
+    /// The call that produced a tool's result, and the words before it.
+    Call,
+    /// The system or developer message.
+    System,
+    /// Nowhere.
+    None,
+}
+
+impl QuerySource {
+    /// The word used in headers, metrics and machine output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            QuerySource::Header => "header",
+            QuerySource::Question => "question",
+            QuerySource::Wording => "wording",
+            QuerySource::Call => "call",
+            QuerySource::System => "system",
+            QuerySource::None => "none",
+        }
+    }
+}
+
+/// A query and where it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// What is asked, each thing on a line of its own.
+    pub text: String,
+    /// Where it was found.
+    pub source: QuerySource,
+}
+
+/// A stretch of wording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said<'a> {
+    /// The words.
+    pub text: &'a str,
+    /// Where they stand.
+    pub at: At,
+}
+
+/// Where wording stands; at equal strength the later of these asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum At {
+    /// Beside the material, and long: it may as well be part of it.
+    Margin,
+    /// Among the material.
+    Among,
+    /// Before the material, or in a message of its own.
+    Before,
+    /// Behind the material.
+    Behind,
+}
+
+/// Things asked at once.
+const ASKS: usize = 8;
+/// Words of one of them.
+const ASK_WORDS: usize = 48;
+/// Words of all wording that is a query without asking anything.
+const WORDING_WORDS: usize = 96;
+/// A word that stands in more than this share of a text's lines and sentences tells none of them from the others, as
+/// a divisor.
+const COMMON: usize = 5;
+
+/// What the wording of a turn asks: explicit questions and tasks where there are any, else all of it. `None` where
+/// there are no words.
+pub fn of_wording(said: &[Said<'_>]) -> Option<Query> {
+    let mut asks: Vec<Ask> = said.iter().filter(|said| said.at > At::Margin).flat_map(asks_of).collect();
+    asks.retain(|ask| ask.text.chars().any(char::is_alphanumeric));
+    if asks.iter().any(|ask| ask.strength >= Some(Strength::Task)) {
+        asks.retain(|ask| ask.strength >= Some(Strength::Task));
+        return Some(Query { text: lines(asks, ASKS), source: QuerySource::Question });
+    }
+    // How to answer is left out where something else is said.
+    if asks.iter().any(|ask| ask.strength.is_none()) && asks.len() > 3 {
+        asks.retain(|ask| ask.strength.is_none() || ask.at == At::Behind);
+    }
+    let mut words = 0;
+    asks.sort_by_key(|ask| std::cmp::Reverse(ask.at));
+    asks.retain(|ask| {
+        let fits = words == 0 || words + ask.words() <= WORDING_WORDS;
+        words += ask.words();
+        fits
+    });
+    Some(Query { text: lines(asks, ASKS), source: QuerySource::Wording }).filter(|query| !query.text.is_empty())
+}
+
+/// What the margins ask, from `least` on: only where nothing else does, for they may be material.
+pub fn of_margins(said: &[Said<'_>], least: Strength) -> Option<Query> {
+    let mut asks: Vec<Ask> = said.iter().filter(|said| said.at == At::Margin).flat_map(asks_of).collect();
+    asks.retain(|ask| ask.strength >= Some(least));
+    Some(Query { text: lines(asks, ASKS), source: QuerySource::Question }).filter(|query| !query.text.is_empty())
+}
+
+/// What a tool was asked for, with the assistant's words before the call: the values of the arguments, without their
+/// names. `None` where that tells nothing in `result` from the rest.
+pub fn of_call(name: &str, arguments: &str, words: &str, result: &Lines) -> Option<Query> {
+    let mut asked: Vec<String> = Vec::new();
+    let said = last_words(words);
+    asked.extend((!said.is_empty()).then_some(said));
+    let values = values(arguments).join(" ");
+    let call = format!("{} {}", name.replace(['_', '-', '.'], " "), first_words(&values, ASK_WORDS));
+    asked.push(call.trim().to_owned());
+    asked.retain(|text| result.tells(text));
+    (!asked.is_empty()).then(|| Query { text: asked.join("\n"), source: QuerySource::Call })
+}
+
+/// The strings and numbers of a call's arguments; the arguments as they are where they are no JSON.
+fn values(arguments: &str) -> Vec<String> {
+    fn collect(value: &serde_json::Value, out: &mut Vec<String>, depth: usize) {
+        match value {
+            serde_json::Value::String(text) => out.push(text.clone()),
+            serde_json::Value::Number(number) => out.push(number.to_string()),
+            serde_json::Value::Array(items) if depth > 0 => items.iter().for_each(|v| collect(v, out, depth - 1)),
+            serde_json::Value::Object(members) if depth > 0 => {
+                members.values().for_each(|v| collect(v, out, depth - 1));
+            }
+            _ => {}
+        }
+    }
+    let mut out = Vec::new();
+    match serde_json::from_str(arguments) {
+        Ok(value) => collect(&value, &mut out, 4),
+        Err(_) => out.push(arguments.to_owned()),
+    }
+    out
+}
+
+/// In how many of its lines and sentences each word of a text stands.
+pub struct Lines {
+    count: usize,
+    containing: HashMap<String, usize>,
+}
+
+impl Lines {
+    /// Counts the words of `text`.
+    pub fn of(text: &str) -> Self {
+        let mut containing: HashMap<String, usize> = HashMap::new();
+        let mut count = 0;
+        for end in super::elements::fragments(text).windows(2).map(|w| w[0]..w[1]).chain(first(text)) {
+            let mut own = text.get(end).map(terms).unwrap_or_default();
+            if own.is_empty() {
+                continue;
+            }
+            count += 1;
+            own.sort_unstable();
+            own.dedup();
+            for term in own {
+                *containing.entry(term).or_default() += 1;
+            }
+        }
+        Self { count, containing }
+    }
+
+    /// Whether a word of `query` tells some lines from most others.
+    pub fn tells(&self, query: &str) -> bool {
+        let most = (self.count / COMMON).max(1);
+        query_terms(query)
+            .iter()
+            .filter(|term| !is_stop_word(term))
+            .any(|term| self.containing.get(term).is_some_and(|count| *count <= most))
+    }
+}
+
+/// The range of the first line or sentence.
+fn first(text: &str) -> Option<std::ops::Range<usize>> {
+    super::elements::fragments(text).first().map(|end| 0..*end)
+}
+
+/// Something that is asked, or a sentence that is said.
+struct Ask {
+    text: String,
+    strength: Option<Strength>,
+    at: At,
+}
+
+impl Ask {
+    fn words(&self) -> usize {
+        // Scripts without spaces: about as many words as pairs of characters.
+        let spaced = self.text.split_whitespace().count();
+        spaced.max(self.text.chars().filter(|c| !c.is_ascii()).count() / 6)
+    }
+}
+
+/// The paragraphs of a stretch of wording, as what they ask.
+fn asks_of(said: &Said<'_>) -> Vec<Ask> {
+    let mut out = Vec::new();
+    for paragraph in paragraphs(said.text) {
+        let ask = |text: &str, strength| Ask { text: one_line(text), strength, at: said.at };
+        match phrase::classify(paragraph) {
+            Some((strength @ (Strength::Question | Strength::Labelled), words)) => {
+                let parts = questions(&words);
+                out.extend(parts.into_iter().map(|part| ask(part, Some(strength))));
+            }
+            Some((strength, words)) => out.push(ask(&words, Some(strength))),
+            // What ends with a colon above the material announces it, and is a task as a rule.
+            None if said.at == At::Before && paragraph.trim_end().ends_with([':', '：']) && is_long(paragraph) => {
+                out.push(ask(paragraph, Some(Strength::Task)));
+            }
+            None if phrase::is_cue(paragraph) => {}
+            None => out.push(ask(paragraph, None)),
+        }
+    }
+    out
+}
+
+fn is_long(paragraph: &str) -> bool {
+    query_terms(paragraph).iter().filter(|term| !is_stop_word(term)).count() >= 4
+}
+
+/// The questions of a few sentences; the whole where none says anything by itself.
+fn questions(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for end in super::elements::fragments(text) {
+        let part = text.get(start..end).unwrap_or_default().trim();
+        start = end;
+        let asks = part.trim_end_matches(['*', '_', ')', '"', '”', '\'', '»']).ends_with(['?', '？', '؟', ';', '՞']);
+        if asks {
+            parts.push(part);
+        }
+    }
+    let says = |part: &&str| query_terms(part).iter().filter(|term| !is_stop_word(term)).count() >= 2;
+    if parts.iter().any(|part| says(&part)) { parts } else { vec![text] }
+}
+
+fn paragraphs(text: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    let mut start: Option<usize> = None;
+    let mut at = 0;
+    let mut end = 0;
+    for line in text.split_inclusive('\n') {
+        if line.trim().is_empty() || is_markup(line) {
+            out.extend(start.take().and_then(|start| text.get(start..end)));
+        } else {
+            start = start.or(Some(at));
+            end = at + line.trim_end().len();
+        }
+        at += line.len();
+    }
+    out.extend(start.and_then(|start| text.get(start..end)));
+    out
+}
+
+/// A line of nothing but a tag, a fence, or marks.
+fn is_markup(line: &str) -> bool {
+    let line = line.trim();
+    (line.starts_with('<') && line.ends_with('>') && !line[1..line.len() - 1].contains(['<', '>']))
+        || line.starts_with("```")
+        || !line.chars().any(char::is_alphanumeric)
+}
+
+/// Each ask on a line, the first of equal ones, those behind the material first.
+fn lines(mut asks: Vec<Ask>, most: usize) -> String {
+    asks.sort_by_key(|ask| std::cmp::Reverse(ask.at));
+    let mut out: Vec<String> = Vec::new();
+    for ask in asks {
+        let text = first_words(&ask.text, ASK_WORDS);
+        if !text.is_empty() && !out.contains(&text) && out.len() < most {
+            out.push(text);
+        }
+    }
+    out.join("\n")
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn first_words(text: &str, most: usize) -> String {
+    text.split_whitespace().take(most).collect::<Vec<_>>().join(" ")
+}
+
+/// The last sentences of what the assistant said before its call.
+fn last_words(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words[words.len().saturating_sub(ASK_WORDS)..].join(" ")
+}

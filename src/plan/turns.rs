@@ -1,0 +1,199 @@
+//! A conversation by turns: who said what before a text, and what of it is material.
+
+use std::collections::HashMap;
+
+use super::{
+    elements::estimate,
+    material::{Part, Stretch, stretches},
+    phrase::Strength,
+    query::{self, At, Lines, Query, QuerySource, Said},
+};
+use crate::{
+    config,
+    text::Origin,
+    wire::openai_chat::{Call, ChatRequest, Text},
+};
+
+/// Texts that are longer may be material.
+const LONG: usize = 400;
+
+/// A text of a message that somebody wrote, in its parts.
+struct Written {
+    message: usize,
+    /// Where its literal begins in the body, which tells it from all others.
+    start: usize,
+    text: String,
+    /// `None`: all of it is wording.
+    stretches: Option<Vec<Stretch>>,
+}
+
+/// The texts of a request, in the order in which they were said.
+pub(super) struct Turns<'c> {
+    /// Of each message, its turn: how many answers of the model stand before it.
+    turns: Vec<usize>,
+    /// Role of each message.
+    roles: Vec<&'c str>,
+    written: Vec<Written>,
+    /// The call that each message answers, and what the assistant said with it.
+    answers: HashMap<usize, (&'c Call, String)>,
+    /// What the system and developer messages say.
+    system: String,
+}
+
+fn is_human(role: &str) -> bool {
+    role == "user"
+}
+
+fn is_tool(role: &str) -> bool {
+    role == "tool" || role == "function"
+}
+
+impl<'c> Turns<'c> {
+    pub(super) fn of(chat: &'c ChatRequest<'_>, config: &config::Plan) -> Self {
+        let mut turns = Vec::with_capacity(chat.messages.len());
+        let (mut turn, mut answered) = (0, false);
+        let mut calls: HashMap<&str, (&Call, usize)> = HashMap::new();
+        let mut answers = HashMap::new();
+        let mut last: Option<(&Call, usize)> = None;
+        let mut system: Vec<String> = Vec::new();
+        let text_of = |at: usize| -> Vec<String> {
+            chat.messages[at].texts.iter().filter_map(|text| text.literal.decode()).collect()
+        };
+        for (at, message) in chat.messages.iter().enumerate() {
+            let own = message.role == "assistant";
+            if !own && answered {
+                turn += 1;
+            }
+            answered = own;
+            turns.push(turn);
+            for call in &message.calls {
+                last = Some((call, at));
+                if let Some(id) = &call.id {
+                    calls.insert(id, (call, at));
+                }
+            }
+            if matches!(message.role.as_str(), "system" | "developer") {
+                system.extend(text_of(at));
+            }
+            if is_tool(&message.role) {
+                let by_id = message.answers.as_deref().and_then(|id| calls.get(id).copied());
+                let by_name = last.filter(|(call, _)| {
+                    message.answers.is_none() && message.name.as_ref().is_none_or(|name| *name == call.name)
+                });
+                if let Some((call, said)) = by_id.or(by_name) {
+                    answers.insert(at, (call, text_of(said).join("\n")));
+                }
+            }
+        }
+        let mut written: Vec<Written> = Vec::new();
+        for (at, message) in chat.messages.iter().enumerate() {
+            if is_tool(&message.role) || matches!(message.role.as_str(), "assistant" | "system" | "developer") {
+                continue;
+            }
+            for text in &message.texts {
+                if let Some(decoded) = text.literal.decode() {
+                    written.push(Written { message: at, start: text.literal.start(), text: decoded, stretches: None });
+                }
+            }
+        }
+        // What stands in texts of its own is asked there; then a long one need not hold a question, too.
+        let brief: Vec<usize> = written
+            .iter()
+            .filter(|w| estimate(&w.text) <= LONG && w.text.chars().any(char::is_alphanumeric))
+            .map(|w| turns[w.message])
+            .collect();
+        for text in &mut written {
+            let alone = !brief.contains(&turns[text.message]);
+            if estimate(&text.text) > LONG {
+                text.stretches = stretches(&text.text, alone, config.wording_tokens);
+            }
+        }
+        let roles = chat.messages.iter().map(|message| message.role.as_str()).collect();
+        Self { turns, roles, written, answers, system: system.join("\n\n") }
+    }
+
+    /// The text, decoded, and its stretches; `None` where it holds no material.
+    pub(super) fn material(&self, at: usize, text: &Text<'_>) -> Option<(String, Vec<Stretch>)> {
+        if let Some(written) = self.written_at(text) {
+            return Some((written.text.clone(), written.stretches.clone()?));
+        }
+        let _ = at;
+        let decoded = text.literal.decode()?;
+        // What a tool gave is material as a whole, but for the white space around it.
+        let start = decoded.len() - decoded.trim_start().len();
+        let range = start..start + decoded.trim().len();
+        let whole = vec![Stretch { range, part: Part::Material }];
+        Some((decoded, whole))
+    }
+
+    /// Whether a text without material is long.
+    pub(super) fn is_long(&self, _at: usize, text: &Text<'_>) -> bool {
+        self.written_at(text).is_some_and(|written| estimate(&written.text) > LONG)
+    }
+
+    fn written_at(&self, text: &Text<'_>) -> Option<&Written> {
+        self.written.iter().find(|written| written.start == text.literal.start())
+    }
+
+    /// What is asked of a text of message `at`, by what stands before the end of its turn.
+    pub(super) fn query(&self, at: usize, text: &str) -> Option<Query> {
+        if is_tool(self.roles[at]) {
+            let lines = Lines::of(text);
+            let call = self.answers.get(&at);
+            let asked = call.and_then(|(call, words)| query::of_call(&call.name, &call.arguments, words, &lines));
+            return asked.or_else(|| self.task_before(at));
+        }
+        let turn = self.turns[at];
+        let own = self.said(|w| self.turns[w.message] == turn);
+        query::of_wording(&own)
+            .or_else(|| query::of_margins(&own, Strength::Question))
+            .or_else(|| self.of_system())
+            .or_else(|| query::of_margins(&own, Strength::Task))
+    }
+
+    /// What a human asked last before message `at`.
+    fn task_before(&self, at: usize) -> Option<Query> {
+        let before = |w: &&Written| w.message < at && is_human(self.roles[w.message]);
+        let mut turns: Vec<usize> = self.written.iter().filter(before).map(|w| self.turns[w.message]).collect();
+        turns.dedup();
+        let asked = turns.into_iter().rev().find_map(|turn| {
+            query::of_wording(&self.said(|w| w.message < at && self.turns[w.message] == turn))
+        });
+        asked.or_else(|| self.of_system())
+    }
+
+    fn of_system(&self) -> Option<Query> {
+        let said = [Said { text: &self.system, at: At::Before }];
+        query::of_wording(&said).map(|query| Query { source: QuerySource::System, ..query })
+    }
+
+    /// The wording of some texts.
+    fn said(&self, which: impl Fn(&Written) -> bool) -> Vec<Said<'_>> {
+        let mut out = Vec::new();
+        for written in self.written.iter().filter(|w| which(w)) {
+            let Some(stretches) = &written.stretches else {
+                out.push(Said { text: &written.text, at: At::Behind });
+                continue;
+            };
+            let material = |s: &Stretch| s.part == Part::Material;
+            let first = stretches.iter().position(material).unwrap_or(stretches.len());
+            let last = stretches.iter().rposition(material).unwrap_or(0);
+            for (index, stretch) in stretches.iter().enumerate().filter(|(_, s)| !material(s)) {
+                let at = match stretch.part {
+                    Part::Margin => At::Margin,
+                    _ if index < first => At::Before,
+                    _ if index > last => At::Behind,
+                    _ => At::Among,
+                };
+                out.push(Said { text: written.text.get(stretch.range.clone()).unwrap_or_default(), at });
+            }
+        }
+        out
+    }
+
+    /// What is known of a text of message `at` besides its bytes.
+    pub(super) fn origin(&self, at: usize) -> Origin {
+        let call = self.answers.get(&at).map(|(call, _)| (call.name.clone(), call.arguments.clone()));
+        Origin { call, ..Origin::default() }
+    }
+}

@@ -1,0 +1,212 @@
+//! Words as terms: what two texts have in common whatever the forms of their words.
+
+use std::collections::HashSet;
+
+use rust_stemmers::{Algorithm, Stemmer};
+use unicode_segmentation::UnicodeSegmentation;
+
+/// A query is ranked by no more distinct terms than this.
+const QUERY_TERMS: usize = 256;
+
+/// Words that carry no topic.
+const STOP_WORDS: &[&str] = &[
+    "a",
+    "about",
+    "after",
+    "all",
+    "also",
+    "am",
+    "an",
+    "and",
+    "any",
+    "are",
+    "as",
+    "at",
+    "be",
+    "because",
+    "been",
+    "before",
+    "being",
+    "between",
+    "both",
+    "but",
+    "by",
+    "can",
+    "could",
+    "did",
+    "do",
+    "does",
+    "doing",
+    "during",
+    "each",
+    "for",
+    "from",
+    "had",
+    "has",
+    "have",
+    "having",
+    "he",
+    "her",
+    "here",
+    "hers",
+    "him",
+    "his",
+    "how",
+    "i",
+    "if",
+    "in",
+    "into",
+    "is",
+    "it",
+    "its",
+    "itself",
+    "just",
+    "many",
+    "me",
+    "more",
+    "most",
+    "much",
+    "my",
+    "no",
+    "nor",
+    "not",
+    "now",
+    "of",
+    "on",
+    "once",
+    "one",
+    "only",
+    "or",
+    "other",
+    "our",
+    "out",
+    "over",
+    "own",
+    "same",
+    "she",
+    "should",
+    "so",
+    "some",
+    "such",
+    "than",
+    "that",
+    "the",
+    "their",
+    "them",
+    "then",
+    "there",
+    "these",
+    "they",
+    "this",
+    "those",
+    "through",
+    "to",
+    "too",
+    "under",
+    "until",
+    "up",
+    "upon",
+    "us",
+    "very",
+    "was",
+    "we",
+    "were",
+    "what",
+    "when",
+    "where",
+    "which",
+    "while",
+    "who",
+    "whom",
+    "whose",
+    "why",
+    "will",
+    "with",
+    "would",
+    "you",
+    "your",
+    "yours",
+    "s",
+    "t",
+    "according",
+    "tell",
+    "please",
+    "text",
+    "document",
+    "above",
+    "find",
+    "say",
+    "says",
+];
+
+/// The terms of a text: lower case, stemmed where they are English words, single CJK characters
+/// joined in pairs.
+pub fn terms(text: &str) -> Vec<String> {
+    let stemmer = Stemmer::create(Algorithm::English);
+    let mut terms = Vec::new();
+    for_each_word(text, &mut |word| terms.push(term(&stemmer, word)));
+    terms
+}
+
+/// The first 256 distinct terms of a query, without those that carry no topic;
+/// all kinds if nothing else is left.
+pub fn query_terms(query: &str) -> Vec<String> {
+    let stemmer = Stemmer::create(Algorithm::English);
+    let (mut topic, mut all, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    for_each_word(query, &mut |word| {
+        let term = term(&stemmer, word);
+        if !seen.insert(term.clone()) {
+            return;
+        }
+        if !is_stop_word(&word.to_lowercase()) {
+            topic.push(term.clone());
+        }
+        all.push(term);
+    });
+    let mut terms = if topic.is_empty() { all } else { topic };
+    terms.truncate(QUERY_TERMS);
+    terms
+}
+
+/// Whether a word in lower case carries no topic.
+pub fn is_stop_word(lower: &str) -> bool {
+    STOP_WORDS.contains(&lower)
+}
+
+/// The term of a word.
+pub fn term(stemmer: &Stemmer, word: &str) -> String {
+    let lower = word.to_lowercase();
+    if lower.bytes().all(|b| b.is_ascii_lowercase()) { stemmer.stem(&lower).into_owned() } else { lower }
+}
+
+fn is_cjk(c: char) -> bool {
+    matches!(c as u32, 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7af | 0xf900..=0xfaff | 0x20000..=0x3ffff)
+}
+
+/// Calls `sink` with each word of `text`; a run of CJK characters gives its pairs.
+pub fn for_each_word<'a>(text: &'a str, sink: &mut dyn FnMut(&'a str)) {
+    if text.is_ascii() {
+        text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).for_each(sink);
+        return;
+    }
+    let mut last: Option<(usize, char)> = None;
+    for (at, word) in text.unicode_word_indices() {
+        let first = word.chars().next().unwrap_or(' ');
+        if !is_cjk(first) {
+            last = None;
+            sink(word);
+            continue;
+        }
+        for (offset, c) in word.char_indices() {
+            let here = at + offset;
+            match last {
+                Some((before, b)) if before + b.len_utf8() == here => {
+                    sink(&text[before..here + c.len_utf8()])
+                }
+                _ if word.chars().count() == 1 => sink(word),
+                _ => {}
+            }
+            last = Some((here, c));
+        }
+    }
+}
