@@ -25,7 +25,7 @@ use crate::{
         Cancel, CompactRequest, Compaction, Figures, Outcome, PassReason, Piece, PieceKind, Place, SpanScore,
         StageTimes,
     },
-    config::{Config, DenseKind, FusionKind, SummarizerKind},
+    config::{CodePolicy, Config, DenseKind, FusionKind, SummarizerKind},
     measure::shares::Ledger,
     model::Models,
     place::{self, Unit},
@@ -36,7 +36,7 @@ use crate::{
     summarize::breadth,
     telemetry,
     text::{
-        Content, Document, Role, SegmentSize,
+        Content, Document, Kind, Role, SegmentSize, kinds,
         tokens::{self, ModelTokenizer, TokenCounter},
     },
 };
@@ -159,10 +159,10 @@ impl Compactor {
         let query = request.query.as_deref().map(str::trim).filter(|query| !query.is_empty());
 
         let size = SegmentSize { min: self.config.text.segment_min, max: self.config.text.segment_max };
-        let mut opened = Opened::new(text, request.origin.hint());
+        let opened = Opened::new(text, request.origin.hint());
         let doc = opened.document(counter.as_ref(), size);
-        let before = doc.tokens.total();
-        let mut budget = request.budget.resolve(before);
+        let before = if doc.kind == Kind::Json { counter.count(text) } else { doc.tokens.total() };
+        let mut budget = ceiling(request.budget, before, opened.fixed() as f64 / text.len().max(1) as f64);
         let mut figures = Figures {
             tokens_before: before,
             tokens_after: before,
@@ -177,6 +177,9 @@ impl Compactor {
         figures.millis.segment = millis(started);
         if before <= budget {
             return Ok(passed(text, PassReason::WithinBudget, figures, started));
+        }
+        if self.config.plan.code == CodePolicy::Keep && kinds::is_source(doc.kind, &request.origin.hint()) {
+            return Ok(passed(text, PassReason::Code, figures, started));
         }
         cancel.check()?;
 
@@ -288,10 +291,10 @@ impl Compactor {
             return Ok(passed(text, reason, figures, started));
         }
         figures.millis.total = millis(started);
-        let explain = request.explain.then(|| explain(&doc, &ranking, &fitted.places));
+        let explain = request.explain.then(|| explain(&doc, &opened, &ranking, &fitted.places));
         let elsewhere = place::elsewhere(&doc, |span| fitted.places[span].is_some());
         let mut pieces = fitted.pieces;
-        name_elsewhere(&doc, &mut pieces, &elsewhere);
+        name_elsewhere(&doc, &opened, &mut pieces, &elsewhere);
         Ok(Compaction {
             outcome: Outcome::Compacted,
             text: fitted.text,
@@ -348,6 +351,19 @@ fn passed(text: &str, reason: PassReason, mut figures: Figures, started: Instant
     Compaction { outcome: Outcome::Passed(reason), text: text.to_owned(), pieces, figures, explain: None }
 }
 
+/// The most tokens of the result. What stays whatever is kept, a `fixed` share of the input, leaves at least half of
+/// a share to the rest.
+fn ceiling(budget: Budget, before: usize, fixed: f64) -> usize {
+    let whole = budget.resolve(before);
+    match budget {
+        Budget::Share(share) if fixed > 0.0 => {
+            let stays = before as f64 * fixed;
+            whole.max((stays + (before as f64 - stays) * share / 2.0) as usize)
+        }
+        _ => whole,
+    }
+}
+
 /// Whether a result uses less than half of its budget although something that says something was left out.
 fn is_underfilled(units: &[Unit], fitted: &Fitted, budget: usize) -> bool {
     let left_out = |unit: &Unit| unit.role != Role::Noise && unit.spans.clone().any(|s| fitted.places[s].is_none());
@@ -355,12 +371,17 @@ fn is_underfilled(units: &[Unit], fitted: &Fitted, budget: usize) -> bool {
 }
 
 /// Names in each piece the other places of its spans.
-fn name_elsewhere(doc: &Document<'_>, pieces: &mut [Piece], elsewhere: &HashMap<usize, Vec<Range<usize>>>) {
+fn name_elsewhere(
+    doc: &Document<'_>,
+    opened: &Opened<'_>,
+    pieces: &mut [Piece],
+    elsewhere: &HashMap<usize, Vec<Range<usize>>>,
+) {
     for (span, places) in elsewhere {
-        let at = doc.spans[*span].range.start;
+        let at = opened.source(&doc.spans[*span].range).start;
         let holds = |piece: &&mut Piece| piece.kind.is_verbatim() && piece.source.contains(&at);
         if let Some(piece) = pieces.iter_mut().find(holds) {
-            piece.also.extend(places.iter().cloned());
+            piece.also.extend(places.iter().map(|place| opened.source(place)));
         }
     }
     pieces.iter_mut().for_each(|piece| piece.also.sort_by_key(|range| range.start));
@@ -386,12 +407,12 @@ fn finite(value: f32) -> Option<f32> {
     value.is_finite().then_some(value)
 }
 
-fn explain(doc: &Document<'_>, ranking: &Ranking, places: &[Option<Place>]) -> Vec<SpanScore> {
+fn explain(doc: &Document<'_>, opened: &Opened<'_>, ranking: &Ranking, places: &[Option<Place>]) -> Vec<SpanScore> {
     doc.spans
         .iter()
         .enumerate()
         .map(|(i, span)| SpanScore {
-            source: span.range.clone(),
+            source: opened.source(&span.range),
             content: Content::as_str(span.content),
             tokens: span.tokens,
             segment: span.segment,

@@ -1,12 +1,14 @@
 //! A text as what it is: its kind, cut, and the way back from the spans that are kept to a text of that kind.
 
+use std::ops::Range;
+
 use crate::{
-    compaction::Piece,
+    compaction::{Piece, PieceKind, Place},
     render::in_place::{self, Held},
     text::{
         Document, Hint, Kind, SegmentSize,
         cut::CutBlock,
-        kinds::{self, omission},
+        kinds::{self, json::Virtual, omission},
         tokens::TokenCounter,
     },
 };
@@ -14,24 +16,76 @@ use crate::{
 /// A text whose kind is known.
 pub(super) struct Opened<'a> {
     raw: &'a str,
-    pub(super) kind: Kind,
+    kind: Kind,
     blocks: Vec<CutBlock>,
+    /// What of a JSON document may be left out.
+    json: Option<Virtual>,
 }
 
 impl<'a> Opened<'a> {
     /// Tells the kind of `raw` and cuts it.
     pub(super) fn new(raw: &'a str, hint: Hint<'_>) -> Self {
+        let inner = |text: &str| kinds::cut(text, Hint::default()).1;
+        if let Some(json) = kinds::json::open(raw, &inner) {
+            return Self { raw, kind: Kind::Json, blocks: json.blocks.clone(), json: Some(json) };
+        }
         let (kind, blocks) = kinds::cut(raw, hint);
-        Self { raw, kind, blocks }
+        Self { raw, kind, blocks, json: None }
     }
 
-    /// Its structure, whose text is what is ranked.
-    pub(super) fn document(&mut self, counter: &dyn TokenCounter, size: SegmentSize) -> Document<'a> {
-        Document::cut(self.raw, self.kind, std::mem::take(&mut self.blocks), counter, size)
+    /// What is ranked: the text, or of JSON what may be left out of it.
+    pub(super) fn text(&self) -> &str {
+        self.json.as_ref().map_or(self.raw, |json| &json.text)
+    }
+
+    /// Its structure.
+    pub(super) fn document(&self, counter: &dyn TokenCounter, size: SegmentSize) -> Document<'_> {
+        Document::cut(self.text(), self.kind, self.blocks.clone(), counter, size)
+    }
+
+    /// Bytes of the input that stay whatever is kept.
+    pub(super) fn fixed(&self) -> usize {
+        self.json.as_ref().map_or(0, Virtual::fixed)
+    }
+
+    /// Where a range of what is ranked stands in the input.
+    pub(super) fn source(&self, range: &Range<usize>) -> Range<usize> {
+        self.json.as_ref().map_or_else(|| range.clone(), |json| json.source(self.raw, range))
     }
 
     /// A text of its kind with what is held, and the map back to the input.
     pub(super) fn render(&self, doc: &Document<'_>, held: &Held) -> (String, Vec<Piece>) {
-        in_place::render(doc, held, &|range| omission(self.kind, doc.text, range))
+        let Some(json) = &self.json else {
+            return in_place::render(doc, held, &|range| omission(self.kind, doc.text, range));
+        };
+        let mut kept: Vec<(Range<usize>, f32)> = Vec::new();
+        for (span, held) in doc.spans.iter().zip(held) {
+            let Some((_, score)) = held else { continue };
+            match kept.last_mut() {
+                Some((last, best)) if last.end == span.range.start => {
+                    last.end = span.range.end;
+                    *best = best.max(*score);
+                }
+                _ => kept.push((span.range.clone(), *score)),
+            }
+        }
+        let ranges: Vec<Range<usize>> = kept.iter().map(|(range, _)| range.clone()).collect();
+        let rendered = json.render(self.raw, &ranges, &|_, _| in_place::INLINE.to_owned());
+        let scores: Vec<(Range<usize>, f32)> =
+            kept.iter().map(|(range, score)| (json.source(self.raw, range), *score)).collect();
+        let piece = |(index, (source, output, chosen)): (usize, (Range<usize>, Range<usize>, bool))| {
+            let near = scores.partition_point(|(range, _)| range.end <= source.start);
+            let score = scores.get(near).filter(|(range, _)| range.start < source.end).map_or(0.0, |(_, s)| *s);
+            Piece {
+                kind: if chosen { PieceKind::Span } else { PieceKind::Heading },
+                place: Place::Body,
+                source,
+                output,
+                score,
+                reference: index + 1,
+                also: Vec::new(),
+            }
+        };
+        (rendered.text, rendered.pieces.into_iter().enumerate().map(piece).collect())
     }
 }

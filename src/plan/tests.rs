@@ -1,4 +1,7 @@
-use super::{question::split, *};
+use super::{
+    material::{Part, Stretch, stretches},
+    *,
+};
 
 /// One token a word.
 struct Words;
@@ -16,129 +19,36 @@ impl TokenCounter for Words {
 }
 
 fn config() -> config::Plan {
-    config::Plan { min_tokens: 100, query_max_tokens: 40, ..config::Plan::default() }
+    config::Plan { min_tokens: 100, ..config::Plan::default() }
 }
 
-/// Paragraphs of a document, `n` of them, of 40 words each.
+/// Paragraphs of a document, `n` of them, of 48 words each.
 fn document(n: usize) -> String {
-    let sentence = "The harbour of the old town was rebuilt in the year that followed the great storm.";
-    vec![[sentence; 3].join(" "); n].join("\n\n")
+    let subjects = ["harbour", "mill", "bridge", "market", "school", "tower", "quay"];
+    let paragraph = |i: usize| {
+        let subject = subjects[i % subjects.len()];
+        let sentence = format!("The {subject} of the old town was rebuilt in the year {i} that followed the great storm.");
+        vec![sentence; 3].join(" ")
+    };
+    (0..n).map(paragraph).collect::<Vec<_>>().join("\n\n")
 }
 
-fn short(text: &str) -> bool {
-    text.split_whitespace().count() <= 40
-}
-
-/// Splits, and says what is document, what is not, and what is asked.
-fn parts(text: &str) -> (&str, &str, &str, Option<String>) {
-    let found = split(text, &short);
-    let (before, rest) = text.split_at(found.document.start);
-    let (document, after) = rest.split_at(found.document.len());
-    (before, document, after, found.query)
-}
-
-#[test]
-fn the_question_at_the_end() {
-    let doc = document(4);
-    for (tail, query) in [
-        ("\n\nQuestion: who rebuilt the harbour?", "who rebuilt the harbour?"),
-        ("\n\nQuestion: who rebuilt the harbour\nAnswer:", "who rebuilt the harbour"),
-        ("\n\n**Question:** Who rebuilt it?\n\n**Answer:**", "Who rebuilt it?"),
-        ("\n\nQ: Who rebuilt it?\n\nA:", "Who rebuilt it?"),
-        ("\n\n### Question\nWho rebuilt it?\n\n### Response", "Who rebuilt it?"),
-        ("\n\nQuestion:\n\nWho rebuilt it?", "Who rebuilt it?"),
-        (
-            "\n\nQuestion: Who rebuilt it?\n\nAnswer in one sentence, from the documents only.",
-            "Who rebuilt it?",
-        ),
-        ("\n\nWho rebuilt the harbour?", "Who rebuilt the harbour?"),
-        ("\n\nwho rebuilt the harbour", "who rebuilt the harbour"),
-        (
-            "\n\nright to rebuild the harbour according to the charter is a",
-            "right to rebuild the harbour according to the charter is a",
-        ),
-        ("\n\nSummarize the report in three points.", "Summarize the report in three points."),
-        ("\n\nPlease summarize what was said.", "Please summarize what was said."),
-        ("\n\nWhich year? Answer with a number.\n", "Which year? Answer with a number."),
-        ("\n\n<question>\nWho rebuilt it?\n</question>", "Who rebuilt it?"),
-        ("\nQuestion: Who rebuilt it?\nAnswer:", "Who rebuilt it?"),
-        ("\nWho rebuilt the harbour?", "Who rebuilt the harbour?"),
-        (" Who rebuilt the harbour?", "Who rebuilt the harbour?"),
-        ("\n\n谁重建了港口？", "谁重建了港口？"),
-        ("\n\n问题：谁重建了港口？", "谁重建了港口？"),
-    ] {
-        let text = format!("{doc}{tail}");
-        let (before, middle, after, found) = parts(&text);
-        assert_eq!(found.as_deref(), Some(query), "{tail:?}");
-        assert_eq!((before, middle, after), ("", doc.as_str(), tail), "{tail:?}");
-    }
-}
-
-#[test]
-fn the_question_at_the_start() {
-    let doc = document(4);
-    for (head, query) in [
-        ("Question: who rebuilt the harbour?\n\n", "who rebuilt the harbour?"),
-        ("What happened after the storm?\n\n", "What happened after the storm?"),
-        ("Explain how the harbour was rebuilt.\n\n", "Explain how the harbour was rebuilt."),
-        ("Answer the question with the documents below.\n\nQuestion: Who rebuilt it?\n\n", "Who rebuilt it?"),
-        ("You are a historian.\n\nTake care.\n\nQuestion: Who rebuilt it?\n\n", "Who rebuilt it?"),
-        ("Question: Who rebuilt it?\n", "Who rebuilt it?"),
-    ] {
-        let text = format!("{head}{doc}");
-        let (before, middle, after, found) = parts(&text);
-        assert_eq!(found.as_deref(), Some(query), "{head:?}");
-        assert_eq!((before, middle, after), (head, doc.as_str(), ""), "{head:?}");
-    }
-}
-
-#[test]
-fn words_at_both_ends() {
-    let doc = document(4);
-    let text = format!(
-        "Write a high-quality answer for the given question using only the provided search results.\n\n{doc}\n\nQuestion: who rebuilt it\nAnswer:"
-    );
-    let (before, middle, after, query) = parts(&text);
-    assert!(before.starts_with("Write") && after.contains("Question:"));
-    assert_eq!(middle, doc);
-    assert_eq!(query.as_deref(), Some("who rebuilt it"));
-
-    let text = format!("Who rebuilt the harbour?\n\n{doc}\n\nAnswer in one sentence.");
-    let (_, middle, after, query) = parts(&text);
-    assert_eq!((middle, after), (doc.as_str(), "\n\nAnswer in one sentence."));
-    assert_eq!(query.as_deref(), Some("Who rebuilt the harbour?"));
-
-    let text = format!("Question: Who?\n\n{doc}\n\nQuestion: Who?");
-    assert_eq!(parts(&text).3.as_deref(), Some("Who?"));
-}
-
-#[test]
-fn a_story_that_ends_with_a_question_does_not_hide_the_real_one() {
-    let doc = document(4);
-    let end = "He sat down. The sea was grey. Nobody came. It was late. How could he have gone back?";
-    let text = format!("What happened after the storm?\n\n{doc}\n\n{end}");
-    assert_eq!(parts(&text).3.as_deref(), Some("What happened after the storm?"));
-    let long = vec!["The sea was grey that year."; 20].join(" ");
-    let text = format!("What happened after the storm?\n\n{long} How could he have gone back?");
-    assert_eq!(parts(&text).3.as_deref(), Some("What happened after the storm?"));
-}
-
-#[test]
-fn no_question_means_none() {
-    let doc = document(4);
-    assert_eq!(parts(&doc), ("", doc.as_str(), "", None));
-    for odd in ["", " ", "\n\n\n", "?", ":", "Question:", "<", "<question>", "</", "# ", "\u{3000}"] {
-        let found = split(odd, &short);
-        assert!(odd.get(found.document).is_some(), "{odd:?}");
-    }
-}
-
-fn body(messages: &str) -> String {
-    format!(r#"{{"model":"gpt-4o","messages":[{messages}]}}"#)
+fn body(messages: &[String]) -> String {
+    format!(r#"{{"model":"gpt-4o","messages":[{}]}}"#, messages.join(","))
 }
 
 fn message(role: &str, content: &str) -> String {
     serde_json::json!({ "role": role, "content": content }).to_string()
+}
+
+fn call(name: &str, arguments: &str, said: Option<&str>) -> String {
+    let function = serde_json::json!({ "name": name, "arguments": arguments });
+    let calls = serde_json::json!([{ "id": "1", "type": "function", "function": function }]);
+    serde_json::json!({ "role": "assistant", "content": said, "tool_calls": calls }).to_string()
+}
+
+fn result(content: &str) -> String {
+    serde_json::json!({ "role": "tool", "tool_call_id": "1", "content": content }).to_string()
 }
 
 fn planned(body: &str, wishes: &Wishes) -> Result<Plan, Leave> {
@@ -146,38 +56,190 @@ fn planned(body: &str, wishes: &Wishes) -> Result<Plan, Leave> {
     plan(&chat, &config(), &Words, wishes)
 }
 
-#[test]
-fn a_tool_result_is_asked_by_the_user_before_it() {
-    let doc = document(6);
-    let messages = [
-        message("system", &document(9)),
-        message("user", "Who rebuilt the harbour?"),
-        r#"{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]}"#.into(),
-        message("tool", &doc),
-    ];
-    let body = body(&messages.join(","));
-    let plan = planned(&body, &Wishes::default()).expect("a plan");
-    assert_eq!(plan.query.as_deref(), Some("Who rebuilt the harbour?"));
-    assert_eq!(plan.targets.len(), 1);
-    assert_eq!(plan.targets[0].text, doc);
-    let written: String =
-        serde_json::from_str(&format!("\"{}\"", &body[plan.targets[0].range.clone()])).expect("string");
-    assert_eq!(written, doc);
+fn asked(plan: &Plan) -> (&str, &str) {
+    let query = plan.targets[0].query.as_ref();
+    query.map_or(("", ""), |query| (query.text.as_str(), query.source.as_str()))
+}
+
+/// What of a message is material, and what is not.
+fn parts(text: &str) -> (String, String) {
+    let found: Vec<Stretch> = stretches(text, true, 2000).unwrap_or_default();
+    let of = |material: bool| {
+        let stretches = found.iter().filter(|s| (s.part == Part::Material) == material);
+        stretches.map(|s| &text[s.range.clone()]).collect::<Vec<_>>().join("\u{0}")
+    };
+    (of(true), of(false))
 }
 
 #[test]
-fn the_question_of_a_shared_message_stays_in_place() {
-    let doc = document(6);
-    let body = body(&message("user", &format!("{doc}\n\nQuestion: \"who\" rebuilt it?\nAnswer:")));
-    let plan = planned(&body, &Wishes::default()).expect("a plan");
-    assert_eq!(plan.query.as_deref(), Some("\"who\" rebuilt it?"));
-    assert_eq!(plan.targets[0].text, doc);
-    assert!(body[plan.targets[0].range.end..].starts_with(r#"\n\nQuestion: \"who\" rebuilt it?\nAnswer:""#));
+fn what_stands_around_the_material_is_wording_in_any_form_and_language() {
+    let doc = document(40);
+    for wording in [
+        "Who rebuilt the harbour?",
+        "Check who rebuilt the harbour and reply in French.",
+        "Builder and year of the harbour",
+        "Question: who rebuilt the harbour\nAnswer:",
+        "**Question:** Who rebuilt it?\n\n**Answer:**",
+        "Who rebuilt it?\n\nPS: it goes on a sticker, so at most twenty words.",
+        "Please cover:\n- who rebuilt it\n- when\n- at whose cost",
+        "Who rebuilt it?\n\nRules:\n- no guesses\n- cite the paragraph\n- reply in Spanish",
+        "Who rebuilt it?\n\nReturn this shape:\n\n```json\n{\"who\": \"...\", \"year\": 0}\n```",
+        "Who rebuilt it?\n\nReturn JSON like this:\n{\"who\": \"...\", \"year\": 0}",
+        "1. Who rebuilt it?\n2. In which year?\n3. Who paid?",
+        "Nenne, wer den Hafen gebaut hat, und antworte auf Deutsch.",
+        "谁重建了港口？请用中文回答。",
+        "誰が港を再建しましたか。",
+        "ช่วยบอกว่าใครสร้างท่าเรือ",
+        "اذكر من أعاد بناء الميناء.",
+        "<question>\nWho rebuilt it?\n</question>",
+        "Say who. 🙏🏽\u{200d} \u{feff}\u{0} Thanks\r",
+    ] {
+        for text in [format!("{doc}\n\n{wording}"), format!("{wording}\n\n{doc}")] {
+            let (material, kept) = parts(&text);
+            assert!(kept.contains(wording), "{wording:?} is cut: {kept:?}");
+            assert!(material.len() * 10 > doc.len() * 8, "{wording:?}: {} of {}", material.len(), doc.len());
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_marked_off_is_the_material_as_a_whole() {
+    let doc = document(40);
+    for (open, close) in [
+        ("<document>\n", "\n</document>"),
+        ("<context>", "</context>"),
+        ("```\n", "\n```"),
+        ("```text\n", "\n```"),
+        ("\"\"\"\n", "\n\"\"\""),
+        ("[CONTEXT]\n", "\n[/CONTEXT]"),
+        ("---\n\n", "\n\n---"),
+    ] {
+        // Wording longer than a paragraph of the document, at both ends.
+        let long = "Take care to read every line of it, since the harbour and the mole are not the same thing. ".repeat(4);
+        let text = format!("{long}\n\n{open}{doc}{close}\n\n{long}\n\nWho rebuilt it?");
+        let (material, kept) = parts(&text);
+        assert_eq!(material, doc, "{open:?}");
+        assert_eq!(kept.matches(&long).count(), 2, "{open:?}");
+    }
+    let quoted: String = doc.lines().map(|line| format!("> {line}\n")).collect();
+    assert_eq!(parts(&format!("Sum this up.\n\n{quoted}\nIn one line.")).0, quoted.trim_end());
+}
+
+#[test]
+fn a_question_in_the_middle_splits_the_material() {
+    let doc = document(20);
+    let question = "Question about what stands above and below: Who rebuilt it? Reply in Danish.";
+    let (material, kept) = parts(&format!("{doc}\n\n{question}\n\n{doc}"));
+    assert!(kept.contains(question) && !material.contains("Danish"));
+    assert_eq!(material.matches('\u{0}').count(), 1);
+}
+
+#[test]
+fn long_instructions_without_any_mark_stay() {
+    let doc = document(60);
+    let long = "You compare what the text says of the harbour with what it says of the mill, and you say which of both \
+                was built first, in the order in which the text names them, without any word about the storm itself.";
+    for text in [format!("{long}\n\n{doc}"), format!("{doc}\n\n{long}")] {
+        assert!(parts(&text).1.contains(long));
+    }
+}
+
+#[test]
+fn what_is_nothing_but_wording_has_no_material() {
+    let rules: String = (0..400).map(|i| format!("- Never use the word number {i}.\n\n")).collect();
+    assert_eq!(stretches(&rules, true, 2000), None);
+    assert_eq!(stretches("", true, 2000), None);
+    assert_eq!(stretches(&document(2), true, 2000), None);
+    let reason = planned(&body(&[message("user", &rules)]), &Wishes::default()).map_err(|l| l.reason);
+    assert_eq!(reason.err(), Some(LeaveReason::NoMaterial));
+}
+
+#[test]
+fn the_query_is_taken_from_all_wording_of_the_turn() {
+    let doc = document(40);
+    let ask = |text: &str| {
+        let plan = planned(&body(&[message("user", text)]), &Wishes::default()).expect("a plan");
+        let (query, source) = asked(&plan);
+        (query.to_owned(), source.to_owned())
+    };
+    for (wording, query, source) in [
+        ("Question: who rebuilt it?\nAnswer:", "who rebuilt it?", "question"),
+        ("Who rebuilt it?\n\nPS: at most twenty words.", "Who rebuilt it?", "question"),
+        ("Summarize the report in three points.", "Summarize the report in three points.", "question"),
+        ("It goes to a judge. Who rebuilt the harbour? Name no town.", "Who rebuilt the harbour?", "question"),
+        ("Builder of the harbour", "Builder of the harbour", "wording"),
+        ("Podaj, kto odbudował port.", "Podaj, kto odbudował port.", "wording"),
+    ] {
+        for text in [format!("{doc}\n\n{wording}"), format!("{wording}\n\n{doc}")] {
+            assert_eq!(ask(&text), (query.to_owned(), source.to_owned()), "{wording}");
+        }
+    }
+    // Somebody else's question at the end of a thread does not take over.
+    let thread = format!("List who rebuilt the harbour, from this thread:\n\n{doc}\n\nSo will the lamps be ready by Friday?");
+    assert!(ask(&thread).0.contains("List who rebuilt the harbour"));
+}
+
+#[test]
+fn the_system_message_asks_where_the_user_says_nothing() {
+    let doc = document(40);
+    let system = message("system", "From each text that the user sends, give the firm that holds the licence.");
+    let plan = planned(&body(&[system, message("user", &doc)]), &Wishes::default()).expect("a plan");
+    assert_eq!(asked(&plan).1, "system");
+    let alone = planned(&body(&[message("user", &doc)]), &Wishes::default());
+    assert_eq!(alone.map_err(|l| (l.reason, l.source)).err(), Some((LeaveReason::NoQuery, Some(QuerySource::None))));
+    let condense = config::Plan { without_query: config::WithoutQuery::Condense, ..config() };
+    let body = body(&[message("user", &doc)]);
+    let chat = ChatRequest::parse(body.as_bytes()).expect("chat");
+    assert_eq!(plan::plan(&chat, &condense, &Words, &Wishes::default()).expect("a plan").targets.len(), 1);
+}
+
+#[test]
+fn a_tool_result_is_asked_by_its_call_and_else_by_the_task() {
+    let doc = document(40);
+    let task = message("user", "Who rebuilt the tower?");
+    let ask = |call: String| {
+        let body = body(&[task.clone(), call, result(&doc)]);
+        let plan = planned(&body, &Wishes::default()).expect("a plan");
+        assert_eq!(plan.targets.len(), 1);
+        assert_eq!(plan.targets[0].text, doc);
+        let (query, source) = asked(&plan);
+        (query.to_owned(), source.to_owned())
+    };
+    let (query, source) = ask(call("search", r#"{"pattern":"quay"}"#, None));
+    assert_eq!((query.as_str(), source.as_str()), ("search quay", "call"));
+    let (query, source) = ask(call("read", r#"{"n":7}"#, Some("Now I look for what is said of the mill.")));
+    assert!(query.contains("mill") && source == "call", "{query}");
+    // A call that tells nothing in the text from the rest.
+    for (name, arguments) in [("fetch", "{}"), ("read_file", r#"{"path":"a.txt"}"#), ("grep", r#"{"pattern":"storm"}"#)] {
+        let (query, source) = ask(call(name, arguments, None));
+        assert_eq!((query.as_str(), source.as_str()), ("Who rebuilt the tower?", "question"), "{name}");
+    }
+}
+
+#[test]
+fn nothing_behind_a_text_decides_about_it() {
+    let (first, second) = (document(30), document(40));
+    let before = [message("user", &format!("{first}\n\nWho rebuilt the mill?")), message("assistant", "Nobody.")];
+    let later = [
+        message("user", &format!("Who rebuilt the quay?\n\n{second}")),
+        call("search", r#"{"pattern":"tower"}"#, None),
+        result(&second),
+        message("user", "And the school?"),
+    ];
+    let all: Vec<String> = before.iter().chain(&later).cloned().collect();
+    let whole = planned(&body(&all), &Wishes::default()).expect("a plan");
+    assert_eq!(whole.targets.len(), 3);
+    for count in 1..all.len() {
+        let Ok(part) = planned(&body(&all[..count]), &Wishes::default()) else { continue };
+        for (a, b) in part.targets.iter().zip(&whole.targets) {
+            assert_eq!((&a.text, &a.query, a.budget, &a.range), (&b.text, &b.query, b.budget, &b.range));
+        }
+    }
 }
 
 #[test]
 fn parts_of_their_own() {
-    let doc = document(6);
+    let doc = document(40);
     let part = |text: &str| serde_json::json!({ "type": "text", "text": text }).to_string();
     let image = r#"{"type":"image_url","image_url":{"url":"data:x"}}"#.to_owned();
     for parts in [
@@ -185,56 +247,70 @@ fn parts_of_their_own() {
         vec![part("Document:"), part(&doc), image, part("Who rebuilt it?")],
         vec![part("Who rebuilt it?"), part(&doc), part("Thanks!")],
     ] {
-        let body = body(&format!(r#"{{"role":"user","content":[{}]}}"#, parts.join(",")));
+        let body = body(&[format!(r#"{{"role":"user","content":[{}]}}"#, parts.join(","))]);
         let plan = planned(&body, &Wishes::default()).expect("a plan");
-        assert_eq!(plan.query.as_deref(), Some("Who rebuilt it?"));
+        assert_eq!(asked(&plan), ("Who rebuilt it?", "question"));
         assert_eq!(plan.targets.len(), 1);
-        assert_eq!(plan.targets[0].text, doc);
+        assert!(doc.contains(&plan.targets[0].text));
     }
 }
 
 #[test]
+fn the_bytes_around_the_material_are_found_in_the_body() {
+    let doc = document(40);
+    let text = format!("<d>\n{doc}\n</d>\n\nQuestion: \"who\" rebuilt it?\nAnswer:");
+    let body = body(&[message("user", &text)]);
+    let plan = planned(&body, &Wishes::default()).expect("a plan");
+    assert_eq!(plan.targets[0].text, doc);
+    let range = plan.targets[0].range.clone();
+    let written: String = serde_json::from_str(&format!("\"{}\"", &body[range.clone()])).expect("string");
+    assert_eq!(written, doc);
+    assert!(body[range.end..].starts_with(r#"\n</d>\n\nQuestion: \"who\" rebuilt it?\nAnswer:""#));
+}
+
+#[test]
 fn budgets_and_wishes() {
+    let tagged = |n| format!("<d>\n{}\n</d>", document(n));
     let messages = [
-        message("user", &document(4)),
+        message("user", &tagged(10)),
         message("assistant", "Read."),
-        message("user", &document(8)),
+        message("user", &tagged(20)),
         message("user", "And now?"),
     ];
-    let body = body(&messages.join(","));
+    let body = body(&messages);
     let wishes = Wishes { query: Some("storm".into()), budget: Some(Budget::Tokens(90)) };
     let plan = planned(&body, &wishes).expect("a plan");
-    assert_eq!(plan.query.as_deref(), Some("storm"));
+    assert_eq!(asked(&plan), ("storm", "header"));
     let budgets: Vec<usize> = plan.targets.iter().map(|t| t.budget.resolve(t.tokens)).collect();
     assert_eq!(budgets.len(), 2);
     assert!(budgets.iter().sum::<usize>() <= 90 && budgets[1] > budgets[0], "{budgets:?}");
 
+    // Of the first text nothing is asked in its turn.
     let share = planned(&body, &Wishes::default()).expect("a plan");
-    assert_eq!(share.query.as_deref(), Some("And now?"));
+    assert_eq!((share.targets.len(), asked(&share).0), (1, "And now?"));
     assert!(share.targets.iter().all(|t| t.budget == Budget::Share(0.5)));
 
-    let wide = Wishes { budget: Some(Budget::Tokens(100_000)), ..Wishes::default() };
-    assert_eq!(planned(&body, &wide).map_err(|l| l.reason), Err(LeaveReason::WithinBudget));
+    let wide = Wishes { budget: Some(Budget::Tokens(100_000)), ..wishes };
+    assert_eq!(planned(&body, &wide).map_err(|l| l.reason).err(), Some(LeaveReason::WithinBudget));
+}
+
+#[test]
+fn a_margin_counts_against_the_budget() {
+    assert_eq!(share(Budget::Share(0.5), 1000, 1000, 0), Budget::Share(0.5));
+    assert_eq!(share(Budget::Share(0.25), 1000, 1000, 100), Budget::Share(0.175));
+    assert_eq!(share(Budget::Share(0.2), 1000, 1000, 900), Budget::Share(0.1));
+    assert_eq!(share(Budget::Tokens(400), 500, 1000, 50), Budget::Tokens(150));
+    assert_eq!(share(Budget::Tokens(400), 500, 1000, 500), Budget::Tokens(100));
 }
 
 #[test]
 fn what_is_left_alone() {
     let reason = |messages: &[String]| {
-        planned(&body(&messages.join(",")), &Wishes::default()).map(|_| ()).map_err(|l| l.reason)
+        planned(&body(messages), &Wishes::default()).map(|_| ()).map_err(|l| l.reason)
     };
     assert_eq!(reason(&[]), Err(LeaveReason::NoText));
     assert_eq!(reason(&[message("system", &document(9))]), Err(LeaveReason::NoText));
     assert_eq!(reason(&[message("user", "Hi")]), Err(LeaveReason::BelowThreshold));
     assert_eq!(reason(&[message("user", &"x".repeat(500))]), Err(LeaveReason::BelowThreshold));
     assert_eq!(reason(&[r#"{"role":"user","content":"\ud800"}"#.into()]), Err(LeaveReason::BelowThreshold));
-}
-
-#[test]
-fn a_short_last_message_is_never_a_target() {
-    let config = config::Plan { min_tokens: 2, query_max_tokens: 40, ..config::Plan::default() };
-    let body =
-        body(&[message("user", &document(4)), message("user", "Who rebuilt the harbour then?")].join(","));
-    let chat = ChatRequest::parse(body.as_bytes()).expect("chat");
-    let plan = plan(&chat, &config, &Words, &Wishes::default()).expect("a plan");
-    assert_eq!(plan.targets.len(), 1);
 }

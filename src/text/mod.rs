@@ -7,12 +7,13 @@ pub mod cut;
 mod json;
 pub mod kinds;
 pub mod lines;
+mod scripts;
 mod segments;
 mod sentences;
 pub mod terms;
 pub mod tokens;
 
-use std::{collections::HashMap, ops::Range};
+use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 pub use cut::{Content, Hint, Role};
 pub use kinds::Kind;
@@ -226,6 +227,12 @@ impl<'a> Document<'a> {
             }
         }
         Document { text, kind, tokens, spans, blocks, headings, segments }
+    }
+
+    /// The text of a span as it is read: of a page, with the words joined that a line break parts.
+    pub fn reading(&self, span: usize) -> Cow<'a, str> {
+        let text = self.span_text(span);
+        if self.kind == Kind::Pages { kinds::pages::joined(text) } else { Cow::Borrowed(text) }
     }
 
     /// Whether most of it was written by programs: rows, records, lines.

@@ -1,6 +1,12 @@
 //! Sentence borders in running text: a rule-based splitter that knows abbreviations, initials,
-//! decimal numbers, quotes and brackets behind the point, ellipses, CJK punctuation, and text whose
-//! punctuation stands apart (`word .`). A sentence keeps the white space behind it.
+//! decimal numbers, quotes and brackets behind the point, ellipses, the full stops of many scripts, and text
+//! whose punctuation stands apart (`word .`). Scripts without full stops are cut at the spaces between
+//! clauses. A sentence keeps the white space behind it, and no grapheme cluster is cut.
+
+use super::scripts::{
+    Terminator, clause_length, cluster_border, ends_greek, is_caseless_initial, is_clause_mark, is_closer,
+    is_cluster_border, terminator, word_border,
+};
 
 /// A sentence longer than this many bytes is cut at the last clause or word border before it.
 pub const LONGEST: usize = 1000;
@@ -19,6 +25,32 @@ const ABBREVIATIONS: &[&str] = &[
     "thu", "fri", "sat", "sun", "a.m", "p.m", "u.s", "u.k", "u.n", "d.c", "ph.d", "viz", "op", "ed",
 ];
 
+/// Titles before a name in scripts without cases.
+const CASELESS_TITLES: &[&str] = &[
+    "डॉ",
+    "डा",
+    "पं",
+    "प्रो",
+    "कु",
+    "श्री",
+    "ড",
+    "ডা",
+    "মো",
+    "মোঃ",
+    "অধ্যাপক",
+    "திரு",
+    "திருமதி",
+    "டாக்டர்",
+    "డా",
+    "ಡಾ",
+    "ഡോ",
+    "ડૉ",
+    "ਡਾ",
+    "د",
+    "م",
+    "پروف",
+];
+
 /// Words that begin a sentence often enough to end one behind an abbreviation.
 const STARTERS: &[&str] = &[
     "The", "A", "An", "In", "It", "He", "She", "They", "We", "I", "This", "That", "These", "Those", "There",
@@ -30,24 +62,49 @@ const STARTERS: &[&str] = &[
 pub fn sentence_ends(text: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     let (mut start, mut skip) = (0, 0);
+    // The last character before white space, and where that begins.
+    let mut before = None;
+    let mut spaced = false;
     for (at, c) in text.char_indices() {
-        if at < skip || !is_terminator(c) {
+        let clause = if spaced && at >= skip { before.and_then(clause_length) } else { None };
+        if !c.is_whitespace() {
+            (before, spaced) = (Some(c), false);
+        } else {
+            spaced = true;
+        }
+        if let Some(length) = clause
+            && at - start >= length
+            && clause_length(c).is_some()
+            && is_cluster_border(&text[start..], at - start)
+        {
+            cut_long(text, start, at, &mut ends);
+            (start, skip) = (at, at);
+        }
+        if at < skip {
             continue;
         }
+        let Some(kind) = terminator(c) else { continue };
         let after = closers_end(text, at + c.len_utf8());
         let rest = &text[after..];
-        let trimmed = rest.trim_start();
+        let mut trimmed = rest.trim_start();
+        if matches!(c, '།' | '༎') {
+            // A shad is written twice at the end, with a space between.
+            trimmed = trimmed.trim_start_matches(|c: char| matches!(c, '།' | '༎') || c.is_whitespace());
+        }
         let end = text.len() - trimmed.len();
-        let ends_here = match c {
-            '。' | '！' | '？' | '｡' => true,
+        let followed = trimmed.len() < rest.len();
+        let ends_here = match kind {
             _ if trimmed.is_empty() => true,
-            _ if trimmed.len() == rest.len() => false,
-            '.' => point_ends(&text[start..at], trimmed),
-            _ => !starts_lower(trimmed),
+            Terminator::Always => always_ends(c, &text[start..at], rest),
+            Terminator::Wide => followed || trimmed.starts_with(|c: char| !c.is_numeric()),
+            _ if !followed => false,
+            Terminator::Point => point_ends(&text[start..at], trimmed),
+            Terminator::Spaced => !starts_lower(trimmed),
+            Terminator::Semicolon => !starts_lower(trimmed) && ends_greek(&text[start..at]),
         };
         // A run of terminators is looked at once.
         skip = after;
-        if ends_here && end > start {
+        if ends_here && end > start && is_cluster_border(&text[start..], end - start) {
             cut_long(text, start, end, &mut ends);
             (start, skip) = (end, end);
         }
@@ -58,21 +115,25 @@ pub fn sentence_ends(text: &str) -> Vec<usize> {
     ends
 }
 
-fn is_terminator(c: char) -> bool {
-    matches!(c, '.' | '!' | '?' | '…' | '。' | '！' | '？' | '｡')
-}
-
 /// The end of the run of terminators, quotes and brackets that starts at `from`.
 fn closers_end(text: &str, from: usize) -> usize {
     let tail = &text[from..];
     let length = tail
         .char_indices()
-        .find(|(_, c)| {
-            !(is_terminator(*c)
-                || matches!(c, '"' | '\'' | '”' | '’' | '»' | ')' | ']' | '}' | '」' | '』' | '）'))
-        })
+        .find(|(_, c)| !(*c != ';' && terminator(*c).is_some() || is_closer(*c)))
         .map_or(tail.len(), |(i, _)| i);
     from + length
+}
+
+/// Whether `mark` behind `before`, which ends a sentence without a space too, ends this one when `rest` follows.
+fn always_ends(mark: char, before: &str, rest: &str) -> bool {
+    match mark {
+        // Between digits it is a colon.
+        '։' | '۔' => !(before.ends_with(char::is_numeric) && rest.starts_with(char::is_numeric)),
+        // The Khmer "et cetera".
+        '។' => !rest.starts_with("ល។") && !before.ends_with("។ល"),
+        _ => true,
+    }
 }
 
 /// Whether a point behind `before` ends the sentence when `after` follows.
@@ -92,8 +153,16 @@ fn point_ends(before: &str, after: &str) -> bool {
         return numbered && !after.starts_with(|c: char| c.is_ascii_digit());
     }
     let mut letters = word.chars();
-    let initial = matches!((letters.next(), letters.next()), (Some(c), None) if c.is_uppercase() && c != 'I');
-    if initial {
+    let initial = match (letters.next(), letters.next()) {
+        (Some(c), None) => c.is_uppercase() && c != 'I' || is_caseless_initial(c),
+        // A letter with its vowel is one behind another initial only; it may be a verb.
+        (Some(c), Some(_)) if is_caseless_initial(c) => {
+            let first = before.trim_end().len() - word.len();
+            letters.next().is_none() && before[..first].trim_end().ends_with('.')
+        }
+        _ => false,
+    };
+    if initial || CASELESS_TITLES.contains(&word) {
         return false;
     }
     // An enumerator: "1. First", "(iv. ...".
@@ -120,7 +189,7 @@ fn cut_long(text: &str, mut start: usize, end: usize, ends: &mut Vec<usize>) {
         let window = &text[start..limit];
         let half = window.floor_char_boundary(window.len() / 2);
         let found = window[half..]
-            .rfind(['\n', ';', '；', '、', '，'])
+            .rfind(is_clause_mark)
             .or_else(|| window[half..].rfind(','))
             .or_else(|| window[half..].rfind(char::is_whitespace));
         let cut = match found {
@@ -130,8 +199,9 @@ fn cut_long(text: &str, mut start: usize, end: usize, ends: &mut Vec<usize>) {
                 let behind = &text[start + mark + width..end];
                 start + mark + width + (behind.len() - behind.trim_start().len())
             }
-            None => limit,
+            None => word_border(&window[half..]).map_or(limit, |border| start + half + border),
         };
+        let cut = start + cluster_border(&text[start..end], cut - start);
         // Nothing but white space behind the cut: it belongs to what is before it.
         if cut <= start || cut >= end {
             break;

@@ -35,7 +35,7 @@ fn document() -> String {
 }
 
 fn question_after(document: &str) -> String {
-    format!("{document}\n\nQuestion: Who paid for the northern mole?\nAnswer:")
+    format!("<document>\n{document}\n</document>\n\nQuestion: Who paid for the northern mole?\nAnswer:")
 }
 
 fn chat(content: &str) -> String {
@@ -97,8 +97,8 @@ async fn only_the_document_is_replaced() {
         \"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"z\":-0.0}}}],\
         \"model\":\"gpt-4o\",\"messages\":[{\"role\":\"system\",\"content\":\"caf\\u00e9 \\/\"},\
         {\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,AA\\/=\"}},\
-        {\"type\":\"text\",\"unknown\":[null , 1E5],\"text\":\"";
-    let after = "\\n\\nQuestion: wh\\u006f paid?\\nAnswer:\"}],\"role\":\"user\"}\t], \"stream\" :false }\n";
+        {\"type\":\"text\",\"unknown\":[null , 1E5],\"text\":\"<document>\\n";
+    let after = "\\n</document>\\n\\nQuestion: wh\\u006f paid?\\nAnswer:\"}],\"role\":\"user\"}\t], \"stream\" :false }\n";
     let body = format!("{before}{inner}{after}");
     let response = post(&proxy, body).await;
 

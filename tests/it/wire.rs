@@ -6,7 +6,7 @@ use epitome::{
     compaction::Cancel,
     config,
     http::rewrite::rewrite,
-    plan::{Wishes, question::split},
+    plan::{Wishes, material::stretches},
     wire::{
         json::{Replacement, splice},
         openai_chat::ChatRequest,
@@ -171,7 +171,7 @@ proptest! {
 
     #[test]
     fn a_rewritten_body_differs_in_its_texts_alone((body, _) in body(0..80)) {
-        let config = config::Plan { min_tokens: 20, query_max_tokens: 10, ..config::Plan::default() };
+        let config = config::Plan { min_tokens: 20, ..config::Plan::default() };
         let double = Double::new(Manner::Shorten);
         let out = rewrite(double.as_ref(), &config, body.as_bytes(), &Wishes::default(), &Cancel::never());
         match out.body {
@@ -192,21 +192,19 @@ proptest! {
     }
 
     #[test]
-    fn any_text_splits_on_characters(
-        text in "([a-zé😀？?:.#*<>/ ]|\n|\n\n|Question:|Answer:|\nQ: |who |Summarize |<query>|</query>|\r\n){0,60}",
-        limit in 0_usize..40,
+    fn stretches_tile_any_text(
+        text in "([a-zé😀？?:.#*<>/ ]|\n|\n\n|Question:|```\n|\nQ: |who |long words of a body. |<doc>|</doc>|\"\"\"\n|---\n|\r\n|\\[1, 2\\]\n){0,200}",
+        alone in any::<bool>(),
+        limit in 0_usize..2000,
     ) {
-        let found = split(&text, &|words: &str| words.len() <= limit);
-        let document = text.get(found.document.clone()).expect("a range of characters");
-        prop_assert_eq!(document.trim(), document);
-        // What is kept out of the document is short, but for whitespace.
-        let (before, after) = (&text[..found.document.start], &text[found.document.end..]);
-        if !document.is_empty() {
-            prop_assert!(before.trim().len() <= limit && after.trim().len() <= limit, "{:?}", found);
+        let Some(stretches) = stretches(&text, alone, limit) else { return Ok(()) };
+        let mut at = 0;
+        for stretch in &stretches {
+            prop_assert_eq!(stretch.range.start, at);
+            prop_assert!(text.get(stretch.range.clone()).is_some_and(|part| !part.is_empty()));
+            at = stretch.range.end;
         }
-        if let Some(query) = found.query {
-            prop_assert!(!query.is_empty());
-        }
+        prop_assert_eq!(at, text.len());
     }
 
     #[test]

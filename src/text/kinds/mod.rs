@@ -1,6 +1,14 @@
 //! Kinds of text: how each is cut, and how what is left out of it is marked.
 
+pub mod code;
+pub mod diff;
+pub mod fenced;
+pub mod html;
+pub mod json;
+mod machine;
+pub mod pages;
 pub mod passages;
+pub mod turns;
 
 use std::ops::Range;
 
@@ -13,6 +21,28 @@ pub enum Kind {
     Prose,
     /// Passages with their names.
     Passages,
+    /// JSON or JSON Lines.
+    Json,
+    /// Rows of a table.
+    Table,
+    /// Lines of like shape.
+    Lines,
+    /// Log records.
+    Log,
+    /// Stack traces.
+    Trace,
+    /// The output of tests or of a build.
+    Tests,
+    /// Source code.
+    Code(code::Language),
+    /// A diff.
+    Diff,
+    /// A page of HTML.
+    Html,
+    /// Text out of a PDF, page by page.
+    Pages,
+    /// A chat, a thread of mails, captions.
+    Turns,
 }
 
 impl Kind {
@@ -21,6 +51,17 @@ impl Kind {
         match self {
             Kind::Prose => "prose",
             Kind::Passages => "passages",
+            Kind::Json => "json",
+            Kind::Table => "table",
+            Kind::Lines => "lines",
+            Kind::Log => "log",
+            Kind::Trace => "trace",
+            Kind::Tests => "tests",
+            Kind::Code(_) => "code",
+            Kind::Diff => "diff",
+            Kind::Html => "html",
+            Kind::Pages => "pages",
+            Kind::Turns => "turns",
         }
     }
 
@@ -29,9 +70,7 @@ impl Kind {
     pub fn is_in_place(self) -> bool {
         self != Kind::Prose
     }
-}
 
-impl Kind {
     /// Whether code stands in it in fences, which may have to stay whole.
     pub fn has_fences(self) -> bool {
         matches!(self, Kind::Prose | Kind::Passages)
@@ -43,16 +82,68 @@ impl Kind {
     }
 }
 
-/// The words that stand for lines of `text` that are left out.
+/// The words that stand for whole lines of `text` that are left out.
 pub fn omission(kind: Kind, text: &str, range: Range<usize>) -> String {
-    let _ = (kind, text, range);
-    "[...]".to_owned()
+    let left = text.get(range.clone()).unwrap_or_default();
+    let lines = left.lines().filter(|line| !line.trim().is_empty()).count();
+    let one_or = |one: &str, many: &str| format!("[{lines} {} left out]", if lines == 1 { one } else { many });
+    match kind {
+        Kind::Code(language) => code::omission(text, range, language),
+        Kind::Diff => diff::omission(text, range),
+        Kind::Table => one_or("row", "rows"),
+        Kind::Lines | Kind::Log | Kind::Trace | Kind::Tests => one_or("line", "lines"),
+        Kind::Prose | Kind::Passages | Kind::Json | Kind::Html | Kind::Pages | Kind::Turns => "[...]".to_owned(),
+    }
 }
 
-/// Tells the kind of a text and cuts it.
-pub fn cut(text: &str, _hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
+/// Tells the kind of a text and cuts it. JSON is not cut: see [`json::open`].
+pub fn cut(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
+    if diff::detect(text, &hint) {
+        return (Kind::Diff, diff::cut(text));
+    }
+    if html::detect(text, &hint) {
+        return (Kind::Html, html::cut(text));
+    }
+    let code = |hint: &Hint<'_>| code::detect(text, hint).map(|language| (Kind::Code(language), code::cut(text, language)));
+    // What a search found in a file is no file.
+    let file = code::file(&hint).filter(|_| !searches(&hint));
+    let named = Hint { file: file.as_deref(), ..Hint::default() };
+    if file.as_deref().is_some_and(machine::is_source)
+        && let Some(found) = code(&named)
+    {
+        return found;
+    }
+    let known = Hint { file: file.as_deref(), ..hint };
+    if let Some(found) = machine::machine(text, &known).or_else(|| code(&named)) {
+        return found;
+    }
+    if turns::detect(text, &hint) {
+        return (Kind::Turns, turns::cut(text));
+    }
+    if pages::detect(text, &hint) {
+        return (Kind::Pages, pages::cut(text));
+    }
     if let Some(blocks) = passages::cut(text) {
         return (Kind::Passages, blocks);
     }
     (Kind::Prose, super::prose(text))
+}
+
+/// Whether a text is a file that an agent may edit: code, or the settings of a program.
+pub fn is_source(kind: Kind, hint: &Hint<'_>) -> bool {
+    let settings = ["toml", "yaml", "yml", "ini", "cfg", "gradle", "lock", "env"];
+    let named = |file: &String| {
+        let end = file.rsplit(['.', '/']).next().unwrap_or_default().to_ascii_lowercase();
+        machine::is_source(file) && !["md", "markdown", "rst"].contains(&end.as_str()) || settings.contains(&end.as_str())
+    };
+    matches!(kind, Kind::Code(_)) || !searches(hint) && code::file(hint).as_ref().is_some_and(named)
+}
+
+/// Whether a call looks for something in files rather than reading one.
+fn searches(hint: &Hint<'_>) -> bool {
+    hint.call.is_some_and(|(name, arguments)| {
+        let name = name.to_ascii_lowercase();
+        ["grep", "search", "find", "rg", "glob"].iter().any(|word| name.contains(word))
+            || ["\"pattern\"", "\"regex\"", "\"query\""].iter().any(|key| arguments.contains(key))
+    })
 }

@@ -1,0 +1,19 @@
+//! Source code: whole files or stretches of them, as agents' tools read them.
+
+mod class;
+mod cut;
+mod detect;
+mod language;
+mod omission;
+mod parse;
+mod rows;
+mod signals;
+mod source;
+mod split;
+mod units;
+
+pub use cut::cut;
+pub use detect::detect;
+pub use language::Language;
+pub use omission::omission;
+pub use source::file;

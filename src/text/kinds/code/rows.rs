@@ -1,0 +1,132 @@
+//! The lines of a source text, with or without the line numbers that tools print before them.
+
+use std::{borrow::Cow, ops::Range};
+
+/// What stands between a line's number and its code.
+const SEPARATORS: [&str; 5] = ["\t", "→", "│", "|", ":"];
+/// Rows that are looked at for numbers.
+const SAMPLE: usize = 200;
+/// Most digits of a line number.
+const DIGITS: usize = 7;
+
+/// How the lines are numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Numbering {
+    separator: &'static str,
+    /// Whether a space behind the separator belongs to it.
+    spaced: bool,
+}
+
+impl Numbering {
+    /// How the lines of `text` are numbered, if they are.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        SEPARATORS.into_iter().find_map(|separator| {
+            let plain = Self { separator, spaced: false };
+            let mut last: Option<usize> = None;
+            let (mut found, mut next, mut other, mut spaced) = (0, 0, 0, true);
+            for line in text.split_inclusive('\n').take(SAMPLE) {
+                let line = line.trim_end_matches(['\n', '\r']);
+                if let Some((number, code)) = plain.prefix(line) {
+                    found += 1;
+                    next += usize::from(last.is_none_or(|l| number == l + 1));
+                    spaced &= line[code..].is_empty() || line[code..].starts_with(' ');
+                    last = Some(number);
+                } else if !line.trim().is_empty() {
+                    other += 1;
+                }
+            }
+            let most = |part: usize, rest: usize| rest == 0 || part > 4 * rest;
+            // A short excerpt may stand between a line above it and one below.
+            let framed = found > 2 && other < 3;
+            let numbered = found > 1 && (most(found, other) || framed) && most(next, found - next);
+            numbered.then_some(Self { separator, spaced })
+        })
+    }
+
+    /// The number of a line, and where its code begins.
+    pub(super) fn prefix(self, line: &str) -> Option<(usize, usize)> {
+        let blank = line.len() - line.trim_start_matches(' ').len();
+        let digits = line[blank..].bytes().take_while(u8::is_ascii_digit).count();
+        if digits == 0 || digits > DIGITS {
+            return None;
+        }
+        let mut end = blank + digits;
+        let number = line[blank..end].parse().ok()?;
+        // Blanks behind the code of an empty line are often stripped, and the separator with them.
+        if line[end..].trim().is_empty() && !line[end..].starts_with(self.separator) {
+            return Some((number, line.trim_end_matches(['\n', '\r']).len()));
+        }
+        if self.separator == "|" && line[end..].starts_with(' ') {
+            end += 1;
+        }
+        let rest = line[end..].strip_prefix(self.separator)?;
+        let rest = if self.spaced { rest.strip_prefix(' ').unwrap_or(rest) } else { rest };
+        Some((number, line.len() - rest.len()))
+    }
+}
+
+/// A text as rows. Rows are what the tree and the text share: `code` has the same ones.
+pub(super) struct Rows<'a> {
+    /// The untouched text.
+    pub text: &'a str,
+    /// The text without line numbers.
+    pub code: Cow<'a, str>,
+    starts: Vec<usize>,
+    code_starts: Option<Vec<usize>>,
+    /// Rows from the first to the last that has a number; all rows of a text without numbers.
+    pub body: Range<usize>,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let starts = starts(text);
+        let Some(numbering) = Numbering::of(text) else {
+            return Self { text, code: text.into(), body: 0..starts.len(), starts, code_starts: None };
+        };
+        let (mut code, mut code_starts) = (String::with_capacity(text.len()), Vec::new());
+        let mut body: Option<Range<usize>> = None;
+        for (row, line) in text.split_inclusive('\n').enumerate() {
+            code_starts.push(code.len());
+            if let Some((_, at)) = numbering.prefix(line) {
+                code.push_str(&line[at..]);
+                body = Some(body.map_or(row, |b| b.start)..row + 1);
+            } else if line.ends_with('\n') {
+                code.push('\n');
+            }
+        }
+        let body = body.unwrap_or(0..starts.len());
+        Self { text, code: code.into(), starts, code_starts: Some(code_starts), body }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Bytes of rows in the untouched text.
+    pub(super) fn bytes(&self, rows: Range<usize>) -> Range<usize> {
+        let at = |row: usize| self.starts.get(row).copied().unwrap_or(self.text.len());
+        at(rows.start)..at(rows.end)
+    }
+
+    /// The code of a row, without its number and line break.
+    pub(super) fn line(&self, row: usize) -> &str {
+        let starts = self.code_starts.as_ref().unwrap_or(&self.starts);
+        let at = |row: usize| starts.get(row).copied().unwrap_or(self.code.len());
+        self.code[at(row)..at(row + 1)].trim_end_matches(['\n', '\r'])
+    }
+
+    pub(super) fn blank(&self, row: usize) -> bool {
+        self.line(row).trim().is_empty()
+    }
+
+    /// Bytes of white space before the code of a row.
+    pub(super) fn indent(&self, row: usize) -> usize {
+        let line = self.line(row);
+        line.len() - line.trim_start().len()
+    }
+}
+
+fn starts(text: &str) -> Vec<usize> {
+    let breaks = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1);
+    std::iter::once(0).chain(breaks).filter(|start| *start < text.len()).collect()
+}

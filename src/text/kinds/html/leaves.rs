@@ -1,0 +1,161 @@
+//! The leaves of a page: the stretches between the borders of its blocks. They tile it.
+
+use std::ops::Range;
+
+use super::{
+    elements::{Elements, Kind, Special},
+    names,
+    tags::{Form, Tag},
+};
+
+/// A stretch of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its bytes.
+    pub range: Range<usize>,
+    /// What it is.
+    pub is: Is,
+    /// Noise within its lines.
+    pub inner: Vec<Range<usize>>,
+}
+
+/// What a leaf is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Is {
+    /// Text of a kind.
+    Text(Kind),
+    /// Taken as a whole.
+    Special(Special),
+}
+
+impl Is {
+    fn is_noise(&self) -> bool {
+        matches!(self, Is::Special(Special::Noise(_)))
+    }
+}
+
+/// A tag of more bytes than this holds data.
+pub const LONG_TAG: usize = 400;
+
+/// Noise within a line of fewer bytes than this stays in its sentence.
+const SHORT_NOISE: usize = 60;
+
+#[derive(Default)]
+struct Builder {
+    leaves: Vec<Leaf>,
+    /// A block has ended since the last text.
+    closed: bool,
+    /// The first tag that opens what comes next.
+    pending: Option<usize>,
+    /// Line breaks since the last text.
+    breaks: usize,
+}
+
+/// Cuts `text` into its leaves.
+pub fn leaves(text: &str, tags: &[Tag], elements: &Elements) -> Vec<Leaf> {
+    let mut builder = Builder { closed: true, ..Builder::default() };
+    let mut specials = elements.specials.iter().peekable();
+    let mut kind = Kind::Prose;
+    let mut at = 0;
+    let mut next = |builder: &mut Builder, at: &mut usize, until: usize, kind: Kind| {
+        while let Some((range, special)) = specials.next_if(|(range, _)| range.start <= until) {
+            builder.text(text, *at..range.start.max(*at), kind);
+            builder.special(text, range, special);
+            *at = range.end.max(*at);
+        }
+        builder.text(text, *at..until.max(*at), kind);
+        *at = until.max(*at);
+    };
+    for (tag, behind) in tags.iter().zip(&elements.kinds) {
+        next(&mut builder, &mut at, tag.range.start, kind);
+        kind = *behind;
+        if tag.range.end > at {
+            builder.tag(tag);
+            at = tag.range.end;
+        }
+    }
+    next(&mut builder, &mut at, text.len(), kind);
+    builder.finish(text)
+}
+
+impl Builder {
+    fn open(&mut self, start: usize, is: Is) {
+        let start = self.pending.take().unwrap_or(start);
+        self.leaves.push(Leaf { range: start..start, is, inner: Vec::new() });
+        self.breaks = 0;
+    }
+
+    fn text(&mut self, text: &str, range: Range<usize>, kind: Kind) {
+        let text = &text[range.clone()];
+        let visible = text.trim_start();
+        if visible.is_empty() || visible.trim_end().trim_matches(';') == "&nbsp" {
+            return;
+        }
+        let apart = self.closed || self.breaks >= 2;
+        if apart || !matches!(self.leaves.last(), Some(Leaf { is: Is::Text(_), .. })) {
+            self.open(range.end - visible.len(), Is::Text(kind));
+        }
+        (self.closed, self.pending, self.breaks) = (false, None, 0);
+    }
+
+    fn special(&mut self, text: &str, range: &Range<usize>, special: &Special) {
+        match special {
+            Special::Noise(true) if !self.closed => {
+                if let Some(leaf) = self.leaves.last_mut()
+                    && range.len() >= SHORT_NOISE
+                {
+                    leaf.inner.push(range.clone());
+                }
+            }
+            // What opens between two stretches of noise belongs to them.
+            Special::Noise(_) if self.leaves.last().is_some_and(|leaf| leaf.is.is_noise()) => {
+                self.pending = None;
+            }
+            _ => {
+                let inside = &text[range.clone()];
+                let space = inside.len() - inside.trim_start().len();
+                if space == inside.len() {
+                    return;
+                }
+                self.open(range.start + space, Is::Special(special.clone()));
+                self.closed = true;
+            }
+        }
+    }
+
+    fn tag(&mut self, tag: &Tag) {
+        let block = names::is_block(tag.name);
+        match tag.form {
+            Form::Start if tag.name == "br" => self.breaks += 1,
+            Form::Start => {
+                self.closed |= block;
+                if self.closed {
+                    self.pending.get_or_insert(tag.range.start);
+                } else if tag.range.len() > LONG_TAG
+                    && let Some(leaf) = self.leaves.last_mut()
+                {
+                    leaf.inner.push(tag.range.clone());
+                }
+            }
+            Form::End if block => (self.closed, self.pending) = (true, None),
+            Form::End | Form::Comment => {}
+        }
+    }
+
+    /// Lets the leaves tile the text.
+    fn finish(mut self, text: &str) -> Vec<Leaf> {
+        if self.leaves.is_empty() && !text.is_empty() {
+            self.leaves.push(Leaf { range: 0..0, is: Is::Text(Kind::Prose), inner: Vec::new() });
+        }
+        let mut end = text.len();
+        for (index, leaf) in self.leaves.iter_mut().enumerate().rev() {
+            leaf.range.end = end;
+            if index == 0 {
+                leaf.range.start = 0;
+            }
+            end = leaf.range.start;
+        }
+        self.leaves.retain(|leaf| !leaf.range.is_empty());
+        self.leaves
+    }
+}

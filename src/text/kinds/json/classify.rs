@@ -1,0 +1,104 @@
+//! What each string is, and which containers are lists of records.
+
+use std::collections::HashMap;
+
+use crate::text::cut::CutBlock;
+use super::{
+    Virtual, literal, opaque,
+    tree::{Kind, Node, Tree},
+};
+
+/// A string longer than this many bytes, decoded, is cut.
+const LONG: usize = 400;
+/// The records of an array may go if there are this many and they take this many bytes: with fewer, the note
+/// costs about what it saves.
+const RECORDS: (usize, usize) = (6, 600);
+/// Records shorter than this, on average, are not worth a choice.
+const RECORD: usize = 8;
+/// A few records may go as well if they are as long as this, on average, as search results are.
+const LONG_RECORDS: (usize, usize) = (3, 400);
+/// An object is a list of records by name if it has this many members, of this many bytes, all of them objects
+/// or arrays. Smaller ones are more likely to be one thing with parts.
+const MEMBERS: (usize, usize) = (12, 1200);
+type Cut<'a> = &'a dyn Fn(&str) -> Vec<CutBlock>;
+
+/// Says of each string what it is, and of each container what it holds. Gives the strings that hold JSON, opened,
+/// by the index of their node.
+pub fn classify(raw: &str, nodes: &mut [Node], cut: Cut<'_>, nested: usize) -> HashMap<usize, Virtual> {
+    let mut inners = HashMap::new();
+    let mut open: Vec<usize> = Vec::new();
+    for at in 0..=nodes.len() {
+        while let Some(&last) = open.last()
+            && nodes.get(last).is_none_or(|node| node.next as usize <= at)
+        {
+            open.pop();
+            inherit(nodes, last, open.last().copied());
+        }
+        let Some(&node) = nodes.get(at) else { break };
+        if node.is_container() {
+            open.push(at);
+            continue;
+        }
+        let (kind, inner) = string_kind(raw, &node, cut, nested);
+        inners.extend(inner.map(|inner| (at, inner)));
+        if let Some(node) = nodes.get_mut(at) {
+            node.kind = kind;
+            node.has_text = matches!(kind, Kind::Text | Kind::Nested);
+            node.opaque = if kind == Kind::Opaque { node.end - node.start } else { 0 };
+        }
+        inherit(nodes, at, open.last().copied());
+    }
+    inners
+}
+
+/// Hands on what a node holds to the one that it is in.
+fn inherit(nodes: &mut [Node], at: usize, parent: Option<usize>) {
+    let Some(node) = nodes.get_mut(at) else { return };
+    node.has_group |= is_group(node);
+    let node = *node;
+    if let Some(parent) = parent.and_then(|parent| nodes.get_mut(parent)) {
+        parent.has_text |= node.has_text;
+        parent.has_group |= node.has_group;
+        parent.opaque += node.opaque;
+    }
+}
+
+/// What a string is, and what it holds if that is JSON.
+fn string_kind(raw: &str, node: &Node, cut: Cut<'_>, nested: usize) -> (Kind, Option<Virtual>) {
+    let inner = inner(raw, node);
+    if inner.len() < opaque::MIN {
+        return (Kind::Short, None);
+    }
+    let Some(text) = literal::decode(inner) else { return (Kind::Fixed, None) };
+    let long = text.len() > LONG;
+    if long && text.trim_start().starts_with(['{', '[']) && Tree::read(&text, false).is_some() {
+        let inner = nested.checked_sub(1).and_then(|nested| super::open_at(&text, cut, nested));
+        return (if inner.is_some() { Kind::Nested } else { Kind::Fixed }, inner);
+    }
+    let kind = match (long, text.trim().is_empty()) {
+        _ if opaque::is_opaque(&text) => Kind::Opaque,
+        (true, false) => Kind::Text,
+        (true, true) => Kind::Fixed,
+        (false, _) => Kind::Short,
+    };
+    (kind, None)
+}
+
+/// Whether the elements of a container may be left out.
+pub fn is_group(node: &Node) -> bool {
+    let (parts, bytes) = (node.parts as usize, node.len());
+    match node.kind {
+        Kind::Lines => true,
+        Kind::Array => {
+            (parts >= RECORDS.0 && bytes >= RECORDS.1.max(RECORD.saturating_mul(parts)))
+                || (parts >= LONG_RECORDS.0 && bytes >= LONG_RECORDS.1.saturating_mul(parts))
+        }
+        Kind::Object => parts >= MEMBERS.0 && parts == node.items as usize && bytes >= MEMBERS.1,
+        _ => false,
+    }
+}
+
+/// What is within the quotes of a string.
+pub fn inner<'a>(raw: &'a str, node: &Node) -> &'a str {
+    raw.get(node.start as usize + 1..(node.end as usize).saturating_sub(1)).unwrap_or_default()
+}

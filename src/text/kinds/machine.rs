@@ -1,0 +1,158 @@
+//! Which kind of machine text a text is.
+
+#[cfg(test)]
+mod check;
+mod columns;
+mod delimited;
+mod diagnostics;
+mod frames;
+mod lines;
+mod log;
+mod marks;
+mod records;
+mod stamp;
+mod table;
+mod tests;
+mod trace;
+
+use self::{
+    lines as listing,
+    marks::{Line, digits, lines, shifted},
+};
+use super::Kind;
+use crate::text::cut::{Content, CutBlock, Hint, Piece, Role};
+
+type Detect = fn(&str, &Hint<'_>) -> bool;
+type Cut = fn(&str) -> Vec<CutBlock>;
+
+const KINDS: [(Kind, Detect, Cut); 5] = [
+    (Kind::Tests, tests::detect, tests::cut),
+    (Kind::Log, log::detect, log::cut),
+    (Kind::Trace, trace::detect, trace::cut),
+    (Kind::Table, table::detect, table::cut),
+    (Kind::Lines, listing::detect, listing::cut),
+];
+
+/// Lines before and behind the output of a command that can tell of the command.
+const FRAME_LINES: usize = 8;
+
+/// The kind of a text and its blocks; none where the text is of no such kind.
+pub fn machine(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
+    if text.trim().is_empty() || hint.file.is_some_and(is_source) {
+        return None;
+    }
+    let all = lines(text);
+    let (first, last) = framed(&all);
+    let start = all.get(first).map_or(text.len(), |line| line.start);
+    let end = if last < all.len() { all[last].start } else { text.len() };
+    let inner = &text[start..end];
+    if inner.trim().is_empty() || is_json_lines(&all) {
+        return None;
+    }
+    let (kind, _, cut) = KINDS.iter().find(|(_, detect, _)| detect(inner, hint))?;
+    let mut blocks = notes(&all[..first]);
+    blocks.extend(shifted(cut(inner), start));
+    blocks.extend(notes(&all[last..]));
+    Some((*kind, blocks))
+}
+
+/// Endings of the names of files with code, which has its own rules.
+const SOURCES: [&str; 28] = [
+    "rs", "py", "js", "jsx", "ts", "tsx", "mjs", "c", "h", "cc", "cpp", "hpp", "go", "java", "kt", "rb",
+    "php", "cs", "swift", "scala", "sh", "sql", "md", "html", "css", "xml", "yaml", "yml",
+];
+
+/// Whether a file holds code, markup or settings, by its name.
+pub(super) fn is_source(file: &str) -> bool {
+    file.rsplit_once('.').is_some_and(|(_, end)| SOURCES.contains(&end.to_ascii_lowercase().as_str()))
+}
+
+/// Whether most lines are JSON objects, which have their own rules.
+fn is_json_lines(lines: &[Line<'_>]) -> bool {
+    let full = || lines.iter().filter(|line| !line.is_blank());
+    let objects =
+        full().filter(|line| line.text.starts_with('{') && line.text.trim_end().ends_with('}')).count();
+    objects * 2 > full().count()
+}
+
+/// The lines between those that tell of the command: the first, and the one behind the last.
+fn framed(lines: &[Line<'_>]) -> (usize, usize) {
+    let tells = |line: &Line<'_>| is_note(line.text);
+    let mut first = 0;
+    for (at, line) in lines.iter().enumerate().take(FRAME_LINES) {
+        if tells(line) {
+            first = at + 1;
+        } else if !line.is_blank() {
+            break;
+        }
+    }
+    let mut last = lines.len();
+    for at in (first..lines.len()).rev().take(FRAME_LINES) {
+        if tells(&lines[at]) {
+            last = at;
+        } else if !lines[at].is_blank() {
+            break;
+        }
+    }
+    (first, last)
+}
+
+/// Words before a value that tell of a command, in lower case.
+const NOTES: [&str; 17] = [
+    "exit code",
+    "exit status",
+    "exited with",
+    "process exited with code",
+    "output",
+    "wall time",
+    "command",
+    "stdout",
+    "stderr",
+    "return code",
+    "returncode",
+    "duration",
+    "elapsed",
+    "chunk id",
+    "original token count",
+    "total output lines",
+    "process running with session id",
+];
+
+/// A line that tells of the command: `$ cmd`, `Exit code: 1`, `Output:`.
+fn is_note(text: &str) -> bool {
+    let text = text.trim();
+    if text.starts_with("$ ")
+        || text.starts_with("<stdout>")
+        || text.starts_with("<stderr>")
+        || text.starts_with("</std")
+    {
+        return text.len() < 400;
+    }
+    let text = text.trim_start_matches(['[', '(', '<', '#', '=', '-', ' ']);
+    let lower = text[..text.floor_char_boundary(120)].to_ascii_lowercase();
+    NOTES.iter().any(|note| {
+        lower.strip_prefix(note).is_some_and(|rest| {
+            let value = rest.trim_end_matches([']', ')', '>', '=', '-']).trim();
+            let number = value.split([' ', '.']).next().is_some_and(digits);
+            value.is_empty() && text.len() > note.len()
+                || value.starts_with(':') && text.len() < 120 && !value.starts_with("::")
+                || number
+        })
+    })
+}
+
+/// A block for each line.
+fn notes(lines: &[Line<'_>]) -> Vec<CutBlock> {
+    let mut blocks: Vec<CutBlock> = Vec::new();
+    for line in lines {
+        if let Some(piece) =
+            blocks.last_mut().and_then(|block| block.pieces.last_mut()).filter(|_| line.is_blank())
+        {
+            piece.range.end = line.end;
+            continue;
+        }
+        let piece = Piece { range: line.start..line.end, content: Content::Line, role: Role::Outline };
+        blocks.push(CutBlock { pieces: vec![piece], content: Content::Line, level: 0, closes: false });
+    }
+    blocks
+}
