@@ -159,7 +159,9 @@ pub fn plan(
             continue;
         }
         for (part, tokens) in pieces {
-            let (Some(range), Some(material)) = (text.literal.range(&part), decoded.get(part)) else { continue };
+            let (Some(range), Some(material)) = (text.literal.range(&part), decoded.get(part)) else {
+                continue;
+            };
             found.push(Target {
                 range,
                 text: material.to_owned(),

@@ -140,7 +140,11 @@ pub fn metrics() -> &'static PrometheusHandle {
 fn describe() {
     describe_counter!(REQUESTS, Unit::Count, "Requests by route, outcome and reason");
     describe_counter!(QUERIES, Unit::Count, "Requests by where the query of their texts was found");
-    describe_counter!(UNDERFILLED, Unit::Count, "Texts that passed because a result filled less than half of its budget");
+    describe_counter!(
+        UNDERFILLED,
+        Unit::Count,
+        "Texts that passed because a result filled less than half of its budget"
+    );
     describe_counter!(TOKENS_IN, Unit::Count, "Tokens of the texts that were to be compacted");
     describe_counter!(TOKENS_OUT, Unit::Count, "Tokens of what those texts became");
     describe_counter!(TOKENS_SAVED, Unit::Count, "Tokens that did not go upstream");

@@ -295,13 +295,7 @@ impl Compactor {
         let elsewhere = place::elsewhere(&doc, |span| fitted.places[span].is_some());
         let mut pieces = fitted.pieces;
         name_elsewhere(&doc, &opened, &mut pieces, &elsewhere);
-        Ok(Compaction {
-            outcome: Outcome::Compacted,
-            text: fitted.text,
-            pieces,
-            figures,
-            explain,
-        })
+        Ok(Compaction { outcome: Outcome::Compacted, text: fitted.text, pieces, figures, explain })
     }
 
     /// Cosine of the embeddings of the beginnings of two texts, at least 0; none where no embedder is
@@ -366,7 +360,8 @@ fn ceiling(budget: Budget, before: usize, fixed: f64) -> usize {
 
 /// Whether a result uses less than half of its budget although something that says something was left out.
 fn is_underfilled(units: &[Unit], fitted: &Fitted, budget: usize) -> bool {
-    let left_out = |unit: &Unit| unit.role != Role::Noise && unit.spans.clone().any(|s| fitted.places[s].is_none());
+    let left_out =
+        |unit: &Unit| unit.role != Role::Noise && unit.spans.clone().any(|s| fitted.places[s].is_none());
     2 * fitted.tokens < budget && units.iter().any(left_out)
 }
 
@@ -407,7 +402,12 @@ fn finite(value: f32) -> Option<f32> {
     value.is_finite().then_some(value)
 }
 
-fn explain(doc: &Document<'_>, opened: &Opened<'_>, ranking: &Ranking, places: &[Option<Place>]) -> Vec<SpanScore> {
+fn explain(
+    doc: &Document<'_>,
+    opened: &Opened<'_>,
+    ranking: &Ranking,
+    places: &[Option<Place>],
+) -> Vec<SpanScore> {
     doc.spans
         .iter()
         .enumerate()

@@ -75,7 +75,8 @@ impl<'a> Opened<'a> {
             kept.iter().map(|(range, score)| (json.source(self.raw, range), *score)).collect();
         let piece = |(index, (source, output, chosen)): (usize, (Range<usize>, Range<usize>, bool))| {
             let near = scores.partition_point(|(range, _)| range.end <= source.start);
-            let score = scores.get(near).filter(|(range, _)| range.start < source.end).map_or(0.0, |(_, s)| *s);
+            let score =
+                scores.get(near).filter(|(range, _)| range.start < source.end).map_or(0.0, |(_, s)| *s);
             Piece {
                 kind: if chosen { PieceKind::Span } else { PieceKind::Heading },
                 place: Place::Body,

@@ -89,7 +89,9 @@ impl Account {
     /// Puts the account into the headers of a response, in place of any other.
     pub fn write(&self, headers: &mut HeaderMap) {
         // An upstream that is a proxy like this one has its own account.
-        for name in [OUTCOME, REASON, TEXTS, QUERY_FROM, BEFORE, AFTER, RATIO, RETENTION, JOULES, MILLIS, CACHE] {
+        for name in
+            [OUTCOME, REASON, TEXTS, QUERY_FROM, BEFORE, AFTER, RATIO, RETENTION, JOULES, MILLIS, CACHE]
+        {
             headers.remove(name);
         }
         let mut put = |name: HeaderName, value: String| {

@@ -80,7 +80,11 @@ fn work(
             Ok(compaction) => sum.add(target.range, target.tokens, compaction),
             // One text that cannot be compacted does not keep the others long; time that is up does.
             Err(error @ CompactError::Stopped(_)) => {
-                return Err(Account { verdict: Verdict::FailedOpen, reason: failure_of(&error), ..sum.untouched() });
+                return Err(Account {
+                    verdict: Verdict::FailedOpen,
+                    reason: failure_of(&error),
+                    ..sum.untouched()
+                });
             }
             Err(error) => sum.fail(failure_of(&error), target.tokens),
         }

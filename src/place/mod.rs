@@ -136,7 +136,8 @@ pub fn select(
 fn order(units: &[Unit], budget: usize, pin_code: bool) -> Vec<&Unit> {
     let mut order: Vec<&Unit> = units.iter().collect();
     order.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.spans.start.cmp(&b.spans.start)));
-    let outline: usize = units.iter().filter(|unit| unit.role == Role::Outline).map(|unit| unit.tokens + ENTRY).sum();
+    let outline: usize =
+        units.iter().filter(|unit| unit.role == Role::Outline).map(|unit| unit.tokens + ENTRY).sum();
     let mut critical = budget / CRITICAL;
     let mut class = |unit: &Unit| match unit.role {
         _ if pin_code && unit.code => 0,

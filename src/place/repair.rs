@@ -61,7 +61,8 @@ pub fn companions(doc: &Document<'_>, run: &Range<usize>) -> Vec<usize> {
     let own = &doc.blocks[block];
     let first = own.spans.start;
     // A signature comes along with its body.
-    let signature = |span: usize| span == first && own.spans.len() > 1 && doc.spans[span].role == Role::Outline;
+    let signature =
+        |span: usize| span == first && own.spans.len() > 1 && doc.spans[span].role == Role::Outline;
     let label = |span: &usize| {
         doc.spans[*span].role == Role::Label || own.labelled && *span == first || signature(*span)
     };

@@ -72,14 +72,17 @@ impl Element {
     pub(super) fn announces(&self, text: &str) -> bool {
         let line = text.get(self.range.clone()).unwrap_or_default().trim();
         let line = line.trim_end_matches(['*', '_', ' ']);
-        self.form.is_paragraph() && !line.contains('\n') && self.size < 40 && line.ends_with([':', '：', '︰'])
+        self.form.is_paragraph()
+            && !line.contains('\n')
+            && self.size < 40
+            && line.ends_with([':', '：', '︰'])
     }
 }
 
 /// Names of elements that begin a page or a fragment of HTML.
 const HTML: [&str; 22] = [
-    "html", "head", "body", "div", "p", "table", "ul", "ol", "dl", "section", "article", "main", "nav", "header",
-    "footer", "h1", "h2", "h3", "h4", "pre", "span", "form",
+    "html", "head", "body", "div", "p", "table", "ul", "ol", "dl", "section", "article", "main", "nav",
+    "header", "footer", "h1", "h2", "h3", "h4", "pre", "span", "form",
 ];
 /// Fewer bytes of JSON are no body.
 const JSON: usize = 8;
@@ -107,8 +110,10 @@ pub(super) fn fragments(text: &str) -> Vec<usize> {
 /// The elements of `range`, in order. Blank lines are in none of them.
 pub(super) fn elements(text: &str, range: Range<usize>) -> Vec<Element> {
     let part = text.get(range.clone()).unwrap_or_default();
-    let lines: Vec<Line<'_>> =
-        lines(part).into_iter().map(|line| Line { start: line.start + range.start, text: line.text }).collect();
+    let lines: Vec<Line<'_>> = lines(part)
+        .into_iter()
+        .map(|line| Line { start: line.start + range.start, text: line.text })
+        .collect();
     let mut scanner = Scanner {
         text,
         end: range.end,
@@ -180,9 +185,7 @@ impl<'a> Scanner<'a> {
         let closes = |line: &Line<'_>| line.fence().is_some_and(|f| f.closes(&fence));
         match self.lines[at + 1..].iter().position(closes) {
             Some(0) => Some((Form::Fence, self.span(at, at + 2), at + 2)),
-            Some(offset) => {
-                Some((Form::Fence, self.span(at + 1, at + 1 + offset), at + offset + 2))
-            }
+            Some(offset) => Some((Form::Fence, self.span(at + 1, at + 1 + offset), at + offset + 2)),
             None => {
                 self.open_fences.push(fence);
                 None
@@ -235,8 +238,16 @@ impl<'a> Scanner<'a> {
 
     fn triple(&self, at: usize) -> Option<(Form, Range<usize>, usize)> {
         let line = self.lines[at];
-        let mark = ["\"\"\"", "'''", "<<<", "«««"].into_iter().find(|mark| line.text.trim_start().starts_with(mark))?;
-        let close = if mark == "<<<" { ">>>" } else if mark == "«««" { "»»»" } else { mark };
+        let mark = ["\"\"\"", "'''", "<<<", "«««"]
+            .into_iter()
+            .find(|mark| line.text.trim_start().starts_with(mark))?;
+        let close = if mark == "<<<" {
+            ">>>"
+        } else if mark == "«««" {
+            "»»»"
+        } else {
+            mark
+        };
         let start = line.start + line.text.find(mark)? + mark.len();
         let end = start + self.text.get(start..self.end)?.find(close)?;
         let next = self.lines.partition_point(|line| line.start < end + close.len());
@@ -275,7 +286,8 @@ impl<'a> Scanner<'a> {
     }
 
     fn quoted(&self, at: usize) -> Option<(Form, Range<usize>, usize)> {
-        let count = self.lines[at..].iter().take_while(|line| line.text.trim_start().starts_with('>')).count();
+        let count =
+            self.lines[at..].iter().take_while(|line| line.text.trim_start().starts_with('>')).count();
         (count >= 2).then(|| (Form::Quote, self.span(at, at + count), at + count))
     }
 
@@ -298,7 +310,8 @@ impl<'a> Scanner<'a> {
             let line = self.lines[next];
             let starts = line.text.trim_start();
             let other = line.is_blank()
-                || (starts.starts_with(['`', '~', '<', '"', '\'', '{', '[', '>', '«']) && self.body(next).is_some())
+                || (starts.starts_with(['`', '~', '<', '"', '\'', '{', '[', '>', '«'])
+                    && self.body(next).is_some())
                 || (self.is_rule(next) && !starts.chars().all(|c| "-=".contains(c)));
             if other {
                 break;
@@ -331,9 +344,7 @@ fn closing(text: &str, open: &str, close: &str, from: usize) -> Option<usize> {
         let inside = text.get(at..end)?;
         depth += inside
             .match_indices(open)
-            .filter(|(at, _)| {
-                inside[at + open.len()..].starts_with(|c: char| c == '>' || c.is_whitespace())
-            })
+            .filter(|(at, _)| inside[at + open.len()..].starts_with(|c: char| c == '>' || c.is_whitespace()))
             .count();
         depth -= 1;
         if depth == 0 {

@@ -48,7 +48,7 @@ const MARGIN: (usize, usize) = (48, 256);
 /// Of long paragraphs without any mark before them, the margin is this share of the message, as a divisor.
 const MARGIN_SHARE: usize = 32;
 /// Tokens of the margin within one paragraph that is too large to stay as a whole.
-const FRAGMENT: usize = 40;
+const FRAGMENT: usize = 64;
 /// A line with a colon at its end announces the material up to this far into the message: a share, as a divisor,
 /// and the least in tokens.
 const ANNOUNCED: (usize, usize) = (8, 200);
@@ -186,9 +186,7 @@ impl<'a> Run<'a> {
         let first = head.wording + head.margin;
         let last = count.checked_sub(tail.wording + tail.margin)?;
         let said = |range: Range<usize>| self.elements[range].iter().map(|e| e.size).sum::<usize>();
-        if first >= last
-            || said(0..head.wording) + said(count - tail.wording..count) > limit
-        {
+        if first >= last || said(0..head.wording) + said(count - tail.wording..count) > limit {
             return None;
         }
         let mut out = Vec::new();
@@ -250,7 +248,8 @@ impl<'a> Run<'a> {
             }
             let rule = element(index).form == Form::Rule && (!layout || outside_is_short);
             if rule || size <= announced && element(index).announces(self.text) {
-                (wording, sure) = (index + 1, true);
+                // What a line behind the material announces stands behind that line.
+                (wording, sure) = (index + 1, rule || !from_behind);
             }
             if layout && (rule || !self.is_short(at(index))) {
                 outside_is_short = false;
@@ -303,12 +302,19 @@ impl<'a> Run<'a> {
     fn fragment_margin(&self, index: usize, from_behind: bool) -> Range<usize> {
         let range = self.elements[index].range.clone();
         let text = self.text.get(range.clone()).unwrap_or_default();
-        let ends = fragments(text);
         let mut size = 0;
-        let mut starts = vec![0];
-        starts.extend(ends.iter().copied().filter(|end| *end < text.len()));
-        let parts: Vec<Range<usize>> =
-            starts.iter().zip(ends.iter()).map(|(start, end)| *start..*end).collect();
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            // A line is taken as a whole unless it is too long for that.
+            let cuts = if estimate(line) > MARGIN.1 { fragments(line) } else { vec![line.len()] };
+            let mut start = at;
+            for cut in cuts {
+                parts.push(start..at + cut);
+                start = at + cut;
+            }
+            at += line.len();
+        }
         let mut taken = 0;
         let order: Box<dyn Iterator<Item = &Range<usize>>> =
             if from_behind { Box::new(parts.iter().rev()) } else { Box::new(parts.iter()) };
@@ -378,7 +384,9 @@ fn label_key(line: &str) -> Option<String> {
         return Some("#".repeat(level));
     }
     let brackets = [('[', ']'), ('(', ')'), ('【', '】'), ('{', '}')];
-    if let Some((open, _)) = brackets.iter().find(|(open, close)| line.starts_with(*open) && line.ends_with(*close)) {
+    if let Some((open, _)) =
+        brackets.iter().find(|(open, close)| line.starts_with(*open) && line.ends_with(*close))
+    {
         return Some(open.to_string());
     }
     if let Some((word, rest)) = line.split_once([':', '：'])

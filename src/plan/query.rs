@@ -97,14 +97,16 @@ pub fn of_wording(said: &[Said<'_>]) -> Option<Query> {
         words += ask.words();
         fits
     });
-    Some(Query { text: lines(asks, ASKS), source: QuerySource::Wording }).filter(|query| !query.text.is_empty())
+    Some(Query { text: lines(asks, ASKS), source: QuerySource::Wording })
+        .filter(|query| !query.text.is_empty())
 }
 
 /// What the margins ask, from `least` on: only where nothing else does, for they may be material.
 pub fn of_margins(said: &[Said<'_>], least: Strength) -> Option<Query> {
     let mut asks: Vec<Ask> = said.iter().filter(|said| said.at == At::Margin).flat_map(asks_of).collect();
     asks.retain(|ask| ask.strength >= Some(least));
-    Some(Query { text: lines(asks, ASKS), source: QuerySource::Question }).filter(|query| !query.text.is_empty())
+    Some(Query { text: lines(asks, ASKS), source: QuerySource::Question })
+        .filter(|query| !query.text.is_empty())
 }
 
 /// What a tool was asked for, with the assistant's words before the call: the values of the arguments, without their
@@ -126,7 +128,9 @@ fn values(arguments: &str) -> Vec<String> {
         match value {
             serde_json::Value::String(text) => out.push(text.clone()),
             serde_json::Value::Number(number) => out.push(number.to_string()),
-            serde_json::Value::Array(items) if depth > 0 => items.iter().for_each(|v| collect(v, out, depth - 1)),
+            serde_json::Value::Array(items) if depth > 0 => {
+                items.iter().for_each(|v| collect(v, out, depth - 1))
+            }
             serde_json::Value::Object(members) if depth > 0 => {
                 members.values().for_each(|v| collect(v, out, depth - 1));
             }
@@ -209,7 +213,10 @@ fn asks_of(said: &Said<'_>) -> Vec<Ask> {
             }
             Some((strength, words)) => out.push(ask(&words, Some(strength))),
             // What ends with a colon above the material announces it, and is a task as a rule.
-            None if said.at == At::Before && paragraph.trim_end().ends_with([':', '：']) && is_long(paragraph) => {
+            None if said.at == At::Before
+                && paragraph.trim_end().ends_with([':', '：'])
+                && is_long(paragraph) =>
+            {
                 out.push(ask(paragraph, Some(Strength::Task)));
             }
             None if phrase::is_cue(paragraph) => {}
@@ -230,7 +237,8 @@ fn questions(text: &str) -> Vec<&str> {
     for end in super::elements::fragments(text) {
         let part = text.get(start..end).unwrap_or_default().trim();
         start = end;
-        let asks = part.trim_end_matches(['*', '_', ')', '"', '”', '\'', '»']).ends_with(['?', '？', '؟', ';', '՞']);
+        let asks =
+            part.trim_end_matches(['*', '_', ')', '"', '”', '\'', '»']).ends_with(['?', '？', '؟', ';', '՞']);
         if asks {
             parts.push(part);
         }

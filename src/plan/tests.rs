@@ -27,7 +27,9 @@ fn document(n: usize) -> String {
     let subjects = ["harbour", "mill", "bridge", "market", "school", "tower", "quay"];
     let paragraph = |i: usize| {
         let subject = subjects[i % subjects.len()];
-        let sentence = format!("The {subject} of the old town was rebuilt in the year {i} that followed the great storm.");
+        let sentence = format!(
+            "The {subject} of the old town was rebuilt in the year {i} that followed the great storm."
+        );
         vec![sentence; 3].join(" ")
     };
     (0..n).map(paragraph).collect::<Vec<_>>().join("\n\n")
@@ -115,7 +117,9 @@ fn a_body_that_is_marked_off_is_the_material_as_a_whole() {
         ("---\n\n", "\n\n---"),
     ] {
         // Wording longer than a paragraph of the document, at both ends.
-        let long = "Take care to read every line of it, since the harbour and the mole are not the same thing. ".repeat(4);
+        let long =
+            "Take care to read every line of it, since the harbour and the mole are not the same thing. "
+                .repeat(4);
         let text = format!("{long}\n\n{open}{doc}{close}\n\n{long}\n\nWho rebuilt it?");
         let (material, kept) = parts(&text);
         assert_eq!(material, doc, "{open:?}");
@@ -166,7 +170,11 @@ fn the_query_is_taken_from_all_wording_of_the_turn() {
         ("Question: who rebuilt it?\nAnswer:", "who rebuilt it?", "question"),
         ("Who rebuilt it?\n\nPS: at most twenty words.", "Who rebuilt it?", "question"),
         ("Summarize the report in three points.", "Summarize the report in three points.", "question"),
-        ("It goes to a judge. Who rebuilt the harbour? Name no town.", "Who rebuilt the harbour?", "question"),
+        (
+            "It goes to a judge. Who rebuilt the harbour? Name no town.",
+            "Who rebuilt the harbour?",
+            "question",
+        ),
         ("Builder of the harbour", "Builder of the harbour", "wording"),
         ("Podaj, kto odbudował port.", "Podaj, kto odbudował port.", "wording"),
     ] {
@@ -175,18 +183,24 @@ fn the_query_is_taken_from_all_wording_of_the_turn() {
         }
     }
     // Somebody else's question at the end of a thread does not take over.
-    let thread = format!("List who rebuilt the harbour, from this thread:\n\n{doc}\n\nSo will the lamps be ready by Friday?");
+    let thread = format!(
+        "List who rebuilt the harbour, from this thread:\n\n{doc}\n\nSo will the lamps be ready by Friday?"
+    );
     assert!(ask(&thread).0.contains("List who rebuilt the harbour"));
 }
 
 #[test]
 fn the_system_message_asks_where_the_user_says_nothing() {
     let doc = document(40);
-    let system = message("system", "From each text that the user sends, give the firm that holds the licence.");
+    let system =
+        message("system", "From each text that the user sends, give the firm that holds the licence.");
     let plan = planned(&body(&[system, message("user", &doc)]), &Wishes::default()).expect("a plan");
     assert_eq!(asked(&plan).1, "system");
     let alone = planned(&body(&[message("user", &doc)]), &Wishes::default());
-    assert_eq!(alone.map_err(|l| (l.reason, l.source)).err(), Some((LeaveReason::NoQuery, Some(QuerySource::None))));
+    assert_eq!(
+        alone.map_err(|l| (l.reason, l.source)).err(),
+        Some((LeaveReason::NoQuery, Some(QuerySource::None)))
+    );
     let condense = config::Plan { without_query: config::WithoutQuery::Condense, ..config() };
     let body = body(&[message("user", &doc)]);
     let chat = ChatRequest::parse(body.as_bytes()).expect("chat");
@@ -210,7 +224,9 @@ fn a_tool_result_is_asked_by_its_call_and_else_by_the_task() {
     let (query, source) = ask(call("read", r#"{"n":7}"#, Some("Now I look for what is said of the mill.")));
     assert!(query.contains("mill") && source == "call", "{query}");
     // A call that tells nothing in the text from the rest.
-    for (name, arguments) in [("fetch", "{}"), ("read_file", r#"{"path":"a.txt"}"#), ("grep", r#"{"pattern":"storm"}"#)] {
+    for (name, arguments) in
+        [("fetch", "{}"), ("read_file", r#"{"path":"a.txt"}"#), ("grep", r#"{"pattern":"storm"}"#)]
+    {
         let (query, source) = ask(call(name, arguments, None));
         assert_eq!((query.as_str(), source.as_str()), ("Who rebuilt the tower?", "question"), "{name}");
     }
@@ -219,7 +235,8 @@ fn a_tool_result_is_asked_by_its_call_and_else_by_the_task() {
 #[test]
 fn nothing_behind_a_text_decides_about_it() {
     let (first, second) = (document(30), document(40));
-    let before = [message("user", &format!("{first}\n\nWho rebuilt the mill?")), message("assistant", "Nobody.")];
+    let before =
+        [message("user", &format!("{first}\n\nWho rebuilt the mill?")), message("assistant", "Nobody.")];
     let later = [
         message("user", &format!("Who rebuilt the quay?\n\n{second}")),
         call("search", r#"{"pattern":"tower"}"#, None),
@@ -305,9 +322,8 @@ fn a_margin_counts_against_the_budget() {
 
 #[test]
 fn what_is_left_alone() {
-    let reason = |messages: &[String]| {
-        planned(&body(messages), &Wishes::default()).map(|_| ()).map_err(|l| l.reason)
-    };
+    let reason =
+        |messages: &[String]| planned(&body(messages), &Wishes::default()).map(|_| ()).map_err(|l| l.reason);
     assert_eq!(reason(&[]), Err(LeaveReason::NoText));
     assert_eq!(reason(&[message("system", &document(9))]), Err(LeaveReason::NoText));
     assert_eq!(reason(&[message("user", "Hi")]), Err(LeaveReason::BelowThreshold));

@@ -87,12 +87,18 @@ impl<'c> Turns<'c> {
         }
         let mut written: Vec<Written> = Vec::new();
         for (at, message) in chat.messages.iter().enumerate() {
-            if is_tool(&message.role) || matches!(message.role.as_str(), "assistant" | "system" | "developer") {
+            if is_tool(&message.role) || matches!(message.role.as_str(), "assistant" | "system" | "developer")
+            {
                 continue;
             }
             for text in &message.texts {
                 if let Some(decoded) = text.literal.decode() {
-                    written.push(Written { message: at, start: text.literal.start(), text: decoded, stretches: None });
+                    written.push(Written {
+                        message: at,
+                        start: text.literal.start(),
+                        text: decoded,
+                        stretches: None,
+                    });
                 }
             }
         }
@@ -140,7 +146,8 @@ impl<'c> Turns<'c> {
         if is_tool(self.roles[at]) {
             let lines = Lines::of(text);
             let call = self.answers.get(&at);
-            let asked = call.and_then(|(call, words)| query::of_call(&call.name, &call.arguments, words, &lines));
+            let asked =
+                call.and_then(|(call, words)| query::of_call(&call.name, &call.arguments, words, &lines));
             return asked.or_else(|| self.task_before(at));
         }
         let turn = self.turns[at];
@@ -154,7 +161,8 @@ impl<'c> Turns<'c> {
     /// What a human asked last before message `at`.
     fn task_before(&self, at: usize) -> Option<Query> {
         let before = |w: &&Written| w.message < at && is_human(self.roles[w.message]);
-        let mut turns: Vec<usize> = self.written.iter().filter(before).map(|w| self.turns[w.message]).collect();
+        let mut turns: Vec<usize> =
+            self.written.iter().filter(before).map(|w| self.turns[w.message]).collect();
         turns.dedup();
         let asked = turns.into_iter().rev().find_map(|turn| {
             query::of_wording(&self.said(|w| w.message < at && self.turns[w.message] == turn))

@@ -3,6 +3,7 @@
 //! al., arXiv 2501.16214). Only the windows that the cheap stages find promising are read.
 
 use std::{
+    borrow::Cow,
     ops::Range,
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -101,7 +102,8 @@ fn key(doc: &Document<'_>, batch: &[Range<usize>], query: &str, model: &str) -> 
         params.extend_from_slice(title.as_bytes());
         params.extend_from_slice(&(window.len() as u64).to_le_bytes());
         for span in window.clone() {
-            let text = cut(doc.span_text(span));
+            let text = doc.reading(span);
+            let text = cut(&text);
             params.extend_from_slice(&(text.len() as u64).to_le_bytes());
             params.push(u8::from(scored(doc, span)));
             segment.extend_from_slice(text.as_bytes());
@@ -118,12 +120,10 @@ fn read(
     encoder: &CrossEncoder,
     turn: &Turn,
 ) -> Result<Vec<u8>, RankError> {
-    let texts: Vec<&str> = batch
-        .iter()
-        .cloned()
-        .flatten()
-        .map(|span| if scored(doc, span) { cut(doc.span_text(span)) } else { "" })
-        .collect();
+    let texts: Vec<Cow<'_, str>> = batch.iter().cloned().flatten().map(|span| doc.reading(span)).collect();
+    let spans = batch.iter().cloned().flatten();
+    let texts: Vec<&str> =
+        spans.zip(&texts).map(|(span, text)| if scored(doc, span) { cut(text) } else { "" }).collect();
     let ids = encoder.tokenize(&texts)?;
     let titles: Vec<String> = batch.iter().map(|window| title(doc, window)).collect();
     let titles = encoder.tokenize(&titles.iter().map(String::as_str).collect::<Vec<_>>())?;

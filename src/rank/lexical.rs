@@ -1,7 +1,7 @@
 //! BM25 over spans and over blocks (Robertson and Zaragoza, The Probabilistic Relevance Framework,
 //! 2009, equation 3.15), for the query's terms alone: nothing else of the text is indexed.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use rayon::prelude::*;
 use rust_stemmers::{Algorithm, Stemmer};
@@ -39,10 +39,14 @@ pub fn rank(doc: &Document<'_>, terms: &[String]) -> Lexical {
     let counts: Vec<Counts> = doc
         .spans
         .par_iter()
+        .enumerate()
         .with_min_len(64)
         .map_init(
             || (Stemmer::create(Algorithm::English), HashMap::new()),
-            |(stemmer, known), span| count(&doc.text[span.range.clone()], &index, stemmer, known),
+            |(stemmer, known), (at, span)| match doc.reading(at) {
+                Cow::Borrowed(_) => count(&doc.text[span.range.clone()], &index, stemmer, known),
+                Cow::Owned(joined) => count(&joined, &index, stemmer, &mut HashMap::new()),
+            },
         )
         .collect();
 

@@ -63,7 +63,8 @@ mod tests {
             probability: probability.to_vec(),
             ..Ranking::default()
         };
-        let merged = merge(vec![one(&[3.0, 1.0, -5.0], &[0.9, 0.5, 0.0]), one(&[-9.0, -9.0, -4.0], &[0.0, 0.0, 0.1])]);
+        let merged =
+            merge(vec![one(&[3.0, 1.0, -5.0], &[0.9, 0.5, 0.0]), one(&[-9.0, -9.0, -4.0], &[0.0, 0.0, 0.1])]);
         assert_eq!(merged.salience, [3.0, 1.0, 2.0]);
         assert_eq!(merged.probability.len(), 3);
         assert_eq!(merged.probabilities.len(), 2);

@@ -118,9 +118,10 @@ impl Ranking {
         if self.probabilities.is_empty() {
             return share(&self.probability);
         }
-        self.probabilities.iter().map(|probability| share(probability)).try_fold(1.0, |least: f32, share| {
-            share.map(|share| least.min(share))
-        })
+        self.probabilities
+            .iter()
+            .map(|probability| share(probability))
+            .try_fold(1.0, |least: f32, share| share.map(|share| least.min(share)))
     }
 
     /// Adds how critical spans are in themselves to their salience.

@@ -42,7 +42,8 @@ pub fn readable(query: &str) -> Option<Cow<'_, str>> {
     if query.chars().all(|c| !c.is_alphabetic() || is_latin(c)) {
         return Some(Cow::Borrowed(query));
     }
-    let latin = |word: &&str| word.chars().any(is_latin) && word.chars().all(|c| !c.is_alphabetic() || is_latin(c));
+    let latin =
+        |word: &&str| word.chars().any(is_latin) && word.chars().all(|c| !c.is_alphabetic() || is_latin(c));
     let words: Vec<&str> = query.split_whitespace().filter(latin).collect();
     let says = words.iter().any(|word| word.chars().count() > 2 && !is_stop_word(&word.to_lowercase()));
     says.then(|| Cow::Owned(words.join(" ")))

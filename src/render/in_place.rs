@@ -47,7 +47,11 @@ pub fn held(doc: &Document<'_>, kept: &[Kept]) -> Held {
 
 /// Writes the held spans in the order of the source. `mark` gives the words for a stretch of whole lines that is
 /// left out.
-pub fn render(doc: &Document<'_>, held: &Held, mark: &dyn Fn(Range<usize>) -> String) -> (String, Vec<Piece>) {
+pub fn render(
+    doc: &Document<'_>,
+    held: &Held,
+    mark: &dyn Fn(Range<usize>) -> String,
+) -> (String, Vec<Piece>) {
     let mut out = String::new();
     let mut pieces: Vec<Piece> = Vec::new();
     let mut done = 0;
@@ -68,7 +72,15 @@ pub fn render(doc: &Document<'_>, held: &Held, mark: &dyn Fn(Range<usize>) -> St
         out.push_str(&doc.text[source.clone()]);
         done = source.end;
         let reference = pieces.len() + 1;
-        pieces.push(Piece { kind, place: Place::Body, source, output: start..out.len(), score, reference, also: vec![] });
+        pieces.push(Piece {
+            kind,
+            place: Place::Body,
+            source,
+            output: start..out.len(),
+            score,
+            reference,
+            also: vec![],
+        });
     }
     if !pieces.is_empty() {
         leave_out(doc.text, done..doc.text.len(), &mut out, mark);

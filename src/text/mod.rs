@@ -9,15 +9,15 @@ pub mod kinds;
 pub mod lines;
 mod scripts;
 mod segments;
-mod sentences;
+pub mod sentences;
 pub mod terms;
 pub mod tokens;
 
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 pub use cut::{Content, Hint, Role};
-pub use kinds::Kind;
 pub use json::value_end as json_value_end;
+pub use kinds::Kind;
 pub use sentences::sentence_ends;
 
 use blocks::RawBlock;
@@ -164,7 +164,8 @@ impl<'a> Document<'a> {
     ) -> Self {
         let tokens = TokenTable::new(counter, text);
         let marked = |b: &&CutBlock| {
-            b.content == Content::Heading && b.pieces.first().is_some_and(|p| text[p.range.clone()].starts_with('#'))
+            b.content == Content::Heading
+                && b.pieces.first().is_some_and(|p| text[p.range.clone()].starts_with('#'))
         };
         let markdown =
             cut.iter().any(|b| b.content == Content::Code) || cut.iter().filter(marked).count() > 1;
@@ -177,7 +178,8 @@ impl<'a> Document<'a> {
             let index = blocks.len();
             let label = raw.pieces.first().is_some_and(|piece| piece.role == Role::Label);
             let labelled = label && raw.content != Content::Heading;
-            let bytes = raw.pieces.first().map_or(0, |p| p.range.start)..raw.pieces.last().map_or(0, |p| p.range.end);
+            let bytes =
+                raw.pieces.first().map_or(0, |p| p.range.start)..raw.pieces.last().map_or(0, |p| p.range.end);
             spans.extend(raw.pieces.into_iter().map(|piece| Span {
                 tokens: tokens.count(&piece.range),
                 range: piece.range,

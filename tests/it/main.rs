@@ -9,6 +9,7 @@ mod corpus;
 mod eval_data;
 mod eval_report;
 mod eval_run;
+mod kinds;
 mod models;
 mod pipeline;
 mod proxy;

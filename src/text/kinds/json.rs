@@ -72,7 +72,8 @@ impl Virtual {
     /// Where a range of the virtual text stands in the input: the bytes of a record or of a string from its start to
     /// its end; of what has no place of its own, such as a label, the record or string behind it.
     pub fn source(&self, raw: &str, range: &Range<usize>) -> Range<usize> {
-        let has_text = |unit: &&Unit| !unit.text.is_empty() && !matches!(unit.what, What::Record { whole: false, .. });
+        let has_text =
+            |unit: &&Unit| !unit.text.is_empty() && !matches!(unit.what, What::Record { whole: false, .. });
         let behind = |unit: &&Unit| unit.text.end > range.start;
         let Some(unit) = self.units.iter().filter(has_text).find(behind) else { return raw.len()..raw.len() };
         let within = |at: usize| at.clamp(unit.text.start, unit.text.end) - unit.text.start;
@@ -84,7 +85,9 @@ impl Virtual {
             }
             What::Text(length) => {
                 let mut walk = Walk::new(raw.get(unit.raw.clone()).unwrap_or_default());
-                let mut at = |decoded: usize| walk.to(decoded.min(*length)).map_or(unit.raw.end, |at| unit.raw.start + at);
+                let mut at = |decoded: usize| {
+                    walk.to(decoded.min(*length)).map_or(unit.raw.end, |at| unit.raw.start + at)
+                };
                 let start = at(start);
                 start..at(end)
             }

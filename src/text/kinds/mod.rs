@@ -86,13 +86,16 @@ impl Kind {
 pub fn omission(kind: Kind, text: &str, range: Range<usize>) -> String {
     let left = text.get(range.clone()).unwrap_or_default();
     let lines = left.lines().filter(|line| !line.trim().is_empty()).count();
-    let one_or = |one: &str, many: &str| format!("[{lines} {} left out]", if lines == 1 { one } else { many });
+    let one_or =
+        |one: &str, many: &str| format!("[{lines} {} left out]", if lines == 1 { one } else { many });
     match kind {
         Kind::Code(language) => code::omission(text, range, language),
         Kind::Diff => diff::omission(text, range),
         Kind::Table => one_or("row", "rows"),
         Kind::Lines | Kind::Log | Kind::Trace | Kind::Tests => one_or("line", "lines"),
-        Kind::Prose | Kind::Passages | Kind::Json | Kind::Html | Kind::Pages | Kind::Turns => "[...]".to_owned(),
+        Kind::Prose | Kind::Passages | Kind::Json | Kind::Html | Kind::Pages | Kind::Turns => {
+            "[...]".to_owned()
+        }
     }
 }
 
@@ -104,7 +107,9 @@ pub fn cut(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
     if html::detect(text, &hint) {
         return (Kind::Html, html::cut(text));
     }
-    let code = |hint: &Hint<'_>| code::detect(text, hint).map(|language| (Kind::Code(language), code::cut(text, language)));
+    let code = |hint: &Hint<'_>| {
+        code::detect(text, hint).map(|language| (Kind::Code(language), code::cut(text, language)))
+    };
     // What a search found in a file is no file.
     let file = code::file(&hint).filter(|_| !searches(&hint));
     let named = Hint { file: file.as_deref(), ..Hint::default() };
@@ -134,7 +139,8 @@ pub fn is_source(kind: Kind, hint: &Hint<'_>) -> bool {
     let settings = ["toml", "yaml", "yml", "ini", "cfg", "gradle", "lock", "env"];
     let named = |file: &String| {
         let end = file.rsplit(['.', '/']).next().unwrap_or_default().to_ascii_lowercase();
-        machine::is_source(file) && !["md", "markdown", "rst"].contains(&end.as_str()) || settings.contains(&end.as_str())
+        machine::is_source(file) && !["md", "markdown", "rst"].contains(&end.as_str())
+            || settings.contains(&end.as_str())
     };
     matches!(kind, Kind::Code(_)) || !searches(hint) && code::file(hint).as_ref().is_some_and(named)
 }

@@ -253,7 +253,12 @@ impl<'a> Writer<'a> {
         for (index, item) in items.iter().enumerate() {
             let end = items.get(index + 1).map_or(text.len(), |next| next.start);
             if item.fresh || blocks.is_empty() {
-                blocks.push(CutBlock { pieces: Vec::new(), content: item.content, level: item.level, closes: false });
+                blocks.push(CutBlock {
+                    pieces: Vec::new(),
+                    content: item.content,
+                    level: item.level,
+                    closes: false,
+                });
             }
             let Some(block) = blocks.last_mut() else { break };
             let mut start = item.start;

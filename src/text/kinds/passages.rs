@@ -24,7 +24,8 @@ pub fn cut(text: &str) -> Option<Vec<CutBlock>> {
     let tagged = tagged(text, &lines);
     let marks = if tagged.len() >= 2 { tagged } else { labelled(&lines)? };
     let bodies = text.len() - marks.iter().map(|mark| mark.range.len()).sum::<usize>();
-    let named = marks.iter().filter(|mark| !mark.closes).count().max(marks.iter().filter(|mark| mark.closes).count());
+    let named =
+        marks.iter().filter(|mark| !mark.closes).count().max(marks.iter().filter(|mark| mark.closes).count());
     (bodies >= PASSAGE * named).then(|| blocks(text, marks))
 }
 
@@ -130,7 +131,9 @@ fn tagged(text: &str, lines: &[Line<'_>]) -> Vec<Mark> {
 
 /// Marks of lines that recur: above the passages, or behind them.
 fn labelled(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
-    let blank = |at: Option<usize>| at.and_then(|at| lines.get(at)).is_none_or(|line| line.is_blank() || is_rule(line));
+    let blank = |at: Option<usize>| {
+        at.and_then(|at| lines.get(at)).is_none_or(|line| line.is_blank() || is_rule(line))
+    };
     let mut above: HashMap<String, Vec<usize>> = HashMap::new();
     let mut behind: HashMap<String, Vec<usize>> = HashMap::new();
     for (at, line) in lines.iter().enumerate() {
@@ -149,18 +152,24 @@ fn labelled(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     let text_end = lines.last().map_or(0, |line| line.start + line.text.len());
     let start_of = |at: usize| lines.get(at).map_or(text_end, |line| line.start);
     let marks = match (most(above), most(behind)) {
-        (Some((_, above)), behind) if behind.as_ref().is_none_or(|(_, behind)| behind.len() <= above.len()) => above
-            .into_iter()
-            .map(|at| {
-                // Further lines of the same label: a title, an address.
-                let more = lines[at + 1..].iter().take(LINES - 1).take_while(|line| is_field(line)).count();
-                let rule = at.checked_sub(1).filter(|before| is_rule(&lines[*before])).unwrap_or(at);
-                Mark { range: start_of(rule)..start_of(at + 1 + more), closes: false }
-            })
-            .collect(),
-        (_, Some((_, behind))) => {
-            behind.into_iter().map(|at| Mark { range: start_of(at)..start_of(at + 1), closes: true }).collect()
+        (Some((_, above)), behind)
+            if behind.as_ref().is_none_or(|(_, behind)| behind.len() <= above.len()) =>
+        {
+            above
+                .into_iter()
+                .map(|at| {
+                    // Further lines of the same label: a title, an address.
+                    let more =
+                        lines[at + 1..].iter().take(LINES - 1).take_while(|line| is_field(line)).count();
+                    let rule = at.checked_sub(1).filter(|before| is_rule(&lines[*before])).unwrap_or(at);
+                    Mark { range: start_of(rule)..start_of(at + 1 + more), closes: false }
+                })
+                .collect()
         }
+        (_, Some((_, behind))) => behind
+            .into_iter()
+            .map(|at| Mark { range: start_of(at)..start_of(at + 1), closes: true })
+            .collect(),
         _ => return None,
     };
     Some(marks)
@@ -190,25 +199,31 @@ fn key(line: &Line<'_>) -> Option<String> {
     if text.is_empty() || text.len() > LONGEST || text.starts_with('#') || line.list_marker().is_some() {
         return None;
     }
-    let known = ["Document", "Passage", "Source", "Context", "Article"]
-        .iter()
-        .any(|word| text.strip_prefix(word).is_some_and(|rest| numbered(rest.trim_start_matches([' ', '[']))));
+    let known = ["Document", "Passage", "Source", "Context", "Article"].iter().any(|word| {
+        text.strip_prefix(word).is_some_and(|rest| numbered(rest.trim_start_matches([' ', '['])))
+    });
     if known || line.is_log() || line.is_table_row() {
         return None;
     }
     for (open, close) in [('[', ']'), ('(', ')'), ('【', '】'), ('«', '»'), ('{', '}')] {
-        if text.starts_with(open) && text.ends_with(close) && !text[..text.len() - close.len_utf8()].contains(close) {
+        if text.starts_with(open)
+            && text.ends_with(close)
+            && !text[..text.len() - close.len_utf8()].contains(close)
+        {
             return Some(open.to_string());
         }
     }
-    let framed = |mark: char| text.starts_with(mark) && text.ends_with(mark) && text.len() > 6 && !is_rule(line);
+    let framed =
+        |mark: char| text.starts_with(mark) && text.ends_with(mark) && text.len() > 6 && !is_rule(line);
     if let Some(mark) = ['=', '-', '*', '~', '_'].into_iter().find(|mark| framed(*mark)) {
         return Some(mark.to_string());
     }
     if is_field(line) {
         return text.split_once(':').map(|(name, _)| format!("{}:", without_digits(name)));
     }
-    let page = text.len() <= 60 && text.bytes().any(|b| b.is_ascii_digit()) && !text.ends_with(['.', '!', '?', ',', ';']);
+    let page = text.len() <= 60
+        && text.bytes().any(|b| b.is_ascii_digit())
+        && !text.ends_with(['.', '!', '?', ',', ';']);
     (page && text.split_whitespace().count() <= 6).then(|| without_digits(text))
 }
 
@@ -246,7 +261,9 @@ mod tests {
     #[test]
     fn layouts() {
         let name = |i: usize| format!("minutes_{i}.pdf");
-        let all = |layout: &dyn Fn(String) -> String| (0..4).map(|i| layout(name(i))).collect::<Vec<_>>().join("\n\n");
+        let all = |layout: &dyn Fn(String) -> String| {
+            (0..4).map(|i| layout(name(i))).collect::<Vec<_>>().join("\n\n")
+        };
         let xml = all(&|name| {
             format!("<document>\n<source>{name}</source>\n<content>\n{BODY}\n</content>\n</document>")
         });

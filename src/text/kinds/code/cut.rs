@@ -109,13 +109,23 @@ impl Cutter<'_, '_> {
                 Form::Header | Form::Close => {
                     let piece = self.piece(rows, Content::Heading, Role::Label);
                     let level = unit.level.max(1);
-                    self.blocks.push(CutBlock { pieces: vec![piece], content: Content::Heading, level, closes: false });
+                    self.blocks.push(CutBlock {
+                        pieces: vec![piece],
+                        content: Content::Heading,
+                        level,
+                        closes: false,
+                    });
                 }
                 _ => {
                     let pieces = self.pieces(unit, rows);
                     match self.blocks.last_mut() {
                         Some(block) if joins => block.pieces.extend(pieces),
-                        _ => self.blocks.push(CutBlock { pieces, content: Content::Code, level: 0, closes: false }),
+                        _ => self.blocks.push(CutBlock {
+                            pieces,
+                            content: Content::Code,
+                            level: 0,
+                            closes: false,
+                        }),
                     }
                 }
             }

@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use crate::text::cut::{Content, CutBlock, Piece, Role};
 use super::{
     Virtual,
     classify::{classify, inner, is_group},
     label, literal,
     tree::{Kind, Node, Tree},
 };
+use crate::text::cut::{Content, CutBlock, Piece, Role};
 
 /// A record of more bytes than this is opened: what is in its own arrays may go without it.
 const LARGE: usize = 1600;
@@ -324,7 +324,12 @@ impl Builder<'_> {
         self.text.push_str(label);
         self.text.push('\n');
         let piece = Piece { range: start..self.text.len(), content: Content::Heading, role: Role::Label };
-        self.blocks.push(CutBlock { pieces: vec![piece], content: Content::Heading, level: 0, closes: false });
+        self.blocks.push(CutBlock {
+            pieces: vec![piece],
+            content: Content::Heading,
+            level: 0,
+            closes: false,
+        });
     }
 
     /// The path of `node`, or of the innermost open container.

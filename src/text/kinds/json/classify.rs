@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::text::cut::CutBlock;
 use super::{
     Virtual, literal, opaque,
     tree::{Kind, Node, Tree},
 };
+use crate::text::cut::CutBlock;
 
 /// A string longer than this many bytes, decoded, is cut.
 const LONG: usize = 400;

@@ -19,11 +19,6 @@ impl<'a> Line<'a> {
         self.text.trim().is_empty()
     }
 
-    /// Bytes of white space it begins with.
-    pub fn indent(&self) -> usize {
-        self.text.len() - self.text.trim_start().len()
-    }
-
     /// Its first bytes, `LOOK` at most: enough to tell its kind.
     pub fn look(&self) -> &'a str {
         &self.text[..self.text.floor_char_boundary(LOOK)]

@@ -49,7 +49,12 @@ impl Builder {
         for (index, item) in self.items.iter().enumerate() {
             let end = self.items.get(index + 1).map_or(text.len(), |next| next.start);
             if item.fresh || blocks.is_empty() {
-                blocks.push(CutBlock { pieces: Vec::new(), content: Content::Prose, level: 0, closes: false });
+                blocks.push(CutBlock {
+                    pieces: Vec::new(),
+                    content: Content::Prose,
+                    level: 0,
+                    closes: false,
+                });
             }
             let Some(block) = blocks.last_mut() else { break };
             if item.role == Role::Text {
