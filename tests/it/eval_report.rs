@@ -60,6 +60,7 @@ fn header() -> Header {
         config: "[plan]\nbudget = \"50%\"\n".into(),
         suite_toml: SUITE.into(),
         models: vec!["all-minilm-l6-v2@53aa51172d142c89d9012cce15ae4d6cc0ca6895".into()],
+        files: Vec::new(),
         data: vec![DataSource {
             task: "nq_multidoc_20".into(),
             path: "data/nq_multidoc_20.jsonl.zst".into(),
@@ -812,7 +813,8 @@ fn a_gate_for_machines() {
     assert_eq!(report["verdict"], "drop");
     let comparison = &report["comparisons"][0];
     assert_eq!(comparison["rows"], 60);
-    let worse: Vec<_> = comparison["worse"].as_array().unwrap().iter().map(|row| row["row"].clone()).collect();
+    let worse: Vec<_> =
+        comparison["worse"].as_array().unwrap().iter().map(|row| row["row"].clone()).collect();
     assert_eq!(worse, (0..9).map(|n| format!("row-{n:03}")).collect::<Vec<_>>());
     // 9 losses: 2 / 2^9.
     assert!((comparison["p"].as_f64().unwrap() - 2.0 / 512.0).abs() < 1e-12);

@@ -55,6 +55,7 @@ fn each_file_of_a_model_that_takes_part_counts() {
     // It is not loaded for this, so that any files will do.
     let embedder = copy("rankers/bert", &at("embedder"));
     let decoder = copy("decoders/qwen2", &at("decoder"));
+    fs::copy(fixture("rankers/bert/tokenizer.json"), at("decoder/tokenizer.json")).unwrap();
     fs::create_dir(at("lora")).unwrap();
     for file in ["adapter_config.json", "adapter_model.safetensors"] {
         fs::write(at("lora").join(file), file).unwrap();
