@@ -5,6 +5,9 @@ use std::io::{self, ErrorKind};
 /// The exit code after a signal, as shells give it for Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
+/// The exit code of a batch whose lines could all be used, and some of which could not be compacted.
+pub(crate) const FAILED_OPEN: u8 = 3;
+
 /// Whether the fault is the name's: there is nothing of that name, or a directory where a file is wanted, or
 /// the other way round.
 pub(crate) fn is_misnamed(error: &io::Error) -> bool {

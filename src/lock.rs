@@ -1,8 +1,10 @@
 //! One run to a file.
 
 use std::{
-    fs::{File, TryLockError},
-    io, thread,
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -11,44 +13,131 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(1);
 const BETWEEN: Duration = Duration::from_millis(20);
 
-/// Locks `file` for this run until it is closed. A file system without locks has none to take.
+/// Opens the file at `path` and locks it for this run until it is closed. A file system without locks has none
+/// to take. Whoever removes such a file must hold its lock then: whoever waited for it looks again at what is
+/// at `path`.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::ResourceBusy`] where another run has it; `what` says what it writes.
-pub(crate) fn only_ours(file: &File, what: &str) -> io::Result<()> {
+/// [`io::ErrorKind::ResourceBusy`] where another run has it; `what` says what it writes. Otherwise what opening
+/// gives.
+pub(crate) fn lock_exclusive(path: &Path, options: &OpenOptions, what: &str) -> io::Result<File> {
     let since = Instant::now();
+    let busy = || {
+        let reason = format!("another run writes this {what}; wait for it, or stop it");
+        io::Error::new(io::ErrorKind::ResourceBusy, reason)
+    };
     loop {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) if since.elapsed() < PATIENCE => thread::sleep(BETWEEN),
-            Err(TryLockError::WouldBlock) => {
-                let reason = format!("another run writes this {what}; wait for it, or stop it");
-                return Err(io::Error::new(io::ErrorKind::ResourceBusy, reason));
+        let file = options.open(path)?;
+        loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if since.elapsed() < PATIENCE => thread::sleep(BETWEEN),
+                Err(TryLockError::WouldBlock) => return Err(busy()),
+                Ok(()) | Err(TryLockError::Error(_)) => break,
             }
-            Ok(()) | Err(TryLockError::Error(_)) => return Ok(()),
         }
+        // The run that had the lock may have removed or replaced the file: a lock on what no path leads to
+        // holds nobody off.
+        if is_at(&file, path)? {
+            return Ok(file);
+        }
+        if since.elapsed() >= PATIENCE {
+            return Err(busy());
+        }
+    }
+}
+
+/// Whether `file` is what `path` leads to.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(there) => Ok(is_same(&file.metadata()?, &there)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(unix)]
+fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Without inodes, files that were made at another moment are others.
+#[cfg(not(unix))]
+fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    match (one.created(), other.created()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => true,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+
+    fn lock(path: &Path) -> io::Result<File> {
+        lock_exclusive(path, File::options().create(true).append(true), "file")
+    }
 
     #[test]
     fn a_lock_that_is_let_go_soon_is_waited_for_and_one_that_is_kept_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || File::create(dir.path().join("x")).unwrap();
-        let (first, second, third) = (open(), open(), open());
-        only_ours(&first, "file").unwrap();
-        thread::scope(|scope| {
+        let path = &dir.path().join("x");
+        let first = lock(path).unwrap();
+        let second = thread::scope(|scope| {
             scope.spawn(|| {
                 thread::sleep(4 * BETWEEN);
                 drop(first);
             });
-            only_ours(&second, "file").unwrap();
+            lock(path).unwrap()
         });
-        let error = only_ours(&third, "file").unwrap_err();
+        let error = lock(path).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
         assert!(error.to_string().contains("this file"), "{error}");
+        drop(second);
+    }
+
+    #[test]
+    fn who_waited_for_a_file_that_was_removed_locks_the_one_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = &dir.path().join("x");
+        let first = lock(path).unwrap();
+        let mut second = thread::scope(|scope| {
+            let waiting = scope.spawn(|| lock(path).unwrap());
+            thread::sleep(4 * BETWEEN);
+            fs::remove_file(path).unwrap();
+            drop(first);
+            waiting.join().unwrap()
+        });
+        // Nobody else gets it, and what its holder writes stands at the path.
+        assert_eq!(lock(path).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        second.write_all(b"mine").unwrap();
+        assert_eq!(fs::read(path).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn who_waited_for_a_file_that_was_replaced_waits_for_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, beside) = (&dir.path().join("x"), &dir.path().join("y"));
+        let (first, other) = (lock(path).unwrap(), lock(beside).unwrap());
+        let error = thread::scope(|scope| {
+            let waiting = scope.spawn(|| lock(path).unwrap_err());
+            thread::sleep(4 * BETWEEN);
+            fs::rename(beside, path).unwrap();
+            drop(first);
+            waiting.join().unwrap()
+        });
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        drop(other);
+        lock(path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_and_may_not_be_made_is_not_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = lock_exclusive(&dir.path().join("x"), File::options().write(true), "file").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -250,7 +250,8 @@ mod tests {
         let error = Templates::load(&dir.path().display().to_string()).err().ok_or("taken")?.to_string();
         assert!(error.contains("wrote 0 of 6 parts"), "{error}");
         fs::write(dir.path().join("context.txt"), "{{ nothing.here }}\n")?;
-        assert!(Templates::load(&dir.path().display().to_string()).is_err());
+        let error = Templates::load(&dir.path().display().to_string()).err().ok_or("taken")?.to_string();
+        assert!(error.contains("context.txt") && error.contains("undefined"), "{error}");
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A reader cuts the input into lines ([`source`]), workers compact them ([`record`]), and a writer
 //! puts the results back in order ([`sink`]), checked against the journal of an earlier run that was
-//! interrupted ([`resume`]). Only a window of lines is in memory at any time.
+//! interrupted ([`resume`]). Lines that failed open can be made again ([`retry`]). Only a window of lines is in memory at any time.
 
 use std::{
     collections::BTreeMap,
@@ -22,18 +22,23 @@ use thiserror::Error;
 use crate::{
     compaction::{Cancel, CompactRequest, Compaction},
     compactor::{CompactError, Compactor},
-    exit::{INTERRUPTED, is_misnamed},
+    exit::{FAILED_OPEN, INTERRUPTED, is_misnamed},
 };
 
+pub mod cause;
+mod journal;
 pub mod progress;
 pub mod record;
 pub mod resume;
+mod retry;
 pub mod sink;
 pub mod source;
 
+use cause::Causes;
 use progress::Progress;
 use record::{Defaults, Outcome, Record};
-use resume::Digest;
+use resume::{Digest, Resumed};
+use retry::Rewrite;
 use sink::Sink;
 use source::{Line, Lines};
 
@@ -88,12 +93,34 @@ pub enum BatchError {
         resumable: bool,
     },
     /// All lines were handled, and some of them could not be used.
-    #[error("{bad} of {lines} lines could not be used")]
+    #[error("{bad} of {lines} lines could not be used{}", and_failed_open(.failed_open))]
     BadLines {
         /// How many.
         bad: u64,
         /// Of how many.
         lines: u64,
+        /// Those of the others that failed open.
+        failed_open: Causes,
+        /// Whether a later run can go over these again.
+        resumable: bool,
+    },
+    /// All lines were handled and could be used, and some of them failed open.
+    #[error("{} of {lines} lines failed open: {failed_open}", .failed_open.total())]
+    FailedOpen {
+        /// How many, and why.
+        failed_open: Causes,
+        /// Of how many.
+        lines: u64,
+        /// Whether a later run can go over them again.
+        resumable: bool,
+    },
+    /// Lines that failed open cannot be gone over again.
+    #[error("--retry-failed works on files alone: {path} {reason}")]
+    NoRetry {
+        /// The input or the output.
+        path: String,
+        /// What it lacks.
+        reason: &'static str,
     },
 }
 
@@ -105,9 +132,21 @@ impl BatchError {
                 Some("name another output, or give --overwrite to begin anew".to_owned())
             }
             BatchError::SameFile { .. } => Some("name another output".to_owned()),
-            BatchError::BadLines { .. } => {
-                Some("their lines in the output have the outcome \"error\" and say why".to_owned())
+            BatchError::BadLines { failed_open, resumable, .. } => {
+                let mut hint = "their lines in the output have the outcome \"error\" and say why".to_owned();
+                if !failed_open.is_empty() && *resumable {
+                    hint.push_str("; for those that failed open, give the same command with --retry-failed");
+                }
+                Some(hint)
             }
+            BatchError::FailedOpen { resumable, .. } => Some(
+                match resumable {
+                    true => "their texts are in the output as they came; the same command with --retry-failed goes over them again",
+                    false => "their texts are in the output as they came, with the outcome \"failed-open\"",
+                }
+                .to_owned(),
+            ),
+            BatchError::NoRetry { .. } => Some("leave --retry-failed out, or name a file".to_owned()),
             BatchError::Stopped { resumable: true, .. } => {
                 Some("the same command goes on from there (not with --overwrite)".to_owned())
             }
@@ -115,10 +154,12 @@ impl BatchError {
         }
     }
 
-    /// 2 for bad input, 130 after an interruption, 1 for all else.
+    /// 2 for bad input, 3 where lines failed open and nothing else is wrong, 130 after an interruption, 1 for all
+    /// else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            BatchError::NotOurs { .. } | BatchError::SameFile { .. } => 2,
+            BatchError::NotOurs { .. } | BatchError::SameFile { .. } | BatchError::NoRetry { .. } => 2,
+            BatchError::FailedOpen { .. } => FAILED_OPEN,
             BatchError::Read { source, .. } | BatchError::Write { source, .. } if is_misnamed(source) => 2,
             BatchError::Stopped { .. } => INTERRUPTED,
             BatchError::Read { .. } | BatchError::Write { .. } | BatchError::BadLines { .. } => 1,
@@ -133,6 +174,13 @@ impl BatchError {
     pub(crate) fn write(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.display().to_string();
         move |source| BatchError::Write { path: path.clone(), source }
+    }
+}
+
+fn and_failed_open(failed_open: &Causes) -> String {
+    match failed_open.total() {
+        0 => String::new(),
+        total => format!(", and {total} failed open: {failed_open}"),
     }
 }
 
@@ -174,8 +222,56 @@ struct Done {
 /// # Errors
 ///
 /// [`BatchError::Read`], [`BatchError::Write`], [`BatchError::Stopped`], or, after all lines,
-/// [`BatchError::BadLines`].
+/// [`BatchError::BadLines`] or [`BatchError::FailedOpen`].
 pub fn run<R: BufRead + Send + 'static>(
+    compact: &dyn Compact,
+    lines: Lines<R>,
+    sink: &mut Sink,
+    defaults: &Defaults,
+    jobs: NonZeroUsize,
+    progress: &mut Progress,
+    cancel: &Cancel,
+) -> Result<(), BatchError> {
+    drive(compact, lines, sink, defaults, jobs, progress, cancel)?;
+    progress.finish(sink.is_resumable())
+}
+
+/// Makes those lines of an output again that failed open, from the same input, read from its start. All others
+/// stay as they are. The new output takes the place of the old one when all of them are done, whether or not
+/// they failed again.
+///
+/// # Errors
+///
+/// As [`run`], and [`BatchError::NotOurs`] where the input was changed meanwhile. The output is the old one then.
+pub fn retry<R: BufRead + Send + 'static>(
+    compact: &dyn Compact,
+    lines: Lines<R>,
+    resumed: Resumed,
+    defaults: &Defaults,
+    jobs: NonZeroUsize,
+    progress: &mut Progress,
+    cancel: &Cancel,
+) -> Result<Resumed, BatchError> {
+    if resumed.failed.is_empty() {
+        return Ok(resumed);
+    }
+    progress.again(&resumed.failed);
+    let (places, done) = (resumed.failed.iter().map(|failed| failed.index).collect(), resumed.earlier.lines);
+    let path = resumed.path.clone();
+    let mut sink = Sink::rewrite(&path, Rewrite::begin(resumed)?);
+    let result = drive(compact, lines.only(places), &mut sink, defaults, jobs, progress, cancel);
+    result.map_err(|error| match error {
+        BatchError::Stopped { .. } => BatchError::Stopped { done, resumable: true },
+        other => other,
+    })?;
+    match sink.into_rewrite() {
+        Some(rewrite) => rewrite.finish(),
+        None => Err(BatchError::write(&path)(io::ErrorKind::Unsupported.into())),
+    }
+}
+
+/// As [`run`], without the account.
+fn drive<R: BufRead + Send + 'static>(
     compact: &dyn Compact,
     lines: Lines<R>,
     sink: &mut Sink,
@@ -221,7 +317,7 @@ pub fn run<R: BufRead + Send + 'static>(
         }
         return Err(BatchError::Stopped { done: sink.written(), resumable: sink.is_resumable() });
     }
-    progress.finish()
+    Ok(())
 }
 
 /// The reader: sends each line on when there is a permit for it. At the end, `total` is the number of lines,

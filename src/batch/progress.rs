@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{
     BatchError,
+    cause::Causes,
     record::{Outcome, Record},
-    resume::Earlier,
+    resume::{Earlier, Failed},
 };
 use crate::{
     display::Display,
@@ -23,8 +24,10 @@ pub struct Progress {
     earlier: Earlier,
     compacted: u64,
     passed: u64,
-    failed_open: u64,
+    failed_open: Causes,
     bad: u64,
+    /// Lines of earlier runs that this run goes over again.
+    again: u64,
     tokens_before: u64,
     tokens_after: u64,
     energy: Option<Energy>,
@@ -50,8 +53,9 @@ impl Progress {
             earlier,
             compacted: 0,
             passed: 0,
-            failed_open: 0,
+            failed_open: Causes::default(),
             bad: 0,
+            again: 0,
             tokens_before: 0,
             tokens_after: 0,
             energy: None,
@@ -69,6 +73,20 @@ impl Progress {
     pub fn begin(&self) {
         if self.earlier.lines > 0 && !self.quiet {
             self.display.tell(&format!("going on after {} lines of an earlier run", self.earlier.lines));
+        }
+    }
+
+    /// Lines of earlier runs that failed open are made again: they count as lines of this run.
+    pub(super) fn again(&mut self, failed: &[Failed]) {
+        let lines = failed.len() as u64;
+        if !self.quiet {
+            self.display.tell(&format!("going over {lines} lines again that failed open"));
+        }
+        self.again += lines;
+        self.earlier.lines -= lines.min(self.earlier.lines);
+        for failed in failed {
+            self.earlier.failed_open.take(failed.cause);
+            self.bytes -= failed.bytes.min(self.bytes);
         }
     }
 
@@ -91,13 +109,12 @@ impl Progress {
 
     /// A line of so many bytes has been written.
     pub(super) fn add(&mut self, record: &Record, bytes: u64) {
-        let counter = match record.outcome {
-            Outcome::Compacted => &mut self.compacted,
-            Outcome::Passed => &mut self.passed,
-            Outcome::FailedOpen => &mut self.failed_open,
-            Outcome::Bad(_) => &mut self.bad,
-        };
-        *counter += 1;
+        match record.outcome {
+            Outcome::Compacted => self.compacted += 1,
+            Outcome::Passed => self.passed += 1,
+            Outcome::FailedOpen(cause) => self.failed_open.add(cause),
+            Outcome::Bad(_) => self.bad += 1,
+        }
         self.tokens_before += record.tokens_before as u64;
         self.tokens_after += record.tokens_after as u64;
         self.bytes += bytes;
@@ -115,7 +132,7 @@ impl Progress {
 
     /// Lines done in this run.
     fn lines(&self) -> u64 {
-        self.compacted + self.passed + self.failed_open + self.bad
+        self.compacted + self.passed + self.failed_open.total() + self.bad
     }
 
     /// Where the output is, and how fast this run is.
@@ -145,27 +162,30 @@ impl Progress {
         self.display.clear();
     }
 
-    /// Writes the account.
+    /// Writes the account. `resumable`: whether a later run can go over lines again that failed open.
     ///
     /// # Errors
     ///
-    /// [`BatchError::BadLines`] if there were any, in this run or in an earlier one.
-    pub(super) fn finish(&mut self) -> Result<(), BatchError> {
+    /// [`BatchError::BadLines`] if there were any, in this run or in an earlier one; otherwise
+    /// [`BatchError::FailedOpen`] likewise.
+    pub(super) fn finish(&mut self, resumable: bool) -> Result<(), BatchError> {
         self.display.clear();
         let lines = self.earlier.lines + self.lines();
         let bad = self.earlier.bad + self.bad;
+        let failed_open = self.earlier.failed_open.and(&self.failed_open);
         if !self.quiet {
-            self.account(lines, bad);
+            self.account(lines, bad, &failed_open);
         }
         match bad {
-            0 => Ok(()),
-            bad => Err(BatchError::BadLines { bad, lines }),
+            0 if failed_open.is_empty() => Ok(()),
+            0 => Err(BatchError::FailedOpen { failed_open, lines, resumable }),
+            bad => Err(BatchError::BadLines { bad, lines, failed_open, resumable }),
         }
     }
 
-    /// Of this run, and of `lines` and those of them that are `bad` of all runs.
-    fn account(&self, lines: u64, bad: u64) {
-        let resumed = self.earlier.lines > 0;
+    /// Of this run, and of `lines` and those of them that are `bad` or `failed_open` of all runs.
+    fn account(&self, lines: u64, bad: u64, failed_open: &Causes) {
+        let resumed = self.earlier.lines + self.again > 0;
         let run = if !resumed { "" } else { "this run: " };
         let ratio = self.tokens_before as f64 / self.tokens_after.max(1) as f64;
         self.display.tell(&format!(
@@ -173,9 +193,12 @@ impl Progress {
             self.lines(),
             self.compacted,
             self.passed,
-            self.failed_open,
+            self.failed_open.total(),
             self.bad
         ));
+        if !self.failed_open.is_empty() {
+            self.display.tell(&format!("{run}failed open: {}", self.failed_open));
+        }
         self.display.tell(&format!(
             "{run}{} -> {} tokens ({ratio:.1}x) in {:.1} s: {}",
             self.tokens_before,
@@ -191,8 +214,9 @@ impl Progress {
         }
         if resumed {
             self.display.tell(&format!(
-                "all runs: {lines} lines are in the output, {} of them from before; {bad} bad",
-                self.earlier.lines
+                "all runs: {lines} lines are in the output, {} of them from before; {bad} bad, {} failed open",
+                self.earlier.lines,
+                failed_open.total()
             ));
         }
     }

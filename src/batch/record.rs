@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Compact, source::Line};
+use super::{Compact, cause::Cause, source::Line};
 use crate::{
     budget::Budget,
     compaction::{self, Cancel, CompactRequest, Compaction, Piece, PieceKind, Place},
@@ -14,6 +14,8 @@ use crate::{
 
 /// The outcome of a line that could not be used.
 const BAD: &str = "error";
+/// The outcome of a line that could not be compacted.
+const FAILED_OPEN: &str = "failed-open";
 
 /// What holds for a line that does not say otherwise.
 #[derive(Clone, Debug)]
@@ -33,8 +35,8 @@ pub enum Outcome {
     Compacted,
     /// It was within its budget, or could not be made shorter.
     Passed,
-    /// It could not be compacted, and stands in the output as it came.
-    FailedOpen,
+    /// It could not be compacted, for the reason given, and stands in the output as it came.
+    FailedOpen(Cause),
     /// It could not be read, for the reason given.
     Bad(String),
 }
@@ -110,6 +112,8 @@ struct Output<'a> {
     id: &'a RawValue,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<Cause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     text: &'a str,
     tokens_before: usize,
@@ -141,14 +145,30 @@ struct BadOutput<'a> {
     error: &'a str,
 }
 
-/// Whether an output line is of an input line that could not be used.
-pub(super) fn is_bad(line: &[u8]) -> bool {
+/// What an output line says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It is a result.
+    Good,
+    /// Its input line could not be used.
+    Bad,
+    /// Its text could not be compacted.
+    FailedOpen(Cause),
+}
+
+/// Reads what an output line says of itself.
+pub(super) fn written(line: &[u8]) -> Written {
     #[derive(Deserialize)]
-    struct Written<'a> {
+    struct Fields<'a> {
         #[serde(borrow)]
         outcome: &'a str,
+        cause: Option<Cause>,
     }
-    serde_json::from_slice(line).is_ok_and(|written: Written<'_>| written.outcome == BAD)
+    match serde_json::from_slice(line) {
+        Ok(Fields { outcome: BAD, .. }) => Written::Bad,
+        Ok(Fields { outcome: FAILED_OPEN, cause }) => Written::FailedOpen(cause.unwrap_or(Cause::Error)),
+        Ok(_) | Err(_) => Written::Good,
+    }
 }
 
 /// Compacts a line. Never fails: what goes wrong is an outcome.
@@ -197,16 +217,17 @@ pub(super) fn compact_line(
     };
     // One text must not take the others down with it.
     let result = catch_unwind(AssertUnwindSafe(|| compact.compact(&request, cancel)));
-    let reason = match result {
+    let (cause, reason) = match result {
         Ok(Ok(compaction)) => return good(line, id, &compaction),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "internal error: the compaction of this text panicked".to_owned(),
+        Ok(Err(error)) => (Cause::from(&error), error.to_string()),
+        Err(_) => (Cause::Internal, "internal error: the compaction of this text panicked".to_owned()),
     };
     let tokens = catch_unwind(AssertUnwindSafe(|| compact.count(request.model.as_deref(), &request.text)))
         .unwrap_or_default();
     let output = Output {
         id,
-        outcome: "failed-open",
+        outcome: FAILED_OPEN,
+        cause: Some(cause),
         reason: Some(&reason),
         text: &request.text,
         tokens_before: tokens,
@@ -214,7 +235,7 @@ pub(super) fn compact_line(
         ratio: 1.0,
         pieces: Vec::new(),
     };
-    finish(line, Outcome::FailedOpen, &output, tokens, tokens)
+    finish(line, Outcome::FailedOpen(cause), &output, tokens, tokens)
 }
 
 fn good(line: &Line, id: &RawValue, compaction: &Compaction) -> Record {
@@ -226,6 +247,7 @@ fn good(line: &Line, id: &RawValue, compaction: &Compaction) -> Record {
     let output = Output {
         id,
         outcome: word,
+        cause: None,
         reason,
         text: &compaction.text,
         tokens_before: figures.tokens_before,

@@ -1,103 +1,61 @@
 //! Going on where an interrupted run was.
 //!
-//! Beside the output stands a journal, `OUT.progress`. Its first line is the digest of everything
-//! that decides what an output line looks like (configuration, flags, version). Each further line
-//! holds the digests of one input line and of the output line made from it, and is written before
-//! that output line. So after a kill at any moment the output is at most one torn line longer, and
-//! the journal at most one line longer, than what is done. The journal goes when the output is whole.
+//! Beside the output stands a [journal](super::journal), `OUT.progress`. Its lines are written before those of
+//! the output. So after a kill at any moment the output is at most one torn line longer, and the journal at
+//! most one line longer, than what is done. The journal goes when the output is whole and none of its lines
+//! failed open.
 
 use std::{
-    ffi::OsString,
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
-use super::{BatchError, record, source::Lines};
-use crate::lock::only_ours;
-
-/// A short BLAKE3 hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest([u8; 16]);
-
-impl Digest {
-    /// Of these bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        let mut digest = [0; 16];
-        blake3::Hasher::new().update(bytes).finalize_xof().fill(&mut digest);
-        Self(digest)
-    }
-
-    fn to_hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-/// The journal of an output, open for more lines.
-#[derive(Debug)]
-pub struct Journal {
-    path: PathBuf,
-    file: File,
-}
+pub use super::journal::{Digest, Journal};
+use super::{
+    BatchError,
+    cause::{Cause, Causes},
+    journal::Entry,
+    record::{self, Written},
+    source::Lines,
+};
 
 /// An output that may be continued.
 pub struct Resumed {
+    /// Where the output is.
+    pub path: PathBuf,
     /// The output, open at its end.
     pub output: File,
     /// Its journal, open at its end.
     pub journal: Journal,
     /// What is in the output.
     pub earlier: Earlier,
+    /// Those of its lines that failed open, in their order.
+    pub failed: Vec<Failed>,
 }
 
 /// What earlier runs have done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Earlier {
     /// Lines that are in the output.
     pub lines: u64,
     /// Those of them that could not be used.
     pub bad: u64,
+    /// Those of them that failed open.
+    pub failed_open: Causes,
     /// Bytes of the input that they were made from.
     pub bytes: u64,
 }
 
-impl Journal {
-    /// The journal's path beside `output`.
-    pub fn path_for(output: &Path) -> PathBuf {
-        let mut name = output.file_name().map(OsString::from).unwrap_or_default();
-        name.push(".progress");
-        output.with_file_name(name)
-    }
-
-    fn create(output: &Path, run: &Digest) -> Result<Self, BatchError> {
-        let path = Self::path_for(output);
-        let write = |path: &Path| -> io::Result<File> {
-            let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
-            // Another run that still writes must not lose what it noted.
-            only_ours(&file, "output")?;
-            file.set_len(0)?;
-            file.write_all(format!("{}\n", run.to_hex()).as_bytes())?;
-            Ok(file)
-        };
-        let file = write(&path).map_err(BatchError::write(&path))?;
-        Ok(Self { path, file })
-    }
-
-    /// Notes that `input` gives `output`. Comes before the output is written.
-    pub fn note(&mut self, input: &Digest, output: &Digest) -> Result<(), BatchError> {
-        let line = entry(input, output);
-        self.file.write_all(line.as_bytes()).map_err(BatchError::write(&self.path))
-    }
-
-    /// The output is whole: the journal goes.
-    pub fn remove(self) -> Result<(), BatchError> {
-        drop(self.file);
-        fs::remove_file(&self.path).map_err(BatchError::write(&self.path))
-    }
-}
-
-fn entry(input: &Digest, output: &Digest) -> String {
-    format!("{} {}\n", input.to_hex(), output.to_hex())
+/// A line of the output that failed open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Its place among the lines of the output, from 0.
+    pub index: u64,
+    /// Bytes of its input line.
+    pub bytes: u64,
+    /// Why it failed.
+    pub cause: Cause,
 }
 
 /// Begins anew, or goes on with `output` if it is the beginning of what this run would write.
@@ -112,44 +70,62 @@ pub fn open<R: BufRead>(
     lines: &mut Lines<R>,
     overwrite: bool,
 ) -> Result<Resumed, BatchError> {
-    let there = match fs::metadata(output) {
-        Ok(metadata) => metadata.len() > 0,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(BatchError::write(output)(error)),
-    };
-    if overwrite || !there {
-        // The journal first: an output without its journal would be taken for someone else's.
-        let journal = Journal::create(output, run)?;
-        let output = File::create(output).map_err(BatchError::write(output))?;
-        return Ok(Resumed { output, journal, earlier: Earlier::default() });
+    if !overwrite && holds_something(output)? {
+        return match Journal::find(output)? {
+            Some(journal) => go_on(output, journal, run, lines),
+            None => Err(no_journal(output)),
+        };
     }
-    go_on(output, run, lines)
+    // The journal first: an output without its journal would be taken for someone else's.
+    let mut journal = Journal::find_or_create(output)?;
+    // Another run may have written it while its lock was waited for.
+    if !overwrite && holds_something(output)? {
+        if journal.is_empty()? {
+            journal.remove()?;
+            return Err(no_journal(output));
+        }
+        return go_on(output, journal, run, lines);
+    }
+    journal.begin(&run.to_hex())?;
+    let (path, file) = (output.to_owned(), File::create(output).map_err(BatchError::write(output))?);
+    Ok(Resumed { path, output: file, journal, earlier: Earlier::default(), failed: Vec::new() })
 }
 
-fn go_on<R: BufRead>(output: &Path, run: &Digest, lines: &mut Lines<R>) -> Result<Resumed, BatchError> {
-    let no = |reason: String| BatchError::NotOurs { path: output.display().to_string(), reason };
-    let journal_path = Journal::path_for(output);
-    let (on_output, on_journal) = (BatchError::write(output), BatchError::write(&journal_path));
-
-    let journal = match File::options().read(true).write(true).open(&journal_path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(no("there is no journal of an interrupted run beside it".to_owned()));
-        }
-        Err(error) => return Err(on_journal(error)),
-    };
-    only_ours(&journal, "output").map_err(&on_journal)?;
-    let mut entries = BufReader::new(journal);
-    let mut entry_line = String::new();
-    entries.read_line(&mut entry_line).map_err(&on_journal)?;
-    if entry_line != format!("{}\n", run.to_hex()) {
-        return Err(no("it was begun with other settings or another version".to_owned()));
+fn holds_something(output: &Path) -> Result<bool, BatchError> {
+    match fs::metadata(output) {
+        Ok(metadata) => Ok(metadata.len() > 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(BatchError::write(output)(error)),
     }
-    let mut journal_len = entry_line.len() as u64;
+}
+
+fn no_journal(output: &Path) -> BatchError {
+    let reason =
+        "there is no journal of an interrupted run, or of one with lines that failed open, beside it";
+    BatchError::NotOurs { path: output.display().to_string(), reason: reason.to_owned() }
+}
+
+fn go_on<R: BufRead>(
+    output: &Path,
+    journal: Journal,
+    run: &Digest,
+    lines: &mut Lines<R>,
+) -> Result<Resumed, BatchError> {
+    let no = |reason: String| BatchError::NotOurs { path: output.display().to_string(), reason };
+    let (on_output, on_journal) = (BatchError::write(output), BatchError::write(journal.path()));
+
+    let mut entries = BufReader::new(journal.file.try_clone().map_err(&on_journal)?);
+    let header = Entry::read(&mut entries).map_err(&on_journal)?;
+    if header.line() != format!("{}\n", run.to_hex()) {
+        return Err(no(
+            "it was begun with other settings, model files or templates, or another version".to_owned()
+        ));
+    }
+    let mut journal_len = header.line().len() as u64;
 
     let file = OpenOptions::new().read(true).write(true).open(output).map_err(&on_output)?;
     let mut outputs = BufReader::new(file);
-    let (mut output_len, mut earlier) = (0, Earlier::default());
+    let (mut output_len, mut earlier, mut failed) = (0, Earlier::default(), Vec::new());
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -158,31 +134,38 @@ fn go_on<R: BufRead>(output: &Path, run: &Digest, lines: &mut Lines<R>) -> Resul
         if !line.ends_with(b"\n") {
             break;
         }
-        entry_line.clear();
-        entries.read_line(&mut entry_line).map_err(&on_journal)?;
+        let entry = Entry::read(&mut entries).map_err(&on_journal)?;
         let Some(input) = lines.next().transpose()? else {
             return Err(no(format!("it has more than the {} lines of this input", earlier.lines)));
         };
-        if entry_line != entry(&Digest::of(&input.bytes), &Digest::of(&line)) {
+        if !entry.allows(&Digest::of(&input.bytes), &Digest::of(&line)) {
             return Err(no(format!(
                 "its line {} was not made from line {} of this input",
                 earlier.lines + 1,
                 input.number
             )));
         }
+        let bytes = input.bytes.len() as u64 + 1;
+        match record::written(&line) {
+            Written::Good => {}
+            Written::Bad => earlier.bad += 1,
+            Written::FailedOpen(cause) => {
+                earlier.failed_open.add(cause);
+                failed.push(Failed { index: earlier.lines, bytes, cause });
+            }
+        }
         output_len += line.len() as u64;
-        journal_len += entry_line.len() as u64;
-        earlier.bytes += input.bytes.len() as u64 + 1;
-        earlier.bad += u64::from(record::is_bad(&line));
+        journal_len += entry.line().len() as u64;
+        earlier.bytes += bytes;
         earlier.lines += 1;
     }
-    let output = cut(outputs.into_inner(), output_len).map_err(&on_output)?;
-    let file = cut(entries.into_inner(), journal_len).map_err(&on_journal)?;
-    Ok(Resumed { output, journal: Journal { path: journal_path, file }, earlier })
+    let file = cut(outputs.into_inner(), output_len).map_err(&on_output)?;
+    let journal = journal.cut(journal_len)?;
+    Ok(Resumed { path: output.to_owned(), output: file, journal, earlier, failed })
 }
 
 /// Cuts a file and stands at its end.
-fn cut(mut file: File, len: u64) -> io::Result<File> {
+pub(super) fn cut(mut file: File, len: u64) -> io::Result<File> {
     file.set_len(len)?;
     file.seek(SeekFrom::Start(len))?;
     Ok(file)

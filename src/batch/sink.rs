@@ -9,6 +9,7 @@ use std::{
 use super::{
     BatchError,
     resume::{Digest, Journal, Resumed},
+    retry::Rewrite,
 };
 
 /// Where the output goes.
@@ -22,6 +23,7 @@ pub struct Sink {
 enum To {
     Stdout,
     File(File),
+    Rewrite(Box<Rewrite>),
 }
 
 impl Sink {
@@ -36,9 +38,22 @@ impl Sink {
     }
 
     /// A file with a journal beside it.
-    pub fn file(name: &Path, resumed: Resumed) -> Self {
-        let Resumed { output, journal, earlier } = resumed;
-        Self { name: name.to_owned(), to: To::File(output), journal: Some(journal), written: earlier.lines }
+    pub fn file(resumed: Resumed) -> Self {
+        let Resumed { path, output, journal, earlier, failed: _ } = resumed;
+        Self { name: path, to: To::File(output), journal: Some(journal), written: earlier.lines }
+    }
+
+    /// The lines of an output that failed open, and no others.
+    pub(super) fn rewrite(name: &Path, rewrite: Rewrite) -> Self {
+        Self { name: name.to_owned(), to: To::Rewrite(Box::new(rewrite)), journal: None, written: 0 }
+    }
+
+    /// What writes an output anew; none of another sink.
+    pub(super) fn into_rewrite(self) -> Option<Rewrite> {
+        match self.to {
+            To::Rewrite(rewrite) => Some(*rewrite),
+            To::Stdout | To::File(_) => None,
+        }
     }
 
     /// Lines that are in the output, those of an earlier run included.
@@ -54,7 +69,7 @@ impl Sink {
     /// Writes a line, made from the input line of that digest.
     pub(super) fn write(&mut self, input: &Digest, line: &[u8]) -> Result<(), BatchError> {
         if let Some(journal) = &mut self.journal {
-            journal.note(input, &Digest::of(line))?;
+            journal.note(input, &[Digest::of(line)])?;
         }
         let written = match &mut self.to {
             To::Stdout => {
@@ -62,18 +77,28 @@ impl Sink {
                 stdout.write_all(line).and_then(|()| stdout.flush())
             }
             To::File(file) => file.write_all(line),
+            To::Rewrite(rewrite) => {
+                rewrite.write(input, line)?;
+                Ok(())
+            }
         };
         written.map_err(BatchError::write(&self.name))?;
         self.written += 1;
         Ok(())
     }
 
-    /// All lines are written.
+    /// After the end of a run, whatever that was. The journal goes where all lines are written and none of them
+    /// failed open; otherwise a later run needs it.
     ///
     /// # Errors
     ///
     /// The journal could not be removed.
-    pub fn finish(self) -> Result<(), BatchError> {
-        self.journal.map_or(Ok(()), Journal::remove)
+    pub fn finish(self, end: &Result<(), BatchError>) -> Result<(), BatchError> {
+        let is_done = match end {
+            Ok(()) => true,
+            Err(BatchError::BadLines { failed_open, .. }) => failed_open.is_empty(),
+            Err(_) => false,
+        };
+        self.journal.filter(|_| is_done).map_or(Ok(()), Journal::remove)
     }
 }

@@ -1,13 +1,13 @@
 //! The input: lines of JSON, from a file or from standard input.
 
-use std::io::BufRead;
+use std::{io::BufRead, iter::Peekable, vec};
 
 use super::BatchError;
 
 /// One line that holds something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Its place among those that hold something, from 0.
+    /// Its place among those that are given, from 0.
     pub index: u64,
     /// Its number in the file, from 1.
     pub number: u64,
@@ -19,8 +19,13 @@ pub struct Line {
 pub struct Lines<R> {
     reader: R,
     name: std::path::PathBuf,
+    /// Lines given so far.
     index: u64,
+    /// Lines so far that hold something.
+    place: u64,
     number: u64,
+    /// Places of the lines that are given; none: all.
+    only: Option<Peekable<vec::IntoIter<u64>>>,
     torn: bool,
     failed: bool,
 }
@@ -28,7 +33,21 @@ pub struct Lines<R> {
 impl<R: BufRead> Lines<R> {
     /// The lines of `reader`; `name` stands in error messages.
     pub fn new(reader: R, name: &std::path::Path) -> Self {
-        Self { reader, name: name.to_owned(), index: 0, number: 0, torn: false, failed: false }
+        Self {
+            reader,
+            name: name.to_owned(),
+            index: 0,
+            place: 0,
+            number: 0,
+            only: None,
+            torn: false,
+            failed: false,
+        }
+    }
+
+    /// Those at `places` alone, counted from 0 among the lines that hold something, in order.
+    pub(super) fn only(self, places: Vec<u64>) -> Self {
+        Self { only: Some(places.into_iter().peekable()), ..self }
     }
 
     /// Lines so far.
@@ -48,6 +67,9 @@ impl<R: BufRead> Lines<R> {
 
     fn read(&mut self) -> Result<Option<Line>, BatchError> {
         loop {
+            if self.only.as_mut().is_some_and(|only| only.peek().is_none()) {
+                return Ok(None);
+            }
             let mut bytes = Vec::new();
             let read = self.reader.read_until(b'\n', &mut bytes).map_err(BatchError::read(&self.name))?;
             if read == 0 {
@@ -66,6 +88,11 @@ impl<R: BufRead> Lines<R> {
                 bytes.drain(..3);
             }
             if bytes.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let place = self.place;
+            self.place += 1;
+            if self.only.as_mut().is_some_and(|only| only.next_if_eq(&place).is_none()) {
                 continue;
             }
             let line = Line { index: self.index, number: self.number, bytes };
@@ -100,5 +127,17 @@ mod tests {
         let lines: Vec<_> = Lines::new(text, Path::new("-")).map(Result::unwrap).collect();
         let seen: Vec<_> = lines.iter().map(|l| (l.index, l.number, l.bytes.as_slice())).collect();
         assert_eq!(seen, [(0, 1, b"{}".as_slice()), (1, 4, b"[1]"), (2, 5, b"2")]);
+    }
+
+    #[test]
+    fn some_lines_alone_are_counted_among_themselves() {
+        let text: &[u8] = b"a\n\nb\nc\nd\n";
+        let given = |places: &[u64]| -> Vec<(u64, u64, Vec<u8>)> {
+            let lines = Lines::new(text, Path::new("-")).only(places.to_vec());
+            lines.map(Result::unwrap).map(|line| (line.index, line.number, line.bytes)).collect()
+        };
+        assert_eq!(given(&[1, 3]), [(0, 3, b"b".to_vec()), (1, 5, b"d".to_vec())]);
+        assert_eq!(given(&[]), []);
+        assert_eq!(given(&[2, 9]), [(0, 4, b"c".to_vec())]);
     }
 }

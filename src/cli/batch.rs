@@ -14,15 +14,15 @@ use crate::{
         self, BatchError,
         progress::Progress,
         record::Defaults,
-        resume::{self, Digest, Earlier},
+        resume::{self, Digest, Earlier, Resumed},
         sink::Sink,
         source::Lines,
     },
     budget::Budget,
     compaction::Cancel,
+    compactor::Compactor,
     config::Config,
     error::Error,
-    render::Templates,
 };
 
 /// Compacts every line of a JSON Lines file.
@@ -30,6 +30,10 @@ use crate::{
 /// Each line `{"text", "id"?, "query"?, "budget"?, "model"?}` gives a line `{"id", "outcome", "text",
 /// "tokens_before", "tokens_after", "ratio", "pieces"}`, in the same order. A run that was interrupted
 /// goes on where it was when it is started again with the same arguments.
+///
+/// Exit codes: 0 if every line was compacted or needed no compaction; 1 if some lines could not be used,
+/// whether or not others failed open; 2 if the command cannot work as it was given; 3 if all lines could be
+/// used and some failed open (they could not be compacted and came out as they are); 130 after a signal.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The input; `-` is standard input.
@@ -54,6 +58,17 @@ pub struct Args {
     /// Begin anew, whatever is in the output.
     #[arg(long)]
     overwrite: bool,
+    /// Make those lines of the output again that failed open in an earlier run of the same command, and leave
+    /// all others as they are.
+    #[arg(long, conflicts_with = "overwrite")]
+    retry_failed: bool,
+}
+
+/// Where results go.
+enum Output {
+    /// Nothing there can be gone on with.
+    Stream(Sink),
+    File(Resumed),
 }
 
 /// Runs the command; `quiet` leaves out progress and the account.
@@ -65,14 +80,21 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
     let jobs = args.jobs.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
 
     let (reader, total) = open_input(&args.input)?;
+    if args.retry_failed {
+        can_retry(&args)?;
+    }
     // Before the output is touched: what cannot work must not cost what is there.
     let compactor = super::compactor(config.clone())?;
     compactor.warm_up()?;
-    let digest = run_digest(&args, &config, compactor.templates());
+    let digest = run_digest(&args, &config, &compactor)?;
     let defaults =
         Defaults { query: args.query, budget: args.budget.unwrap_or(config.plan.budget), model: args.model };
     let mut lines = Lines::new(reader, &args.input);
-    let (mut sink, earlier) = open_output(&args.output, &args.input, &digest, &mut lines, args.overwrite)?;
+    let output = open_output(&args.output, &args.input, &digest, &mut lines, args.overwrite)?;
+    let earlier = match &output {
+        Output::Stream(_) => Earlier::default(),
+        Output::File(resumed) => resumed.earlier.clone(),
+    };
     let mut progress = Progress::new(total, earlier)
         .measured(compactor.ledger(), config.measure.grid_gco2_per_kwh)
         .with_memory_of(compactor.models().clone())
@@ -81,16 +103,34 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
 
     let cancel = Cancel::never();
     signal::stop(&cancel)?;
+    let mut sink = match output {
+        Output::Stream(sink) => sink,
+        Output::File(resumed) if args.retry_failed => {
+            let again = Lines::new(open_input(&args.input)?.0, &args.input);
+            let resumed = batch::retry(&compactor, again, resumed, &defaults, jobs, &mut progress, &cancel)?;
+            Sink::file(resumed)
+        }
+        Output::File(resumed) => Sink::file(resumed),
+    };
     let result = batch::run(&compactor, lines, &mut sink, &defaults, jobs, &mut progress, &cancel);
-    // Bad lines are reported after the end; all other errors leave the journal for the next start.
-    if matches!(result, Ok(()) | Err(BatchError::BadLines { .. })) {
-        sink.finish()?;
-    }
+    sink.finish(&result)?;
     Ok(result?)
 }
 
-/// Everything beside the input that decides what an output line looks like.
-fn run_digest(args: &Args, config: &Config, templates: &Templates) -> Digest {
+/// Lines are made again from the input, and written into the output.
+fn can_retry(args: &Args) -> Result<(), BatchError> {
+    for (path, reason) in [(&args.input, "cannot be read twice"), (&args.output, "keeps nothing")] {
+        // What is not there yet will be a file.
+        if super::is_standard(path) || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(BatchError::NoRetry { path: path.display().to_string(), reason });
+        }
+    }
+    Ok(())
+}
+
+/// Everything beside the input that decides what an output line looks like. Models are told apart by their
+/// files, not by their names.
+fn run_digest(args: &Args, config: &Config, compactor: &Compactor) -> Result<Digest, Error> {
     let Config {
         plan,
         text,
@@ -98,9 +138,9 @@ fn run_digest(args: &Args, config: &Config, templates: &Templates) -> Digest {
         summarize,
         place,
         render: _,
-        models,
-        summarizer,
-        embedder,
+        models: _,
+        summarizer: _,
+        embedder: _,
         serve: _,
         cache: _,
         eval: _,
@@ -109,14 +149,16 @@ fn run_digest(args: &Args, config: &Config, templates: &Templates) -> Digest {
         log: _,
     } = config;
     let flags = (&args.query, &args.budget, &args.model);
-    let precision = (models.precision, models.decoder_precision, models.device);
-    let servers = [summarizer, embedder].map(|server| (&server.url, &server.model));
-    let decoder = (&models.decoder, &models.decoder_lora);
-    let models = (&models.embedder, decoder, &models.ranker, precision, servers);
+    let models = compactor.models();
+    // The tokens of a model that a line names are counted by its files, too: those that the manifest lists are
+    // always the same.
+    let own = Some(config.models.decoder.as_str()).filter(|name| models.manifest().get(name).is_none());
+    let counters =
+        [args.model.as_deref(), own].map(|model| model.and_then(|model| models.tokenizer_key(model)));
     let version = env!("CARGO_PKG_VERSION");
-    let all =
-        format!("{:?}", (version, flags, plan, text, rank, summarize, place, templates.sources(), models));
-    Digest::of(all.as_bytes())
+    let identity = compactor.identity()?;
+    let all = format!("{:?}", (version, flags, plan, text, rank, summarize, place, counters, identity));
+    Ok(Digest::of(all.as_bytes()))
 }
 
 /// The input and its length, where that is known.
@@ -140,9 +182,9 @@ fn open_output<R: BufRead>(
     digest: &Digest,
     lines: &mut Lines<R>,
     overwrite: bool,
-) -> Result<(Sink, Earlier), BatchError> {
+) -> Result<Output, BatchError> {
     if super::is_standard(path) {
-        return Ok((Sink::stdout(), Earlier::default()));
+        return Ok(Output::Stream(Sink::stdout()));
     }
     if let (Ok(one), Ok(other)) = (fs::canonicalize(path), fs::canonicalize(input))
         && one == other
@@ -153,9 +195,7 @@ fn open_output<R: BufRead>(
     let is_stream = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
     if is_stream {
         let file = File::options().write(true).open(path).map_err(BatchError::write(path))?;
-        return Ok((Sink::stream(path, file), Earlier::default()));
+        return Ok(Output::Stream(Sink::stream(path, file)));
     }
-    let resumed = resume::open(path, digest, lines, overwrite)?;
-    let earlier = resumed.earlier;
-    Ok((Sink::file(path, resumed), earlier))
+    Ok(Output::File(resume::open(path, digest, lines, overwrite)?))
 }

@@ -174,7 +174,8 @@ mod tests {
         let cli = Cli::try_parse_from(["epitome", "config", "--set", "plan.budget=25%", "-vv"]).unwrap();
         let flags = cli.global.flags();
         assert_eq!(flags, [("plan.budget".into(), "25%".into()), ("log.level".into(), "debug".into())]);
-        assert!(Cli::try_parse_from(["epitome", "config", "--set", "plan.budget"]).is_err());
+        let error = Cli::try_parse_from(["epitome", "config", "--set", "plan.budget"]).unwrap_err();
+        assert!(error.to_string().contains("not KEY=VALUE"), "{error}");
     }
 
     #[test]

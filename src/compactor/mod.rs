@@ -2,6 +2,7 @@
 
 mod error;
 mod fit;
+mod identity;
 mod opened;
 
 use std::{

@@ -21,6 +21,10 @@ pub struct Header {
     pub suite_toml: String,
     /// `name@hash` of every model.
     pub models: Vec<String>,
+    /// What texts and answers depend on besides the rest of the header: the hashes of model files, the models on
+    /// servers, and the templates, by arm and reader. Empty in older files.
+    #[serde(default)]
+    pub files: Vec<String>,
     /// Each task's file, its BLAKE3 hash and the rows used.
     pub data: Vec<DataSource>,
     /// CPU, cores, memory, GPU.

@@ -181,6 +181,16 @@ impl Models {
         })
     }
 
+    /// All that the static embedder's vectors depend on besides the text: the hash of its table, and that of
+    /// the vocabulary that cuts the text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::static_embedder`].
+    pub fn static_embedder_key(&self) -> Result<String, ModelError> {
+        Ok(format!("{}/{}", StaticEmbedder::built_in_hash(), self.built_in_ranker()?.id().hash))
+    }
+
     /// The configured embedder; fetched and loaded if need be.
     ///
     /// # Errors
@@ -261,16 +271,7 @@ impl Models {
     /// configured decoder by its name or path. Never fetches.
     /// Special tokens in a text are counted as the text that they are.
     pub fn tokenizer(&self, model: &str) -> Option<tokenizers::Tokenizer> {
-        let known = self.manifest().get(model).is_some();
-        let configured = self.slots().into_iter().any(|(name, _)| name == model);
-        let located = if known || configured {
-            self.locate(model).ok()?
-        } else if self.manifest().get(&self.decoder.name).is_none() {
-            // A decoder that was configured by its path goes by the file's stem.
-            self.locate(&self.decoder.name).ok().filter(|located| located.spec.name == model)?
-        } else {
-            return None;
-        };
+        let located = self.counting(model)?;
         let read = match located.spec.role {
             Role::Embedder | Role::Ranker => located.path("tokenizer.json").and_then(encoder::read_tokenizer),
             Role::Decoder => Language::read(&located).map(|language| language.tokenizer),
@@ -284,6 +285,27 @@ impl Models {
                 tracing::warn!(%error, "the tokenizer of {model} cannot be used");
                 None
             }
+        }
+    }
+
+    /// The hashes of the files that [`Models::tokenizer`] takes for a model; none where it has none.
+    pub fn tokenizer_key(&self, model: &str) -> Option<String> {
+        let located = self.counting(model)?;
+        let hashes: Vec<&str> = located.spec.files.iter().map(|file| file.sha256.as_str()).collect();
+        Some(hashes.join("/"))
+    }
+
+    /// The files of a model that counts tokens.
+    fn counting(&self, model: &str) -> Option<Located> {
+        let known = self.manifest().get(model).is_some();
+        let configured = self.slots().into_iter().any(|(name, _)| name == model);
+        if known || configured {
+            self.locate(model).ok()
+        } else if self.manifest().get(&self.decoder.name).is_none() {
+            // A decoder that was configured by its path goes by the file's stem.
+            self.locate(&self.decoder.name).ok().filter(|located| located.spec.name == model)
+        } else {
+            None
         }
     }
 

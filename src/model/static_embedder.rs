@@ -4,6 +4,7 @@
 use std::io::Cursor;
 
 use candle_core::{Device, quantized::gguf_file::Content};
+use sha2::{Digest, Sha256};
 
 use super::ModelError;
 
@@ -24,6 +25,11 @@ impl StaticEmbedder {
     /// Bytes of the table.
     pub fn weight_bytes(&self) -> usize {
         size_of_val(self.table.as_slice())
+    }
+
+    /// SHA-256 of the table that is compiled in, hexadecimal.
+    pub(super) fn built_in_hash() -> String {
+        format!("{:x}", Sha256::digest(BUILT_IN))
     }
 
     /// The table that is compiled in.

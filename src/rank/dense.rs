@@ -422,7 +422,7 @@ mod tests {
         vectors.append(&packed)?;
         assert!((vectors.span(0)[0] - 0.6).abs() < 0.01 && (vectors.span(0)[2] + 0.8).abs() < 0.01);
         assert_eq!(vectors.span(1), [0.0; 3]);
-        assert!(vectors.append(&packed[..packed.len() - 1]).is_err());
+        assert!(matches!(vectors.append(&packed[..packed.len() - 1]), Err(RankError::Vectors)));
         let mut vectors = SpanVectors { dim: 3, ..SpanVectors::default() };
         let mut blank = header(0);
         pack(&[], 0, &mut blank);

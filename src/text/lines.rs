@@ -308,7 +308,10 @@ fn speaker_label(text: &str) -> Option<usize> {
     let name = &text[..colon];
     let plain = |c: char| c.is_alphanumeric() || " .'’-_()&".contains(c);
     let words = name.split_whitespace().count();
-    let capital = name.chars().next().is_some_and(char::is_uppercase);
+    // `He said: no.` is a sentence: names end in a capital, a figure or a bracket, where they have several words.
+    let ends_small =
+        name.split_whitespace().next_back().is_some_and(|word| word.starts_with(char::is_lowercase));
+    let capital = !ends_small && name.chars().next().is_some_and(char::is_uppercase);
     let spaced = text[colon + 1..].starts_with(' ');
     (capital && spaced && words <= 4 && name.chars().all(plain) && text.len() > colon + 2)
         .then_some(colon + 1)
@@ -328,10 +331,18 @@ mod tests {
         assert_eq!(line("Passage 12: It was").label(), 12);
         assert_eq!(line("Grad A: OK , we 're on .").label(), 8);
         assert_eq!(line("Delyth Jewell AM: Thank you.").label(), 18);
-        for none in
-            ["Documents were read.", "He said: no.", "12:30 is the time", "https://x.y/z", "Document [3", ""]
-        {
-            assert!(line(none).label() == 0 || none.starts_with("He said"), "{none}");
+        assert_eq!(line("Speaker 2: Well.").label(), 11);
+        assert_eq!(line("Ludwig van Beethoven (dead): What?").label(), 29);
+        for none in [
+            "Documents were read.",
+            "He said: no.",
+            "Main article: Hampton Roads",
+            "12:30 is the time",
+            "https://x.y/z",
+            "Document [3",
+            "",
+        ] {
+            assert_eq!(line(none).label(), 0, "{none}");
         }
     }
 

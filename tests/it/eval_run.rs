@@ -285,6 +285,43 @@ fn a_run_that_was_interrupted_goes_on() {
 }
 
 #[test]
+fn a_run_does_not_go_on_with_another_file_of_the_same_name() {
+    let bench = Bench::new();
+    let suite = "name = \"tiny\"\nbudgets = [\"25%\"]\n\n\
+         [[tasks]]\nname = \"gates\"\npath = \"rows.jsonl\"\nformat = \"plain\"\nscoring = \"contains_any\"\n\n\
+         [[arms]]\nkind = \"epitome\"\n";
+    fs::write(bench.path("suite.toml"), suite).unwrap();
+    fs::create_dir(bench.path("ranker")).unwrap();
+    fs::create_dir(bench.path("templates")).unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rankers/bert");
+    for file in ["model.safetensors", "tokenizer.json", "config.json"] {
+        fs::copy(fixture.join(file), bench.path("ranker").join(file)).unwrap();
+    }
+    let arguments =
+        ["-o", "out.jsonl", "--set", "models.ranker=./ranker", "--set", "render.templates=templates"];
+    bench.ok(&arguments);
+    let (header, records) = bench.results("out.jsonl");
+    assert!(header.files[0].starts_with("arm epitome: ranker "), "{:?}", header.files);
+    assert_eq!(records.len(), ROWS);
+    let told = bench.ok(&arguments);
+    assert!(told.contains("5 of 5 records were done before"), "{told}");
+
+    // A blank more is another file, though the model stays the same.
+    let config = bench.path("ranker/config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text} ")).unwrap();
+    let told = bench.fails(2, &arguments);
+    assert!(told.contains("it was made with another model file or template"), "{told}");
+    fs::write(&config, text).unwrap();
+    bench.ok(&arguments);
+
+    let prompt = "Make {{ text }} short, in {{ words }} words.";
+    fs::write(bench.path("templates/summary-leaf.txt"), prompt).unwrap();
+    let told = bench.fails(2, &arguments);
+    assert!(told.contains("it was made with another model file or template"), "{told}");
+}
+
+#[test]
 fn concurrency_is_bounded() {
     let (bench, double) = (Bench::new(), Double::start());
     bench.served(&double, "concurrency = 3");

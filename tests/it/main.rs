@@ -3,12 +3,14 @@
 
 mod attention;
 mod batch;
+mod batch_retry;
 mod cache;
 mod cli;
 mod corpus;
 mod eval_data;
 mod eval_report;
 mod eval_run;
+mod identity;
 mod kinds;
 mod models;
 mod pipeline;

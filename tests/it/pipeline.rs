@@ -361,7 +361,10 @@ fn a_written_summary_holds_no_invented_figure() {
     };
     let known = numbers(&text);
     let lower = text.to_lowercase();
-    for piece in compaction.pieces.iter().filter(|piece| piece.kind == PieceKind::Summary) {
+    let summaries: Vec<_> =
+        compaction.pieces.iter().filter(|piece| piece.kind == PieceKind::Summary).collect();
+    assert!(!summaries.is_empty(), "the decoder wrote nothing that was kept:\n{}", compaction.text);
+    for piece in summaries {
         let written = &compaction.text[piece.output.clone()];
         assert!(numbers(written).iter().all(|n| known.contains(n)), "{written}");
         for name in

@@ -124,7 +124,7 @@ fn the_built_in_ranker_is_the_default() {
     }
     assert_eq!(Config::default().models.ranker, "builtin");
     let spans = compact("builtin").explain.unwrap();
-    assert!(spans.iter().all(|span| span.probability.is_some()));
+    assert!(!spans.is_empty() && spans.iter().all(|span| span.probability.is_some()));
 }
 
 #[test]

@@ -103,11 +103,16 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
     };
     let readers = readers(&suite, &context)?;
     names.extend(readers.iter().map(Reader::label));
+    let mut files = Vec::new();
+    for arm in &arms {
+        files.push(format!("arm {}: {}", arm.name(), arm.identity()?));
+    }
+    files.extend(readers.iter().map(|reader| format!("reader {}: {}", reader.name, reader.identity())));
 
     // The output comes last: what cannot work must not cost what is there.
     let cells = Cells::new(&suite, &tasks, &arms);
     let sources = tasks.iter().map(|task| task.source.clone()).collect();
-    let header = run::make_header(&suite, &config, names, sources);
+    let header = run::make_header(&suite, &config, names, files, sources);
     let path = args.output.clone().unwrap_or_else(|| default_output(&suite.name));
     let reader_names: Vec<String> = readers.iter().map(|reader| reader.name.clone()).collect();
     let mut known = Vec::new();

@@ -271,6 +271,27 @@ impl Arm {
         self.takes_budget
     }
 
+    /// All that its texts depend on besides row, budget and settings: model files and templates. Loads models.
+    ///
+    /// # Errors
+    ///
+    /// [`ArmError`] names the arm.
+    pub fn identity(&self) -> Result<String, ArmError> {
+        match &self.way {
+            Way::Pipeline(pipeline) => pipeline
+                .identity()
+                .map_err(|error| ArmError::Compact { arm: self.name.clone(), source: Box::new(error) }),
+            Way::Baseline(baseline::By::Dense) => self
+                .context
+                .models
+                .embedder_key()
+                .map_err(|error| ArmError::Model { arm: self.name.clone(), source: Box::new(error) }),
+            Way::ClosedBook | Way::Full | Way::Oracle | Way::Baseline(_) | Way::Service(_) => {
+                Ok(String::new())
+            }
+        }
+    }
+
     /// Whether it has anything to say of the row: the oracle has not where no gold place is known.
     pub fn applies(&self, row: &Row) -> bool {
         !matches!(self.way, Way::Oracle) || !row.gold.is_empty()

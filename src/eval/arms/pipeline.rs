@@ -7,7 +7,7 @@ use crate::{
     budget::Budget,
     cache::Cache,
     compaction::{Cancel, CompactRequest, Outcome},
-    compactor::Compactor,
+    compactor::{CompactError, Compactor},
     config::Config,
     eval::{retention::merged, row::Row},
     model::{ModelMemory, Models},
@@ -21,6 +21,11 @@ impl Pipeline {
     /// All its models.
     pub(super) fn models(&self) -> &Arc<Models> {
         self.0.models()
+    }
+
+    /// All that its texts depend on besides row, budget and settings.
+    pub(super) fn identity(&self) -> Result<String, CompactError> {
+        self.0.identity()
     }
 
     /// Bytes of those models that are `used`, by `name@hash`.

@@ -211,6 +211,16 @@ impl Reader {
         }
     }
 
+    /// All that its answers depend on besides the row, the context and the settings: the model, by its files or
+    /// where it is asked, and the templates of the prompts.
+    pub fn identity(&self) -> String {
+        let model = match &self.kind {
+            Kind::Embedded(embedded) => embedded.identity(),
+            Kind::OpenAi(server) => server.identity(),
+        };
+        format!("{model} {}", self.prompts.key())
+    }
+
     /// Bytes of the weights of an embedded model, unless a compaction by `models` `used` (`name@hash`) the
     /// same ones; 0 for a server.
     pub fn weight_bytes_beside(&self, models: Option<&Arc<Models>>, used: &[String]) -> u64 {

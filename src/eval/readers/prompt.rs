@@ -63,6 +63,11 @@ impl Prompts {
         Ok(Self { environment, open, closed })
     }
 
+    /// BLAKE3 of each template's text.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.open, self.closed)
+    }
+
     /// The prompt for `row` over `context`; without a context, the closed-book one.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     eval::record::{Header, Record},
-    lock::only_ours,
+    lock::lock_exclusive,
 };
 
 /// Where records go.
@@ -54,14 +54,9 @@ impl ResultsFile {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).map_err(&failed)?;
         }
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(&failed)?;
-        only_ours(&file, "file").map_err(&failed)?;
+        let mut options = File::options();
+        options.create(true).truncate(false).read(true).write(true);
+        let file = lock_exclusive(path, &options, "file").map_err(&failed)?;
         let (mut file, kept, written) = if overwrite {
             (file, 0, 0)
         } else {

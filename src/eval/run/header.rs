@@ -20,8 +20,14 @@ use crate::{
 const BUILT_FROM: Option<&str> = option_env!("EPITOME_COMMIT");
 
 /// The header of a run that begins now. `suite` is the suite in force, after the selection of tasks,
-/// arms and rows by the command line.
-pub fn make(suite: &Suite, config: &Config, mut models: Vec<String>, data: Vec<DataSource>) -> Header {
+/// arms and rows by the command line; `files` is what arms and readers say they depend on.
+pub fn make(
+    suite: &Suite,
+    config: &Config,
+    mut models: Vec<String>,
+    files: Vec<String>,
+    data: Vec<DataSource>,
+) -> Header {
     models.sort();
     models.dedup();
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
@@ -33,6 +39,7 @@ pub fn make(suite: &Suite, config: &Config, mut models: Vec<String>, data: Vec<D
         config: config.to_toml(),
         suite_toml: toml::to_string(suite).unwrap_or_default(),
         models,
+        files,
         data,
         hardware: hardware::describe(Path::new(&config.measure.powercap)),
         seed: suite.seed,
@@ -86,7 +93,7 @@ fn git(arguments: &[&str]) -> Option<String> {
 /// What of a header decides the records, times apart.
 #[derive(Debug, PartialEq)]
 pub struct Relevant {
-    fields: [(&'static str, String); 7],
+    fields: [(&'static str, String); 8],
 }
 
 impl Relevant {
@@ -101,6 +108,7 @@ impl Relevant {
             config,
             suite_toml,
             models,
+            files,
             data,
             hardware: _,
             seed,
@@ -113,6 +121,7 @@ impl Relevant {
                 ("commit", commit.clone()),
                 ("configuration", relevant_config(config)),
                 ("set of models", models.join("\n")),
+                ("model file or template", files.join("\n")),
                 ("set of rows", format!("{data:?}")),
                 ("seed", seed.to_string()),
             ],
@@ -158,6 +167,10 @@ mod tests {
         config.rank.cross_tokens = 0;
         second.config = config.to_toml();
         second.seed = 3;
-        assert_eq!(differences(&Relevant::of(&first), &Relevant::of(&second)), ["configuration", "seed"]);
+        second.files = vec!["arm epitome: ranker 1".into()];
+        assert_eq!(
+            differences(&Relevant::of(&first), &Relevant::of(&second)),
+            ["configuration", "model file or template", "seed"]
+        );
     }
 }

@@ -285,6 +285,13 @@ model = "m"
         }
         let nothing = parse("name = \"\"\nbudgets = []\ntasks = []\narms = []", "s.toml").unwrap_err();
         let SuiteError::Senseless { problems, .. } = nothing else { panic!("{nothing}") };
-        assert_eq!(problems.len(), 3);
+        assert_eq!(
+            problems,
+            [
+                "name: must not be empty",
+                "tasks: there must be at least one",
+                "arms: there must be at least one"
+            ]
+        );
     }
 }

@@ -1,0 +1,42 @@
+//! What results depend on besides requests and settings.
+
+use super::{CompactError, Compactor};
+use crate::{
+    config::{DenseKind, FusionKind, SummarizerKind},
+    remote::{Chat, Embeddings},
+};
+
+impl Compactor {
+    /// All that a compaction depends on besides the request and the values of the configuration: the hashes of
+    /// the model files that take part and how they are run, the models on servers, and the templates. Two
+    /// compactors with the same one and the same values give the same text, wherever their files are and
+    /// whatever they are called.
+    ///
+    /// # Errors
+    ///
+    /// [`CompactError::Model`] if a model cannot be had; as [`Compactor::warm_up`].
+    pub fn identity(&self) -> Result<String, CompactError> {
+        let (models, remotes) = (&self.models, &self.remotes);
+        let mut parts = vec![format!("ranker {}", models.ranker()?.key())];
+        match self.config.rank.dense {
+            DenseKind::Static => parts.push(format!("static {}", models.static_embedder_key()?)),
+            DenseKind::Encoder => parts.push(format!("embedder {}", models.embedder_key()?)),
+            DenseKind::OpenAi | DenseKind::None => {}
+        }
+        if self.config.summarize.kind == SummarizerKind::Abstractive
+            || self.config.rank.fusion == FusionKind::Attention
+        {
+            parts.push(format!("decoder {}", models.decoder_key()?));
+        }
+        let servers = [
+            ("embedder", remotes.embedder.as_ref().map(Embeddings::identity)),
+            ("summarizer", remotes.summarizer.as_ref().map(Chat::identity)),
+        ];
+        parts.extend(servers.into_iter().filter_map(|(role, id)| Some(format!("{role} {}", id?))));
+        parts.extend(self.templates.sources().iter().map(|(name, text)| {
+            let hash = blake3::hash(text.as_bytes()).to_hex();
+            format!("template {name} {hash}")
+        }));
+        Ok(parts.join("\n"))
+    }
+}
