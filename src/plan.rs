@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::{
     budget::Budget,
+    compaction::{Cancel, Stopped},
     config,
     text::tokens::TokenCounter,
     wire::openai_chat::{ChatRequest, Message, Text},
@@ -63,6 +64,8 @@ pub enum LeaveReason {
     BelowThreshold,
     /// All of them together are within the budget already.
     WithinBudget,
+    /// The planning was told to stop.
+    Stopped(Stopped),
 }
 
 impl LeaveReason {
@@ -72,6 +75,8 @@ impl LeaveReason {
             LeaveReason::NoText => "no-text",
             LeaveReason::BelowThreshold => "below-threshold",
             LeaveReason::WithinBudget => "within-budget",
+            LeaveReason::Stopped(Stopped::Cancelled) => "cancelled",
+            LeaveReason::Stopped(Stopped::Deadline) => "deadline",
         }
     }
 }
@@ -93,20 +98,22 @@ pub fn leave_at_once(chat: &ChatRequest<'_>, config: &config::Plan) -> Option<Le
 ///
 /// # Errors
 ///
-/// [`Leave`] if there is nothing to do.
+/// [`Leave`] if there is nothing to do, or `cancel` says to stop.
 pub fn plan(
     chat: &ChatRequest<'_>,
     config: &config::Plan,
     counter: &dyn TokenCounter,
     wishes: &Wishes,
+    cancel: &Cancel,
 ) -> Result<Plan, Leave> {
+    let stopped = |stopped| Leave { reason: LeaveReason::Stopped(stopped), tokens: None };
     if let Some(reason) = leave_at_once(chat, config) {
         return Err(Leave { reason, tokens: None });
     }
     let short = |text: &str| {
         text.len() <= config.query_max_tokens
             || (text.len() <= config.query_max_tokens.saturating_mul(MAX_TOKEN_BYTES)
-                && counter.count(text) <= config.query_max_tokens)
+                && counter.exceeds(text, config.query_max_tokens, cancel) == Ok(false))
     };
     let last_user = chat.messages.iter().rposition(|message| message.role == "user");
     let asked = last_user
@@ -117,6 +124,7 @@ pub fn plan(
     let mut considered = 0;
     let mut found = Vec::new();
     for (at, text) in eligible(chat, config) {
+        cancel.check().map_err(stopped)?;
         if text.literal.max_len() < config.min_tokens || (asked.whole && Some(at) == last_user) {
             continue;
         }
@@ -126,7 +134,7 @@ pub fn plan(
         let Some(document) = decoded.get(part.clone()).filter(|d| d.len() >= config.min_tokens) else {
             continue;
         };
-        let tokens = counter.count(document);
+        let tokens = counter.count_until(document, cancel).map_err(stopped)?;
         considered += tokens;
         if tokens >= config.min_tokens
             && let Some(range) = text.literal.range(&part)

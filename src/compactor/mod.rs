@@ -154,7 +154,7 @@ impl Compactor {
         let query = request.query.as_deref().map(str::trim).filter(|query| !query.is_empty());
 
         let size = SegmentSize { min: self.config.text.segment_min, max: self.config.text.segment_max };
-        let doc = Document::new(text, counter.as_ref(), size);
+        let doc = Document::until(text, counter.as_ref(), size, cancel)?;
         let before = doc.tokens.total();
         let mut budget = request.budget.resolve(before);
         let mut figures = Figures {

@@ -143,7 +143,7 @@ fn message(role: &str, content: &str) -> String {
 
 fn planned(body: &str, wishes: &Wishes) -> Result<Plan, Leave> {
     let chat = ChatRequest::parse(body.as_bytes()).expect("chat");
-    plan(&chat, &config(), &Words, wishes)
+    plan(&chat, &config(), &Words, wishes, &Cancel::never())
 }
 
 #[test]
@@ -235,6 +235,6 @@ fn a_short_last_message_is_never_a_target() {
     let body =
         body(&[message("user", &document(4)), message("user", "Who rebuilt the harbour then?")].join(","));
     let chat = ChatRequest::parse(body.as_bytes()).expect("chat");
-    let plan = plan(&chat, &config, &Words, &Wishes::default()).expect("a plan");
+    let plan = plan(&chat, &config, &Words, &Wishes::default(), &Cancel::never()).expect("a plan");
     assert_eq!(plan.targets.len(), 1);
 }

@@ -151,6 +151,7 @@ pub fn rank(doc: &Document<'_>, query: Option<&str>, tools: Tools<'_>) -> Result
         let lexical = lexical::rank(doc, &lexical::query_terms(query));
         ranking.lexical_block = doc.spans.iter().map(|span| lexical.blocks[span.block]).collect();
         ranking.lexical = lexical.spans;
+        tools.cancel.check()?;
     }
     ranking.criticality = criticality::criticality(doc, None);
     tools.cancel.check()?;

@@ -9,13 +9,15 @@ mod segments;
 mod sentences;
 pub mod tokens;
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, convert::Infallible, ops::Range};
 
 pub use blocks::Content;
 pub use sentences::sentence_ends;
 
 use blocks::RawBlock;
-use tokens::{TokenCounter, TokenTable};
+use tokens::{Check, TokenCounter, TokenTable};
+
+use crate::compaction::{Cancel, Stopped};
 
 /// The smallest unit: a sentence, a heading, a list item's sentence, a line where line breaks are meant, a
 /// table row, a log record or a sentence of a long one, an element of a JSON value, a whole fenced code block.
@@ -116,7 +118,31 @@ fn number(text: &str, spans: &[Span], blocks: &mut [Block]) {
 impl<'a> Document<'a> {
     /// Finds the structure of `text`.
     pub fn new(text: &'a str, counter: &dyn TokenCounter, size: SegmentSize) -> Self {
-        let tokens = TokenTable::new(counter, text);
+        let Ok(document) = Self::checked::<Infallible>(text, counter, size, &|| Ok(()));
+        document
+    }
+
+    /// As [`Document::new`], for as long as `cancel` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] when `cancel` says so.
+    pub fn until(
+        text: &'a str,
+        counter: &dyn TokenCounter,
+        size: SegmentSize,
+        cancel: &Cancel,
+    ) -> Result<Self, Stopped> {
+        Self::checked(text, counter, size, &|| cancel.check())
+    }
+
+    fn checked<E: Send>(
+        text: &'a str,
+        counter: &dyn TokenCounter,
+        size: SegmentSize,
+        check: Check<'_, E>,
+    ) -> Result<Self, E> {
+        let tokens = TokenTable::checked(counter, text, check)?;
         let raw = blocks::blocks(text);
         let marked = |b: &&RawBlock| b.content == Content::Heading && text[b.range.clone()].starts_with('#');
         let markdown =
@@ -125,6 +151,7 @@ impl<'a> Document<'a> {
         let mut headings: Vec<Heading> = Vec::new();
         let mut open: Vec<usize> = Vec::new();
         for raw in &raw {
+            check()?;
             let first = spans.len();
             let index = blocks.len();
             let (pieces, labelled) = pieces(text, raw);
@@ -154,7 +181,7 @@ impl<'a> Document<'a> {
             }
         }
         number(text, &spans, &mut blocks);
-        let segments = segments::segments(text, &spans, &tokens, markdown, size.min, size.max);
+        let segments = segments::segments(text, &spans, &tokens, markdown, (size.min, size.max), check)?;
         let segments: Vec<Segment> = segments
             .into_iter()
             .map(|range| {
@@ -167,7 +194,7 @@ impl<'a> Document<'a> {
                 span.segment = index;
             }
         }
-        Document { text, tokens, spans, blocks, headings, segments }
+        Ok(Document { text, tokens, spans, blocks, headings, segments })
     }
 
     /// The text of a span without the white space around it.

@@ -12,6 +12,8 @@ mod eval_run;
 mod models;
 mod pipeline;
 mod proxy;
+mod proxy_bodies;
+mod proxy_http;
 mod proxy_models;
 mod ranker;
 mod remote;
