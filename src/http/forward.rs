@@ -88,7 +88,7 @@ pub async fn forward(
     let mut headers = headers::to_upstream(req.headers(), length);
     // What the upstream logs can be found by what is logged here.
     if let Ok(id) = upstream::header::HeaderValue::try_from(request_id(req)) {
-        headers.insert(REQUEST_ID.as_str(), id);
+        headers.insert(REQUEST_ID, id);
     }
     let start = Instant::now();
     match state.upstream.send(Call { method, path, headers, body }).await {

@@ -14,7 +14,7 @@ use tracing::Instrument;
 use crate::telemetry;
 
 /// The header that carries the id, from the client and to the upstream.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: &str = "x-request-id";
 /// A client's id longer than this is replaced by one of ours.
 const LONGEST_ID: usize = 200;
 
@@ -54,7 +54,7 @@ pub async fn observe(
         if !response.headers().contains_key(REQUEST_ID)
             && let Ok(id) = HeaderValue::try_from(id)
         {
-            response.headers_mut().insert(REQUEST_ID, id);
+            response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), id);
         }
         Ok(response)
     }

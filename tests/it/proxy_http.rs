@@ -130,14 +130,14 @@ async fn an_old_client_gets_no_chunks() {
     }
 }
 
-/// What came to a server, as connection and path, and whether it has closed the first connection.
+/// What came to a server, as connection and path, and whether it has closed one.
 #[derive(Default)]
 struct Came {
     paths: Vec<(usize, String)>,
     closed: bool,
 }
 
-/// A server that reads a second request on its first connection, and closes it instead of an answer, as
+/// A server that closes the first connection on which a second request comes, instead of an answer, as
 /// one does that had given up the idle connection meanwhile.
 fn closing() -> (String, Arc<Mutex<Came>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -155,7 +155,7 @@ fn closing() -> (String, Arc<Mutex<Came>>) {
                     let mut came = came.lock().unwrap();
                     came.paths.push((connection, path));
                     served += 1;
-                    if connection == 0 && served == 2 {
+                    if served == 2 && !came.closed {
                         came.closed = true;
                         let _ = socket.shutdown(std::net::Shutdown::Both);
                         return;
