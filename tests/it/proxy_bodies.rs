@@ -33,7 +33,7 @@ fn chat(bytes: usize) -> String {
     json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": content }] }).to_string()
 }
 
-fn send(proxy: &Proxy, body: impl Into<reqwest::Body>) -> impl Future<Output = reqwest::Response> + use<> {
+fn send<B: Into<reqwest::Body>>(proxy: &Proxy, body: B) -> impl Future<Output = reqwest::Response> + use<B> {
     let request = reqwest::Client::new().post(proxy.chat()).body(body);
     async { request.send().await.expect("an answer") }
 }
