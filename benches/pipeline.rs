@@ -202,6 +202,7 @@ fn compact(bench: &Bench, input: &Input, cache: Cache) -> Compaction {
         budget: Budget::Tokens(BUDGET),
         model: None,
         explain: false,
+        origin: Default::default(),
     };
     let compaction = compactor.compact(&request, &Cancel::never()).expect("a compaction");
     assert_eq!(compaction.outcome, Outcome::Compacted);

@@ -87,6 +87,7 @@ pub mod budget;
 mod display;
 mod exit;
 mod lock;
+pub mod room;
 pub mod workers;
 
 pub mod model;

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use crate::{
     budget::Budget,
+    compaction::{Cancel, Stopped},
     config,
     text::{Origin, tokens::TokenCounter},
     wire::openai_chat::{ChatRequest, Text},
@@ -82,6 +83,8 @@ pub enum LeaveReason {
     NoQuery,
     /// All of them together are within the budget already.
     WithinBudget,
+    /// The planning was told to stop.
+    Stopped(Stopped),
 }
 
 impl LeaveReason {
@@ -93,6 +96,8 @@ impl LeaveReason {
             LeaveReason::NoMaterial => "no-material",
             LeaveReason::NoQuery => "no-query",
             LeaveReason::WithinBudget => "within-budget",
+            LeaveReason::Stopped(Stopped::Cancelled) => "cancelled",
+            LeaveReason::Stopped(Stopped::Deadline) => "deadline",
         }
     }
 }
@@ -114,22 +119,25 @@ pub fn leave_at_once(chat: &ChatRequest<'_>, config: &config::Plan) -> Option<Le
 ///
 /// # Errors
 ///
-/// [`Leave`] if there is nothing to do.
+/// [`Leave`] if there is nothing to do, or `cancel` says stop.
 pub fn plan(
     chat: &ChatRequest<'_>,
     config: &config::Plan,
     counter: &dyn TokenCounter,
     wishes: &Wishes,
+    cancel: &Cancel,
 ) -> Result<Plan, Leave> {
     let leave = |reason| Leave { reason, tokens: None, source: None };
     if let Some(reason) = leave_at_once(chat, config) {
         return Err(leave(reason));
     }
-    let turns = Turns::of(chat, config);
+    let stopped = |stopped| leave(LeaveReason::Stopped(stopped));
+    let turns = Turns::of(chat, config, cancel).map_err(stopped)?;
     let (mut considered, mut long, mut unasked) = (0, false, false);
     let mut found: Vec<Target> = Vec::new();
     let mut margins: Vec<usize> = Vec::new();
     for (at, text) in eligible(chat, config) {
+        cancel.check().map_err(stopped)?;
         if text.literal.max_len() < config.min_tokens {
             continue;
         }
@@ -137,19 +145,23 @@ pub fn plan(
             long |= turns.is_long(at, text);
             continue;
         };
-        let count = |range: &Range<usize>| decoded.get(range.clone()).map_or(0, |text| counter.count(text));
-        let pieces: Vec<(Range<usize>, usize)> = stretches
-            .iter()
-            .filter(|stretch| stretch.part == Part::Material)
-            .map(|stretch| (stretch.range.clone(), count(&stretch.range)))
-            .collect();
+        let count = |range: &Range<usize>| {
+            counter.count_until(decoded.get(range.clone()).unwrap_or_default(), cancel).map_err(stopped)
+        };
+        let mut pieces: Vec<(Range<usize>, usize)> = Vec::new();
+        let mut margin = 0;
+        for stretch in &stretches {
+            match stretch.part {
+                Part::Material => pieces.push((stretch.range.clone(), count(&stretch.range)?)),
+                Part::Margin => margin += count(&stretch.range)?,
+                Part::Wording => {}
+            }
+        }
         let whole: usize = pieces.iter().map(|(_, tokens)| tokens).sum();
         considered += whole;
         if whole < config.min_tokens {
             continue;
         }
-        let margin: usize =
-            stretches.iter().filter(|s| s.part == Part::Margin).map(|stretch| count(&stretch.range)).sum();
         let query = match &wishes.query {
             Some(query) => Some(Query { text: query.clone(), source: QuerySource::Header }),
             None => turns.query(at, &decoded),

@@ -89,6 +89,7 @@ const JOULES: &str = "epitome_energy_joules_total";
 const CO2: &str = "epitome_co2_grams_total";
 const IN_FLIGHT: &str = "epitome_requests_in_flight";
 const COMPACTIONS: &str = "epitome_compactions_in_flight";
+const BODY_BYTES: &str = "epitome_body_bytes";
 const SHADOW_SAMPLES: &str = "epitome_shadow_samples_total";
 const SHADOW_RETENTION: &str = "epitome_shadow_retention";
 const SHADOW_DRIFT: &str = "epitome_shadow_drift";
@@ -182,6 +183,7 @@ fn describe() {
     describe_counter!(CO2, "CO2 of that energy by measure.grid_gco2_per_kwh, grams");
     describe_gauge!(IN_FLIGHT, Unit::Count, "Requests being answered");
     describe_gauge!(COMPACTIONS, Unit::Count, "Compactions being computed");
+    describe_gauge!(BODY_BYTES, Unit::Bytes, "Room taken by request bodies that are held in memory");
     describe_counter!(SHADOW_SAMPLES, Unit::Count, "Compacted requests drawn for comparison, by result");
     describe_gauge!(SHADOW_RETENTION, "Mean agreement of the last samples with the original's answers");
     describe_gauge!(SHADOW_DRIFT, "Mean agreement of the last samples less that of the first ones");
@@ -215,7 +217,7 @@ fn begin() {
     for class in ENCODER_CLASSES {
         counter!(ENGINE_ENCODED, "class" => class).increment(0);
     }
-    for gauge in [IN_FLIGHT, COMPACTIONS, ENGINE_BATCH, ENGINE_LIVE, ENGINE_KV, ENGINE_KV_PEAK] {
+    for gauge in [IN_FLIGHT, COMPACTIONS, BODY_BYTES, ENGINE_BATCH, ENGINE_LIVE, ENGINE_KV, ENGINE_KV_PEAK] {
         gauge!(gauge).set(0.0);
     }
 }
@@ -326,6 +328,11 @@ pub fn remote_call(role: &'static str, good: bool, time: Duration) {
     let result = if good { "ok" } else { "failed" };
     counter!(REMOTE_CALLS, "role" => role, "result" => result).increment(1);
     histogram!(REMOTE_TIME, "role" => role).record(time);
+}
+
+/// The room that request bodies take has changed by so many bytes.
+pub fn body_bytes(change: f64) {
+    gauge!(BODY_BYTES).increment(change);
 }
 
 /// The head of an answer came after `time`.

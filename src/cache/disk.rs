@@ -1,7 +1,8 @@
 //! The disk layer: one redb file, shared by all processes of a user.
 //!
 //! Reads go to the file at once; writes go to a thread that commits them in groups. The oldest
-//! entries leave when the file would outgrow its limit.
+//! entries leave when the file would outgrow its limit. Values are made of what people sent: folder and
+//! file are for their owner alone.
 
 use std::{
     fs, io,
@@ -27,6 +28,10 @@ use super::{DiskStats, Key};
 pub(super) const FOLDER: &str = "segments-v1";
 /// The file in it.
 pub(super) const FILE: &str = "cache.redb";
+
+/// Their permissions.
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
 
 /// Key to checksum and value.
 const VALUES: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("values-v1");
@@ -77,6 +82,8 @@ impl Disk {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)
                 .map_err(|error| format!("cannot make the directory {}: {error}", folder.display()))?;
+            // Before there is a file in it.
+            close_to_others(folder, FOLDER_MODE);
         }
         let database = match open_file(path) {
             Err(Failure::Damaged(reason)) => {
@@ -85,6 +92,7 @@ impl Disk {
             }
             other => other,
         };
+        close_to_others(path, FILE_MODE);
         let database = database.map_err(|failure| match failure {
             Failure::Damaged(reason) | Failure::Unavailable(reason) => reason,
         })?;
@@ -249,6 +257,28 @@ fn open_file(path: &Path) -> Result<Database, Failure> {
         Err(message) => Err(Failure::Damaged(message)),
     }
 }
+
+/// Leaves a folder or file to its owner alone, one of an earlier version too.
+#[cfg(unix)]
+fn close_to_others(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+
+    // By its path: to open and close the file would give up the locks that this process has on it.
+    let open = fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o777 != mode);
+    let closed = match open {
+        Ok(false) => Ok(()),
+        Ok(true) => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = closed {
+        tracing::warn!(path = %path.display(), %error, "others may be able to read the disk cache: its permissions cannot be set");
+    }
+}
+
+/// Elsewhere the folder that the system gives for caches is the user's own.
+#[cfg(not(unix))]
+fn close_to_others(_path: &Path, _mode: u32) {}
 
 /// Whether an error of the system speaks of what is in the file.
 fn is_damage(kind: io::ErrorKind) -> bool {

@@ -161,8 +161,10 @@ impl Compactor {
 
         let size = SegmentSize { min: self.config.text.segment_min, max: self.config.text.segment_max };
         let opened = Opened::new(text, request.origin.hint());
-        let doc = opened.document(counter.as_ref(), size);
-        let before = if doc.kind == Kind::Json { counter.count(text) } else { doc.tokens.total() };
+        cancel.check()?;
+        let doc = opened.document(counter.as_ref(), size, cancel)?;
+        let before =
+            if doc.kind == Kind::Json { counter.count_until(text, cancel)? } else { doc.tokens.total() };
         let mut budget = ceiling(request.budget, before, opened.fixed() as f64 / text.len().max(1) as f64);
         let mut figures = Figures {
             tokens_before: before,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    compaction::{Piece, PieceKind, Place},
+    compaction::{Cancel, Piece, PieceKind, Place, Stopped},
     render::in_place::{self, Held},
     text::{
         Document, Hint, Kind, SegmentSize,
@@ -39,8 +39,17 @@ impl<'a> Opened<'a> {
     }
 
     /// Its structure.
-    pub(super) fn document(&self, counter: &dyn TokenCounter, size: SegmentSize) -> Document<'_> {
-        Document::cut(self.text(), self.kind, self.blocks.clone(), counter, size)
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] when `cancel` says so.
+    pub(super) fn document(
+        &self,
+        counter: &dyn TokenCounter,
+        size: SegmentSize,
+        cancel: &Cancel,
+    ) -> Result<Document<'_>, Stopped> {
+        Document::cut(self.text(), self.kind, self.blocks.clone(), counter, size, cancel)
     }
 
     /// Bytes of the input that stay whatever is kept.

@@ -112,6 +112,10 @@ impl Config {
                 || self.serve.upstream.starts_with("https://"),
             "serve.upstream: not an http:// or https:// URL",
         );
+        check(
+            self.serve.bodies_bytes >= self.serve.body_limit_bytes,
+            "serve.bodies_bytes: must be at least serve.body_limit_bytes, or a body of that size could never be read",
+        );
         check(self.serve.max_concurrent > 0, "serve.max_concurrent: must be at least 1");
         check(self.serve.deadline_ms > 0, "serve.deadline_ms: must be at least 1");
         check(self.text.segment_min > 0, "text.segment_min: must be at least 1");
@@ -370,6 +374,20 @@ mod tests {
             let error = Config::load_with(Some(&file), vec![], &flags).err().ok_or(bad)?.to_string();
             assert!(error.contains("prices") || error.contains("inputs"), "{bad}: {error}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn the_largest_body_has_room() -> Result<(), Box<dyn std::error::Error>> {
+        let load = |bodies: &str, body: &str| {
+            let flags = [("serve.bodies_bytes", bodies), ("serve.body_limit_bytes", body)];
+            Config::load_with(None, vec![], &vars(&flags))
+        };
+        assert_eq!(Config::default().serve.bodies_bytes, 256 << 20);
+        assert_eq!(load("100", "100")?.serve.bodies_bytes, 100);
+        let error = load("100", "101").unwrap_err().to_string();
+        assert!(error.contains("serve.bodies_bytes: must be at least serve.body_limit_bytes"), "{error}");
+        assert!(load("-1", "0").is_err());
         Ok(())
     }
 

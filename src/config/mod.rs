@@ -61,6 +61,9 @@ pub struct Serve {
     pub upstream: String,
     /// Largest request body that is read for compaction; a larger one streams through untouched.
     pub body_limit_bytes: usize,
+    /// Bytes of request bodies that may be held in memory at once; a body for which there is no room
+    /// streams through untouched. At least `body_limit_bytes`.
+    pub bodies_bytes: usize,
     /// Time that a compaction may take before the original goes upstream.
     pub deadline_ms: u64,
     /// Compactions that may run at once; a request beyond that passes through untouched.
@@ -77,6 +80,7 @@ impl Default for Serve {
             listen: "127.0.0.1:8080".into(),
             upstream: String::new(),
             body_limit_bytes: 64 << 20,
+            bodies_bytes: 256 << 20,
             deadline_ms: 60_000,
             max_concurrent: 8,
             shutdown_grace_ms: 30_000,

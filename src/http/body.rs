@@ -1,15 +1,22 @@
 //! Request bodies: read whole where they may be compacted, streamed where they may not.
+//!
+//! A body that is read has room taken for it ([`crate::room`]) as long as anything holds it: the
+//! compaction, even one that is given up and still has to notice, the way to the upstream, a shadow
+//! request.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use actix_web::{HttpRequest, http::header, rt, web};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::error::ApiError;
-use crate::upstream::{Body, ByteStream};
+use crate::{
+    room::Rooms,
+    upstream::{Body, ByteStream},
+};
 
 /// Chunks that may wait between client and upstream.
 const CHUNKS: usize = 4;
@@ -20,29 +27,58 @@ const TRUST: usize = 1 << 20;
 pub enum Incoming {
     /// All of it.
     Whole(Bytes),
-    /// It is larger than the limit: what was read, and then the rest.
-    TooLarge(ByteStream),
+    /// It was not read to its end: what was read, and then the rest.
+    Unread(Unread, ByteStream),
 }
 
-/// Reads a body of at most `limit` bytes.
+/// Why a body was not read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It is larger than the limit.
+    TooLarge,
+    /// Other bodies take the room that it needs.
+    NoRoom,
+}
+
+/// Reads a body of at most `limit` bytes. Room for it is taken at once if its length is declared,
+/// else as it comes.
 ///
 /// # Errors
 ///
 /// [`ApiError::Body`] if it ends early.
-pub async fn read(req: &HttpRequest, mut payload: web::Payload, limit: usize) -> Result<Incoming, ApiError> {
-    let declared = declared(req).unwrap_or(0);
-    if declared > limit as u64 {
-        return Ok(Incoming::TooLarge(bridge(payload)));
+pub async fn read(
+    req: &HttpRequest,
+    mut payload: web::Payload,
+    limit: usize,
+    rooms: &Arc<Rooms>,
+) -> Result<Incoming, ApiError> {
+    let declared = usize::try_from(declared(req).unwrap_or(0)).unwrap_or(usize::MAX);
+    if declared > limit {
+        return Ok(Incoming::Unread(Unread::TooLarge, bridge(payload)));
     }
-    let mut read = BytesMut::with_capacity(usize::try_from(declared).unwrap_or(TRUST).min(TRUST));
+    let Some(mut room) = rooms.take(declared) else {
+        return Ok(Incoming::Unread(Unread::NoRoom, bridge(payload)));
+    };
+    let mut read = Vec::with_capacity(declared.min(TRUST));
     while let Some(chunk) = payload.next().await {
-        read.extend_from_slice(&chunk.map_err(|error| ApiError::Body(error.to_string()))?);
-        if read.len() > limit {
-            let first = stream::iter([Ok(read.freeze())]);
-            return Ok(Incoming::TooLarge(Box::pin(first.chain(bridge(payload)))));
+        let chunk = chunk.map_err(|error| ApiError::Body(error.to_string()))?;
+        let length = read.len() + chunk.len();
+        if length > read.capacity() && length <= declared {
+            // Doubled, but never beyond what was declared.
+            read.reserve_exact(length.max(2 * read.len()).min(declared) - read.len());
         }
+        read.extend_from_slice(&chunk);
+        let unread = if length > limit {
+            Unread::TooLarge
+        } else if !room.grow_to(length) {
+            Unread::NoRoom
+        } else {
+            continue;
+        };
+        let first = stream::iter([Ok(room.hold(read))]);
+        return Ok(Incoming::Unread(unread, Box::pin(first.chain(bridge(payload)))));
     }
-    Ok(Incoming::Whole(read.freeze()))
+    Ok(Incoming::Whole(room.hold(read)))
 }
 
 /// The body as it comes.
@@ -50,6 +86,16 @@ pub fn stream(req: &HttpRequest, payload: web::Payload) -> Body {
     let none = declared(req).is_none_or(|length| length == 0)
         && !req.headers().contains_key(header::TRANSFER_ENCODING);
     if none { Body::Empty } else { Body::Stream(bridge(payload)) }
+}
+
+impl Unread {
+    /// The word used in headers and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Unread::TooLarge => "too-large",
+            Unread::NoRoom => "busy",
+        }
+    }
 }
 
 fn declared(req: &HttpRequest) -> Option<u64> {

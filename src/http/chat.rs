@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`.
 
-use actix_web::{HttpRequest, HttpResponse, ResponseError, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 
 use super::{
     account::Account,
@@ -8,6 +8,7 @@ use super::{
     body::{self, Incoming},
     error::ApiError,
     forward::{self, Flight},
+    headers,
     observe::request_id,
     options::Options,
     shadow::Sample,
@@ -30,14 +31,12 @@ pub async fn chat(
             return Err(error);
         }
     };
-    let encoded =
-        req.headers().get(header::CONTENT_ENCODING).is_some_and(|value| value.as_bytes() != b"identity");
     let mut shadow = None;
-    let (body, account) = if encoded {
+    let (body, account) = if headers::is_encoded(req.headers()) {
         (body::stream(&req, payload), Account::passed("encoded"))
     } else {
-        match body::read(&req, payload, state.config.serve.body_limit_bytes).await? {
-            Incoming::TooLarge(stream) => (Body::Stream(stream), Account::passed("too-large")),
+        match body::read(&req, payload, state.config.serve.body_limit_bytes, &state.rooms).await? {
+            Incoming::Unread(unread, stream) => (Body::Stream(stream), Account::passed(unread.as_str())),
             Incoming::Whole(original) => {
                 let rewrite = admission::decide(&state, &original, options).await;
                 if rewrite.body.is_some() {

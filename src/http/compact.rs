@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{
     admission,
-    body::{self, Incoming},
+    body::{self, Incoming, Unread},
     error::ApiError,
     observe::request_id,
     state::State,
@@ -57,9 +57,10 @@ async fn compacted(
     state: &web::Data<State>,
 ) -> Result<(String, &'static str, &'static str), ApiError> {
     let limit = state.config.serve.body_limit_bytes;
-    let body = match body::read(req, payload, limit).await? {
+    let body = match body::read(req, payload, limit, &state.rooms).await? {
         Incoming::Whole(body) => body,
-        Incoming::TooLarge(_) => return Err(ApiError::TooLarge(limit)),
+        Incoming::Unread(Unread::TooLarge, _) => return Err(ApiError::TooLarge(limit)),
+        Incoming::Unread(Unread::NoRoom, _) => return Err(ApiError::NoRoom(state.rooms.limit())),
     };
     let internal = |error: &dyn std::fmt::Display| {
         tracing::error!(%error, "the compaction failed");

@@ -31,6 +31,9 @@ pub enum ApiError {
     /// As many compactions run as may.
     #[error("{0} compactions run already (serve.max_concurrent); try again in a second")]
     Busy(usize),
+    /// Bodies that are held take all the room there is.
+    #[error("request bodies take the {0} bytes that they may (serve.bodies_bytes); try again in a second")]
+    NoRoom(usize),
     /// As many requests wait for the decoder as may.
     #[error(transparent)]
     ModelBusy(Box<CompactError>),
@@ -62,7 +65,9 @@ impl ApiError {
             ApiError::TooLarge(_) => ("invalid_request_error", None, "body_too_large"),
             ApiError::Request(_) => ("invalid_request_error", None, "invalid_body"),
             ApiError::Budget(_) => ("invalid_request_error", Some("budget"), "budget_too_small"),
-            ApiError::Busy(_) | ApiError::ModelBusy(_) => ("rate_limit_error", None, "busy"),
+            ApiError::Busy(_) | ApiError::NoRoom(_) | ApiError::ModelBusy(_) => {
+                ("rate_limit_error", None, "busy")
+            }
             ApiError::Deadline(_) => ("server_error", None, "deadline_exceeded"),
             ApiError::NotReady => ("server_error", None, "not_ready"),
             ApiError::Upstream { .. } => ("upstream_error", None, "upstream_unreachable"),
@@ -78,7 +83,7 @@ impl ResponseError for ApiError {
             ApiError::Header { .. } | ApiError::Body(_) | ApiError::Request(_) => StatusCode::BAD_REQUEST,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::Budget(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            ApiError::Busy(_) | ApiError::ModelBusy(_) => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::Busy(_) | ApiError::NoRoom(_) | ApiError::ModelBusy(_) => StatusCode::TOO_MANY_REQUESTS,
             ApiError::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
             ApiError::NotReady => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Upstream { .. } => StatusCode::BAD_GATEWAY,
@@ -88,7 +93,7 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        if matches!(self, ApiError::Busy(_) | ApiError::ModelBusy(_)) {
+        if self.status_code() == StatusCode::TOO_MANY_REQUESTS {
             response.insert_header((header::RETRY_AFTER, "1"));
         }
         response.content_type("application/json").body(self.as_openai().to_body())

@@ -10,12 +10,18 @@ use std::{
 use actix_web::{
     HttpRequest, HttpResponse,
     body::SizedStream,
-    http::{Method, StatusCode, header},
+    http::{ConnectionType, Method, StatusCode, Version, header},
 };
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use super::{error::ApiError, headers, observe::request_id, shadow::Sample, state::State};
+use super::{
+    error::ApiError,
+    headers,
+    observe::{REQUEST_ID, request_id},
+    shadow::Sample,
+    state::State,
+};
 use crate::{
     telemetry,
     upstream::{self, Answer, Body, ByteStream, Call},
@@ -79,7 +85,11 @@ pub async fn forward(
         }
     };
     let path = req.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let headers = headers::to_upstream(req.headers(), length);
+    let mut headers = headers::to_upstream(req.headers(), length);
+    // What the upstream logs can be found by what is logged here.
+    if let Ok(id) = upstream::header::HeaderValue::try_from(request_id(req)) {
+        headers.insert(REQUEST_ID, id);
+    }
     let start = Instant::now();
     match state.upstream.send(Call { method, path, headers, body }).await {
         Ok(answer) => {
@@ -123,10 +133,16 @@ fn respond(req: &HttpRequest, answer: Answer, mut flight: Flight) -> HttpRespons
         flight.done();
     }
     let body = Watched { inner: answer.body, left: length, flight };
-    match length {
-        Some(length) => response.body(SizedStream::new(length, body)),
-        None => response.streaming(body),
-    }
+    let Some(length) = length else {
+        let mut response = response.streaming(body);
+        if req.version() < Version::HTTP_11 {
+            // It cannot read chunks: the connection's end is the body's.
+            response.head_mut().no_chunking(true);
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        return response;
+    };
+    response.body(SizedStream::new(length, body))
 }
 
 /// An answer's body that knows whether it came to its end.

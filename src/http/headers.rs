@@ -59,6 +59,22 @@ pub fn content_length(headers: &client::HeaderMap) -> Option<u64> {
     headers.get(client::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
+/// Whether the body of a request is encoded.
+pub fn is_encoded(headers: &server::HeaderMap) -> bool {
+    !are_identity(headers.get_all(server::CONTENT_ENCODING).map(server::HeaderValue::as_bytes))
+}
+
+/// Whether the body of an answer is encoded.
+pub fn is_answer_encoded(headers: &client::HeaderMap) -> bool {
+    !are_identity(headers.get_all(client::CONTENT_ENCODING).iter().map(client::HeaderValue::as_bytes))
+}
+
+/// Whether encodings are none but `identity`, whose name has no case (RFC 9110, section 8.4.1).
+fn are_identity<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> bool {
+    let none = |name: &[u8]| name.is_empty() || name.eq_ignore_ascii_case(b"identity");
+    values.all(|value| value.split(|byte| *byte == b',').all(|name| none(name.trim_ascii())))
+}
+
 /// Names listed in `Connection`.
 fn named<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
     values
@@ -111,6 +127,27 @@ mod tests {
                 ("x-two", "b")
             ]
         );
+    }
+
+    #[test]
+    fn identity_is_no_encoding() {
+        let encoded = |values: &[&'static str]| {
+            let (mut one, mut other) = (server::HeaderMap::new(), client::HeaderMap::new());
+            for value in values {
+                one.append(server::CONTENT_ENCODING, server::HeaderValue::from_static(value));
+                other.append(client::CONTENT_ENCODING, client::HeaderValue::from_static(value));
+            }
+            assert_eq!(is_encoded(&one), is_answer_encoded(&other), "{values:?}");
+            is_encoded(&one)
+        };
+        for none in [&[][..], &["identity"], &["Identity"], &[" IDENTITY\t"], &["identity, Identity"], &[""]]
+        {
+            assert!(!encoded(none), "{none:?}");
+        }
+        for some in [&["gzip"][..], &["identity, gzip"], &["identity", "br"], &["identityx"], &["x identity"]]
+        {
+            assert!(encoded(some), "{some:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! 2. Routing: `POST /v1/chat/completions`, `POST /v1/compact`, `/healthz`, `/readyz`, `/metrics`;
 //!    every other path and method streams through ([`passthrough`]).
 //! 3. For a chat request, [`options`] reads the `x-epitome-*` headers.
-//! 4. [`body`] reads the body up to `serve.body_limit_bytes`; a larger one streams through.
+//! 4. [`body`] reads the body up to `serve.body_limit_bytes`; a larger one streams through, and so
+//!    does one for which others leave no room (`serve.bodies_bytes`).
 //! 5. [`admission`] decides at once what can be decided without work, turns away what is beyond
 //!    `serve.max_concurrent`, and watches `serve.deadline_ms`.
 //! 6. [`rewrite`] plans, compacts and splices on a blocking thread.

@@ -13,7 +13,8 @@ use tracing::Instrument;
 
 use crate::telemetry;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header that carries the id, from the client and to the upstream.
+pub const REQUEST_ID: &str = "x-request-id";
 /// A client's id longer than this is replaced by one of ours.
 const LONGEST_ID: usize = 200;
 
@@ -40,7 +41,8 @@ pub async fn observe(
         None => telemetry::unique_id(),
     };
     req.extensions_mut().insert(RequestId(id.clone()));
-    let span = tracing::info_span!("request", id, method = %req.method(), path = req.path());
+    // Of the highest level: whatever is logged within says which request it was.
+    let span = tracing::error_span!("request", id, method = %req.method(), path = req.path());
     let start = Instant::now();
     async move {
         let mut response = next.call(req).await?;
@@ -52,7 +54,7 @@ pub async fn observe(
         if !response.headers().contains_key(REQUEST_ID)
             && let Ok(id) = HeaderValue::try_from(id)
         {
-            response.headers_mut().insert(REQUEST_ID, id);
+            response.headers_mut().insert(HeaderName::from_static(REQUEST_ID), id);
         }
         Ok(response)
     }

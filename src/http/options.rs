@@ -1,11 +1,13 @@
 //! The `x-epitome-*` headers of a request.
 
+use std::borrow::Cow;
+
 use actix_web::http::header::HeaderMap;
 
 use super::error::ApiError;
 use crate::plan::Wishes;
 
-/// Name of the header with the query.
+/// Name of the header with the query: UTF-8, percent-encoded UTF-8, or that behind `UTF-8''`.
 pub const QUERY: &str = "x-epitome-query";
 /// Name of the header with the budget.
 pub const BUDGET: &str = "x-epitome-budget";
@@ -35,7 +37,10 @@ impl Options {
                 Err(_) => Err(ApiError::Header { name, problem: "it is not UTF-8".into() }),
             },
         };
-        let query = text(QUERY)?.map(str::to_owned);
+        let query = match text(QUERY)? {
+            None => None,
+            Some(text) => Some(decoded(text)?.trim().to_owned()).filter(|query| !query.is_empty()),
+        };
         let budget = match text(BUDGET)? {
             None => None,
             Some(text) => match text.parse() {
@@ -56,5 +61,95 @@ impl Options {
             }
         };
         Ok(Self { wishes: Wishes { query, budget }, bypass })
+    }
+}
+
+/// A query as its client meant it. What stands behind `UTF-8''` is percent-encoded (RFC 8187), and so is
+/// a text in which every `%` begins an escape; any other stays as it is.
+fn decoded(text: &str) -> Result<Cow<'_, str>, ApiError> {
+    let malformed = |problem: &str| ApiError::Header { name: QUERY, problem: problem.to_owned() };
+    let declared = declared(text);
+    let (bytes, escapes) = match unescaped(declared.unwrap_or(text)) {
+        Some(decoded) => decoded,
+        None if declared.is_some() => {
+            return Err(malformed("a % behind UTF-8'' begins no escape of two hexadecimal digits"));
+        }
+        None => return Ok(Cow::Borrowed(text)),
+    };
+    if declared.is_none() && escapes == 0 {
+        return Ok(Cow::Borrowed(text));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Cow::Owned(text)),
+        Err(_) => Err(malformed("what its escapes stand for is not UTF-8; a % that is meant is written %25")),
+    }
+}
+
+/// What stands behind `UTF-8''`, or behind `UTF-8'` with a language and `'`.
+fn declared(text: &str) -> Option<&str> {
+    let (charset, rest) = text.split_once('\'')?;
+    let (language, value) = rest.split_once('\'')?;
+    let tag = language.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    (charset.eq_ignore_ascii_case("utf-8") && tag).then_some(value)
+}
+
+/// The bytes of `text` with its escapes resolved, and how many there were; none if a `%` begins none.
+fn unescaped(text: &str) -> Option<(Vec<u8>, usize)> {
+    let hex = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (mut out, mut escapes) = (Vec::with_capacity(text.len()), 0);
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            out.push(hex(bytes.next())? * 16 + hex(bytes.next())?);
+            escapes += 1;
+        } else {
+            out.push(byte);
+        }
+    }
+    Some((out, escapes))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn query(value: &str) -> Result<Option<String>, ApiError> {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value");
+        headers.insert(HeaderName::from_static(QUERY), value);
+        Options::read(&headers).map(|options| options.wishes.query)
+    }
+
+    #[test]
+    fn a_query_comes_in_three_ways() {
+        for (value, expected) in [
+            ("UTF-8''Wer%20h%C3%A4lt%20die%20Mole%3F", "Wer hält die Mole?"),
+            ("utf-8'de'h%c3%a4lt", "hält"),
+            ("UTF-8''plain words", "plain words"),
+            ("UTF-8''100%25", "100%"),
+            ("Wer%20h%C3%A4lt%20sie%3F", "Wer hält sie?"),
+            ("%E8%B0%81%E4%BB%98%E4%BA%86%E9%92%B1", "谁付了钱"),
+            ("Wer h%C3%A4lt sie?", "Wer hält sie?"),
+            ("где пирс?", "где пирс?"),
+            (" who paid? ", "who paid?"),
+            // Not every % begins an escape: nobody encoded this.
+            ("What is 100% of it?", "What is 100% of it?"),
+            ("100%", "100%"),
+            ("rose by 5% in %20 of cases", "rose by 5% in %20 of cases"),
+            ("printf(\"%s %d\")", "printf(\"%s %d\")"),
+            ("What's UTF-8's 'use'?", "What's UTF-8's 'use'?"),
+            ("utf-16''x", "utf-16''x"),
+        ] {
+            assert_eq!(query(value).expect(value).as_deref(), Some(expected), "{value}");
+        }
+        for empty in ["", "  ", "UTF-8''", "%20"] {
+            assert_eq!(query(empty).expect(empty), None, "{empty}");
+        }
+        for bad in ["UTF-8''100%", "UTF-8''%zz", "UTF-8''%C3", "UTF-8''%+1", "h%E4lt", "%ff%fe"] {
+            let error = query(bad).expect_err(bad).to_string();
+            assert!(error.contains(QUERY), "{error}");
+        }
     }
 }

@@ -60,10 +60,14 @@ fn work(
 ) -> Result<Rewrite, Account> {
     let chat = ChatRequest::parse(body).map_err(|error| Account::passed(reason_of(error)))?;
     let counter = pipeline.counter(chat.model.as_deref());
-    let plan = plan::plan(&chat, config, counter.as_ref(), wishes).map_err(|leave| Account {
-        tokens: leave.tokens.map(|tokens| (tokens, tokens)),
-        query_from: leave.source.map(QuerySource::as_str).into_iter().collect(),
-        ..Account::passed(leave.reason.as_str())
+    cancel.check().map_err(|stopped| Account::failed_open(LeaveReason::Stopped(stopped).as_str()))?;
+    let plan = plan::plan(&chat, config, counter.as_ref(), wishes, cancel).map_err(|leave| {
+        let account = match leave.reason {
+            LeaveReason::Stopped(_) => Account::failed_open(leave.reason.as_str()),
+            reason => Account::passed(reason.as_str()),
+        };
+        let query_from = leave.source.map(QuerySource::as_str).into_iter().collect();
+        Account { tokens: leave.tokens.map(|tokens| (tokens, tokens)), query_from, ..account }
     })?;
 
     let mut sum = Sum::new(&plan);

@@ -44,7 +44,7 @@ use crate::{
     telemetry,
     upstream::{
         Answer, Body, ByteStream, Call, Method,
-        header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
+        header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
     },
     wire::{
         json::Raw,
@@ -189,7 +189,7 @@ impl Sample {
     pub fn watch(self, answer: Answer) -> Answer {
         let skipped = if !answer.status.is_success() {
             Some("failed")
-        } else if answer.headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity") {
+        } else if headers::is_answer_encoded(&answer.headers) {
             Some("encoded")
         } else {
             None

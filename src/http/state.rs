@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 use super::{pipeline::Compact, shadow::Shadow};
-use crate::{config::Config, telemetry, upstream::Upstream};
+use crate::{config::Config, room::Rooms, telemetry, upstream::Upstream};
 
 /// How long to wait before the models are tried again.
 const RETRY: Duration = Duration::from_secs(15);
@@ -38,6 +38,8 @@ pub struct State {
     pub shadow: Shadow,
     /// One permit for each compaction that may run.
     pub permits: Arc<Semaphore>,
+    /// Room for the bodies that are held in memory.
+    pub rooms: Arc<Rooms>,
     readiness: RwLock<Readiness>,
 }
 
@@ -48,7 +50,8 @@ impl State {
         let permits = Arc::new(Semaphore::new(config.serve.max_concurrent.min(Semaphore::MAX_PERMITS)));
         let readiness = RwLock::new(Readiness::Loading);
         let shadow = Shadow::new(&config.shadow);
-        Arc::new(Self { config, pipeline, upstream, shadow, permits, readiness })
+        let rooms = Rooms::new(config.serve.bodies_bytes);
+        Arc::new(Self { config, pipeline, upstream, shadow, permits, rooms, readiness })
     }
 
     /// Whether texts can be compacted.

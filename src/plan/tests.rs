@@ -55,7 +55,7 @@ fn result(content: &str) -> String {
 
 fn planned(body: &str, wishes: &Wishes) -> Result<Plan, Leave> {
     let chat = ChatRequest::parse(body.as_bytes()).expect("chat");
-    plan(&chat, &config(), &Words, wishes)
+    plan(&chat, &config(), &Words, wishes, &Cancel::never())
 }
 
 fn asked(plan: &Plan) -> (&str, &str) {
@@ -194,8 +194,8 @@ fn the_system_message_asks_where_the_user_says_nothing() {
     let doc = document(40);
     let system =
         message("system", "From each text that the user sends, give the firm that holds the licence.");
-    let plan = planned(&body(&[system, message("user", &doc)]), &Wishes::default()).expect("a plan");
-    assert_eq!(asked(&plan).1, "system");
+    let found = planned(&body(&[system, message("user", &doc)]), &Wishes::default()).expect("a plan");
+    assert_eq!(asked(&found).1, "system");
     let alone = planned(&body(&[message("user", &doc)]), &Wishes::default());
     assert_eq!(
         alone.map_err(|l| (l.reason, l.source)).err(),
@@ -204,7 +204,10 @@ fn the_system_message_asks_where_the_user_says_nothing() {
     let condense = config::Plan { without_query: config::WithoutQuery::Condense, ..config() };
     let body = body(&[message("user", &doc)]);
     let chat = ChatRequest::parse(body.as_bytes()).expect("chat");
-    assert_eq!(plan::plan(&chat, &condense, &Words, &Wishes::default()).expect("a plan").targets.len(), 1);
+    assert_eq!(
+        plan(&chat, &condense, &Words, &Wishes::default(), &Cancel::never()).expect("a plan").targets.len(),
+        1
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{
     query::{self, At, Lines, Query, QuerySource, Said},
 };
 use crate::{
+    compaction::{Cancel, Stopped},
     config,
     text::Origin,
     wire::openai_chat::{Call, ChatRequest, Text},
@@ -49,7 +50,11 @@ fn is_tool(role: &str) -> bool {
 }
 
 impl<'c> Turns<'c> {
-    pub(super) fn of(chat: &'c ChatRequest<'_>, config: &config::Plan) -> Self {
+    pub(super) fn of(
+        chat: &'c ChatRequest<'_>,
+        config: &config::Plan,
+        cancel: &Cancel,
+    ) -> Result<Self, Stopped> {
         let mut turns = Vec::with_capacity(chat.messages.len());
         let (mut turn, mut answered) = (0, false);
         let mut calls: HashMap<&str, (&Call, usize)> = HashMap::new();
@@ -109,13 +114,14 @@ impl<'c> Turns<'c> {
             .map(|w| turns[w.message])
             .collect();
         for text in &mut written {
+            cancel.check()?;
             let alone = !brief.contains(&turns[text.message]);
             if estimate(&text.text) > LONG {
                 text.stretches = stretches(&text.text, alone, config.wording_tokens);
             }
         }
         let roles = chat.messages.iter().map(|message| message.role.as_str()).collect();
-        Self { turns, roles, written, answers, system: system.join("\n\n") }
+        Ok(Self { turns, roles, written, answers, system: system.join("\n\n") })
     }
 
     /// The text, decoded, and its stretches; `None` where it holds no material.

@@ -186,6 +186,7 @@ fn rank_one(
         let lexical = lexical::rank(doc, &query_terms(query));
         ranking.lexical_block = doc.spans.iter().map(|span| lexical.blocks[span.block]).collect();
         ranking.lexical = lexical.spans;
+        tools.cancel.check()?;
     }
     ranking.criticality = criticality::criticality(doc, None);
     tools.cancel.check()?;

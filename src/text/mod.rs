@@ -13,7 +13,9 @@ pub mod sentences;
 pub mod terms;
 pub mod tokens;
 
-use std::{borrow::Cow, collections::HashMap, ops::Range};
+use std::{borrow::Cow, collections::HashMap, convert::Infallible, ops::Range};
+
+use crate::compaction::{Cancel, Stopped};
 
 pub use cut::{Content, Hint, Role};
 pub use json::value_end as json_value_end;
@@ -22,7 +24,7 @@ pub use sentences::sentence_ends;
 
 use blocks::RawBlock;
 use cut::{CutBlock, Piece};
-use tokens::{TokenCounter, TokenTable};
+use tokens::{Check, TokenCounter, TokenTable};
 
 /// The smallest unit: a sentence, a heading, a list item's sentence, a line where line breaks are meant, a
 /// table row, a log record or a sentence of a long one, an element of a JSON value, a whole fenced code block.
@@ -151,18 +153,36 @@ fn number(text: &str, spans: &[Span], blocks: &mut [Block]) {
 impl<'a> Document<'a> {
     /// Finds the structure of `text`, taken as running text with whatever stands in it.
     pub fn new(text: &'a str, counter: &dyn TokenCounter, size: SegmentSize) -> Self {
-        Self::cut(text, Kind::Prose, prose(text), counter, size)
+        let Ok(document) =
+            Self::checked::<Infallible>(text, Kind::Prose, prose(text), counter, size, &|| Ok(()));
+        document
     }
 
-    /// The structure of `text` of a `kind`, cut into `cut`, which tiles it.
+    /// The structure of `text` of a `kind`, cut into `cut`, which tiles it, for as long as `cancel` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] when `cancel` says so.
     pub fn cut(
         text: &'a str,
         kind: Kind,
         cut: Vec<CutBlock>,
         counter: &dyn TokenCounter,
         size: SegmentSize,
-    ) -> Self {
-        let tokens = TokenTable::new(counter, text);
+        cancel: &Cancel,
+    ) -> Result<Self, Stopped> {
+        Self::checked(text, kind, cut, counter, size, &|| cancel.check())
+    }
+
+    fn checked<E: Send>(
+        text: &'a str,
+        kind: Kind,
+        cut: Vec<CutBlock>,
+        counter: &dyn TokenCounter,
+        size: SegmentSize,
+        check: Check<'_, E>,
+    ) -> Result<Self, E> {
+        let tokens = TokenTable::checked(counter, text, check)?;
         let marked = |b: &&CutBlock| {
             b.content == Content::Heading
                 && b.pieces.first().is_some_and(|p| text[p.range.clone()].starts_with('#'))
@@ -174,6 +194,7 @@ impl<'a> Document<'a> {
         let mut open: Vec<usize> = Vec::new();
         let mut unclosed = 0;
         for raw in cut {
+            check()?;
             let first = spans.len();
             let index = blocks.len();
             let label = raw.pieces.first().is_some_and(|piece| piece.role == Role::Label);
@@ -215,7 +236,7 @@ impl<'a> Document<'a> {
             }
         }
         number(text, &spans, &mut blocks);
-        let segments = segments::segments(text, &spans, &tokens, markdown, size.min, size.max);
+        let segments = segments::segments(text, &spans, &tokens, markdown, (size.min, size.max), check)?;
         let segments: Vec<Segment> = segments
             .into_iter()
             .map(|range| {
@@ -228,7 +249,7 @@ impl<'a> Document<'a> {
                 span.segment = index;
             }
         }
-        Document { text, kind, tokens, spans, blocks, headings, segments }
+        Ok(Document { text, kind, tokens, spans, blocks, headings, segments })
     }
 
     /// The text of a span as it is read: of a page, with the words joined that a line break parts.

@@ -8,7 +8,10 @@ use std::ops::Range;
 
 use text_splitter::{ChunkConfig, ChunkSizer, MarkdownSplitter, TextSplitter};
 
-use super::{Span, tokens::TokenTable};
+use super::{
+    Span,
+    tokens::{Check, TokenTable},
+};
 
 /// Sizes of a part of the text by lookup.
 struct TableSizer<'a> {
@@ -29,18 +32,19 @@ impl ChunkSizer for TableSizer<'_> {
 }
 
 /// Cuts spans into segments; each range is of span indices. `min` and `max` are tokens. Only the
-/// last segment may be smaller; only one that is a single span may be larger.
-pub fn segments(
+/// last segment may be smaller; only one that is a single span may be larger. Asks `check` before each.
+pub fn segments<E>(
     text: &str,
     spans: &[Span],
     tokens: &TokenTable,
     markdown: bool,
-    min: usize,
-    max: usize,
-) -> Vec<Range<usize>> {
+    (min, max): (usize, usize),
+    check: Check<'_, E>,
+) -> Result<Vec<Range<usize>>, E> {
     let mut segments = Vec::new();
     let mut first = 0;
     while first < spans.len() {
+        check()?;
         let start = spans[first].range.start;
         let before = tokens.before(start);
         // The last span that still fits, and the first with which the minimum is reached.
@@ -69,7 +73,7 @@ pub fn segments(
             segments.push(joined);
         }
     }
-    segments
+    Ok(segments)
 }
 
 /// Where the splitter would end the first chunk of the window.

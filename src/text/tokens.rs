@@ -2,12 +2,21 @@
 //!
 //! A text is tokenised once; every later count is a lookup in the table of ends. Long texts are
 //! cut, before tokenising, in front of a space that follows a word, where byte-pair tokenizers
-//! never join two tokens, and the parts are done in parallel.
+//! never join two tokens, and the parts are done in parallel. Who may be told to stop is asked
+//! before each part.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use rayon::prelude::*;
 use tiktoken_rs::{CoreBPE, tokenizer::Tokenizer as Encoding};
+
+use crate::compaction::{Cancel, Stopped};
 
 /// Bytes of text that are tokenised in one go.
 const PART: usize = 32 * 1024;
@@ -20,11 +29,51 @@ pub trait TokenCounter: Send + Sync {
     /// The byte length of each token of `text`, in order; they add up to `text.len()`.
     fn token_lengths(&self, text: &str) -> Vec<u32>;
 
+    /// How many tokens `text` is, tokenised in one go.
+    fn count_part(&self, text: &str) -> usize {
+        self.token_lengths(text).len()
+    }
+
     /// How many tokens `text` is.
     fn count(&self, text: &str) -> usize {
-        parts(text).par_iter().map(|part| self.token_lengths(part).len()).sum()
+        parts(text).par_iter().map(|part| self.count_part(part)).sum()
+    }
+
+    /// As [`TokenCounter::count`], for as long as `cancel` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`], at most one part of the text a thread later than `cancel` says so.
+    fn count_until(&self, text: &str, cancel: &Cancel) -> Result<usize, Stopped> {
+        let count = |part: &&str| cancel.check().map(|()| self.count_part(part));
+        parts(text).par_iter().map(count).try_reduce(|| 0, |one, other| Ok(one + other))
+    }
+
+    /// Whether `text` is more than `limit` tokens. Counts no further than it takes to know.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenCounter::count_until`].
+    fn exceeds(&self, text: &str, limit: usize, cancel: &Cancel) -> Result<bool, Stopped> {
+        // Every token is at least a byte.
+        if text.len() <= limit {
+            return Ok(false);
+        }
+        let counted = AtomicUsize::new(0);
+        let over = |part: &&str| match cancel.check() {
+            Err(stopped) => Some(Err(stopped)),
+            Ok(()) if counted.load(Ordering::Relaxed) > limit => Some(Ok(true)),
+            Ok(()) => {
+                let own = self.count_part(part);
+                (counted.fetch_add(own, Ordering::Relaxed) + own > limit).then_some(Ok(true))
+            }
+        };
+        parts(text).par_iter().find_map_any(over).unwrap_or(Ok(false))
     }
 }
+
+/// Asked before each piece of work: go on, or why not.
+pub(super) type Check<'a, E> = &'a (dyn Fn() -> Result<(), E> + Sync);
 
 /// Where the tokens of one text end: counts for any byte range without tokenising again.
 #[derive(Clone, Debug, Default)]
@@ -35,14 +84,34 @@ pub struct TokenTable {
 impl TokenTable {
     /// Tokenises `text` once.
     pub fn new(counter: &dyn TokenCounter, text: &str) -> Self {
-        let lengths: Vec<Vec<u32>> = parts(text).par_iter().map(|part| counter.token_lengths(part)).collect();
+        let Ok(table) = Self::checked::<Infallible>(counter, text, &|| Ok(()));
+        table
+    }
+
+    /// As [`TokenTable::new`], for as long as `cancel` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`], at most one part of the text a thread later than `cancel` says so.
+    pub fn until(counter: &dyn TokenCounter, text: &str, cancel: &Cancel) -> Result<Self, Stopped> {
+        Self::checked(counter, text, &|| cancel.check())
+    }
+
+    /// Tokenises `text`; asks `check` before each part of it.
+    pub(super) fn checked<E: Send>(
+        counter: &dyn TokenCounter,
+        text: &str,
+        check: Check<'_, E>,
+    ) -> Result<Self, E> {
+        let read = |part: &&str| check().map(|()| counter.token_lengths(part));
+        let lengths = parts(text).par_iter().map(read).collect::<Result<Vec<Vec<u32>>, E>>()?;
         let mut ends = Vec::with_capacity(lengths.iter().map(Vec::len).sum());
         let mut end = 0;
         for length in lengths.into_iter().flatten() {
             end += length;
             ends.push(end);
         }
-        Self { ends }
+        Ok(Self { ends })
     }
 
     /// Tokens of the whole text.
@@ -90,8 +159,8 @@ impl TokenCounter for Tiktoken {
         lengths
     }
 
-    fn count(&self, text: &str) -> usize {
-        parts(text).par_iter().map(|part| self.bpe.encode_ordinary(part).len()).sum()
+    fn count_part(&self, text: &str) -> usize {
+        self.bpe.encode_ordinary(text).len()
     }
 }
 
@@ -214,6 +283,66 @@ mod tests {
         let table = TokenTable::new(counter.as_ref(), &text);
         assert_eq!(table.total(), whole);
         assert_eq!(table.count(&(0..text.len())), whole);
+    }
+
+    /// One token a byte; asks to stop when it is at its third part.
+    struct Leaving {
+        parts: AtomicUsize,
+        cancel: Cancel,
+    }
+
+    impl TokenCounter for Leaving {
+        fn name(&self) -> &str {
+            "leaving"
+        }
+
+        fn token_lengths(&self, text: &str) -> Vec<u32> {
+            if self.parts.fetch_add(1, Ordering::Relaxed) == 2 {
+                self.cancel.cancel();
+            }
+            vec![1; text.len()]
+        }
+    }
+
+    #[test]
+    fn who_is_told_to_stop_reads_no_further() {
+        let text = "word ".repeat(500 * PART / 5);
+        let leaving = || Leaving { parts: AtomicUsize::new(0), cancel: Cancel::never() };
+        // Each thread may have a part in hand.
+        let most = 3 + rayon::current_num_threads();
+
+        let counter = leaving();
+        assert_eq!(counter.count_until(&text, &counter.cancel), Err(Stopped::Cancelled));
+        assert!(counter.parts.load(Ordering::Relaxed) <= most);
+        let counter = leaving();
+        assert!(TokenTable::until(&counter, &text, &counter.cancel).is_err());
+        assert!(counter.parts.load(Ordering::Relaxed) <= most);
+        let counter = leaving();
+        assert_eq!(counter.exceeds(&text, text.len() - 1, &counter.cancel), Err(Stopped::Cancelled));
+        assert!(counter.parts.load(Ordering::Relaxed) <= most);
+
+        let late = Cancel::at(std::time::Instant::now());
+        let counter = leaving();
+        assert_eq!(counter.count_until(&text, &late), Err(Stopped::Deadline));
+        assert!(matches!(TokenTable::until(&counter, &text, &late), Err(Stopped::Deadline)));
+        assert_eq!(counter.parts.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn counting_ends_when_the_limit_is_passed() {
+        let text = "word ".repeat(500 * PART / 5);
+        let never = Cancel::never();
+        let counter = Leaving { parts: AtomicUsize::new(0), cancel: Cancel::never() };
+        assert_eq!(counter.exceeds(&text, 3 * PART, &never), Ok(true));
+        assert!(counter.parts.load(Ordering::Relaxed) <= 8 + rayon::current_num_threads());
+        for limit in [0, 1, text.len() - 1, text.len(), usize::MAX] {
+            assert_eq!(counter.exceeds(&text, limit, &never), Ok(text.len() > limit), "{limit}");
+        }
+        let counter = tiktoken("gpt-4").expect("known");
+        let count = counter.count(&text);
+        assert_eq!(counter.count_until(&text, &never), Ok(count));
+        assert_eq!(counter.exceeds(&text, count, &never), Ok(false));
+        assert_eq!(counter.exceeds(&text, count - 1, &never), Ok(true));
     }
 
     #[test]

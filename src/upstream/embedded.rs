@@ -17,9 +17,11 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETR
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use self::{chat::Usage, reply::Reply};
-use super::{Answer, Call, Method, StatusCode};
+use super::{Answer, Call, Method, StatusCode, Uncollected};
 use crate::{
+    config,
     model::{Class, Decoder, Finish, Generated, ModelError, Models, Sampling},
+    room::Rooms,
     wire::openai_error::OpenAiError,
 };
 
@@ -34,6 +36,8 @@ const PIECES: usize = 64;
 pub struct Embedded {
     models: Arc<Models>,
     body_limit: usize,
+    /// For bodies that come in pieces; the proxy has them so where it has no room itself.
+    rooms: Arc<Rooms>,
     admitted: Arc<Semaphore>,
     running: Arc<Semaphore>,
 }
@@ -49,11 +53,12 @@ enum Event {
 
 impl Embedded {
     /// A backend on the decoder of `models`, which is loaded when first needed. Bodies beyond
-    /// `body_limit` bytes are refused.
-    pub fn new(models: Arc<Models>, body_limit: usize) -> Self {
+    /// `serve.body_limit_bytes` are refused.
+    pub fn new(models: Arc<Models>, config: &config::Serve) -> Self {
         Self {
             models,
-            body_limit,
+            body_limit: config.body_limit_bytes,
+            rooms: Rooms::new(config.bodies_bytes),
             admitted: Arc::new(Semaphore::new(RUNNING + WAITING)),
             running: Arc::new(Semaphore::new(RUNNING)),
         }
@@ -109,13 +114,14 @@ impl Embedded {
     }
 
     async fn chat(&self, call: Call) -> Result<Answer, Refusal> {
-        let body = match call.body.collect(self.body_limit).await {
-            Ok(Some(body)) => body,
-            Ok(None) => {
+        let body = match call.body.collect(self.body_limit, &self.rooms).await {
+            Ok(body) => body,
+            Err(Uncollected::NoRoom) => return Err(no_room(self.rooms.limit())),
+            Err(Uncollected::TooLarge) => {
                 let message = format!("the body is larger than {} bytes", self.body_limit);
                 return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, invalid(message, None, None)));
             }
-            Err(error) => {
+            Err(Uncollected::Broken(error)) => {
                 let message = format!("the body could not be read: {error}");
                 return Err(Refusal(StatusCode::BAD_REQUEST, invalid(message, None, None)));
             }
@@ -255,6 +261,18 @@ fn too_long(tokens: usize, limit: usize) -> OpenAiError {
 fn busy(waiting: usize) -> Refusal {
     let error = OpenAiError {
         message: format!("{waiting} requests wait for the embedded model already; try again later"),
+        kind: "rate_limit_error",
+        param: None,
+        code: Some("rate_limit_exceeded"),
+    };
+    Refusal(StatusCode::TOO_MANY_REQUESTS, error)
+}
+
+fn no_room(limit: usize) -> Refusal {
+    let error = OpenAiError {
+        message: format!(
+            "request bodies take the {limit} bytes that they may (serve.bodies_bytes); try again later"
+        ),
         kind: "rate_limit_error",
         param: None,
         code: Some("rate_limit_exceeded"),

@@ -13,7 +13,7 @@ use futures_util::{Stream, StreamExt};
 pub use reqwest::{Method, StatusCode, header, header::HeaderMap};
 use thiserror::Error;
 
-use crate::{config, model::Models};
+use crate::{config, model::Models, room::Rooms};
 
 /// Bytes as they come.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, io::Error>> + Send>>;
@@ -91,7 +91,7 @@ impl Upstream {
     /// [`UpstreamError::BaseUrl`] and [`UpstreamError::Client`].
     pub fn new(config: &config::Serve, models: Arc<Models>) -> Result<Self, UpstreamError> {
         if config.upstream.is_empty() {
-            Ok(Upstream::Embedded(embedded::Embedded::new(models, config.body_limit_bytes)))
+            Ok(Upstream::Embedded(embedded::Embedded::new(models, config)))
         } else {
             remote::Remote::new(config).map(Upstream::Remote)
         }
@@ -131,22 +131,38 @@ impl std::fmt::Display for Upstream {
     }
 }
 
+/// Why a body could not be had whole.
+enum Uncollected {
+    /// It is larger than the limit.
+    TooLarge,
+    /// Other bodies take the room that it needs.
+    NoRoom,
+    /// It ended early.
+    Broken(io::Error),
+}
+
 impl Body {
-    /// All of it, if it is at most `limit` bytes; `None` if it is more.
-    async fn collect(self, limit: usize) -> Result<Option<Bytes>, io::Error> {
+    /// All of it, if it is at most `limit` bytes; what comes in pieces takes its room from `rooms`.
+    async fn collect(self, limit: usize, rooms: &Arc<Rooms>) -> Result<Bytes, Uncollected> {
         match self {
-            Body::Empty => Ok(Some(Bytes::new())),
-            Body::Bytes(bytes) => Ok((bytes.len() <= limit).then_some(bytes)),
+            Body::Empty => Ok(Bytes::new()),
+            Body::Bytes(bytes) if bytes.len() > limit => Err(Uncollected::TooLarge),
+            Body::Bytes(bytes) => Ok(bytes),
             Body::Stream(mut stream) => {
+                let mut room = rooms.take(0).ok_or(Uncollected::NoRoom)?;
                 let mut all = BytesMut::new();
                 while let Some(chunk) = stream.next().await {
-                    let chunk = chunk?;
-                    if all.len() + chunk.len() > limit {
-                        return Ok(None);
+                    let chunk = chunk.map_err(Uncollected::Broken)?;
+                    let length = all.len() + chunk.len();
+                    if length > limit {
+                        return Err(Uncollected::TooLarge);
+                    }
+                    if !room.grow_to(length) {
+                        return Err(Uncollected::NoRoom);
                     }
                     all.extend_from_slice(&chunk);
                 }
-                Ok(Some(all.freeze()))
+                Ok(room.hold(all))
             }
         }
     }

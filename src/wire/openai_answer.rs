@@ -123,14 +123,22 @@ impl Collector {
 
     /// Takes the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
+        // What was there before has no end of a line.
+        let mut seen = self.rest.len();
         self.rest.extend_from_slice(bytes);
         if !self.events {
             return;
         }
-        while let Some(end) = self.rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            self.line(line.trim_ascii_end());
+        let mut rest = std::mem::take(&mut self.rest);
+        let mut start = 0;
+        let ends = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        while let Some(end) = rest.iter().skip(seen).position(ends).map(|at| seen + at) {
+            self.line(rest.get(start..end).unwrap_or_default().trim_ascii_end());
+            start = end + 1;
+            seen = start;
         }
+        rest.drain(..start);
+        self.rest = rest;
     }
 
     /// Whether the first token of the answer has come; known only of a stream.
@@ -319,6 +327,21 @@ mod tests {
         assert!(matches!(collect("", "<html>"), Err(AnswerError::Dialect(_))));
         let cut = STREAM.find("\\\"you").unwrap();
         assert_eq!(collect("text/event-stream", &STREAM[..cut]), Err(AnswerError::Incomplete));
+    }
+
+    /// Where every line moved what is behind it, or every chunk were searched from the start of its
+    /// line, this would not end while anybody waits.
+    #[test]
+    fn the_work_grows_with_the_bytes_alone() {
+        let mut collector = Collector::new("text/event-stream");
+        collector.push(&vec![b'\n'; 32 << 20]);
+        assert!(collector.is_empty());
+        collector.push(b"data: {\"choices\":[{\"delta\":{\"content\":\"");
+        for _ in 0..(4 << 20) / 8 {
+            collector.push(b"abcdefgh");
+        }
+        collector.push(b"\"},\"finish_reason\":\"stop\"}]}\n");
+        assert_eq!(collector.finish().unwrap().text.len(), 4 << 20);
     }
 
     #[test]

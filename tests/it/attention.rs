@@ -25,6 +25,7 @@ fn compact(cache: &Arc<Cache>, decoder: Option<&str>) -> Result<Compaction, Stri
         budget: Budget::Share(0.25),
         model: None,
         explain: true,
+        origin: Default::default(),
     };
     compactor.compact(&request, &Cancel::default()).map_err(|error| error.to_string())
 }

@@ -172,6 +172,30 @@ fn flush_makes_values_visible_to_another_opener() {
     assert_eq!(get(&one, "b", b""), (b"from two".as_slice().into(), Source::Disk));
 }
 
+#[cfg(unix)]
+#[test]
+fn only_the_owner_can_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let dir = tempfile::tempdir().unwrap();
+    let file = file(dir.path());
+    let folder = file.parent().unwrap();
+    let modes = || (mode(folder), mode(&file));
+    fill(dir.path(), 3, 100);
+    assert_eq!(modes(), (0o700, 0o600));
+
+    // Of an earlier version.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(found(dir.path(), 3, 100), 3);
+    assert_eq!(modes(), (0o700, 0o600));
+    // The folder that holds it is somebody's own affair.
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(found(dir.path(), 3, 100), 3);
+    assert_eq!(mode(dir.path()), 0o755);
+}
+
 #[test]
 fn a_file_locked_by_another_leaves_memory() {
     let dir = tempfile::tempdir().unwrap();

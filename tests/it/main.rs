@@ -15,6 +15,8 @@ mod kinds;
 mod models;
 mod pipeline;
 mod proxy;
+mod proxy_bodies;
+mod proxy_http;
 mod proxy_models;
 mod ranker;
 mod remote;

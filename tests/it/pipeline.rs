@@ -33,7 +33,14 @@ fn lexical() -> &'static Compactor {
 }
 
 fn request(text: &str, query: Option<&str>, budget: Budget) -> CompactRequest {
-    CompactRequest { text: text.into(), query: query.map(Into::into), budget, model: None, explain: true }
+    CompactRequest {
+        text: text.into(),
+        query: query.map(Into::into),
+        budget,
+        model: None,
+        explain: true,
+        origin: Default::default(),
+    }
 }
 
 fn corpus(file: &str) -> String {

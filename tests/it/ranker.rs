@@ -93,6 +93,7 @@ fn compact(ranker: &str) -> Compaction {
         budget: Budget::Share(0.4),
         model: None,
         explain: true,
+        origin: Default::default(),
     };
     compactor.compact(&request, &Cancel::default()).unwrap()
 }

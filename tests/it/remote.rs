@@ -64,6 +64,7 @@ fn compact(compactor: &Compactor, query: Option<&str>) -> Result<Compaction, Box
         budget: Budget::Tokens(600),
         model: None,
         explain: true,
+        origin: Default::default(),
     };
     compactor.compact(&request, &Cancel::never()).map_err(Box::new)
 }
@@ -199,6 +200,7 @@ fn deadlines_and_leaving_clients_end_the_waiting() {
         budget: Budget::Tokens(600),
         model: None,
         explain: false,
+        origin: Default::default(),
     };
     let patient = summarizing(&server.url, |_| {});
     let cancel = Cancel::at(Instant::now() + Duration::from_millis(300));

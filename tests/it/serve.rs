@@ -1,7 +1,7 @@
 //! The command `epitome serve`, as a process.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
 };
 
@@ -66,6 +66,21 @@ async fn open_requests_are_finished_before_it_stops() {
     })
     .await;
     assert_eq!(status.and_then(|status| status.code()), Some(0));
+}
+
+#[actix_web::test]
+async fn the_log_says_which_request_failed() {
+    let (mut child, url, mut lines) = start(&["--upstream", "http://127.0.0.1:9/v1"]);
+    let response = reqwest::get(format!("{url}/v1/models")).await.expect("an answer");
+    assert_eq!(response.status(), 502);
+    let id = response.headers()["x-request-id"].to_str().expect("text").to_owned();
+    assert!(response.text().await.expect("text").contains(&id));
+    child.kill().expect("it runs");
+    child.wait().expect("it ran");
+    let mut log = String::new();
+    lines.read_to_string(&mut log).expect("text");
+    let line = log.lines().find(|line| line.contains("no answer from the upstream")).expect(&log);
+    assert!(line.contains(&id), "{line}");
 }
 
 #[test]

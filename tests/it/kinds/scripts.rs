@@ -109,13 +109,10 @@ fn large_texts() {
     let mut texts: Vec<String> = ALL.iter().map(|(_, text)| text.repeat(1_000_000 / text.len())).collect();
     for unit in ["a", "ก", "。", ".", " ", ". ", "🇩🇪", "\u{301}", "ข ", "།  ", ";", "α; ", "(", "! (", "ด้"]
     {
-        texts.push(unit.repeat(5_000_000 / unit.len()));
+        texts.push(unit.repeat(1_000_000 / unit.len()));
     }
     for text in texts {
-        let start = std::time::Instant::now();
         check_ends(&text);
-        let limit = if cfg!(debug_assertions) { 40 } else { 4 };
-        assert!(start.elapsed().as_secs() < limit, "{:?} for {:.20}", start.elapsed(), text);
     }
 }
 

@@ -1,10 +1,6 @@
 //! Parsing within limits.
 
-use std::{
-    borrow::Cow,
-    ops::ControlFlow,
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, ops::ControlFlow};
 
 use tree_sitter::{Node, ParseOptions, ParseState, Parser, Tree, TreeCursor};
 
@@ -13,10 +9,9 @@ use super::Language;
 /// Longest text that is parsed, in bytes.
 const LONGEST: usize = 16 << 20;
 /// Calls of the progress callback that any text may take, and for how many bytes one more is allowed. The parser
-/// makes one per 100 of its steps; sound code takes one per 70 to 300 bytes.
+/// makes one per 100 of its steps; sound code takes one per 70 to 300 bytes. A limit on steps, unlike one on time, is
+/// the same on every machine.
 const CALLS: (usize, usize) = (5_000, 25);
-/// The limit on calls makes the outcome the same on every machine; this one only stops what slips through it.
-const TIME: Duration = Duration::from_secs(10);
 
 /// Calls that a text may take that is only looked at, at most of some tens of thousands of bytes.
 pub(super) const LOOK: usize = 1_000;
@@ -36,15 +31,10 @@ pub(super) fn parse_within(source: &str, language: Language, limit: usize) -> Op
     let bytes = source.as_bytes();
     let mut parser = Parser::new();
     parser.set_language(&language.grammar()).ok()?;
-    let began = Instant::now();
     let mut calls = 0;
     let mut progress = |_: &ParseState| {
         calls += 1;
-        if calls > limit || began.elapsed() > TIME {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if calls > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let options = ParseOptions::new().progress_callback(&mut progress);
     parser.parse_with_options(&mut |i, _| bytes.get(i..).unwrap_or_default(), None, Some(options))

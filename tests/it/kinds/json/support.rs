@@ -24,7 +24,7 @@ pub fn cut(text: &str) -> Vec<CutBlock> {
             pieces.push(Piece { range: start..at, content: Content::Prose, role: Role::Text });
             if at == text.len() || text[start..at].ends_with("\n\n") {
                 let pieces = std::mem::take(&mut pieces);
-                blocks.push(CutBlock { pieces, content: Content::Prose, level: 0 });
+                blocks.push(CutBlock { pieces, content: Content::Prose, level: 0, closes: false });
             }
             start = at;
         }

@@ -2,9 +2,12 @@ use super::{cut_as, cut_text, fixture};
 use crate::text::{
     cut::{Content, Hint, Role},
     kinds::{
-        delimited::{self, Format},
-        lines::{cut, detect},
-        machine::{Kind, machine},
+        Kind,
+        machine::{
+            delimited::{self, Format},
+            lines::{cut, detect},
+            machine,
+        },
     },
 };
 
@@ -38,7 +41,7 @@ fn rows_that_differ_leave_the_table_whole() {
 #[test]
 fn a_record_ends_where_its_quotation_does() {
     let text = "a,b,c\n1,\"x\n\ny\",3\n4,5,6\n";
-    let lines = crate::text::kinds::marks::lines(text);
+    let lines = crate::text::kinds::machine::marks::lines(text);
     let starts = delimited::starts(text, &lines, Format { separator: b',', fields: 3 });
     assert_eq!(starts, [true, true, false, false, true]);
 }

@@ -2,9 +2,11 @@ use super::{cut_as, cut_text, fixture};
 use crate::text::{
     cut::{Hint, Role},
     kinds::{
-        log::detect,
-        machine::Kind,
-        stamp::{Level, head},
+        Kind,
+        machine::{
+            log::detect,
+            stamp::{Level, head},
+        },
     },
 };
 

@@ -1,5 +1,5 @@
 use super::cut_as;
-use crate::text::{cut::Role, kinds::machine::Kind};
+use crate::text::{cut::Role, kinds::Kind};
 
 #[test]
 fn pytest() {
