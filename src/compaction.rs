@@ -172,6 +172,8 @@ pub struct Figures {
     pub counter: String,
     /// What the input is as a whole: `prose`, `json`, `table` and the like.
     pub kind: &'static str,
+    /// What it was ranked for: each thing that is asked.
+    pub queries: Vec<String>,
     /// Segments of the input.
     pub segments: usize,
     /// Spans of the input.

@@ -141,8 +141,8 @@ pub fn plan(
         if text.literal.max_len() < config.min_tokens {
             continue;
         }
-        let Some((decoded, stretches)) = turns.material(at, text) else {
-            long |= turns.is_long(at, text);
+        let Some((decoded, stretches)) = turns.material(text) else {
+            long |= turns.is_long(text);
             continue;
         };
         let count = |range: &Range<usize>| {

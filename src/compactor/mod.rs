@@ -173,6 +173,7 @@ impl Compactor {
             budget,
             counter: counter.name().to_owned(),
             kind: doc.kind.as_str(),
+            queries: query.map(rank::queries::split).unwrap_or_default(),
             segments: doc.segments.len(),
             spans: doc.spans.len(),
             ..Figures::default()

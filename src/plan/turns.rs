@@ -24,6 +24,8 @@ struct Written {
     /// Where its literal begins in the body, which tells it from all others.
     start: usize,
     text: String,
+    /// Offsets of what stands for half a character: text with one in it cannot be written again.
+    halves: Vec<usize>,
     /// `None`: all of it is wording.
     stretches: Option<Vec<Stretch>>,
 }
@@ -92,19 +94,13 @@ impl<'c> Turns<'c> {
         }
         let mut written: Vec<Written> = Vec::new();
         for (at, message) in chat.messages.iter().enumerate() {
-            if is_tool(&message.role) || matches!(message.role.as_str(), "assistant" | "system" | "developer")
-            {
+            if is_tool(&message.role) || !(is_human(&message.role) || config.roles.contains(&message.role)) {
                 continue;
             }
             for text in &message.texts {
-                if let Some(decoded) = text.literal.decode() {
-                    written.push(Written {
-                        message: at,
-                        start: text.literal.start(),
-                        text: decoded,
-                        stretches: None,
-                    });
-                }
+                let Some((decoded, halves)) = text.literal.decode_lossy() else { continue };
+                let start = text.literal.start();
+                written.push(Written { message: at, start, text: decoded, halves, stretches: None });
             }
         }
         // What stands in texts of its own is asked there; then a long one need not hold a question, too.
@@ -119,17 +115,21 @@ impl<'c> Turns<'c> {
             if estimate(&text.text) > LONG {
                 text.stretches = stretches(&text.text, alone, config.wording_tokens);
             }
+            for stretch in text.stretches.iter_mut().flatten() {
+                if text.halves.iter().any(|half| stretch.range.contains(half)) {
+                    stretch.part = Part::Wording;
+                }
+            }
         }
         let roles = chat.messages.iter().map(|message| message.role.as_str()).collect();
         Ok(Self { turns, roles, written, answers, system: system.join("\n\n") })
     }
 
     /// The text, decoded, and its stretches; `None` where it holds no material.
-    pub(super) fn material(&self, at: usize, text: &Text<'_>) -> Option<(String, Vec<Stretch>)> {
+    pub(super) fn material(&self, text: &Text<'_>) -> Option<(String, Vec<Stretch>)> {
         if let Some(written) = self.written_at(text) {
             return Some((written.text.clone(), written.stretches.clone()?));
         }
-        let _ = at;
         let decoded = text.literal.decode()?;
         // What a tool gave is material as a whole, but for the white space around it.
         let start = decoded.len() - decoded.trim_start().len();
@@ -139,7 +139,7 @@ impl<'c> Turns<'c> {
     }
 
     /// Whether a text without material is long.
-    pub(super) fn is_long(&self, _at: usize, text: &Text<'_>) -> bool {
+    pub(super) fn is_long(&self, text: &Text<'_>) -> bool {
         self.written_at(text).is_some_and(|written| estimate(&written.text) > LONG)
     }
 

@@ -131,11 +131,32 @@ impl Literal<'_> {
         if !self.inner.contains('\\') {
             return Some(self.inner.to_owned());
         }
-        let mut quoted = String::with_capacity(self.inner.len() + 2);
-        quoted.push('"');
-        quoted.push_str(self.inner);
-        quoted.push('"');
-        serde_json::from_str(&quoted).ok()
+        unquote(self.inner)
+    }
+
+    /// The text, with U+FFFD for each half of a character, and where those stand in it.
+    pub fn decode_lossy(&self) -> Option<(String, Vec<usize>)> {
+        if let Some(text) = self.decode() {
+            return Some((text, Vec::new()));
+        }
+        let mut whole = String::with_capacity(self.inner.len());
+        let mut halves = Vec::new();
+        let (mut at, mut decoded) = (0, 0);
+        while let Some(rest) = self.inner.get(at..).filter(|rest| !rest.is_empty()) {
+            let plain = rest.find('\\').unwrap_or(rest.len());
+            whole.push_str(&rest[..plain]);
+            (at, decoded) = (at + plain, decoded + plain);
+            let Some(escaped) = self.inner.get(at..).filter(|rest| !rest.is_empty()) else { break };
+            let (written, said) = escape(escaped)?;
+            if is_half(escaped) {
+                halves.push(decoded);
+                whole.push_str("\\ufffd");
+            } else {
+                whole.push_str(escaped.get(..written)?);
+            }
+            (at, decoded) = (at + written, decoded + said);
+        }
+        Some((unquote(&whole)?, halves))
     }
 
     /// Offset in the body of its first byte behind the quotation mark.
@@ -190,14 +211,34 @@ impl Walk<'_> {
     }
 }
 
-/// Bytes of the escape at the start of `text`, and of the character that it stands for.
+fn unquote(inner: &str) -> Option<String> {
+    let mut quoted = String::with_capacity(inner.len() + 2);
+    quoted.push('"');
+    quoted.push_str(inner);
+    quoted.push('"');
+    serde_json::from_str(&quoted).ok()
+}
+
+/// The UTF-16 unit that is escaped at `at`.
+fn unit(text: &str, at: usize) -> Option<u32> {
+    let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// Whether the escape at the start of `text` stands for half a character.
+fn is_half(text: &str) -> bool {
+    match unit(text, 0) {
+        Some(0xD800..0xDC00) => !unit(text, 6).is_some_and(|low| (0xDC00..0xE000).contains(&low)),
+        Some(0xDC00..0xE000) => true,
+        _ => false,
+    }
+}
+
+/// Bytes of the escape at the start of `text`, and of the character that it stands for; U+FFFD for half of one.
 fn escape(text: &str) -> Option<(usize, usize)> {
-    let unit = |at: usize| {
-        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
-        u32::from_str_radix(digits, 16).ok()
-    };
     match text.as_bytes().get(1)? {
-        b'u' => match unit(0)? {
+        b'u' if is_half(text) => Some((6, char::REPLACEMENT_CHARACTER.len_utf8())),
+        b'u' => match unit(text, 0)? {
             0xD800..0xDC00 => Some((12, 4)),
             code => Some((6, char::from_u32(code)?.len_utf8())),
         },
@@ -325,6 +366,20 @@ mod tests {
         assert_eq!(literal.range(&(0..2)), None);
         assert_eq!(literal.range(&(0..4)), None);
         assert_eq!(literal.range(&(0..100)), None);
+    }
+
+    #[test]
+    fn halves_of_characters_are_told() {
+        let body = r#""a\ud800b\udc00\ud83d\ude00\n\ud83dz""#;
+        let literal = Raw::parse(body.as_bytes()).expect("json").literal().expect("string");
+        assert_eq!(literal.decode(), None);
+        let (text, halves) = literal.decode_lossy().expect("text");
+        assert_eq!(text, "a\u{fffd}b\u{fffd}😀\n\u{fffd}z");
+        assert_eq!(halves, [1, 5, 13]);
+        let range = literal.range(&(8..12)).expect("on borders");
+        assert_eq!(&body[range], r"\ud83d\ude00");
+        let range = literal.range(&(13..17)).expect("on borders");
+        assert_eq!(&body[range], r"\ud83dz");
     }
 
     #[test]
