@@ -27,6 +27,28 @@ pub struct CompactRequest {
     pub explain: bool,
     /// What is known of where the text comes from; it helps to tell its kind.
     pub origin: Origin,
+    /// What is asked of it in later turns of a conversation, in their order.
+    pub later: Vec<Later>,
+}
+
+/// A question of a later turn about a text that was compacted for an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Later {
+    /// What is asked.
+    pub query: String,
+    /// The most tokens of what is brought for it.
+    pub tokens: usize,
+}
+
+/// What a later question needs of a text, and does not stand in its compaction or in earlier evidence: verbatim
+/// spans with what names them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Evidence {
+    /// The spans, in the order of the source; empty where nothing is needed.
+    pub text: String,
+    /// The byte ranges of the input that they are.
+    #[serde(serialize_with = "pairs")]
+    pub sources: Vec<Range<usize>>,
 }
 
 /// Where a piece stands in the compacted context.
@@ -266,6 +288,9 @@ pub struct Compaction {
     pub pieces: Vec<Piece>,
     /// The account.
     pub figures: Figures,
+    /// For each question of a later turn, what it needs of the text besides; empty where the text passed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
     /// Scores of all spans, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explain: Option<Vec<SpanScore>>,

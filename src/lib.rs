@@ -52,6 +52,8 @@
 //!         budget: "25%".parse()?,
 //!         model: Some("gpt-4o".into()),
 //!         explain: false,
+//!         origin: Default::default(),
+//!         later: Vec::new(),
 //!     };
 //!     let compaction = compactor.compact(&request, &Cancel::never())?;
 //!     for piece in &compaction.pieces {

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use crate::{
     budget::Budget,
-    compaction::{Cancel, Stopped},
+    compaction::{Cancel, Later, Stopped},
     config,
     text::{Origin, tokens::TokenCounter},
     wire::openai_chat::{ChatRequest, Text},
@@ -48,6 +48,8 @@ pub struct Target {
     pub query: Option<Query>,
     /// What is known of it besides.
     pub origin: Origin,
+    /// What later turns ask, and the offset in the body at which what they need of it goes.
+    pub later: Vec<(usize, Later)>,
 }
 
 /// The texts to be made short.
@@ -136,6 +138,7 @@ pub fn plan(
     let (mut considered, mut long, mut unasked) = (0, false, false);
     let mut found: Vec<Target> = Vec::new();
     let mut margins: Vec<usize> = Vec::new();
+    let mut messages: Vec<usize> = Vec::new();
     for (at, text) in eligible(chat, config) {
         cancel.check().map_err(stopped)?;
         if text.literal.max_len() < config.min_tokens {
@@ -181,7 +184,9 @@ pub fn plan(
                 budget: config.budget,
                 query: query.clone(),
                 origin: turns.origin(at),
+                later: Vec::new(),
             });
+            messages.push(at);
             margins.push(margin * tokens / whole.max(1));
         }
     }
@@ -205,6 +210,16 @@ pub fn plan(
     for (target, margin) in found.iter_mut().zip(margins) {
         target.budget = share(budget, target.tokens, tokens, margin);
     }
+    for asked in turns.questions() {
+        let before: Vec<usize> = (0..found.len()).filter(|i| turns.is_before(messages[*i], &asked)).collect();
+        let before = &before[before.len().saturating_sub(RECENT)..];
+        for at in before {
+            // Large texts may have more to bring.
+            let tokens = (found[*at].tokens / EVIDENCE.2).clamp(EVIDENCE.0, EVIDENCE.1) / before.len().min(4);
+            let later = Later { query: asked.query.text.clone(), tokens };
+            found[*at].later.push((asked.slot, later));
+        }
+    }
     Ok(Plan { targets: found, tokens })
 }
 
@@ -214,6 +229,12 @@ impl Target {
         self.query.as_ref().map_or(QuerySource::None, |query| query.source)
     }
 }
+
+/// Tokens of what a later turn is brought of earlier texts: the least, the most, and the share of one, as a divisor.
+const EVIDENCE: (usize, usize, usize) = (256, 1024, 16);
+
+/// A turn is brought something of so many texts before it, the last ones.
+const RECENT: usize = 16;
 
 /// The part of `budget` that falls to a text of `own` of `all` tokens. The margin beside it counts as part of it; at
 /// most half of the budget goes to that.

@@ -1,6 +1,7 @@
 //! The pipeline below the wire: the only file that knows all stages.
 
 mod error;
+mod evidence;
 mod fit;
 mod identity;
 mod opened;
@@ -165,7 +166,7 @@ impl Compactor {
         let doc = opened.document(counter.as_ref(), size, cancel)?;
         let before =
             if doc.kind == Kind::Json { counter.count_until(text, cancel)? } else { doc.tokens.total() };
-        let mut budget = ceiling(request.budget, before, opened.fixed() as f64 / text.len().max(1) as f64);
+        let mut budget = ceiling(request.budget, before, before.saturating_sub(doc.tokens.total()));
         let mut figures = Figures {
             tokens_before: before,
             tokens_after: before,
@@ -294,12 +295,20 @@ impl Compactor {
             figures.tokens_after = before;
             return Ok(passed(text, reason, figures, started));
         }
+        let evidence = evidence::collect(
+            &doc,
+            &opened,
+            &fitted.places,
+            &request.later,
+            self.config.place.beside,
+            tools,
+        )?;
         figures.millis.total = millis(started);
         let explain = request.explain.then(|| explain(&doc, &opened, &ranking, &fitted.places));
         let elsewhere = place::elsewhere(&doc, |span| fitted.places[span].is_some());
         let mut pieces = fitted.pieces;
         name_elsewhere(&doc, &opened, &mut pieces, &elsewhere);
-        Ok(Compaction { outcome: Outcome::Compacted, text: fitted.text, pieces, figures, explain })
+        Ok(Compaction { outcome: Outcome::Compacted, text: fitted.text, pieces, figures, evidence, explain })
     }
 
     /// Cosine of the embeddings of the beginnings of two texts, at least 0; none where no embedder is
@@ -346,18 +355,22 @@ fn passed(text: &str, reason: PassReason, mut figures: Figures, started: Instant
     figures.spans_kept = figures.spans;
     figures.ratio = 1.0;
     figures.millis = StageTimes { total: millis(started), ..figures.millis };
-    Compaction { outcome: Outcome::Passed(reason), text: text.to_owned(), pieces, figures, explain: None }
+    Compaction {
+        outcome: Outcome::Passed(reason),
+        text: text.to_owned(),
+        pieces,
+        figures,
+        evidence: Vec::new(),
+        explain: None,
+    }
 }
 
-/// The most tokens of the result. What stays whatever is kept, a `fixed` share of the input, leaves at least half of
-/// a share to the rest.
-fn ceiling(budget: Budget, before: usize, fixed: f64) -> usize {
+/// The most tokens of the result. The `fixed` tokens that stay whatever is kept leave at least half of a share to the
+/// rest.
+fn ceiling(budget: Budget, before: usize, fixed: usize) -> usize {
     let whole = budget.resolve(before);
     match budget {
-        Budget::Share(share) if fixed > 0.0 => {
-            let stays = before as f64 * fixed;
-            whole.max((stays + (before as f64 - stays) * share / 2.0) as usize)
-        }
+        Budget::Share(share) => whole.max(fixed + ((before - fixed) as f64 * share / 2.0) as usize),
         _ => whole,
     }
 }

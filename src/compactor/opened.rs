@@ -52,11 +52,6 @@ impl<'a> Opened<'a> {
         Document::cut(self.text(), self.kind, self.blocks.clone(), counter, size, cancel)
     }
 
-    /// Bytes of the input that stay whatever is kept.
-    pub(super) fn fixed(&self) -> usize {
-        self.json.as_ref().map_or(0, Virtual::fixed)
-    }
-
     /// Where a range of what is ranked stands in the input.
     pub(super) fn source(&self, range: &Range<usize>) -> Range<usize> {
         self.json.as_ref().map_or_else(|| range.clone(), |json| json.source(self.raw, range))

@@ -38,6 +38,8 @@ pub struct Account {
     pub reason: &'static str,
     /// How many texts were compacted, and how many were to be; none where it did not come to that.
     pub texts: Option<(usize, usize)>,
+    /// Tokens of what later turns were brought from earlier texts; none where nothing was.
+    pub evidence: Option<usize>,
     /// Where the queries of the texts were found, each place once; empty where none was looked for.
     pub query_from: Vec<&'static str>,
     /// Tokens of the texts considered, before and after; none if they were not counted.
@@ -62,6 +64,7 @@ const RETENTION: HeaderName = HeaderName::from_static("x-epitome-retention");
 const JOULES: HeaderName = HeaderName::from_static("x-epitome-joules");
 const MILLIS: HeaderName = HeaderName::from_static("x-epitome-ms");
 const TEXTS: HeaderName = HeaderName::from_static("x-epitome-texts");
+const EVIDENCE: HeaderName = HeaderName::from_static("x-epitome-evidence");
 const QUERY_FROM: HeaderName = HeaderName::from_static("x-epitome-query-from");
 const CACHE: HeaderName = HeaderName::from_static("x-epitome-cache-hits");
 
@@ -72,6 +75,7 @@ impl Account {
             verdict: Verdict::Passed,
             reason,
             texts: None,
+            evidence: None,
             query_from: Vec::new(),
             tokens: None,
             cache: None,
@@ -89,9 +93,10 @@ impl Account {
     /// Puts the account into the headers of a response, in place of any other.
     pub fn write(&self, headers: &mut HeaderMap) {
         // An upstream that is a proxy like this one has its own account.
-        for name in
-            [OUTCOME, REASON, TEXTS, QUERY_FROM, BEFORE, AFTER, RATIO, RETENTION, JOULES, MILLIS, CACHE]
-        {
+        for name in [
+            OUTCOME, REASON, TEXTS, EVIDENCE, QUERY_FROM, BEFORE, AFTER, RATIO, RETENTION, JOULES, MILLIS,
+            CACHE,
+        ] {
             headers.remove(name);
         }
         let mut put = |name: HeaderName, value: String| {
@@ -105,6 +110,9 @@ impl Account {
         }
         if let Some((compacted, all)) = self.texts {
             put(TEXTS, format!("{compacted}/{all}"));
+        }
+        if let Some(tokens) = self.evidence {
+            put(EVIDENCE, tokens.to_string());
         }
         if !self.query_from.is_empty() {
             put(QUERY_FROM, self.query_from.join(", "));

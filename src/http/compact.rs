@@ -77,6 +77,7 @@ async fn compacted(
             model: asked.model,
             explain: asked.explain,
             origin: Origin::default(),
+            later: Vec::new(),
         };
         let compaction =
             shared.pipeline.compact(&request, cancel).map_err(|error| Failure::Compact(Box::new(error)))?;

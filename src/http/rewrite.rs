@@ -1,19 +1,20 @@
 //! A request body made short: plan, compact, splice. Knows nothing of connections; blocks.
 
-use std::{ops::Range, time::Instant};
+use std::{collections::BTreeMap, ops::Range, time::Instant};
 
 use super::{
     account::{Account, Verdict},
     pipeline::Compact,
 };
 use crate::{
-    compaction::{Cancel, CompactRequest, Compaction, Figures, Outcome, Stopped},
+    compaction::{Cancel, CompactRequest, Compaction, Evidence, Figures, Outcome, Stopped},
     compactor::CompactError,
     config,
     model::ModelError,
     plan::{self, LeaveReason, Plan, Wishes, query::QuerySource},
     remote::RemoteError,
     telemetry,
+    text::tokens::TokenCounter,
     wire::{
         json::{self, JsonError, Replacement},
         openai_chat::{ChatError, ChatRequest},
@@ -79,9 +80,15 @@ fn work(
             model: chat.model.clone(),
             explain: false,
             origin: target.origin,
+            later: target.later.iter().map(|(_, later)| later.clone()).collect(),
         };
         match pipeline.compact(&request, cancel) {
-            Ok(compaction) => sum.add(target.range, target.tokens, compaction),
+            Ok(mut compaction) => {
+                let evidence = std::mem::take(&mut compaction.evidence);
+                let slots = target.later.into_iter().map(|(slot, _)| slot);
+                sum.bring(slots.zip(evidence).filter(|(_, evidence)| !evidence.text.is_empty()));
+                sum.add(target.range, target.tokens, compaction);
+            }
             // One text that cannot be compacted does not keep the others long; time that is up does.
             Err(error @ CompactError::Stopped(_)) => {
                 return Err(Account {
@@ -93,7 +100,7 @@ fn work(
             Err(error) => sum.fail(failure_of(&error), target.tokens),
         }
     }
-    let (account, replacements, figures) = sum.account();
+    let (account, replacements, figures) = sum.account(counter.as_ref());
     if replacements.is_empty() {
         return Err(account);
     }
@@ -120,8 +127,13 @@ struct Sum {
     /// Of all texts; none where one is not known.
     joules: Option<f64>,
     replacements: Vec<Replacement>,
+    /// What later turns are brought, by where in the body it goes.
+    evidence: BTreeMap<usize, Vec<String>>,
     figures: Vec<Figures>,
 }
+
+/// What stands above text that a question is brought from earlier texts.
+const EVIDENCE: &str = "[left out of earlier texts, and needed here:]";
 
 impl Sum {
     fn new(plan: &Plan) -> Self {
@@ -142,7 +154,14 @@ impl Sum {
             retention: Some(1.0),
             joules: Some(0.0),
             replacements: Vec::new(),
+            evidence: BTreeMap::new(),
             figures: Vec::new(),
+        }
+    }
+
+    fn bring(&mut self, evidence: impl Iterator<Item = (usize, Evidence)>) {
+        for (slot, evidence) in evidence {
+            self.evidence.entry(slot).or_default().push(evidence.text);
         }
     }
 
@@ -181,8 +200,15 @@ impl Sum {
         }
     }
 
-    fn account(self) -> (Account, Vec<Replacement>, Vec<Figures>) {
+    fn account(mut self, counter: &dyn TokenCounter) -> (Account, Vec<Replacement>, Vec<Figures>) {
         let compacted = self.replacements.len();
+        let mut evidence = 0;
+        for (at, texts) in self.evidence {
+            let text = format!("{EVIDENCE}\n{}\n\n", texts.join("\n\n"));
+            evidence += counter.count(&text);
+            self.replacements.push(Replacement { range: at..at, text });
+        }
+        self.tokens.1 += evidence;
         let (verdict, reason) = match (compacted, self.failed) {
             (0, Some(reason)) => (Verdict::FailedOpen, reason),
             (0, None) => (Verdict::Passed, self.passed.unwrap_or_default()),
@@ -193,6 +219,7 @@ impl Sum {
             verdict,
             reason,
             texts: Some((compacted, self.texts)),
+            evidence: Some(evidence).filter(|tokens| *tokens > 0),
             query_from: self.query_from,
             tokens: Some(self.tokens),
             cache: Some(self.cache),

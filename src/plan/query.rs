@@ -1,6 +1,6 @@
 //! What a text is ranked for: what is asked in the wording of its turn, or the call that a tool's result answers.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use super::phrase::{self, Strength};
 use crate::text::terms::{is_stop_word, query_terms, terms};
@@ -76,6 +76,18 @@ const WORDING_WORDS: usize = 96;
 /// A word that stands in more than this share of a text's lines and sentences tells none of them from the others, as
 /// a divisor.
 const COMMON: usize = 5;
+
+/// Blocks that a program adds to what people say.
+const NOTICES: [&str; 8] = [
+    "system-reminder",
+    "system_reminder",
+    "environment_context",
+    "environment_details",
+    "environment-context",
+    "system-notification",
+    "additional_data",
+    "ide_opened_file",
+];
 
 /// What the wording of a turn asks: explicit questions and tasks where there are any, else all of it. `None` where
 /// there are no words.
@@ -204,7 +216,8 @@ impl Ask {
 /// The paragraphs of a stretch of wording, as what they ask.
 fn asks_of(said: &Said<'_>) -> Vec<Ask> {
     let mut out = Vec::new();
-    for paragraph in paragraphs(said.text) {
+    let text = without_notices(said.text);
+    for paragraph in paragraphs(&text) {
         let ask = |text: &str, strength| Ask { text: one_line(text), strength, at: said.at };
         match phrase::classify(paragraph) {
             Some((strength @ (Strength::Question | Strength::Labelled), words)) => {
@@ -221,6 +234,20 @@ fn asks_of(said: &Said<'_>) -> Vec<Ask> {
             }
             None if phrase::is_cue(paragraph) => {}
             None => out.push(ask(paragraph, None)),
+        }
+    }
+    out
+}
+
+/// A text without the blocks that a program adds to what people say, such as reminders: they ask nothing.
+pub(super) fn without_notices(text: &str) -> Cow<'_, str> {
+    let mut out = Cow::Borrowed(text);
+    for name in NOTICES {
+        let (open, close) = (format!("<{name}"), format!("</{name}>"));
+        while let Some(start) = out.find(&open)
+            && let Some(end) = out[start..].find(&close)
+        {
+            out.to_mut().replace_range(start..start + end + close.len(), "\n\n");
         }
     }
     out

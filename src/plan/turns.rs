@@ -30,6 +30,20 @@ struct Written {
     stretches: Option<Vec<Stretch>>,
 }
 
+/// What a turn asks.
+pub(super) struct Asked {
+    /// What.
+    pub(super) query: Query,
+    /// Offset in the body of the text that asks.
+    pub(super) slot: usize,
+    turn: usize,
+}
+
+/// Whether a text says something besides what a program adds to it.
+fn says(text: &str) -> bool {
+    query::without_notices(text).chars().any(char::is_alphanumeric)
+}
+
 /// The texts of a request, in the order in which they were said.
 pub(super) struct Turns<'c> {
     /// Of each message, its turn: how many answers of the model stand before it.
@@ -162,6 +176,30 @@ impl<'c> Turns<'c> {
             .or_else(|| query::of_margins(&own, Strength::Question))
             .or_else(|| self.of_system())
             .or_else(|| query::of_margins(&own, Strength::Task))
+    }
+
+    /// What each turn but the first asks, in order, and where in the body what it needs of earlier texts goes: before
+    /// the last text of it that holds wording.
+    pub(super) fn questions(&self) -> Vec<Asked> {
+        let mut turns: Vec<usize> = self
+            .written
+            .iter()
+            .filter(|w| is_human(self.roles[w.message]))
+            .map(|w| self.turns[w.message])
+            .collect();
+        turns.dedup();
+        let asks = |turn: usize| {
+            let own = |w: &Written| self.turns[w.message] == turn && is_human(self.roles[w.message]);
+            let query = query::of_wording(&self.said(own))?;
+            let last = self.written.iter().rev().filter(|w| own(w)).find(|w| says(&w.text))?;
+            Some(Asked { query, slot: last.start, turn })
+        };
+        turns.into_iter().skip(1).filter_map(asks).collect()
+    }
+
+    /// Whether message `at` stands in an earlier turn than what is asked.
+    pub(super) fn is_before(&self, at: usize, asked: &Asked) -> bool {
+        self.turns[at] < asked.turn
     }
 
     /// What a human asked last before message `at`.

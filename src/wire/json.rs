@@ -270,7 +270,7 @@ pub struct SpliceError {
 ///
 /// [`SpliceError`] if two of them overlap or one reaches beyond the body.
 pub fn splice(body: &[u8], mut replacements: Vec<Replacement>) -> Result<Vec<u8>, SpliceError> {
-    replacements.sort_by_key(|r| r.range.start);
+    replacements.sort_by_key(|r| (r.range.start, r.range.end));
     let mut out = Vec::with_capacity(body.len());
     let mut done = 0;
     for Replacement { range, text } in replacements {

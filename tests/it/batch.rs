@@ -62,6 +62,7 @@ impl Compact for Echo {
                 ratio: 1.0,
                 ..Figures::default()
             },
+            evidence: Vec::new(),
             explain: None,
         })
     }

@@ -65,6 +65,7 @@ fn compact(compactor: &Compactor, query: Option<&str>) -> Result<Compaction, Box
         model: None,
         explain: true,
         origin: Default::default(),
+        later: Vec::new(),
     };
     compactor.compact(&request, &Cancel::never()).map_err(Box::new)
 }
@@ -201,6 +202,7 @@ fn deadlines_and_leaving_clients_end_the_waiting() {
         model: None,
         explain: false,
         origin: Default::default(),
+        later: Vec::new(),
     };
     let patient = summarizing(&server.url, |_| {});
     let cancel = Cancel::at(Instant::now() + Duration::from_millis(300));

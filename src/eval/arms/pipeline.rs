@@ -78,6 +78,7 @@ impl Pipeline {
             model: None,
             explain: false,
             origin: Origin::default(),
+            later: Vec::new(),
         };
         match self.0.compact(&request, cancel) {
             Err(error) => Made::original(row, "failed", error.to_string()),

@@ -103,6 +103,6 @@ impl Compact for Double {
             co2_grams: Some(0.75),
             ..Figures::default()
         };
-        Ok(Compaction { outcome, text, pieces: Vec::new(), figures, explain: None })
+        Ok(Compaction { outcome, text, pieces: Vec::new(), figures, evidence: Vec::new(), explain: None })
     }
 }

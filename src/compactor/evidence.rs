@@ -1,0 +1,80 @@
+//! What a later question needs of a text that was compacted for an earlier one.
+
+use super::opened::Opened;
+use crate::{
+    compaction::{Evidence, Later, PieceKind, Place},
+    place::{self, Unit},
+    rank::{self, RankError, Ranking, Tools},
+    render::in_place,
+    text::{Document, Role},
+};
+
+/// A span is brought if it is needed with at least this probability.
+const NEEDED: f32 = 0.05;
+/// Where no probability is known: if it stands out by this standard score.
+const STANDS_OUT: f32 = 2.0;
+
+/// For each of `later`, in turn, what of the text stands nowhere yet and is needed. `places` says what stands in the
+/// result.
+pub(super) fn collect(
+    doc: &Document<'_>,
+    opened: &Opened<'_>,
+    places: &[Option<Place>],
+    later: &[Later],
+    beside: f32,
+    tools: Tools<'_>,
+) -> Result<Vec<Evidence>, RankError> {
+    let mut stands: Vec<bool> = places.iter().map(Option::is_some).collect();
+    let mut collected = Vec::with_capacity(later.len());
+    for later in later {
+        let ranking = rank::rank(doc, Some(&later.query), tools)?;
+        let units = place::units(doc, &ranking, beside);
+        let held = choose(doc, &ranking, &units, later.tokens, &stands);
+        if held.iter().all(Option::is_none) {
+            collected.push(Evidence::default());
+            continue;
+        }
+        let sources = held
+            .iter()
+            .enumerate()
+            .filter(|(_, held)| held.is_some_and(|(kind, _)| kind == PieceKind::Span))
+            .map(|(span, _)| opened.source(&doc.trimmed(&(span..span + 1))))
+            .collect();
+        for (stands, held) in stands.iter_mut().zip(&held) {
+            *stands |= held.is_some_and(|(kind, _)| kind == PieceKind::Span);
+        }
+        let (text, _) = in_place::render(doc, &held, &|_| in_place::INLINE.to_owned());
+        collected.push(Evidence { text: text.trim().to_owned(), sources });
+    }
+    Ok(collected)
+}
+
+/// The most needed units that do not stand anywhere, within `tokens`.
+fn choose(
+    doc: &Document<'_>,
+    ranking: &Ranking,
+    units: &[Unit],
+    tokens: usize,
+    stands: &[bool],
+) -> in_place::Held {
+    let needed = |unit: &&Unit| {
+        let best = |values: &[f32]| unit.spans.clone().map(|span| values[span]).fold(f32::MIN, f32::max);
+        let stands_out = if ranking.probability.is_empty() {
+            best(&ranking.salience) >= STANDS_OUT && best(&ranking.lexical) > 0.0
+        } else {
+            best(&ranking.probability) >= NEEDED
+        };
+        unit.role != Role::Noise && stands_out && unit.spans.clone().any(|span| !stands[span])
+    };
+    let mut order: Vec<&Unit> = units.iter().filter(needed).collect();
+    order.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.spans.start.cmp(&b.spans.start)));
+    let mut kept = Vec::new();
+    let mut left = tokens;
+    for unit in order {
+        if unit.tokens + place::ENTRY <= left {
+            left -= unit.tokens + place::ENTRY;
+            kept.push(place::Kept { spans: unit.spans.clone(), kind: PieceKind::Span, score: unit.score });
+        }
+    }
+    if kept.is_empty() { vec![None; doc.spans.len()] } else { in_place::held(doc, &kept) }
+}
