@@ -225,15 +225,21 @@ fn chat_prompts_follow_the_template_of_the_model() {
 
 #[test]
 fn a_gpu_that_is_wanted_and_not_there_is_an_error_that_says_what_is_missing() {
-    if std::process::Command::new("nvidia-smi").output().is_ok() {
-        return;
+    let on = |device| Models::new(&config::Models { device, ..config() }).unwrap();
+    let wanted = on(config::Device::Cuda);
+    // A GPU that is there and sound is used, also where it is left open.
+    let gpu = epitome::model::gpu().is_ok_and(|gpu| gpu.check.is_ok());
+    if gpu {
+        assert_eq!(wanted.precision().unwrap(), config::Precision::Gpu);
+    } else {
+        let error = wanted.built_in_ranker().map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("models.device is cuda") && error.contains("cpu"), "{error}");
+        assert!(wanted.decoder_key().is_err());
     }
-    let wanted = Models::new(&config::Models { device: config::Device::Cuda, ..config() }).unwrap();
-    let error = wanted.built_in_ranker().map(|_| ()).unwrap_err().to_string();
-    assert!(error.contains("models.device is cuda") && error.contains("cpu"), "{error}");
-    assert!(wanted.decoder_key().is_err());
-    // Where it is left open the processor does it, and the keys are the processor's.
-    let open = Models::new(&config::Models { device: config::Device::Auto, ..config() }).unwrap();
-    assert_eq!(open.precision().unwrap(), config::Precision::Int8);
-    assert_eq!(open.decoder_key().unwrap(), format!("{}/File", open.decoder_id().unwrap().hash));
+    let open = on(config::Device::Auto).precision().unwrap();
+    assert_eq!(open, if gpu { config::Precision::Gpu } else { config::Precision::Int8 });
+    // By default the processor does it, and the keys are the processor's.
+    let default = Models::new(&config()).unwrap();
+    assert_eq!(default.precision().unwrap(), config::Precision::Int8);
+    assert_eq!(default.decoder_key().unwrap(), format!("{}/File", default.decoder_id().unwrap().hash));
 }
