@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn only_the_loopback_needs_no_word() {
-        let parse = |listen, keys_env, open, text| {
+        let parse = |listen: &str, keys_env: &str, open: bool, text: &str| {
             Keys::parse(&serve(listen, keys_env, open), text).map(|keys| keys.count())
         };
         for listen in ["127.0.0.1:1", "[::1]:1", "127.8.0.1:1", "[::ffff:127.0.0.1]:1"] {
@@ -282,7 +282,8 @@ mod tests {
         assert_eq!(missing, KeysError::None { variable: "V".into() });
         assert!(missing.hint().contains("--open") && missing.to_string().contains("V"));
         for bad in ["a b", "é", "a\u{7f}"] {
-            let error = parse("127.0.0.1:1", "V", false, &format!("fine,{bad}")).unwrap_err();
+            let text = format!("fine,{bad}");
+            let error = parse("127.0.0.1:1", "V", false, &text).unwrap_err();
             assert_eq!(error, KeysError::Unsendable { variable: "V".into(), number: 2 });
             assert!(!error.to_string().contains(bad));
         }

@@ -31,6 +31,8 @@ fn start(upstream: &str, tenants: bool, pipeline: impl FnOnce(&Arc<Config>) -> A
     config.serve.upstream = upstream.to_owned();
     config.serve.keys_env = "KEYS_OF_CLIENTS".into();
     config.serve.tenants = tenants;
+    // A busy machine is no reason to hand on the original.
+    config.serve.deadline_ms = 600_000;
     let config = Arc::new(config);
     let models = Arc::new(Models::new(&config.models).unwrap());
     let above = Above::new(&config.serve, models).unwrap();

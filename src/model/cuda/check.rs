@@ -84,7 +84,7 @@ fn product(machine: &Arc<dyn Machine>, numbers: &mut Numbers, into: Target) -> R
     let added = |at: usize| if into == Target::Sum { start[at] } else { 0.0 };
     let exact: Vec<f32> = x
         .chunks(inputs)
-        .flat_map(|x| weight.chunks(inputs).map(|w| w.iter().zip(x).map(|(a, b)| a * b).sum::<f32>()))
+        .flat_map(|x| weight.chunks(inputs).map(move |w| w.iter().zip(x).map(|(a, b)| a * b).sum::<f32>()))
         .enumerate()
         .map(|(at, dot)| dot + added(at))
         .collect();

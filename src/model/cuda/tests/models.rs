@@ -35,6 +35,8 @@ fn weights() -> Weights {
 }
 
 fn prompts() -> Vec<Vec<u32>> {
+    // The tokenizer is in the weights' file, which may have to be fetched first.
+    models().pull(MODEL).unwrap();
     let tokenizer = models().tokenizer(MODEL).unwrap();
     let texts = [
         "The Monitor met the Merrimack off Hampton Roads in 1862. The Monitor was a ship with iron plates and a \
