@@ -137,7 +137,9 @@ async fn beyond_the_loopback_keys_are_needed_or_a_word_that_they_are_not() {
     let (mut child, line, mut lines) = spawn(&[&everywhere[..], &["--open"]].concat(), &[]);
     assert_eq!(status(&line, None).await, 200);
     let mut greeting = String::new();
-    (0..3).for_each(|_| drop(lines.read_line(&mut greeting).expect("a line")));
+    for _ in 0..3 {
+        lines.read_line(&mut greeting).expect("a line");
+    }
     assert!(greeting.contains("clients: OPEN: whoever reaches 0.0.0.0:"), "{greeting}");
     child.kill().expect("stops");
     child.wait().expect("ends");
@@ -149,7 +151,9 @@ async fn beyond_the_loopback_keys_are_needed_or_a_word_that_they_are_not() {
     assert_eq!(status(&line, Some("four")).await, 401);
     assert_eq!(status(&line, Some("three")).await, 200);
     let mut greeting = String::new();
-    (0..3).for_each(|_| drop(lines.read_line(&mut greeting).expect("a line")));
+    for _ in 0..3 {
+        lines.read_line(&mut greeting).expect("a line");
+    }
     assert!(greeting.contains("3 key(s) in EPITOME_KEYS") && !greeting.contains("three"), "{greeting}");
     child.kill().expect("stops");
     child.wait().expect("ends");
