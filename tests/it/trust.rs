@@ -73,7 +73,7 @@ mod pip {
     };
 
     use super::*;
-    use crate::support::eventually;
+    use crate::support::{clients, eventually};
 
     /// A command that has no models, and only pip to get them by; nothing is fetched from an index.
     fn without_models(home: &Path) -> Command {
@@ -110,6 +110,7 @@ mod pip {
 
     /// Whether `serve` has started the interpreter, and why it is not ready.
     async fn served(pip: Option<&str>) -> (bool, String) {
+        clients();
         let home = tempfile::tempdir().unwrap();
         let mark = home.path().join("mark");
         let python = home.path().join("python3");
