@@ -9,19 +9,21 @@ RUN cargo build --release --locked
 FROM nvidia/cuda:12.8.1-runtime-ubuntu24.04 AS cuda
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/target/release/epitome /usr/local/bin/epitome
-# The loopback of a container is nobody else's. A file that is mounted here takes this one's place.
+# The loopback of a container is nobody else's, so that `serve` wants the keys of clients in EPITOME_KEYS, or
+# `--open`. A file that is mounted here takes this one's place.
 WORKDIR /etc/epitome
-RUN printf '[serve]\nlisten = "0.0.0.0:8080"\n' > epitome.toml
-ENV XDG_CACHE_HOME=/var/cache
+RUN printf '[serve]\nlisten = "0.0.0.0:8080"\nkeys_env = "EPITOME_KEYS"\n' > epitome.toml
+ENV EPITOME_CONFIG=/etc/epitome/epitome.toml XDG_CACHE_HOME=/var/cache
 EXPOSE 8080
 ENTRYPOINT ["epitome"]
 
 FROM debian:bookworm-slim AS cpu
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/target/release/epitome /usr/local/bin/epitome
-# The loopback of a container is nobody else's. A file that is mounted here takes this one's place.
+# The loopback of a container is nobody else's, so that `serve` wants the keys of clients in EPITOME_KEYS, or
+# `--open`. A file that is mounted here takes this one's place.
 WORKDIR /etc/epitome
-RUN printf '[serve]\nlisten = "0.0.0.0:8080"\n' > epitome.toml
-ENV XDG_CACHE_HOME=/var/cache
+RUN printf '[serve]\nlisten = "0.0.0.0:8080"\nkeys_env = "EPITOME_KEYS"\n' > epitome.toml
+ENV EPITOME_CONFIG=/etc/epitome/epitome.toml XDG_CACHE_HOME=/var/cache
 EXPOSE 8080
 ENTRYPOINT ["epitome"]

@@ -17,6 +17,7 @@ use crate::{
         tasks::TaskError,
     },
     exit::is_misnamed,
+    http::keys::KeysError,
     model::ModelError,
 };
 
@@ -26,6 +27,9 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Who may use the proxy is not settled.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// A model could not be had or run.
     #[error(transparent)]
     Model(Box<ModelError>),
@@ -154,6 +158,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Config(_) => Some("`epitome config` prints every key, its value and its variable".into()),
+            Error::Keys(error) => Some(error.hint()),
             Error::Compact(error) => match error.as_ref() {
                 CompactError::BudgetTooSmall { minimum, .. } => Some(format!(
                     "give at least --budget {minimum}, which holds one span; most answers need some hundred tokens"
@@ -178,7 +183,7 @@ impl Error {
     /// 2 for bad input, and for a gate that cannot tell; 1 for all else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Config(_) | Error::Usage(_) | Error::NotUtf8 { .. } => 2,
+            Error::Config(_) | Error::Keys(_) | Error::Usage(_) | Error::NotUtf8 { .. } => 2,
             Error::Compact(error) => match error.as_ref() {
                 CompactError::BudgetTooSmall { .. }
                 | CompactError::CodeTooLarge { .. }

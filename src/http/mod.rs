@@ -4,19 +4,20 @@
 //!
 //! 1. [`observe`]: it gets an id (the client's `x-request-id`, or a new one), a tracing span, and
 //!    in the end a line in the log.
-//! 2. Routing: `POST /v1/chat/completions`, `POST /v1/compact`, `/healthz`, `/readyz`, `/metrics`;
+//! 2. [`keys`]: where clients need a key, a request without one ends here, and the key goes no further.
+//! 3. Routing: `POST /v1/chat/completions`, `POST /v1/compact`, `/healthz`, `/readyz`, `/metrics`;
 //!    every other path and method streams through ([`passthrough`]).
-//! 3. For a chat request, [`options`] reads the `x-epitome-*` headers.
-//! 4. [`body`] reads the body up to `serve.body_limit_bytes`; a larger one streams through, and so
+//! 4. For a chat request, [`options`] reads the `x-epitome-*` headers.
+//! 5. [`body`] reads the body up to `serve.body_limit_bytes`; a larger one streams through, and so
 //!    does one for which others leave no room (`serve.bodies_bytes`).
-//! 5. [`admission`] decides at once what can be decided without work, turns away what is beyond
+//! 6. [`admission`] decides at once what can be decided without work, turns away what is beyond
 //!    `serve.max_concurrent`, and watches `serve.deadline_ms`.
-//! 6. [`rewrite`] plans, compacts and splices on a blocking thread.
-//! 7. [`forward`] sends the body, new or original, upstream, and streams the answer back.
-//! 8. [`shadow`]: a share of the compacted requests is answered a second time from the original, in
+//! 7. [`rewrite`] plans, compacts and splices on a blocking thread.
+//! 8. [`forward`] sends the body, new or original, upstream, and streams the answer back.
+//! 9. [`shadow`]: a share of the compacted requests is answered a second time from the original, in
 //!    the background, and the answers are compared.
 //!
-//! Whatever goes wrong from 4 to 6, the original goes upstream, and the answer's headers say why.
+//! Whatever goes wrong from 5 to 7, the original goes upstream, and the answer's headers say why.
 //! A client that leaves stops the compaction, the upstream request, or both.
 
 pub mod account;
@@ -27,6 +28,7 @@ pub mod compact;
 pub mod error;
 pub mod forward;
 pub mod headers;
+pub mod keys;
 pub mod observe;
 pub mod operate;
 pub mod options;

@@ -1,9 +1,12 @@
 //! `/healthz`, `/readyz`, `/metrics`: for those who run the proxy.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-use super::state::{Readiness, State};
+use super::{
+    keys,
+    state::{Readiness, State},
+};
 use crate::telemetry;
 
 /// The process answers.
@@ -11,12 +14,15 @@ pub async fn health() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#)
 }
 
-/// 200 once texts can be compacted; 503 with the reason until then. Requests are answered either
-/// way.
-pub async fn ready(state: web::Data<State>) -> HttpResponse {
+/// 200 once texts can be compacted; 503 until then, with the reason for who may use the proxy: it names
+/// paths and hosts. Requests are answered either way.
+pub async fn ready(req: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let (mut response, body) = match state.readiness() {
         Readiness::Ready => (HttpResponse::Ok(), json!({ "status": "ready" })),
         Readiness::Loading => (HttpResponse::ServiceUnavailable(), json!({ "status": "loading" })),
+        Readiness::Failed(_) if !keys::may_use(&req, &state) => {
+            (HttpResponse::ServiceUnavailable(), json!({ "status": "failed" }))
+        }
         Readiness::Failed(reason) => {
             (HttpResponse::ServiceUnavailable(), json!({ "status": "failed", "reason": reason }))
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    cache::Salt,
     compaction::{Cancel, CompactRequest, Compaction},
     compactor::{CompactError, Compactor},
     text::tokens::TokenCounter,
@@ -27,6 +28,12 @@ pub trait Compact: Send + Sync {
     /// Why it cannot; the original is handed on then.
     fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError>;
 
+    /// The same with a cache of its own, which only those with the same salt share; none where nothing is
+    /// cached.
+    fn for_tenant(&self, _salt: &Salt) -> Option<Arc<dyn Compact>> {
+        None
+    }
+
     /// Cosine of the embeddings of two texts, 0 to 1; none without an embedder. Blocks.
     fn similarity(&self, _one: &str, _other: &str) -> Option<f64> {
         None
@@ -44,6 +51,10 @@ impl Compact for Compactor {
 
     fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
         Compactor::compact(self, request, cancel)
+    }
+
+    fn for_tenant(&self, salt: &Salt) -> Option<Arc<dyn Compact>> {
+        Some(Arc::new(Compactor::for_tenant(self, salt)))
     }
 
     fn similarity(&self, one: &str, other: &str) -> Option<f64> {

@@ -8,6 +8,7 @@ use tokio::time;
 use super::{
     chat::chat,
     compact::compact,
+    keys,
     observe::observe,
     operate::{health, metrics, ready},
     passthrough::passthrough,
@@ -41,7 +42,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
 pub fn server(listener: TcpListener, state: Arc<State>) -> io::Result<Server> {
     let grace = Duration::from_millis(state.config.serve.shutdown_grace_ms);
     let server = HttpServer::new(move || {
-        App::new().app_data(web::Data::from(state.clone())).wrap(from_fn(observe)).configure(routes)
+        App::new()
+            .app_data(web::Data::from(state.clone()))
+            .wrap(from_fn(keys::guard))
+            // The last is the outermost: what is refused has an id and a line in the log too.
+            .wrap(from_fn(observe))
+            .configure(routes)
     })
     // Events are small, and each is to leave at once.
     .tcp_nodelay(true)

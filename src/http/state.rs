@@ -7,9 +7,14 @@ use std::{
     time::Duration,
 };
 
+use actix_web::HttpRequest;
 use tokio::sync::Semaphore;
 
-use super::{pipeline::Compact, shadow::Shadow};
+use super::{
+    keys::{self, Keys},
+    pipeline::Compact,
+    shadow::Shadow,
+};
 use crate::{config::Config, room::Rooms, telemetry, upstream::Upstream};
 
 /// How long to wait before the models are tried again.
@@ -34,24 +39,50 @@ pub struct State {
     pub pipeline: Arc<dyn Compact>,
     /// Where requests go.
     pub upstream: Upstream,
+    /// Who may use the proxy.
+    pub keys: Keys,
     /// Shadow requests.
     pub shadow: Shadow,
     /// One permit for each compaction that may run.
     pub permits: Arc<Semaphore>,
     /// Room for the bodies that are held in memory.
     pub rooms: Arc<Rooms>,
+    /// The pipelines of tenants, in the order of their keys; empty where all share one.
+    tenants: Vec<Arc<dyn Compact>>,
     readiness: RwLock<Readiness>,
 }
 
 impl State {
-    /// The state at start: loading.
+    /// The state at start: loading, with the keys of `serve.keys_env`. Where they cannot be had, nobody may
+    /// use the proxy; [`Keys::read`] says why.
     pub fn new(config: Arc<Config>, pipeline: Arc<dyn Compact>, upstream: Upstream) -> Arc<Self> {
+        let keys = Keys::read(&config.serve).unwrap_or_else(|_| Keys::of_nobody());
+        Self::guarded(config, pipeline, upstream, keys)
+    }
+
+    /// As [`State::new`], with these keys.
+    pub fn guarded(
+        config: Arc<Config>,
+        pipeline: Arc<dyn Compact>,
+        upstream: Upstream,
+        keys: Keys,
+    ) -> Arc<Self> {
         telemetry::metrics();
+        let tenants = match config.serve.tenants {
+            true => keys.salts().map(|salt| pipeline.for_tenant(salt).unwrap_or(pipeline.clone())).collect(),
+            false => Vec::new(),
+        };
         let permits = Arc::new(Semaphore::new(config.serve.max_concurrent.min(Semaphore::MAX_PERMITS)));
         let readiness = RwLock::new(Readiness::Loading);
         let shadow = Shadow::new(&config.shadow);
         let rooms = Rooms::new(config.serve.bodies_bytes);
-        Arc::new(Self { config, pipeline, upstream, shadow, permits, rooms, readiness })
+        Arc::new(Self { config, pipeline, upstream, keys, shadow, permits, rooms, tenants, readiness })
+    }
+
+    /// The pipeline for who sent the request.
+    pub fn pipeline_for(&self, req: &HttpRequest) -> Arc<dyn Compact> {
+        let own = keys::client(req).and_then(|client| self.tenants.get(client));
+        own.unwrap_or(&self.pipeline).clone()
     }
 
     /// Whether texts can be compacted.

@@ -24,6 +24,8 @@ pub struct Gpu {
     pub multiply_adds: f64,
     /// Bytes read from memory or written to it, a second.
     pub bytes: f64,
+    /// Whether it computes what the processor does; if not, what it computes otherwise.
+    pub check: Result<(), String>,
 }
 
 /// The GPU that models run on where `models.device` does not say otherwise, measured; or why there is none.
@@ -49,11 +51,21 @@ pub fn gpu() -> Result<Gpu, String> {
 /// The precision on the device that is wanted.
 #[cfg(feature = "cuda")]
 pub(super) fn decide(device: Device, precision: Precision) -> Result<Precision, ModelError> {
+    decide_by(device, precision, cuda::checked)
+}
+
+/// As [`decide`], on a GPU that can be used if `checked` says so. It is not asked where no GPU is wanted.
+#[cfg(feature = "cuda")]
+fn decide_by(
+    device: Device,
+    precision: Precision,
+    checked: impl FnOnce() -> Result<(), CudaError>,
+) -> Result<Precision, ModelError> {
     if device == Device::Cpu {
         return Ok(precision);
     }
-    match cuda::machine() {
-        Ok(_) => Ok(Precision::Gpu),
+    match checked() {
+        Ok(()) => Ok(Precision::Gpu),
         Err(error) if device == Device::Cuda => Err(ModelError::Device { reason: error.to_string() }),
         Err(error) => {
             match error {
@@ -76,4 +88,28 @@ pub(super) fn decide(device: Device, precision: Precision) -> Result<Precision, 
         return Err(ModelError::Device { reason });
     }
     Ok(precision)
+}
+
+#[cfg(all(test, feature = "cuda"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_is_asked_for_and_sound_or_it_is_not_used() {
+        let wrong = || Err(CudaError::Wrong { what: "a product of matrices", far: 100.0 });
+        let decide = |device, checked: Result<(), CudaError>| decide_by(device, Precision::Int8, || checked);
+        assert_eq!(Device::default(), Device::Cpu);
+        assert_eq!(crate::config::Models::default().device, Device::Cpu);
+        let asked = decide_by(Device::Cpu, Precision::Int8, || panic!("asked"));
+        assert_eq!(asked.unwrap(), Precision::Int8);
+        for device in [Device::Auto, Device::Cuda] {
+            assert_eq!(decide(device, Ok(())).unwrap(), Precision::Gpu);
+        }
+        for error in [wrong(), Err(CudaError::NoDevice)] {
+            assert_eq!(decide(Device::Auto, error.clone()).unwrap(), Precision::Int8);
+            assert!(decide(Device::Cuda, error).is_err());
+        }
+        let error = decide(Device::Cuda, wrong()).unwrap_err().to_string();
+        assert!(error.contains("a product of matrices is 100.0 % off"), "{error}");
+    }
 }

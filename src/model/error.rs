@@ -32,7 +32,7 @@ pub enum ModelError {
     },
     /// There is no device as `models.device` wants it.
     #[error(
-        "models.device is cuda, but no GPU can be used: {reason}; with auto or cpu models run on the processor"
+        "models.device is cuda, but no GPU can be used: {reason}; with auto or cpu (the default) models run on the processor"
     )]
     Device {
         /// What is missing.

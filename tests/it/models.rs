@@ -255,8 +255,8 @@ fn keys_are_those_of_the_device() {
     assert_eq!(cpu.decoder_key().unwrap(), format!("{}/File", cpu.decoder_id().unwrap().hash));
     let open = on(config::Device::Auto);
     let (precision, key) = match epitome::model::gpu() {
-        Ok(_) => (config::Precision::Gpu, "Bf16"),
-        Err(_) => (config::Precision::Int8, "File"),
+        Ok(gpu) if gpu.check.is_ok() => (config::Precision::Gpu, "Bf16"),
+        _ => (config::Precision::Int8, "File"),
     };
     assert_eq!(open.precision().unwrap(), precision);
     assert_eq!(open.decoder_key().unwrap(), format!("{}/{key}", open.decoder_id().unwrap().hash));

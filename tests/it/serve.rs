@@ -10,18 +10,28 @@ use futures_util::StreamExt;
 
 use crate::support::{eventually, upstream::Upstream};
 
-/// Starts the command and reads the address that it prints.
-fn start(arguments: &[&str]) -> (Child, String, BufReader<std::process::ChildStderr>) {
+/// Starts the command and reads the first line that it prints.
+fn spawn(
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> (Child, String, BufReader<std::process::ChildStderr>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_epitome"))
-        .args(["serve", "--listen", "127.0.0.1:0"])
+        .arg("serve")
         .args(arguments)
         .env("EPITOME_CACHE_ENABLED", "false")
+        .envs(variables.iter().copied())
         .stderr(Stdio::piped())
         .spawn()
         .expect("starts");
     let mut lines = BufReader::new(child.stderr.take().expect("standard error"));
     let mut line = String::new();
     lines.read_line(&mut line).expect("a line");
+    (child, line, lines)
+}
+
+/// Starts the command on the loopback and reads the address that it prints.
+fn start(arguments: &[&str]) -> (Child, String, BufReader<std::process::ChildStderr>) {
+    let (child, line, lines) = spawn(&[&["--listen", "127.0.0.1:0"], arguments].concat(), &[]);
     let url = line.trim().strip_prefix("epitome listens on ").expect(&line).to_owned();
     (child, url, lines)
 }
@@ -103,5 +113,90 @@ fn what_cannot_be_served_is_said() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
         assert!(stderr.contains(words) && stderr.starts_with("error: "), "{arguments:?}: {stderr}");
         assert!(output.stdout.is_empty());
+    }
+}
+
+#[actix_web::test]
+async fn beyond_the_loopback_keys_are_needed_or_a_word_that_they_are_not() {
+    let upstream = Upstream::start();
+    let everywhere = ["--listen", "0.0.0.0:0", "--upstream", &upstream.base];
+    let named = ("EPITOME_SERVE_KEYS_ENV", "EPITOME_KEYS");
+    for (variables, words) in [
+        (vec![], "0.0.0.0:0 can be reached from other machines"),
+        (vec![named], "the variable EPITOME_KEYS, which holds no key"),
+        (vec![named, ("EPITOME_KEYS", " , ")], "the variable EPITOME_KEYS, which holds no key"),
+        (vec![named, ("EPITOME_KEYS", "fine,not fine")], "key 2 has a character"),
+        (vec![("EPITOME_SERVE_TENANTS", "true")], "serve.tenants"),
+    ] {
+        let (mut child, line, mut lines) = spawn(&everywhere, &variables);
+        if line.starts_with("epitome listens") {
+            child.kill().expect("stops");
+            panic!("{variables:?}: {line}");
+        }
+        let mut all = line;
+        lines.read_to_string(&mut all).expect("the rest");
+        assert!(all.starts_with("error: ") && all.contains(words) && all.contains("\nhint: "), "{all}");
+        assert!(!all.contains("not fine"), "{all}");
+        assert_eq!(child.wait().expect("ends").code(), Some(2), "{all}");
+    }
+
+    let status = |line: &str, key: Option<&'static str>| {
+        let address = line.trim().strip_prefix("epitome listens on http://0.0.0.0:").expect(line).to_owned();
+        async move {
+            let request =
+                reqwest::Client::new().post(format!("http://127.0.0.1:{address}/v1/chat/completions"));
+            let request = key.into_iter().fold(request, |request, key| request.bearer_auth(key));
+            request.body("{}").send().await.expect("an answer").status().as_u16()
+        }
+    };
+    let (mut child, line, mut lines) = spawn(&[&everywhere[..], &["--open"]].concat(), &[]);
+    assert_eq!(status(&line, None).await, 200);
+    let mut greeting = String::new();
+    for _ in 0..3 {
+        lines.read_line(&mut greeting).expect("a line");
+    }
+    assert!(greeting.contains("clients: OPEN: whoever reaches 0.0.0.0:"), "{greeting}");
+    child.kill().expect("stops");
+    child.wait().expect("ends");
+
+    // Keys that are there are asked for, said aloud or not.
+    let (mut child, line, mut lines) =
+        spawn(&[&everywhere[..], &["--open"]].concat(), &[named, ("EPITOME_KEYS", "one,two\nthree")]);
+    assert_eq!(status(&line, None).await, 401);
+    assert_eq!(status(&line, Some("four")).await, 401);
+    assert_eq!(status(&line, Some("three")).await, 200);
+    let mut greeting = String::new();
+    for _ in 0..3 {
+        lines.read_line(&mut greeting).expect("a line");
+    }
+    assert!(greeting.contains("3 key(s) in EPITOME_KEYS") && !greeting.contains("three"), "{greeting}");
+    child.kill().expect("stops");
+    child.wait().expect("ends");
+}
+
+/// The image's own configuration and command, without Docker.
+#[test]
+fn the_image_refuses_to_be_open_by_accident() {
+    let docker = include_str!("../../Dockerfile");
+    let written: Vec<&str> = docker
+        .lines()
+        .filter_map(|line| line.strip_prefix("RUN printf '")?.strip_suffix("' > epitome.toml"))
+        .collect();
+    assert_eq!(written.len(), 2, "one in each image");
+    assert_eq!(docker.matches("EPITOME_CONFIG=/etc/epitome/epitome.toml").count(), 2);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("epitome.toml");
+    for text in written {
+        std::fs::write(&file, text.replace("\\n", "\n")).expect("a file");
+        let path = file.to_str().expect("UTF-8");
+        // A port that is free.
+        let (mut child, line, _) = spawn(&["--listen", "0.0.0.0:0", "--config", path], &[]);
+        if line.starts_with("epitome listens") {
+            child.kill().expect("stops");
+        }
+        assert_eq!(child.wait().expect("ends").code(), Some(2), "{line}");
+        assert!(line.contains("the variable EPITOME_KEYS, which holds no key"), "{line}");
+        let config = epitome::config::Config::load_with(Some(&file), vec![], &[]).expect("a configuration");
+        assert_eq!(config.serve.listen, "0.0.0.0:8080");
     }
 }

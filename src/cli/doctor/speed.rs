@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::{Finding, mebibytes};
 use crate::{
-    config::Precision,
-    model::{self, Class, Finish, Models, Sampling},
+    config::{Device, Precision},
+    model::{self, Class, Finish, Gpu, Models, Sampling},
 };
 
 /// How long the decoder may take.
@@ -35,6 +35,8 @@ pub(super) struct GpuReport {
     /// In bf16, by the same products that models use.
     multiply_adds_per_second: Option<f64>,
     memory_bytes_per_second: Option<f64>,
+    /// Whether it computes what the processor does; none where there is none.
+    self_check: Option<Finding>,
     #[serde(flatten)]
     finding: Finding,
 }
@@ -113,7 +115,11 @@ impl DecoderSpeed {
 
 impl GpuReport {
     pub(super) fn here() -> Self {
-        let (gpu, problem) = match model::gpu() {
+        Self::of(model::gpu())
+    }
+
+    fn of(gpu: Result<Gpu, String>) -> Self {
+        let (gpu, problem) = match gpu {
             Ok(gpu) => (Some(gpu), None),
             Err(problem) => (None, Some(problem)),
         };
@@ -129,8 +135,22 @@ impl GpuReport {
             memory_free_bytes: gpu.map(|gpu| gpu.free),
             multiply_adds_per_second: gpu.map(|gpu| gpu.multiply_adds),
             memory_bytes_per_second: gpu.map(|gpu| gpu.bytes),
+            self_check: gpu.map(|gpu| Finding::of(gpu.check.clone())),
             finding: Finding { usable: gpu.is_some(), problem },
         }
+    }
+
+    /// What its self-check says, and what follows from that for `models.device`; none where there is no GPU.
+    pub(super) fn check_text(&self, device: Device) -> Option<String> {
+        let check = self.self_check.as_ref()?;
+        let used = match (device, check.usable) {
+            (Device::Cpu, _) => "models run on the processor (models.device is cpu)",
+            (Device::Auto | Device::Cuda, true) => "models run on the GPU",
+            (Device::Auto, false) => "models run on the processor",
+            (Device::Cuda, false) => "models do not run (models.device is cuda)",
+        };
+        let result = check.text("products and encoder windows are the processor's");
+        Some(format!("{result}; {used}"))
     }
 
     pub(super) fn text(&self) -> String {
@@ -152,5 +172,39 @@ impl GpuReport {
                 self.memory_bytes_per_second.unwrap_or(0.0) / 1e9
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_self_check_of_a_gpu_has_a_line() {
+        let gpu = |check: Result<(), String>| Gpu {
+            name: "a GPU".into(),
+            capability: (9, 0),
+            driver: (13, 0),
+            libraries: ["13.0".into(), "13.0.1".into()],
+            free: 1 << 30,
+            total: 1 << 31,
+            multiply_adds: 1e12,
+            bytes: 1e12,
+            check,
+        };
+        let text = |gpu, device| GpuReport::of(gpu).check_text(device);
+        let wrong = || Err("a window of an encoder is 100.0 % off".to_owned());
+        assert_eq!(text(Err("none".into()), Device::Auto), None);
+        let sound = text(Ok(gpu(Ok(()))), Device::Auto).unwrap();
+        assert!(sound.ends_with("the processor's; models run on the GPU"), "{sound}");
+        let failed = text(Ok(gpu(wrong())), Device::Auto).unwrap();
+        assert!(
+            failed.starts_with("PROBLEM: a window") && failed.ends_with("run on the processor"),
+            "{failed}"
+        );
+        assert!(text(Ok(gpu(wrong())), Device::Cuda).unwrap().contains("models do not run"));
+        assert!(text(Ok(gpu(Ok(()))), Device::Cpu).unwrap().contains("models.device is cpu"));
+        let json = serde_json::to_value(GpuReport::of(Ok(gpu(wrong())))).unwrap();
+        assert_eq!(json["self_check"]["usable"], false);
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum CudaError {
     Product { at: String, reason: String },
     #[error("all {pages} pages for keys and values are taken")]
     NoPage { pages: usize },
+    #[error("{what} is {far:.1} % off from the processor's result; the GPU is not used")]
+    Wrong { what: &'static str, far: f64 },
     #[error("the caller left before it was done")]
     Cancelled,
     #[error("{0}")]

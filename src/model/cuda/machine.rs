@@ -159,6 +159,13 @@ impl Buffer {
         Ok(bytes.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect())
     }
 
+    /// The first `count` values in bf16, likewise.
+    pub(crate) fn narrowed(&self, count: usize) -> Result<Vec<f32>> {
+        let mut bytes = vec![0; count * size_of::<u16>()];
+        self.machine.read(self.address, &mut bytes)?;
+        Ok(bytes.as_chunks().0.iter().map(|value| widen(u16::from_le_bytes(*value))).collect())
+    }
+
     /// The first `count` integers, likewise.
     pub(crate) fn ints(&self, count: usize) -> Result<Vec<i32>> {
         let mut bytes = vec![0; count * size_of::<i32>()];
@@ -185,7 +192,6 @@ pub(crate) fn narrow(value: f32) -> u16 {
 }
 
 /// The float that a bf16 is.
-#[cfg(test)]
 pub(crate) fn widen(value: u16) -> f32 {
     f32::from_bits(u32::from(value) << 16)
 }

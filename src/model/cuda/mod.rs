@@ -11,6 +11,7 @@
 //!
 //! `unsafe` stands where the libraries are called.
 
+mod check;
 mod decoder;
 mod device;
 mod encoder;
@@ -23,6 +24,7 @@ mod machine;
 mod pages;
 mod speed;
 
+pub(crate) use check::check;
 pub(crate) use decoder::CudaDecoder;
 pub(crate) use device::{describe, machine};
 pub(crate) use encoder::{CudaEncoder, EncoderLayer, EncoderShape, Normalised};
@@ -30,6 +32,8 @@ pub(crate) use error::CudaError;
 pub(crate) use gather::Gatherer;
 pub(crate) use machine::Machine;
 pub(crate) use pages::Page;
+
+use std::sync::OnceLock;
 
 use super::Gpu;
 
@@ -44,8 +48,19 @@ const ACTIVATIONS_SHARE: usize = 8;
 pub(crate) fn gpu() -> Result<Gpu, CudaError> {
     let machine = machine()?;
     let (multiply_adds, bytes) = speed::rates(&machine)?;
+    let check = checked().map_err(|error| error.to_string());
     let device::Description { name, capability, driver, libraries, free, total } = describe()?;
-    Ok(Gpu { name, capability, driver, libraries, free, total, multiply_adds, bytes })
+    Ok(Gpu { name, capability, driver, libraries, free, total, multiply_adds, bytes, check })
+}
+
+/// Whether the GPU computes what the processor does. Found out once.
+///
+/// # Errors
+///
+/// As [`machine`] and [`check`]: the same one each time.
+pub(crate) fn checked() -> Result<(), CudaError> {
+    static CHECKED: OnceLock<Result<(), CudaError>> = OnceLock::new();
+    CHECKED.get_or_init(|| check(&machine()?)).clone()
 }
 
 /// Bytes that the activations of an encoder may take, of those that are free.

@@ -40,10 +40,12 @@ fn run_pip(requirement: &str, dest: &Path, timeout: Duration) -> Result<(), Stri
     let seconds = timeout.as_secs().max(10).to_string();
     for interpreter in INTERPRETERS {
         let output = Command::new(interpreter)
-            .args(["-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"])
+            // Python looks for modules in the working directory, where a `pip.py` of anybody may lie: it is
+            // started in an empty one, and told not to.
+            .current_dir(dest)
+            .args(["-I", "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"])
             // Building a source distribution would run its code.
-            .args(["--only-binary", ":all:", "--retries", "1", "--timeout", &seconds, "--dest"])
-            .arg(dest)
+            .args(["--only-binary", ":all:", "--retries", "1", "--timeout", &seconds, "--dest", "."])
             .arg(requirement)
             .stdin(Stdio::null())
             .output();

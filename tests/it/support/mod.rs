@@ -58,8 +58,7 @@ impl Proxy {
 
     /// Starts it on `state`.
     pub fn with(state: Arc<State>) -> Self {
-        // For the clients of the tests; the second time it is there already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        clients();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
         let server = server(listener, state.clone()).expect("a server");
@@ -102,6 +101,12 @@ where
         });
     });
     from.recv().unwrap()
+}
+
+/// Lets tests be clients of HTTP, whichever of them runs first.
+pub fn clients() {
+    // The second time it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Waits until `ready` holds; fails the test if it never does.

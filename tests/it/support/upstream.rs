@@ -70,6 +70,7 @@ pub const CHAT: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created
 
 impl Upstream {
     pub fn start() -> Self {
+        super::clients();
         let log = Arc::new(Log::default());
         let shared = log.clone();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -20,6 +20,12 @@ use crate::{
 
 const MODEL: &str = "smollm2-135m-instruct";
 
+on_machines! {
+    a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company,
+    bert_is_the_one_on_the_processor,
+    modern_bert_is_the_one_on_the_processor,
+}
+
 fn models() -> Models {
     Models::new(&Config::load(None, &[]).unwrap().models).unwrap()
 }
@@ -29,6 +35,8 @@ fn weights() -> Weights {
 }
 
 fn prompts() -> Vec<Vec<u32>> {
+    // The tokenizer is in the weights' file, which may have to be fetched first.
+    models().pull(MODEL).unwrap();
     let tokenizer = models().tokenizer(MODEL).unwrap();
     let texts = [
         "The Monitor met the Merrimack off Hampton Roads in 1862. The Monitor was a ship with iron plates and a \
@@ -66,122 +74,112 @@ fn alone(model: &CudaDecoder, prompt: &[u32]) -> Vec<Vec<f32>> {
     all
 }
 
-#[test]
-fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company() {
+fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company(machine: Arc<dyn Machine>) {
     let prompts = prompts();
     let cpu = CpuDecoder::load(&mut weights(), None).unwrap();
-    for machine in machines() {
-        let page = 30 * 2 * KV_BLOCK * 3 * 64 * 2;
-        let model = CudaDecoder::load(&mut weights(), &machine, || Ok(8 * page)).unwrap();
-        assert_eq!(model.pages(), 8);
-        let expected: Vec<Vec<Vec<f32>>> = prompts.iter().map(|prompt| alone(&model, prompt)).collect();
-        for (prompt, logits) in prompts.iter().zip(&expected) {
-            let mut cache = KvCache::default();
-            let mut steps =
-                [Step { ids: prompt, cache: &mut cache, logits: 1, best_only: false, watch: None }];
-            let theirs = cpu.forward(&mut steps).unwrap().remove(0);
-            let close = cosine(&logits[0], &theirs);
-            println!("cosine {close}, tokens {} and {}", greatest(&logits[0]), greatest(&theirs));
-            assert!(close > 0.99, "{close}");
-        }
-        // Together, the first one's prompt in pieces, so that one writes while the other reads.
-        let mut caches = [KvCache::default(), KvCache::default()];
-        let pieces = [1, 20, 7];
-        let mut begin = 0;
-        let mut second = prompts[1].clone();
-        let mut written = Vec::new();
-        for count in pieces {
-            let [first, other] = &mut caches;
-            let mut steps = [
-                Step {
-                    ids: &prompts[0][begin..begin + count],
-                    cache: first,
-                    logits: 0,
-                    best_only: false,
-                    watch: None,
-                },
-                Step { ids: &second, cache: other, logits: 1, best_only: false, watch: None },
-            ];
-            let mut next = model.forward(&mut steps).unwrap();
-            assert!(next[0].is_empty());
-            let own = logits(next.remove(1));
-            second = vec![greatest(&own)];
-            written.push(own);
-            begin += count;
-        }
-        assert_eq!(written, expected[1][..3]);
-        let [first, _] = &mut caches;
-        let mut steps =
-            [Step { ids: &prompts[0][begin..], cache: first, logits: 1, best_only: false, watch: None }];
-        assert_eq!(logits(model.forward(&mut steps).unwrap().remove(0)), expected[0][0]);
-        // The likeliest token alone, beside one whose logits are wanted; and what both look at.
-        let mut both = [KvCache::default(), KvCache::default()];
-        let [first, other] = &mut both;
-        let ranges = [vec![0..7, 7..29, 29..99], vec![2..5, 5..7]];
-        let mut masses = [Vec::new(), Vec::new()];
-        let [own, others] = &mut masses;
+    let page = 30 * 2 * KV_BLOCK * 3 * 64 * 2;
+    let model = CudaDecoder::load(&mut weights(), &machine, || Ok(8 * page)).unwrap();
+    assert_eq!(model.pages(), 8);
+    let expected: Vec<Vec<Vec<f32>>> = prompts.iter().map(|prompt| alone(&model, prompt)).collect();
+    for (prompt, logits) in prompts.iter().zip(&expected) {
+        let mut cache = KvCache::default();
+        let mut steps = [Step { ids: prompt, cache: &mut cache, logits: 1, best_only: false, watch: None }];
+        let theirs = cpu.forward(&mut steps).unwrap().remove(0);
+        let close = cosine(&logits[0], &theirs);
+        println!("cosine {close}, tokens {} and {}", greatest(&logits[0]), greatest(&theirs));
+        assert!(close > 0.99, "{close}");
+    }
+    // Together, the first one's prompt in pieces, so that one writes while the other reads.
+    let mut caches = [KvCache::default(), KvCache::default()];
+    let pieces = [1, 20, 7];
+    let mut begin = 0;
+    let mut second = prompts[1].clone();
+    let mut written = Vec::new();
+    for count in pieces {
+        let [first, other] = &mut caches;
         let mut steps = [
             Step {
-                ids: &prompts[0],
+                ids: &prompts[0][begin..begin + count],
                 cache: first,
-                logits: 1,
-                best_only: true,
-                watch: Some(Watch { ranges: &ranges[0], masses: own }),
-            },
-            Step {
-                ids: &prompts[1],
-                cache: other,
-                logits: 1,
+                logits: 0,
                 best_only: false,
-                watch: Some(Watch { ranges: &ranges[1], masses: others }),
+                watch: None,
             },
+            Step { ids: &second, cache: other, logits: 1, best_only: false, watch: None },
         ];
         let mut next = model.forward(&mut steps).unwrap();
-        assert_eq!(next.remove(0), Next::Best(vec![Some(greatest(&expected[0][0]))]));
-        assert_eq!(logits(next.remove(0)), expected[1][0]);
-        for ((prompt, ranges), masses) in prompts.iter().zip(&ranges).zip(&masses) {
-            let mut cache = KvCache::default();
-            let mut theirs = Vec::new();
-            let watch = Some(Watch { ranges, masses: &mut theirs });
-            let mut steps = [Step { ids: prompt, cache: &mut cache, logits: 1, best_only: false, watch }];
-            cpu.forward(&mut steps).unwrap();
-            assert_eq!((masses.len(), theirs.len()), (270 * ranges.len(), 270 * ranges.len()));
-            let far = masses.iter().zip(&theirs).fold(0.0_f32, |far, (a, b)| far.max((a - b).abs()));
-            println!("attention differs by {far}");
-            assert!(far < 0.1, "{far}");
-        }
-        // What is not in the vocabulary, and what does not fit, is an error, not a panic.
-        let mut cache = KvCache::default();
-        assert!(
-            model
-                .forward(&mut [Step {
-                    ids: &[9_999_999],
-                    cache: &mut cache,
-                    logits: 1,
-                    best_only: false,
-                    watch: None
-                }])
-                .is_err()
-        );
-        let long = vec![1; 9 * KV_BLOCK];
-        assert!(
-            model
-                .forward(&mut [Step {
-                    ids: &long,
-                    cache: &mut cache,
-                    logits: 1,
-                    best_only: false,
-                    watch: None
-                }])
-                .is_err()
-        );
-        drop((caches, both));
-        // All pages are back.
-        let mut cache = KvCache::default();
-        let whole = vec![1; 8 * KV_BLOCK];
-        cache.grow(whole.len(), || Ok(crate::model::decoder::KvBlock::Page(model.page().unwrap()))).unwrap();
-        assert!(model.page().is_err());
+        assert!(next[0].is_empty());
+        let own = logits(next.remove(1));
+        second = vec![greatest(&own)];
+        written.push(own);
+        begin += count;
     }
+    assert_eq!(written, expected[1][..3]);
+    let [first, _] = &mut caches;
+    let mut steps =
+        [Step { ids: &prompts[0][begin..], cache: first, logits: 1, best_only: false, watch: None }];
+    assert_eq!(logits(model.forward(&mut steps).unwrap().remove(0)), expected[0][0]);
+    // The likeliest token alone, beside one whose logits are wanted; and what both look at.
+    let mut both = [KvCache::default(), KvCache::default()];
+    let [first, other] = &mut both;
+    let ranges = [vec![0..7, 7..29, 29..99], vec![2..5, 5..7]];
+    let mut masses = [Vec::new(), Vec::new()];
+    let [own, others] = &mut masses;
+    let mut steps = [
+        Step {
+            ids: &prompts[0],
+            cache: first,
+            logits: 1,
+            best_only: true,
+            watch: Some(Watch { ranges: &ranges[0], masses: own }),
+        },
+        Step {
+            ids: &prompts[1],
+            cache: other,
+            logits: 1,
+            best_only: false,
+            watch: Some(Watch { ranges: &ranges[1], masses: others }),
+        },
+    ];
+    let mut next = model.forward(&mut steps).unwrap();
+    assert_eq!(next.remove(0), Next::Best(vec![Some(greatest(&expected[0][0]))]));
+    assert_eq!(logits(next.remove(0)), expected[1][0]);
+    for ((prompt, ranges), masses) in prompts.iter().zip(&ranges).zip(&masses) {
+        let mut cache = KvCache::default();
+        let mut theirs = Vec::new();
+        let watch = Some(Watch { ranges, masses: &mut theirs });
+        let mut steps = [Step { ids: prompt, cache: &mut cache, logits: 1, best_only: false, watch }];
+        cpu.forward(&mut steps).unwrap();
+        assert_eq!((masses.len(), theirs.len()), (270 * ranges.len(), 270 * ranges.len()));
+        let far = masses.iter().zip(&theirs).fold(0.0_f32, |far, (a, b)| far.max((a - b).abs()));
+        println!("attention differs by {far}");
+        assert!(far < 0.1, "{far}");
+    }
+    // What is not in the vocabulary, and what does not fit, is an error, not a panic.
+    let mut cache = KvCache::default();
+    assert!(
+        model
+            .forward(&mut [Step {
+                ids: &[9_999_999],
+                cache: &mut cache,
+                logits: 1,
+                best_only: false,
+                watch: None
+            }])
+            .is_err()
+    );
+    let long = vec![1; 9 * KV_BLOCK];
+    assert!(
+        model
+            .forward(&mut [Step { ids: &long, cache: &mut cache, logits: 1, best_only: false, watch: None }])
+            .is_err()
+    );
+    drop((caches, both));
+    // All pages are back.
+    let mut cache = KvCache::default();
+    let whole = vec![1; 8 * KV_BLOCK];
+    cache.grow(whole.len(), || Ok(crate::model::decoder::KvBlock::Page(model.page().unwrap()))).unwrap();
+    assert!(model.page().is_err());
 }
 
 fn windows(random: &mut Random, vocabulary: usize) -> Vec<Sequence> {
@@ -194,8 +192,7 @@ fn windows(random: &mut Random, vocabulary: usize) -> Vec<Sequence> {
         .collect()
 }
 
-#[test]
-fn bert_is_the_one_on_the_processor() {
+fn bert_is_the_one_on_the_processor(machine: Arc<dyn Machine>) {
     let mut random = Random::new();
     let (dim, inner, words) = (64, 96, 50);
     let config = BertConfig {
@@ -243,27 +240,24 @@ fn bert_is_the_one_on_the_processor() {
         .unwrap()
         .forward(&windows, &Turn::now())
         .unwrap();
-    for machine in machines() {
-        let ours = Bert::on(&machine, || Ok(1 << 20), tensors.clone(), config.clone()).unwrap();
-        assert!(ours.on_gpu());
-        let together = ours.forward(&windows, &Turn::now()).unwrap();
-        let far = error(&together, &exact);
-        println!("{far}");
-        assert!(far < 0.02, "{far}");
-        // A window alone.
-        let alone = ours.forward(&windows[1..2], &Turn::now()).unwrap();
-        assert_eq!(alone, together[dim..32 * dim]);
-        // Many callers at once.
-        thread::scope(|scope| {
-            let callers: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| ours.forward(&windows, &Turn::now()).unwrap())).collect();
-            callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap(), together));
-        });
-    }
+    let ours = Bert::on(&machine, || Ok(1 << 20), tensors.clone(), config.clone()).unwrap();
+    assert!(ours.on_gpu());
+    let together = ours.forward(&windows, &Turn::now()).unwrap();
+    let far = error(&together, &exact);
+    println!("{far}");
+    assert!(far < 0.02, "{far}");
+    // A window alone.
+    let alone = ours.forward(&windows[1..2], &Turn::now()).unwrap();
+    assert_eq!(alone, together[dim..32 * dim]);
+    // Many callers at once.
+    thread::scope(|scope| {
+        let callers: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| ours.forward(&windows, &Turn::now()).unwrap())).collect();
+        callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap(), together));
+    });
 }
 
-#[test]
-fn modern_bert_is_the_one_on_the_processor() {
+fn modern_bert_is_the_one_on_the_processor(machine: Arc<dyn Machine>) {
     let mut random = Random::new();
     let (dim, inner, words, layers) = (32, 48, 50, 4);
     let config: ModernBertConfig = serde_json::from_value(serde_json::json!({
@@ -313,13 +307,11 @@ fn modern_bert_is_the_one_on_the_processor() {
     let windows = windows(&mut random, words);
     let exact =
         ModernBert::new(&tensors, &config, Precision::F32).unwrap().forward(&windows, &Turn::now()).unwrap();
-    for machine in machines() {
-        let ours = ModernBert::on(&machine, || Ok(1 << 20), &tensors, &config).unwrap();
-        let together = ours.forward(&windows, &Turn::now()).unwrap();
-        let far = error(&together, &exact);
-        println!("{far}");
-        assert!(far < 0.02, "{far}");
-        let alone = ours.forward(&windows[1..2], &Turn::now()).unwrap();
-        assert_eq!(alone, together[dim..32 * dim]);
-    }
+    let ours = ModernBert::on(&machine, || Ok(1 << 20), &tensors, &config).unwrap();
+    let together = ours.forward(&windows, &Turn::now()).unwrap();
+    let far = error(&together, &exact);
+    println!("{far}");
+    assert!(far < 0.02, "{far}");
+    let alone = ours.forward(&windows[1..2], &Turn::now()).unwrap();
+    assert_eq!(alone, together[dim..32 * dim]);
 }
