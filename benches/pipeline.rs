@@ -203,6 +203,7 @@ fn compact(bench: &Bench, input: &Input, cache: Cache) -> Compaction {
         model: None,
         explain: false,
         origin: Default::default(),
+        part: false,
         later: Vec::new(),
     };
     let compaction = compactor.compact(&request, &Cancel::never()).expect("a compaction");

@@ -27,6 +27,9 @@ pub struct CompactRequest {
     pub explain: bool,
     /// What is known of where the text comes from; it helps to tell its kind.
     pub origin: Origin,
+    /// It is one of several parts of a text, of which another may hold what is needed: `plan.floor` is not asked for
+    /// of it alone.
+    pub part: bool,
     /// What is asked of it in later turns of a conversation, in their order.
     pub later: Vec<Later>,
 }

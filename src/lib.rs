@@ -53,6 +53,7 @@
 //!         model: Some("gpt-4o".into()),
 //!         explain: false,
 //!         origin: Default::default(),
+//!         part: false,
 //!         later: Vec::new(),
 //!     };
 //!     let compaction = compactor.compact(&request, &Cancel::never())?;

@@ -48,6 +48,8 @@ pub struct Target {
     pub query: Option<Query>,
     /// What is known of it besides.
     pub origin: Origin,
+    /// Whether other parts of the same text are compacted beside it.
+    pub part: bool,
     /// What later turns ask, and the offset in the body at which what they need of it goes.
     pub later: Vec<(usize, Later)>,
 }
@@ -173,6 +175,7 @@ pub fn plan(
             unasked = true;
             continue;
         }
+        let several = pieces.len() > 1;
         for (part, tokens) in pieces {
             let (Some(range), Some(material)) = (text.literal.range(&part), decoded.get(part)) else {
                 continue;
@@ -184,6 +187,7 @@ pub fn plan(
                 budget: config.budget,
                 query: query.clone(),
                 origin: turns.origin(at),
+                part: several,
                 later: Vec::new(),
             });
             messages.push(at);

@@ -214,6 +214,7 @@ pub(super) fn compact_line(
         model: input.model.or_else(|| defaults.model.clone()),
         explain: false,
         origin: Origin::default(),
+        part: false,
         later: Vec::new(),
     };
     // One text must not take the others down with it.

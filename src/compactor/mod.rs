@@ -287,7 +287,8 @@ impl Compactor {
         figures.ratio = before as f64 / fitted.tokens.max(1) as f64;
         figures.spans_kept = fitted.places.iter().flatten().count();
         figures.retention = retention(&fitted);
-        let refused = if figures.retention.is_some_and(|retention| retention < self.config.plan.floor) {
+        let low = figures.retention.is_some_and(|retention| retention < self.config.plan.floor);
+        let refused = if low && !request.part {
             Some(PassReason::LowRetention)
         } else {
             let underfilled = floor.is_none() && is_underfilled(&units, &fitted, figures.budget);

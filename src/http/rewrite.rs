@@ -80,6 +80,7 @@ fn work(
             model: chat.model.clone(),
             explain: false,
             origin: target.origin,
+            part: target.part,
             later: target.later.iter().map(|(_, later)| later.clone()).collect(),
         };
         match pipeline.compact(&request, cancel) {

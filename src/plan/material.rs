@@ -7,6 +7,8 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use crate::text::lines::Line;
+
 use super::{
     elements::{Element, Form, elements, estimate, fragments},
     phrase::{self, Strength},
@@ -54,6 +56,10 @@ const FRAGMENT: usize = 64;
 const ANNOUNCED: (usize, usize) = (8, 200);
 /// As many short paragraphs among long ones are wording; or this share of them, as a divisor.
 const AMONG: (usize, usize) = (3, 33);
+/// Wording among the material has fewer tokens than this, unless it is a question.
+const AMONG_SIZE: usize = 60;
+/// Bytes of the longest line of wrapped text.
+const WRAPPED: usize = 100;
 /// A label is part of a layout if it recurs so often.
 const RECURS: usize = 3;
 /// How deep a message that is one body alone is opened.
@@ -102,7 +108,7 @@ fn find(
                 ([body], true) if body.form.opens() => {
                     return find(text, body.inner.clone(), alone, limit, depth - 1);
                 }
-                _ => bodies.iter().map(|body| (body.inner.clone(), Part::Material)).collect(),
+                _ => joined(text, &bodies),
             }
         }
         None => Run::new(text, &elements, total).found(limit)?,
@@ -134,6 +140,21 @@ fn bodies<'e>(elements: &'e [Element], total: usize, limit: usize) -> Option<Vec
         .collect();
     let size: usize = like.iter().map(|e| e.size).sum();
     (BODY * size >= total && total - size <= limit && size >= LEAST).then_some(like)
+}
+
+/// What bodies enclose; those with nothing between them are one, marks and all: what is kept of it brings them along.
+fn joined(text: &str, bodies: &[&Element]) -> Vec<(Range<usize>, Part)> {
+    let mut out: Vec<(Range<usize>, Range<usize>)> = Vec::new();
+    for body in bodies {
+        match out.last_mut() {
+            Some((range, inner)) if text[range.end..body.range.start].trim().is_empty() => {
+                range.end = body.range.end;
+                *inner = range.clone();
+            }
+            _ => out.push((body.range.clone(), body.inner.clone())),
+        }
+    }
+    out.into_iter().map(|(_, inner)| (inner, Part::Material)).collect()
 }
 
 /// A message whose material is not marked off: a run of paragraphs.
@@ -318,15 +339,21 @@ impl<'a> Run<'a> {
         let mut taken = 0;
         let order: Box<dyn Iterator<Item = &Range<usize>>> =
             if from_behind { Box::new(parts.iter().rev()) } else { Box::new(parts.iter()) };
+        let mut listed = false;
         for part in order {
             let own = estimate(&text[part.clone()]);
-            if taken > 0 && (size >= FRAGMENT || size + own > MARGIN.1) {
+            let line = Line { start: 0, text: text[part.clone()].trim_end() };
+            // A list is not parted, nor from the line above it.
+            let item = line.list_marker().is_some() || line.continues_item();
+            let whole = size < SMALL_BODY && (item || listed);
+            listed = item && (taken == 0 || listed || size < FRAGMENT);
+            if taken > 0 && !whole && (size >= FRAGMENT || size + own > MARGIN.1) {
                 break;
             }
             size += own;
             taken += 1;
         }
-        if size > MARGIN.1 {
+        if taken == 1 && size > MARGIN.1 {
             // One sentence without an end: nothing in it can be told apart.
             taken = 0;
         }
@@ -342,19 +369,29 @@ impl<'a> Run<'a> {
     fn among(&self, inside: Range<usize>) -> Vec<usize> {
         let count = inside.len();
         let few = AMONG.0.max(count / AMONG.1);
-        let short: Vec<usize> =
-            inside.clone().filter(|i| self.is_short(*i) && self.elements[*i].form.is_paragraph()).collect();
+        let paragraphs: Vec<usize> = inside.filter(|i| self.elements[*i].form.is_paragraph()).collect();
+        let text = |i: usize| self.text.get(self.elements[i].range.clone()).unwrap_or_default();
+        let short = |i: &usize| self.is_short(*i) && self.elements[*i].size < AMONG_SIZE;
+        // A paragraph in one long line, where the others are wrapped, was not written with them.
+        let wrapped =
+            |i: &usize| text(*i).lines().count() > 1 && text(*i).lines().all(|line| line.len() <= WRAPPED);
+        let is_wrapped = 2 * paragraphs.iter().filter(|i| wrapped(i)).count() > paragraphs.len();
+        let unlike = |i: &usize| is_wrapped && text(*i).lines().any(|line| line.len() > WRAPPED);
         let asks = |i: &usize| {
-            let element = &self.elements[*i];
-            let text = self.text.get(element.range.clone()).unwrap_or_default();
-            element.form.is_paragraph()
-                && element.size < SHORT.1
-                && phrase::strength(text).is_some_and(|strength| strength >= Strength::Question)
+            let strength = phrase::strength(text(*i));
+            let size = self.elements[*i].size;
+            size < AMONG_SIZE && strength.is_some()
+                || size < SHORT.1 && strength.is_some_and(|strength| strength >= Strength::Question)
         };
-        let mut among = if short.len() <= few { short } else { Vec::new() };
-        let asking: Vec<usize> = inside.filter(asks).collect();
-        if asking.len() <= few {
-            among.extend(asking);
+        let mut among: Vec<usize> = Vec::new();
+        for found in [
+            paragraphs.iter().copied().filter(short).collect::<Vec<_>>(),
+            paragraphs.iter().copied().filter(unlike).collect(),
+            paragraphs.iter().copied().filter(asks).collect(),
+        ] {
+            if found.len() <= few {
+                among.extend(found);
+            }
         }
         among.sort_unstable();
         among.dedup();

@@ -72,7 +72,7 @@ const ASKS: usize = 8;
 /// Words of one of them.
 const ASK_WORDS: usize = 48;
 /// Words of all wording that is a query without asking anything.
-const WORDING_WORDS: usize = 96;
+const WORDING_WORDS: usize = 64;
 /// A word that stands in more than this share of a text's lines and sentences tells none of them from the others, as
 /// a divisor.
 const COMMON: usize = 5;
@@ -89,35 +89,49 @@ const NOTICES: [&str; 8] = [
     "ide_opened_file",
 ];
 
-/// What the wording of a turn asks: explicit questions and tasks where there are any, else all of it. `None` where
-/// there are no words.
-pub fn of_wording(said: &[Said<'_>]) -> Option<Query> {
+/// What the wording of a turn asks of `material`: explicit questions and tasks where there are any, and what stands
+/// outermost if it says something of the material; else all of the wording, or of much of it what says most. `None`
+/// where there are no words.
+pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
     let mut asks: Vec<Ask> = said.iter().filter(|said| said.at > At::Margin).flat_map(asks_of).collect();
     asks.retain(|ask| ask.text.chars().any(char::is_alphanumeric));
     if asks.iter().any(|ask| ask.strength >= Some(Strength::Task)) {
-        asks.retain(|ask| ask.strength >= Some(Strength::Task));
-        return Some(Query { text: lines(asks, ASKS), source: QuerySource::Question });
+        let first = asks.iter().position(|ask| ask.at == At::Before);
+        let last = asks.iter().rposition(|ask| ask.at == At::Behind);
+        let mut index = 0;
+        asks.retain(|ask| {
+            let outermost = [first, last].contains(&Some(index)) && material.tells(&ask.text);
+            index += 1;
+            ask.strength >= Some(Strength::Task) || outermost
+        });
+        return Some(Query { text: lines(asks, ASKS, material), source: QuerySource::Question });
     }
-    // How to answer is left out where something else is said.
-    if asks.iter().any(|ask| ask.strength.is_none()) && asks.len() > 3 {
-        asks.retain(|ask| ask.strength.is_none() || ask.at == At::Behind);
+    // Of much that is said, what is about the material.
+    if asks.iter().map(Ask::words).sum::<usize>() > ASK_WORDS {
+        asks = asks.iter().flat_map(Ask::sentences).collect();
+        let mut order: Vec<usize> = (0..asks.len()).collect();
+        order.sort_by(|a, b| material.weight(&asks[*b].text).total_cmp(&material.weight(&asks[*a].text)));
+        let mut words = 0;
+        let mut keep = vec![false; asks.len()];
+        for at in order {
+            if words > 0 && words + asks[at].words() > WORDING_WORDS {
+                break;
+            }
+            words += asks[at].words();
+            keep[at] = words <= WORDING_WORDS || words == asks[at].words();
+        }
+        let mut keep = keep.into_iter();
+        asks.retain(|_| keep.next().unwrap_or_default());
     }
-    let mut words = 0;
-    asks.sort_by_key(|ask| std::cmp::Reverse(ask.at));
-    asks.retain(|ask| {
-        let fits = words == 0 || words + ask.words() <= WORDING_WORDS;
-        words += ask.words();
-        fits
-    });
-    Some(Query { text: lines(asks, ASKS), source: QuerySource::Wording })
-        .filter(|query| !query.text.is_empty())
+    let text = lines(asks, ASKS, material);
+    Some(Query { text, source: QuerySource::Wording }).filter(|query| !query.text.is_empty())
 }
 
 /// What the margins ask, from `least` on: only where nothing else does, for they may be material.
-pub fn of_margins(said: &[Said<'_>], least: Strength) -> Option<Query> {
+pub fn of_margins(said: &[Said<'_>], least: Strength, material: &Lines) -> Option<Query> {
     let mut asks: Vec<Ask> = said.iter().filter(|said| said.at == At::Margin).flat_map(asks_of).collect();
     asks.retain(|ask| ask.strength >= Some(least));
-    Some(Query { text: lines(asks, ASKS), source: QuerySource::Question })
+    Some(Query { text: lines(asks, ASKS, material), source: QuerySource::Question })
         .filter(|query| !query.text.is_empty())
 }
 
@@ -183,6 +197,14 @@ impl Lines {
         Self { count, containing }
     }
 
+    /// How much `query` says of the text: the sum of what its words tell, rare ones more.
+    fn weight(&self, query: &str) -> f32 {
+        let terms = query_terms(query);
+        let known =
+            terms.iter().filter(|term| !is_stop_word(term)).filter_map(|term| self.containing.get(term));
+        known.map(|count| ((self.count + 1) as f32 / *count as f32).ln()).sum()
+    }
+
     /// Whether a word of `query` tells some lines from most others.
     pub fn tells(&self, query: &str) -> bool {
         let most = (self.count / COMMON).max(1);
@@ -211,14 +233,30 @@ impl Ask {
         let spaced = self.text.split_whitespace().count();
         spaced.max(self.text.chars().filter(|c| !c.is_ascii()).count() / 6)
     }
+
+    /// Its sentences, each as an ask of its own.
+    fn sentences(&self) -> Vec<Ask> {
+        let mut out = Vec::new();
+        let mut start = 0;
+        for end in super::elements::fragments(&self.text) {
+            let text = self.text.get(start..end).unwrap_or_default().trim().to_owned();
+            start = end;
+            if !text.is_empty() {
+                out.push(Ask { text, strength: self.strength, at: self.at });
+            }
+        }
+        out
+    }
 }
 
 /// The paragraphs of a stretch of wording, as what they ask.
 fn asks_of(said: &Said<'_>) -> Vec<Ask> {
     let mut out = Vec::new();
     let text = without_notices(said.text);
-    for paragraph in paragraphs(&text) {
-        let ask = |text: &str, strength| Ask { text: one_line(text), strength, at: said.at };
+    // In a margin a question may stand right below a line of the material.
+    let parts = if said.at == At::Margin { text.lines().collect() } else { paragraphs(&text) };
+    for paragraph in parts {
+        let ask = |text: &str, strength| Ask { text: one_line(&without_marks(text)), strength, at: said.at };
         match phrase::classify(paragraph) {
             Some((strength @ (Strength::Question | Strength::Labelled), words)) => {
                 let parts = questions(&words);
@@ -300,8 +338,41 @@ fn is_markup(line: &str) -> bool {
         || !line.chars().any(char::is_alphanumeric)
 }
 
-/// Each ask on a line, the first of equal ones, those behind the material first.
-fn lines(mut asks: Vec<Ask>, most: usize) -> String {
+/// Words without tags, and without the marks of tables and lists.
+fn without_marks(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(open) = rest.find('<') {
+        out.push_str(&rest[..open]);
+        let tag = &rest[open..];
+        match tag.find('>') {
+            Some(close) if tag[1..].starts_with(|c: char| c.is_alphabetic() || c == '/') => {
+                out.push(' ');
+                rest = &tag[close + 1..];
+            }
+            _ => {
+                out.push('<');
+                rest = &tag[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out.replace(['|', '`', '*', '#'], " ").replace("---", " ")
+}
+
+/// Each ask on a line, the first of equal ones, those behind the material first. A long one gives its sentences that
+/// say most of the material.
+fn lines(asks: Vec<Ask>, most: usize, material: &Lines) -> String {
+    let shortened = |ask: Ask| {
+        if ask.words() <= ASK_WORDS {
+            return ask;
+        }
+        let mut sentences = ask.sentences();
+        sentences.sort_by(|a, b| material.weight(&b.text).total_cmp(&material.weight(&a.text)));
+        let text = sentences.first().map_or(String::new(), |sentence| sentence.text.clone());
+        Ask { text, ..ask }
+    };
+    let mut asks: Vec<Ask> = asks.into_iter().map(shortened).collect();
     asks.sort_by_key(|ask| std::cmp::Reverse(ask.at));
     let mut out: Vec<String> = Vec::new();
     for ask in asks {

@@ -168,14 +168,15 @@ impl<'c> Turns<'c> {
             let call = self.answers.get(&at);
             let asked =
                 call.and_then(|(call, words)| query::of_call(&call.name, &call.arguments, words, &lines));
-            return asked.or_else(|| self.task_before(at));
+            return asked.or_else(|| self.task_before(at, &lines));
         }
         let turn = self.turns[at];
+        let lines = Lines::of(text);
         let own = self.said(|w| self.turns[w.message] == turn);
-        query::of_wording(&own)
-            .or_else(|| query::of_margins(&own, Strength::Question))
-            .or_else(|| self.of_system())
-            .or_else(|| query::of_margins(&own, Strength::Task))
+        query::of_wording(&own, &lines)
+            .or_else(|| query::of_margins(&own, Strength::Question, &lines))
+            .or_else(|| self.of_system(&lines))
+            .or_else(|| query::of_margins(&own, Strength::Task, &lines))
     }
 
     /// What each turn but the first asks, in order, and where in the body what it needs of earlier texts goes: before
@@ -190,7 +191,7 @@ impl<'c> Turns<'c> {
         turns.dedup();
         let asks = |turn: usize| {
             let own = |w: &Written| self.turns[w.message] == turn && is_human(self.roles[w.message]);
-            let query = query::of_wording(&self.said(own))?;
+            let query = query::of_wording(&self.said(own), &Lines::of(""))?;
             let last = self.written.iter().rev().filter(|w| own(w)).find(|w| says(&w.text))?;
             Some(Asked { query, slot: last.start, turn })
         };
@@ -203,20 +204,20 @@ impl<'c> Turns<'c> {
     }
 
     /// What a human asked last before message `at`.
-    fn task_before(&self, at: usize) -> Option<Query> {
+    fn task_before(&self, at: usize, lines: &Lines) -> Option<Query> {
         let before = |w: &&Written| w.message < at && is_human(self.roles[w.message]);
         let mut turns: Vec<usize> =
             self.written.iter().filter(before).map(|w| self.turns[w.message]).collect();
         turns.dedup();
         let asked = turns.into_iter().rev().find_map(|turn| {
-            query::of_wording(&self.said(|w| w.message < at && self.turns[w.message] == turn))
+            query::of_wording(&self.said(|w| w.message < at && self.turns[w.message] == turn), lines)
         });
-        asked.or_else(|| self.of_system())
+        asked.or_else(|| self.of_system(lines))
     }
 
-    fn of_system(&self) -> Option<Query> {
+    fn of_system(&self, lines: &Lines) -> Option<Query> {
         let said = [Said { text: &self.system, at: At::Before }];
-        query::of_wording(&said).map(|query| Query { source: QuerySource::System, ..query })
+        query::of_wording(&said, lines).map(|query| Query { source: QuerySource::System, ..query })
     }
 
     /// The wording of some texts.

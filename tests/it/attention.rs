@@ -26,6 +26,7 @@ fn compact(cache: &Arc<Cache>, decoder: Option<&str>) -> Result<Compaction, Stri
         model: None,
         explain: true,
         origin: Default::default(),
+        part: false,
         later: Vec::new(),
     };
     compactor.compact(&request, &Cancel::default()).map_err(|error| error.to_string())

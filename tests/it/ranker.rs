@@ -94,6 +94,7 @@ fn compact(ranker: &str) -> Compaction {
         model: None,
         explain: true,
         origin: Default::default(),
+        part: false,
         later: Vec::new(),
     };
     compactor.compact(&request, &Cancel::default()).unwrap()

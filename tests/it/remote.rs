@@ -65,6 +65,7 @@ fn compact(compactor: &Compactor, query: Option<&str>) -> Result<Compaction, Box
         model: None,
         explain: true,
         origin: Default::default(),
+        part: false,
         later: Vec::new(),
     };
     compactor.compact(&request, &Cancel::never()).map_err(Box::new)
@@ -202,6 +203,7 @@ fn deadlines_and_leaving_clients_end_the_waiting() {
         model: None,
         explain: false,
         origin: Default::default(),
+        part: false,
         later: Vec::new(),
     };
     let patient = summarizing(&server.url, |_| {});

@@ -78,6 +78,7 @@ impl Pipeline {
             model: None,
             explain: false,
             origin: Origin::default(),
+            part: false,
             later: Vec::new(),
         };
         match self.0.compact(&request, cancel) {
