@@ -199,6 +199,8 @@ pub struct Figures {
     pub kind: &'static str,
     /// What it was ranked for: each thing that is asked.
     pub queries: Vec<String>,
+    /// Where that came from: `header` where the caller named it, else `none`; the proxy tells more in its headers.
+    pub query_from: &'static str,
     /// Segments of the input.
     pub segments: usize,
     /// Spans of the input.

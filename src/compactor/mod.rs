@@ -180,6 +180,7 @@ impl Compactor {
             counter: counter.name().to_owned(),
             kind: doc.kind.as_str(),
             queries: query.map(rank::queries::split).unwrap_or_default(),
+            query_from: if query.is_some() { "header" } else { "none" },
             segments: doc.segments.len(),
             spans: doc.spans.len(),
             ..Figures::default()

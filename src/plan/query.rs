@@ -45,6 +45,13 @@ pub struct Query {
     pub source: QuerySource,
 }
 
+impl Query {
+    /// Both, this one first.
+    pub(super) fn and(self, other: &Query) -> Query {
+        Query { text: format!("{}\n{}", self.text, other.text), ..self }
+    }
+}
+
 /// A stretch of wording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Said<'a> {

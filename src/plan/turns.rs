@@ -173,10 +173,16 @@ impl<'c> Turns<'c> {
         let turn = self.turns[at];
         let lines = Lines::of(text);
         let own = self.said(|w| self.turns[w.message] == turn);
-        query::of_wording(&own, &lines)
-            .or_else(|| query::of_margins(&own, Strength::Question, &lines))
-            .or_else(|| self.of_system(&lines))
-            .or_else(|| query::of_margins(&own, Strength::Task, &lines))
+        let said = query::of_wording(&own, &lines);
+        let margin = || query::of_margins(&own, Strength::Question, &lines);
+        match said {
+            Some(Query { source: QuerySource::Question, .. }) => said,
+            // A title may be all that counts as wording, and the question stand right below the text.
+            Some(said) => Some(margin().map_or(said.clone(), |asked| asked.and(&said))),
+            None => margin()
+                .or_else(|| self.of_system(&lines))
+                .or_else(|| query::of_margins(&own, Strength::Task, &lines)),
+        }
     }
 
     /// What each turn but the first asks, in order, and where in the body what it needs of earlier texts goes: before
