@@ -203,6 +203,7 @@ fn compact(bench: &Bench, input: &Input, cache: Cache) -> Compaction {
         model: None,
         explain: false,
         origin: Default::default(),
+        pinned: Vec::new(),
         part: false,
         later: Vec::new(),
     };

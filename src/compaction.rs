@@ -27,6 +27,8 @@ pub struct CompactRequest {
     pub explain: bool,
     /// What is known of where the text comes from; it helps to tell its kind.
     pub origin: Origin,
+    /// Byte ranges of the text that stay whatever else does.
+    pub pinned: Vec<Range<usize>>,
     /// It is one of several parts of a text, of which another may hold what is needed: `plan.floor` is not asked for
     /// of it alone.
     pub part: bool,

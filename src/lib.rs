@@ -53,6 +53,7 @@
 //!         model: Some("gpt-4o".into()),
 //!         explain: false,
 //!         origin: Default::default(),
+//!         pinned: Vec::new(),
 //!         part: false,
 //!         later: Vec::new(),
 //!     };

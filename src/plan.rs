@@ -48,6 +48,8 @@ pub struct Target {
     pub query: Option<Query>,
     /// What is known of it besides.
     pub origin: Origin,
+    /// Bytes of the text that stay whatever else does.
+    pub pinned: Vec<Range<usize>>,
     /// Whether other parts of the same text are compacted beside it.
     pub part: bool,
     /// What later turns ask, and the offset in the body at which what they need of it goes.
@@ -155,10 +157,26 @@ pub fn plan(
         };
         let mut pieces: Vec<(Range<usize>, usize)> = Vec::new();
         let mut margin = 0;
-        for stretch in &stretches {
+        let mut pinned: Vec<Vec<Range<usize>>> = Vec::new();
+        for (index, stretch) in stretches.iter().enumerate() {
             match stretch.part {
-                Part::Material => pieces.push((stretch.range.clone(), count(&stretch.range)?)),
+                Part::Material => match pieces.last_mut() {
+                    // What is pinned lies within one piece of material.
+                    Some((range, tokens)) if follows_pinned(&stretches, index) => {
+                        range.end = stretch.range.end;
+                        *tokens = count(range)?;
+                    }
+                    _ => {
+                        pieces.push((stretch.range.clone(), count(&stretch.range)?));
+                        pinned.push(Vec::new());
+                    }
+                },
                 Part::Margin => margin += count(&stretch.range)?,
+                Part::Pinned => {
+                    if let (Some(pinned), Some((range, _))) = (pinned.last_mut(), pieces.last()) {
+                        pinned.push(stretch.range.start - range.start..stretch.range.end - range.start);
+                    }
+                }
                 Part::Wording => {}
             }
         }
@@ -176,7 +194,7 @@ pub fn plan(
             continue;
         }
         let several = pieces.len() > 1;
-        for (part, tokens) in pieces {
+        for ((part, tokens), pinned) in pieces.into_iter().zip(pinned) {
             let (Some(range), Some(material)) = (text.literal.range(&part), decoded.get(part)) else {
                 continue;
             };
@@ -188,6 +206,7 @@ pub fn plan(
                 query: query.clone(),
                 origin: turns.origin(at),
                 part: several,
+                pinned,
                 later: Vec::new(),
             });
             messages.push(at);
@@ -239,6 +258,12 @@ const EVIDENCE: (usize, usize, usize) = (256, 1024, 16);
 
 /// A turn is brought something of so many texts before it, the last ones.
 const RECENT: usize = 16;
+
+/// Whether only pinned text and white space stand between a stretch of material and the one before it.
+fn follows_pinned(stretches: &[material::Stretch], index: usize) -> bool {
+    let before = stretches[..index].iter().rev().find(|stretch| stretch.part != Part::Wording);
+    before.is_some_and(|stretch| stretch.part == Part::Pinned)
+}
 
 /// The part of `budget` that falls to a text of `own` of `all` tokens. The margin beside it counts as part of it; at
 /// most half of the budget goes to that.

@@ -214,6 +214,7 @@ pub(super) fn compact_line(
         model: input.model.or_else(|| defaults.model.clone()),
         explain: false,
         origin: Origin::default(),
+        pinned: Vec::new(),
         part: false,
         later: Vec::new(),
     };

@@ -80,6 +80,7 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         model: args.model,
         explain: args.format == Format::Explain,
         origin: Origin { file, ..Origin::default() },
+        pinned: Vec::new(),
         part: false,
         later: Vec::new(),
     };

@@ -166,7 +166,7 @@ impl Compactor {
         let query = request.query.as_deref().map(str::trim).filter(|query| !query.is_empty());
 
         let size = SegmentSize { min: self.config.text.segment_min, max: self.config.text.segment_max };
-        let opened = Opened::new(text, request.origin.hint());
+        let opened = Opened::new(text, request.origin.hint(), &request.pinned);
         cancel.check()?;
         let doc = opened.document(counter.as_ref(), size, cancel)?;
         let before =

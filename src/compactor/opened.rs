@@ -6,7 +6,7 @@ use crate::{
     compaction::{Cancel, Piece, PieceKind, Place, Stopped},
     render::in_place::{self, Held},
     text::{
-        Document, Hint, Kind, SegmentSize,
+        Document, Hint, Kind, Role, SegmentSize,
         cut::CutBlock,
         kinds::{self, json::Virtual, omission},
         tokens::TokenCounter,
@@ -23,8 +23,24 @@ pub(super) struct Opened<'a> {
 }
 
 impl<'a> Opened<'a> {
-    /// Tells the kind of `raw` and cuts it.
-    pub(super) fn new(raw: &'a str, hint: Hint<'_>) -> Self {
+    /// Tells the kind of `raw` and cuts it. What is `pinned` stays where it is, and so does all else then.
+    pub(super) fn new(raw: &'a str, hint: Hint<'_>, pinned: &[Range<usize>]) -> Self {
+        let mut opened = Self::told(raw, hint);
+        if !pinned.is_empty() && opened.json.is_none() {
+            opened.kind = if opened.kind == Kind::Prose { Kind::Passages } else { opened.kind };
+            for piece in opened.blocks.iter_mut().flat_map(|block| &mut block.pieces) {
+                if pinned
+                    .iter()
+                    .any(|pinned| pinned.start < piece.range.end && piece.range.start < pinned.end)
+                {
+                    piece.role = Role::Pinned;
+                }
+            }
+        }
+        opened
+    }
+
+    fn told(raw: &'a str, hint: Hint<'_>) -> Self {
         let inner = |text: &str| kinds::cut(text, Hint::default()).1;
         if let Some(json) = kinds::json::open(raw, &inner) {
             return Self { raw, kind: Kind::Json, blocks: json.blocks.clone(), json: Some(json) };

@@ -77,6 +77,7 @@ async fn compacted(
             model: asked.model,
             explain: asked.explain,
             origin: Origin::default(),
+            pinned: Vec::new(),
             part: false,
             later: Vec::new(),
         };

@@ -80,6 +80,7 @@ fn work(
             model: chat.model.clone(),
             explain: false,
             origin: target.origin,
+            pinned: target.pinned,
             part: target.part,
             later: target.later.iter().map(|(_, later)| later.clone()).collect(),
         };

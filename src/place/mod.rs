@@ -95,7 +95,7 @@ pub fn select(
     let mut entries: HashSet<usize> = HashSet::new();
     let mut left = budget;
     for unit in order {
-        let pinned = pin_code && unit.code;
+        let pinned = pin_code && unit.code || unit.role == Role::Pinned;
         if left < LEAST && !pinned {
             break;
         }
@@ -105,7 +105,13 @@ pub fn select(
             continue;
         }
         // The best there is may fill what is left.
-        let limit = if unit.code || kept.is_empty() { left } else { left.min((budget / TIGHT).max(LEAST)) };
+        let limit = if pinned {
+            usize::MAX
+        } else if unit.code || kept.is_empty() {
+            left
+        } else {
+            left.min((budget / TIGHT).max(LEAST))
+        };
         let Some(run) = fit(doc, ranking, unit, limit, &taken) else { continue };
         if run.tokens < unit.tokens && run.tokens < SCRAP.min(budget / 6) {
             continue;
@@ -140,6 +146,7 @@ fn order(units: &[Unit], budget: usize, pin_code: bool) -> Vec<&Unit> {
         units.iter().filter(|unit| unit.role == Role::Outline).map(|unit| unit.tokens + ENTRY).sum();
     let mut critical = budget / CRITICAL;
     let mut class = |unit: &Unit| match unit.role {
+        Role::Pinned => 0,
         _ if pin_code && unit.code => 0,
         Role::Outline if outline <= budget / OUTLINE => 1,
         Role::Critical if unit.tokens <= critical => {

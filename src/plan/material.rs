@@ -24,6 +24,8 @@ pub enum Part {
     Margin,
     /// Handed over: may be compacted.
     Material,
+    /// A paragraph among the material that may be said to the model: it stays where it is.
+    Pinned,
 }
 
 /// A stretch of a message.
@@ -45,6 +47,8 @@ const SIBLING: usize = 12;
 const SHORT: (usize, usize) = (24, 120);
 /// A list, or a small body such as an example of a format, is as good as short up to this many tokens.
 const SMALL_BODY: usize = 600;
+/// A body of less than this share of the message is not its material, as a divisor.
+const BODY_SHARE: usize = 3;
 /// Tokens of the margin: the least, and the most.
 const MARGIN: (usize, usize) = (48, 256);
 /// Of long paragraphs without any mark before them, the margin is this share of the message, as a divisor.
@@ -56,12 +60,31 @@ const FRAGMENT: usize = 64;
 const ANNOUNCED: (usize, usize) = (8, 200);
 /// As many short paragraphs among long ones are wording; or this share of them, as a divisor.
 const AMONG: (usize, usize) = (3, 33);
+/// Short paragraphs that are no headings all stay while they are at most this share of the message, as a divisor.
+const AMONG_SHARE: usize = 16;
 /// Wording among the material has fewer tokens than this, unless it is a question.
 const AMONG_SIZE: usize = 60;
 /// Bytes of the longest line of wrapped text.
 const WRAPPED: usize = 100;
 /// A label is part of a layout if it recurs so often.
 const RECURS: usize = 3;
+/// Labels of examples, which are wording however often they recur.
+const EXAMPLES: [&str; 14] = [
+    "q",
+    "a",
+    "question",
+    "answer",
+    "input",
+    "output",
+    "text",
+    "example",
+    "label",
+    "user",
+    "assistant",
+    "human",
+    "ai",
+    "response",
+];
 /// How deep a message that is one body alone is opened.
 const DEPTH: usize = 3;
 
@@ -86,7 +109,9 @@ pub fn stretches(text: &str, alone: bool, limit: usize) -> Option<Vec<Stretch>> 
 
 fn push(out: &mut Vec<Stretch>, range: Range<usize>, part: Part) {
     match out.last_mut() {
-        Some(last) if last.part == part && part != Part::Material => last.range.end = range.end,
+        Some(last) if last.part == part && matches!(part, Part::Wording | Part::Margin) => {
+            last.range.end = range.end;
+        }
         _ => out.push(Stretch { range, part }),
     }
 }
@@ -101,7 +126,9 @@ fn find(
 ) -> Option<Vec<(Range<usize>, Part)>> {
     let elements = elements(text, range);
     let total: usize = elements.iter().map(|element| element.size).sum();
-    let found = match bodies(&elements, total, limit) {
+    let bodies = bodies(&elements, total, limit);
+    let whole = bodies.is_some();
+    let found = match bodies {
         Some(bodies) => {
             let only = bodies.len() == 1 && total <= bodies[0].size + 2;
             match (&bodies[..], only && alone && depth > 0) {
@@ -115,7 +142,8 @@ fn find(
     };
     let sized = found.into_iter().filter(|(range, part)| {
         let size = text.get(range.clone()).map_or(0, estimate);
-        *part != Part::Material || size >= LEAST
+        // A body that is marked off is all material or none.
+        !whole || *part != Part::Material || size >= LEAST
     });
     Some(sized.collect())
 }
@@ -231,6 +259,7 @@ impl<'a> Run<'a> {
             let range = &self.elements[element].range;
             if range.start > start && range.end < end {
                 out.push((trimmed(self.text, start..range.start), Part::Material));
+                out.push((range.clone(), Part::Pinned));
                 start = range.end;
             }
         }
@@ -305,8 +334,11 @@ impl<'a> Run<'a> {
         match &element.form {
             Form::Rule => true,
             Form::Paragraph { items: true } => element.size < small.max(self.short),
-            Form::Paragraph { items: false } => element.size < self.short,
-            _ => element.size < small.min(SMALL_BODY / 2).max(self.short),
+            Form::Paragraph { items: false } => {
+                element.size < self.short || element.size < small && self.is_example(index)
+            }
+            // A body at an end that is not the material, such as the schema of the answer.
+            _ => element.size < (self.total / BODY_SHARE).max(self.short),
         }
     }
 
@@ -316,7 +348,17 @@ impl<'a> Run<'a> {
         let side = usize::from(from_behind);
         let line = if from_behind { element.last_line(self.text) } else { element.first_line(self.text) };
         let recurs = |key: String| self.labels[side].get(&key).is_some_and(|times| *times >= RECURS);
-        element.size >= SHORT.0 && label_key(line).is_some_and(recurs)
+        let example = |key: &str| EXAMPLES.contains(&key.trim_end_matches(':').to_lowercase().as_str());
+        element.size >= SHORT.0
+            && label_key(line)
+                .is_some_and(|key| !example(&key) && !(from_behind && key.ends_with(':')) && recurs(key))
+    }
+
+    /// Whether an element is one of a few examples: its last line is a label with a value, as `Answer: none` is.
+    fn is_example(&self, index: usize) -> bool {
+        let key = label_key(self.elements[index].last_line(self.text)).filter(|key| key.ends_with(':'));
+        let times = key.and_then(|key| self.labels[1].get(&key).copied()).unwrap_or_default();
+        (2..=8).contains(&times) && 4 * times <= self.elements.len()
     }
 
     /// A part of a large element at an end: whole sentences or lines.
@@ -383,10 +425,21 @@ impl<'a> Run<'a> {
             size < AMONG_SIZE && strength.is_some()
                 || size < SHORT.1 && strength.is_some_and(|strength| strength >= Strength::Question)
         };
+        let heading = |i: &usize| {
+            let line = Line { start: 0, text: text(*i) };
+            !line.text.contains('\n') && (line.atx_level().is_some() || line.plain_heading_level().is_some())
+        };
         let mut among: Vec<usize> = Vec::new();
+        let brief: Vec<usize> = paragraphs.iter().copied().filter(short).collect();
+        let plain: Vec<usize> = brief.iter().copied().filter(|i| !heading(i)).collect();
+        let size = |of: &[usize]| of.iter().map(|i| self.elements[*i].size).sum::<usize>();
+        if brief.len() <= few {
+            among.extend(brief);
+        } else if AMONG_SHARE * size(&plain) <= self.total {
+            among.extend(plain);
+        }
         for found in [
-            paragraphs.iter().copied().filter(short).collect::<Vec<_>>(),
-            paragraphs.iter().copied().filter(unlike).collect(),
+            paragraphs.iter().copied().filter(unlike).collect::<Vec<_>>(),
             paragraphs.iter().copied().filter(asks).collect(),
         ] {
             if found.len() <= few {

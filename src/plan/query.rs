@@ -102,6 +102,13 @@ const NOTICES: [&str; 8] = [
 pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
     let mut asks: Vec<Ask> = said.iter().filter(|said| said.at > At::Margin).flat_map(asks_of).collect();
     asks.retain(|ask| ask.text.chars().any(char::is_alphanumeric));
+    // A question within the text may be the text's own.
+    if asks
+        .iter()
+        .any(|ask| ask.at != At::Among && (ask.strength >= Some(Strength::Task) || material.tells(&ask.text)))
+    {
+        asks.retain(|ask| ask.at != At::Among);
+    }
     if asks.iter().any(|ask| ask.strength >= Some(Strength::Task)) {
         let first = asks.iter().position(|ask| ask.at == At::Before);
         let last = asks.iter().rposition(|ask| ask.at == At::Behind);
@@ -142,17 +149,22 @@ pub fn of_margins(said: &[Said<'_>], least: Strength, material: &Lines) -> Optio
         .filter(|query| !query.text.is_empty())
 }
 
-/// What a tool was asked for, with the assistant's words before the call: the values of the arguments, without their
-/// names. `None` where that tells nothing in `result` from the rest.
-pub fn of_call(name: &str, arguments: &str, words: &str, result: &Lines) -> Option<Query> {
-    let mut asked: Vec<String> = Vec::new();
-    let said = last_words(words);
-    asked.extend((!said.is_empty()).then_some(said));
+/// What a tool was asked for, with the assistant's words before the call: the values of the arguments, without names,
+/// paths and flags. `None` where that tells nothing in `result` from the rest.
+pub fn of_call(arguments: &str, words: &str, result: &Lines) -> Option<Query> {
     let values = values(arguments).join(" ");
-    let call = format!("{} {}", name.replace(['_', '-', '.'], " "), first_words(&values, ASK_WORDS));
-    asked.push(call.trim().to_owned());
+    let says = |word: &&str| !word.starts_with('-') && !word.contains(['/', '\\']) && !is_file_name(word);
+    let call = values.split_whitespace().filter(says).take(ASK_WORDS).collect::<Vec<_>>().join(" ");
+    let mut asked = vec![last_words(words), call];
     asked.retain(|text| result.tells(text));
     (!asked.is_empty()).then(|| Query { text: asked.join("\n"), source: QuerySource::Call })
+}
+
+/// Whether a word is a name with an ending, such as `notes.md`.
+fn is_file_name(word: &str) -> bool {
+    word.trim_matches(['"', '\'']).rsplit_once('.').is_some_and(|(name, end)| {
+        !name.is_empty() && (1..=5).contains(&end.len()) && end.bytes().all(|b| b.is_ascii_alphanumeric())
+    })
 }
 
 /// The strings and numbers of a call's arguments; the arguments as they are where they are no JSON.
@@ -205,7 +217,7 @@ impl Lines {
     }
 
     /// How much `query` says of the text: the sum of what its words tell, rare ones more.
-    fn weight(&self, query: &str) -> f32 {
+    pub(super) fn weight(&self, query: &str) -> f32 {
         let terms = query_terms(query);
         let known =
             terms.iter().filter(|term| !is_stop_word(term)).filter_map(|term| self.containing.get(term));

@@ -166,9 +166,15 @@ impl<'c> Turns<'c> {
         if is_tool(self.roles[at]) {
             let lines = Lines::of(text);
             let call = self.answers.get(&at);
-            let asked =
-                call.and_then(|(call, words)| query::of_call(&call.name, &call.arguments, words, &lines));
-            return asked.or_else(|| self.task_before(at, &lines));
+            let asked = call.and_then(|(call, words)| query::of_call(&call.arguments, words, &lines));
+            let task = self.task_before(at, &lines);
+            return match (asked, task) {
+                // The task says more of this result than its own call does: both are asked.
+                (Some(call), Some(task)) if lines.weight(&task.text) > lines.weight(&call.text) => {
+                    Some(call.and(&task))
+                }
+                (call, task) => call.or(task),
+            };
         }
         let turn = self.turns[at];
         let lines = Lines::of(text);

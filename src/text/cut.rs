@@ -48,6 +48,8 @@ impl Content {
 /// What a piece is to the selection, besides its score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
+    /// Stays whatever else does.
+    Pinned,
     /// Kept or left out by its score alone.
     Text,
     /// Names the other pieces of its block (a header row, the source of a passage, the file of a hunk): comes

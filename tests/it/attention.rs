@@ -26,6 +26,7 @@ fn compact(cache: &Arc<Cache>, decoder: Option<&str>) -> Result<Compaction, Stri
         model: None,
         explain: true,
         origin: Default::default(),
+        pinned: Vec::new(),
         part: false,
         later: Vec::new(),
     };

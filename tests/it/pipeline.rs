@@ -40,6 +40,7 @@ fn request(text: &str, query: Option<&str>, budget: Budget) -> CompactRequest {
         model: None,
         explain: true,
         origin: Default::default(),
+        pinned: Vec::new(),
         part: false,
         later: Vec::new(),
     }

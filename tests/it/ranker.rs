@@ -94,6 +94,7 @@ fn compact(ranker: &str) -> Compaction {
         model: None,
         explain: true,
         origin: Default::default(),
+        pinned: Vec::new(),
         part: false,
         later: Vec::new(),
     };

@@ -65,6 +65,7 @@ fn compact(compactor: &Compactor, query: Option<&str>) -> Result<Compaction, Box
         model: None,
         explain: true,
         origin: Default::default(),
+        pinned: Vec::new(),
         part: false,
         later: Vec::new(),
     };
@@ -203,6 +204,7 @@ fn deadlines_and_leaving_clients_end_the_waiting() {
         model: None,
         explain: false,
         origin: Default::default(),
+        pinned: Vec::new(),
         part: false,
         later: Vec::new(),
     };

@@ -78,6 +78,7 @@ impl Pipeline {
             model: None,
             explain: false,
             origin: Origin::default(),
+            pinned: Vec::new(),
             part: false,
             later: Vec::new(),
         };
