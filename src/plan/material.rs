@@ -350,8 +350,9 @@ impl<'a> Run<'a> {
         let recurs = |key: String| self.labels[side].get(&key).is_some_and(|times| *times >= RECURS);
         let example = |key: &str| EXAMPLES.contains(&key.trim_end_matches(':').to_lowercase().as_str());
         element.size >= SHORT.0
-            && label_key(line)
-                .is_some_and(|key| !example(&key) && !(from_behind && key.ends_with(':')) && recurs(key))
+            && label_key(line).is_some_and(|key| {
+                !example(&key) && !(from_behind && key.ends_with([':', '#'])) && recurs(key)
+            })
     }
 
     /// Whether an element is one of a few examples: its last line is a label with a value, as `Answer: none` is.

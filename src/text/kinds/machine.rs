@@ -50,6 +50,9 @@ pub fn machine(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
         return None;
     }
     let (kind, _, cut) = KINDS.iter().find(|(_, detect, _)| detect(inner, hint))?;
+    if matches!(kind, Kind::Lines | Kind::Table) && is_running_text(&all[first..last]) {
+        return None;
+    }
     let mut blocks = notes(&all[..first]);
     blocks.extend(shifted(cut(inner), start));
     blocks.extend(notes(&all[last..]));
@@ -65,6 +68,21 @@ const SOURCES: [&str; 28] = [
 /// Whether a file holds code, markup or settings, by its name.
 pub(super) fn is_source(file: &str) -> bool {
     file.rsplit_once('.').is_some_and(|(_, end)| SOURCES.contains(&end.to_ascii_lowercase().as_str()))
+}
+
+/// Whether most lines are of words, as those of wrapped text are, or far longer than a record is.
+fn is_running_text(lines: &[Line<'_>]) -> bool {
+    let full = || lines.iter().filter(|line| !line.is_blank());
+    let wordy = |line: &&Line<'_>| {
+        let (mut words, mut plain) = (0, 0);
+        for word in line.look().split_whitespace() {
+            words += 1;
+            let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
+            plain += usize::from(!word.is_empty() && word.chars().all(|c| c.is_alphabetic() || c == '-'));
+        }
+        words >= 7 && 10 * plain >= 9 * words || line.text.len() > 600
+    };
+    2 * full().filter(wordy).count() > full().count()
 }
 
 /// Whether most lines are JSON objects, which have their own rules.

@@ -196,12 +196,24 @@ fn is_field(line: &Line<'_>) -> bool {
 /// running text.
 fn key(line: &Line<'_>) -> Option<String> {
     let text = line.text.trim();
-    if text.is_empty() || text.len() > LONGEST || text.starts_with('#') || line.list_marker().is_some() {
+    if text.is_empty() || text.len() > LONGEST || text.starts_with('#') {
+        return None;
+    }
+    // `- source: name`, with the text below it.
+    let item = text.strip_prefix("- ").filter(|item| is_field(&Line { start: line.start, text: item }));
+    if let Some(item) = item {
+        return item.split_once(':').map(|(name, _)| format!("- {}:", without_digits(name)));
+    }
+    // A citation: `— name`.
+    if text.starts_with(['—', '–']) && text.split_whitespace().count() <= 8 {
+        return Some("—".to_owned());
+    }
+    if line.list_marker().is_some() {
         return None;
     }
     let known = ["Document", "Passage", "Source", "Context", "Article"].iter().any(|word| {
         text.strip_prefix(word).is_some_and(|rest| numbered(rest.trim_start_matches([' ', '['])))
-    });
+    }) && !text.ends_with("):");
     if known || line.is_log() || line.is_table_row() {
         return None;
     }
@@ -217,6 +229,9 @@ fn key(line: &Line<'_>) -> Option<String> {
         |mark: char| text.starts_with(mark) && text.ends_with(mark) && text.len() > 6 && !is_rule(line);
     if let Some(mark) = ['=', '-', '*', '~', '_'].into_iter().find(|mark| framed(*mark)) {
         return Some(mark.to_string());
+    }
+    if text.ends_with("):") {
+        return text.split_once('(').map(|(name, _)| format!("{}(", without_digits(name)));
     }
     if is_field(line) {
         return text.split_once(':').map(|(name, _)| format!("{}:", without_digits(name)));
