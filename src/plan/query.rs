@@ -80,6 +80,8 @@ const ASKS: usize = 8;
 const ASK_WORDS: usize = 48;
 /// Words of all wording that is a query without asking anything.
 const WORDING_WORDS: usize = 64;
+/// What stands outermost is asked, too, if it says so much of the material against what is asked explicitly.
+const OUTERMOST: f32 = 0.75;
 /// A word that stands in more than this share of a text's lines and sentences tells none of them from the others, as
 /// a divisor.
 const COMMON: usize = 5;
@@ -112,9 +114,14 @@ pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
     if asks.iter().any(|ask| ask.strength >= Some(Strength::Task)) {
         let first = asks.iter().position(|ask| ask.at == At::Before);
         let last = asks.iter().rposition(|ask| ask.at == At::Behind);
+        let explicit = asks.iter().filter(|ask| ask.strength >= Some(Strength::Task));
+        let most = explicit.map(|ask| material.weight(&ask.text)).fold(0.0, f32::max);
         let mut index = 0;
         asks.retain(|ask| {
-            let outermost = [first, last].contains(&Some(index)) && material.tells(&ask.text);
+            // A postscript or a rule says little of the material; a task without a verb says as much as a question.
+            let outermost = [first, last].contains(&Some(index))
+                && material.tells(&ask.text)
+                && material.weight(&ask.text) >= OUTERMOST * most;
             index += 1;
             ask.strength >= Some(Strength::Task) || outermost
         });
