@@ -14,6 +14,7 @@ const SECTIONS: [&str; 3] = ["plan", "text", "place"];
 /// Single keys of other sections.
 const KEYS: [&str; 31] = [
     "serve.body_limit_bytes",
+    "serve.bodies_bytes",
     "serve.deadline_ms",
     "serve.max_concurrent",
     "serve.shutdown_grace_ms",
