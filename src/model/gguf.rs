@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::BufReader,
+    io::{BufReader, Seek},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +21,7 @@ use super::{
 };
 
 mod four_bits;
+mod header;
 
 /// An open GGUF file.
 pub(crate) struct Gguf {
@@ -32,7 +33,15 @@ pub(crate) struct Gguf {
 impl Gguf {
     pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
         let mut file = BufReader::new(File::open(path).map_err(at(path))?);
-        let content = Content::read(&mut file).map_err(|error| ModelError::invalid(path, error))?;
+        let invalid = |reason: &dyn std::fmt::Display| ModelError::invalid(path, reason);
+        if header::is_aligned_to_zero(&mut file) {
+            return Err(invalid(&"general.alignment is 0"));
+        }
+        file.rewind().map_err(at(path))?;
+        let content = Content::read(&mut file).map_err(|error| invalid(&error))?;
+        if let Some(name) = header::too_large(&content) {
+            return Err(invalid(&format!("tensor {name} is larger than any memory")));
+        }
         Ok(Self { path: path.to_owned(), content, file })
     }
 

@@ -10,6 +10,7 @@ mod corpus;
 mod eval_data;
 mod eval_report;
 mod eval_run;
+mod fuzz;
 mod identity;
 mod keys;
 mod kinds;

@@ -20,6 +20,9 @@ pub(crate) struct Shape {
 /// The architectures of GGUF files that are supported.
 const ARCHITECTURES: [&str; 3] = ["llama", "qwen2", "qwen3"];
 
+/// No model has more of anything in a row, and products of two such numbers are numbers still.
+const WIDEST: usize = 1 << 20;
+
 impl Shape {
     pub(crate) fn read(gguf: &mut Gguf) -> Result<Self, ModelError> {
         let architecture = gguf.string("general.architecture").unwrap_or("missing").to_owned();
@@ -40,6 +43,7 @@ impl Shape {
             || turned != head_dim
             || valued != head_dim
             || head_dim < 2
+            || [dim, heads, head_dim].iter().any(|side| *side > WIDEST)
             || !head_dim.is_multiple_of(2)
         {
             return Err(gguf.invalid(format!(

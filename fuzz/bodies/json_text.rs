@@ -1,0 +1,82 @@
+//! JSON and JSON Lines with parts left out.
+
+use std::ops::Range;
+
+use epitome::text::{
+    cut::{CutBlock, Hint, Role},
+    kinds::{
+        self,
+        json::{Virtual, detect, open},
+    },
+};
+use serde_json::value::RawValue;
+
+use super::{
+    dice::Dice,
+    tiles::{copied, tile},
+};
+
+/// What stands for what is left out in a string; it needs escapes.
+const MARK: &str = "[\"…\"]";
+
+/// Whatever is chosen of a document, it is valid, and what is copied is as it was.
+pub fn json_text(data: &[u8]) {
+    let raw = String::from_utf8_lossy(data);
+    let raw = raw.as_ref();
+    let by_kind = |text: &str| kinds::cut(text, Hint::default()).1;
+    let Some(json) = open(raw, &by_kind) else { return };
+    assert!(detect(raw, &Hint::default()));
+    tile(&json.text, &json.blocks);
+    assert!(json.text.ends_with('\n') && json.fixed() < raw.len());
+    // A cut that does not tile is none.
+    let whole = open(raw, &|_| Vec::<CutBlock>::new()).expect("it is JSON whatever its strings are");
+    tile(&whole.text, &whole.blocks);
+
+    let ranges: Vec<Range<usize>> = json
+        .blocks
+        .iter()
+        .flat_map(|block| &block.pieces)
+        .filter(|piece| piece.role != Role::Label)
+        .map(|piece| piece.range.clone())
+        .collect();
+    let all = 0..json.text.len();
+    for range in ranges.iter().chain([&all]) {
+        let source = json.source(raw, range);
+        assert!(source.start <= source.end && raw.get(source.clone()).is_some(), "{range:?} is {source:?}");
+    }
+    assert_eq!(render(raw, &json, std::slice::from_ref(&all)), raw);
+    assert_eq!(render(raw, &json, &ranges), raw);
+    render(raw, &json, &[]);
+    let mut dice = Dice::of(data);
+    for one_in in [2, 2, 6, 30] {
+        let kept: Vec<Range<usize>> = ranges.iter().filter(|_| dice.one_in(one_in)).cloned().collect();
+        render(raw, &json, &kept);
+    }
+}
+
+fn render(raw: &str, json: &Virtual, kept: &[Range<usize>]) -> String {
+    let out = json.render(raw, kept, &|text, left| {
+        assert!(text.get(left).is_some_and(|left| !left.trim().is_empty()), "a mark for nothing");
+        MARK.to_owned()
+    });
+    copied((raw, &out.text), out.pieces.iter().map(|(source, output, _)| (source, output)));
+    if parses(plain(raw)) {
+        assert!(parses(plain(&out.text)), "not JSON: {}", out.text);
+    } else {
+        // Of JSON Lines each line is valid that was.
+        assert_eq!(odd(&out.text), odd(raw), "not JSON Lines: {}", out.text);
+    }
+    out.text
+}
+
+fn parses(text: &str) -> bool {
+    serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
+fn plain(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+fn odd(text: &str) -> Vec<&str> {
+    plain(text).lines().filter(|line| !line.trim().is_empty() && !parses(line)).collect()
+}

@@ -1,0 +1,18 @@
+//! What the fuzz targets check. Each body takes any bytes and panics where something does not hold. The tests run
+//! them, too, on seeds and on what a simple mutator makes of them.
+
+mod dice;
+mod gguf;
+mod json_text;
+mod kinds;
+mod material;
+mod request;
+mod sse;
+mod tiles;
+
+pub use gguf::{gguf, smallest_gguf};
+pub use json_text::json_text;
+pub use kinds::kinds;
+pub use material::material;
+pub use request::request;
+pub use sse::sse;

@@ -1,0 +1,33 @@
+//! Answers, whole and in events.
+
+use epitome::wire::openai_answer::Collector;
+
+use super::dice::Dice;
+
+const TYPES: [&str; 4] = ["text/event-stream", "Text/Event-Stream; charset=utf-8", "application/json", ""];
+
+/// An answer is the same however its bytes are divided, and holds no more than came.
+pub fn sse(data: &[u8]) {
+    let mut dice = Dice::of(data);
+    for kind in [TYPES[0], dice.pick(&TYPES)] {
+        let mut whole = Collector::new(kind);
+        whole.push(data);
+        assert!(whole.len() <= data.len(), "{} bytes of {}", whole.len(), data.len());
+        let (begun, length) = (whole.has_begun(), whole.len());
+        let expected = whole.finish();
+        for most in [1, 3, 64, data.len()] {
+            let mut collector = Collector::new(kind);
+            let mut rest = data;
+            while !rest.is_empty() {
+                let (chunk, after) = rest.split_at((1 + dice.below(most)).min(rest.len()));
+                collector.push(chunk);
+                if dice.one_in(8) {
+                    collector.push(b"");
+                }
+                rest = after;
+            }
+            assert_eq!((collector.has_begun(), collector.len()), (begun, length));
+            assert_eq!(collector.finish(), expected);
+        }
+    }
+}
