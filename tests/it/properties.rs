@@ -1,0 +1,480 @@
+//! What holds for any request: wording arrives, whatever its script and place; JSON stays JSON; what was sent once is
+//! sent the same way again; and what is kept is a part of what was there.
+
+use std::{ops::Range, sync::Arc, sync::OnceLock};
+
+use epitome::{
+    budget::Budget,
+    cache::Cache,
+    compaction::{Cancel, CompactRequest, Outcome},
+    compactor::{CompactError, Compactor},
+    config::{CodePolicy, Config, DenseKind},
+    http::rewrite::rewrite,
+    model::Models,
+    plan::{
+        Wishes,
+        material::{Part, stretches},
+    },
+    wire::{
+        json::{Replacement, splice},
+        openai_chat::ChatRequest,
+    },
+};
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::value::RawValue;
+
+/// What stands above what a question is brought from earlier texts.
+const EVIDENCE: &str = "[left out of earlier texts, and needed here:]\n";
+
+fn config() -> &'static Arc<Config> {
+    static ONE: OnceLock<Arc<Config>> = OnceLock::new();
+    ONE.get_or_init(|| {
+        let mut config = Config { models: Config::load(None, &[]).unwrap().models, ..Config::default() };
+        (config.rank.dense, config.rank.cross_tokens) = (DenseKind::None, 0);
+        config.plan.min_tokens = 100;
+        config.plan.code = CodePolicy::Rank;
+        Arc::new(config)
+    })
+}
+
+/// Ranks by words alone: no model, fast enough for many cases.
+fn compactor() -> &'static Compactor {
+    static ONE: OnceLock<Compactor> = OnceLock::new();
+    ONE.get_or_init(|| {
+        let models = Arc::new(Models::new(&config().models).unwrap());
+        Compactor::new(Arc::clone(config()), models, Arc::new(Cache::memory_only())).unwrap()
+    })
+}
+
+/// What of `body` goes upstream.
+fn upstream(body: &str) -> String {
+    let never = Cancel::never();
+    let out = rewrite(compactor(), &config().plan, body.as_bytes(), &Wishes::default(), &never);
+    out.body.map_or_else(|| body.to_owned(), |new| String::from_utf8(new).unwrap())
+}
+
+#[derive(serde::Deserialize)]
+struct Body {
+    messages: Vec<Box<RawValue>>,
+}
+
+/// The messages of a body, byte for byte.
+fn messages_of(body: &str) -> Vec<String> {
+    let body: Body = serde_json::from_str(body).unwrap();
+    body.messages.iter().map(|message| message.get().to_owned()).collect()
+}
+
+fn texts_of(body: &str) -> Vec<String> {
+    let chat = ChatRequest::parse(body.as_bytes()).unwrap();
+    chat.messages.iter().flat_map(|m| &m.texts).map(|t| t.literal.decode().unwrap()).collect()
+}
+
+/// The body with every text cut out.
+fn blank(body: &str) -> Vec<u8> {
+    let chat = ChatRequest::parse(body.as_bytes()).unwrap();
+    let cut = chat.messages.iter().flat_map(|m| &m.texts).map(|text| {
+        let len = text.literal.decode().unwrap().len();
+        Replacement { range: text.literal.range(&(0..len)).unwrap(), text: String::new() }
+    });
+    splice(body.as_bytes(), cut.collect()).unwrap()
+}
+
+/// The first of `lines` that is not among those of `text`, in their order.
+fn lost<'l>(lines: &'l [String], text: &str) -> Option<&'l str> {
+    let mut there = text.split('\n').map(|line| line.trim_end_matches('\r'));
+    lines.iter().map(String::as_str).find(|line| !there.any(|other| other == *line))
+}
+
+/// A line that somebody says to the model.
+fn line() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => select(vec![
+            "Which order was lost, and why?",
+            "Please answer in two sentences.",
+            "- Name the file and the line.",
+            "1. First say what it is about.",
+            "PS: no tables, please.",
+            "Format: {\"answer\": \"...\", \"source\": \"...\"}",
+            "質問: どの注文が失われましたか。",
+            "请用两句话回答。",
+            "ما سبب الخطأ؟",
+            "सबसे महत्वपूर्ण क्या है?",
+            "Bitte antworte kurz 🙏🏽 und ohne Liste.",
+            "\u{feff}Καταλαβαίνεις;",
+            "สรุปให้หน่อย",
+            "Nul\0 is here, too.",
+            "👩\u{200d}💻 ist dran: e\u{301}tudier \u{202e}abc",
+        ]).prop_map(str::to_owned),
+        1 => "[A-Za-z][a-zA-Zéß漢字한글ก้क्ष😀 ,;!?]{2,60}[a-z.!?]",
+    ]
+}
+
+const WORDS: [&str; 24] = [
+    "order",
+    "cart",
+    "pump",
+    "valve",
+    "market",
+    "letter",
+    "garden",
+    "signal",
+    "engine",
+    "harbour",
+    "seventeen",
+    "carried",
+    "repaired",
+    "was",
+    "is",
+    "the",
+    "of",
+    "between",
+    "never",
+    "漢字",
+    "größer",
+    "Ωμέγα",
+    "слово",
+    "naïve",
+];
+
+fn sentence() -> impl Strategy<Value = String> {
+    vec(select(WORDS.to_vec()), 8..16).prop_map(|words| format!("The {}. ", words.join(" ")))
+}
+
+fn paragraph() -> impl Strategy<Value = String> {
+    vec(sentence(), 4..8).prop_map(|sentences| sentences.concat().trim_end().to_owned())
+}
+
+/// Lines as programs print them.
+fn printed() -> impl Strategy<Value = String> {
+    let row = (0_u32..90_000, select(vec!["INFO", "ERROR", "DEBUG"]), select(WORDS.to_vec()), 0..3_usize);
+    (vec(row, 14..40), 0..4_usize).prop_map(|(rows, form)| {
+        let mut lines: Vec<String> = Vec::new();
+        if form == 1 {
+            lines.push("id,level,word,rest".to_owned());
+        }
+        for (at, (number, level, word, more)) in rows.into_iter().enumerate() {
+            lines.push(match form {
+                0 => format!(
+                    "2026-11-29 16:{:02}:01 {level} shop.{word}: stored batch {number} {more}",
+                    at % 60
+                ),
+                1 => format!("{at},{level},{word},\"a, {number}\""),
+                2 => format!("src/{word}.rs:{number}:    let {word} = read({more});"),
+                _ => format!("{level}:{word}: {number} rows, {more} left"),
+            });
+        }
+        lines.join("\n")
+    })
+}
+
+fn records(len: Range<usize>) -> impl Strategy<Value = Vec<String>> {
+    let number = select(vec!["1.10", "0.50", "-0.0", "1e400", "12345678901234567890", "7", "1E+2"]);
+    let text = prop_oneof![
+        4 => select(vec!["Ada", "Chidi \\\"Chi\\\" O.", "line\\nbreak", "\\u00e9\\ud83d\\ude00", "漢\\/字", ""])
+            .prop_map(str::to_owned),
+        1 => paragraph(),
+    ];
+    let record = (number, text, any::<bool>(), 0_u32..1000)
+        .prop_map(|(n, s, b, id)| format!("{{\"id\": {id},\"total\":{n}, \"note\":\"{s}\",\"ok\":{b}}}"));
+    vec(record, len)
+}
+
+/// A JSON document of which something can be left out, or JSON Lines.
+fn json() -> impl Strategy<Value = String> {
+    (records(20..50), select(vec!["\n", "\r\n", " ", "\n  "]), 0..4_usize, paragraph()).prop_map(
+        |(records, space, form, text)| match form {
+            0 => format!("[{space}{}{space}]", records.join(&format!(",{space}"))),
+            1 => format!("{{\"n\":1.10,{space}\"rows\":[{}],\"next\":null}}", records.join(",")),
+            2 => records.join("\n"),
+            _ => format!("{{\"text\": \"{}\",\"rows\":[{}]}}", text.repeat(3), records.join(",")),
+        },
+    )
+}
+
+/// A document as it is handed over, marked off or not.
+fn document() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => vec(paragraph(), 3..8).prop_map(|paragraphs| paragraphs.join("\n\n")),
+        1 => vec(paragraph(), 3..8).prop_map(|all| format!("<doc>\n{}\n</doc>", all.join("\n\n"))),
+        1 => printed().prop_map(|lines| format!("```\n{lines}\n```")),
+        1 => json().prop_map(|json| format!("```json\n{json}\n```")),
+    ]
+}
+
+/// A message of a conversation.
+#[derive(Clone, Debug)]
+struct Message {
+    role: &'static str,
+    /// As it stands in the body.
+    raw: String,
+    /// Lines that have to arrive.
+    wording: Vec<String>,
+    /// Whether something in it may be left out.
+    material: bool,
+}
+
+/// A string as JSON, in plain characters or in escapes.
+fn quoted(text: &str, escaped: bool) -> String {
+    let plain = serde_json::to_string(text).unwrap();
+    if !escaped {
+        return plain;
+    }
+    let mut out = String::new();
+    for c in plain.chars() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04X}")));
+        }
+    }
+    out
+}
+
+fn message(role: &str, text: &str, escaped: bool, parts: bool) -> String {
+    let text = quoted(text, escaped);
+    if parts {
+        format!("{{\"role\" : \"{role}\",\"content\":[{{\"type\":\"text\",\"text\": {text} }}], \"x\":1.10}}")
+    } else {
+        format!("{{\"content\": {text},\"role\":\"{role}\"}}")
+    }
+}
+
+/// Somebody hands something over, and says what is to be done with it.
+fn hands_over() -> impl Strategy<Value = Message> {
+    let around = (vec(line(), 0..4), vec(document(), 1..3), line(), vec(line(), 0..4));
+    (around, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |((front, documents, between, behind), crlf, escaped, parts)| {
+            let mut wording = front.clone();
+            let mut blocks = Vec::new();
+            if !front.is_empty() {
+                blocks.push(front.join("\n"));
+            }
+            let two = documents.len() == 2;
+            blocks.push(documents[0].clone());
+            if two {
+                wording.push(between.clone());
+                blocks.extend([between, documents[1].clone()]);
+            }
+            if !behind.is_empty() {
+                blocks.push(behind.join("\n"));
+            }
+            wording.extend(behind);
+            let text = blocks.join("\n\n");
+            let text = if crlf { text.replace("\r\n", "\n").replace('\n', "\r\n") } else { text };
+            let raw = message("user", &text, escaped, parts);
+            Message { role: "user", raw, wording, material: true }
+        },
+    )
+}
+
+/// A few lines, and nothing else.
+fn says() -> impl Strategy<Value = Message> {
+    (
+        vec(line(), 1..3),
+        select(vec!["user", "assistant", "system", "developer"]),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(lines, role, escaped, parts)| {
+            let raw = message(role, &lines.join("\n"), escaped, parts);
+            Message { role, raw, wording: lines, material: false }
+        })
+}
+
+/// A call of a tool, and what it gave.
+fn calls() -> impl Strategy<Value = Vec<Message>> {
+    let result = prop_oneof![printed(), json(), vec(paragraph(), 2..5).prop_map(|all| all.join("\n\n"))];
+    (result, 0_u32..1000, select(WORDS.to_vec()), line(), any::<bool>()).prop_map(
+        |(result, id, word, said, escaped)| {
+            let arguments = quoted(&format!("{{\"command\":\"show {word}\"}}"), false);
+            let said_raw = quoted(&said, escaped);
+            let call = format!(
+                "{{\"role\":\"assistant\",\"content\":{said_raw},\"tool_calls\":[{{\"id\":\"c{id}\",\"type\":\"function\",\"function\":{{\"name\":\"bash\",\"arguments\":{arguments}}}}}]}}"
+            );
+            let content = quoted(&result, escaped);
+            let answer = format!("{{\"role\":\"tool\",\"tool_call_id\":\"c{id}\",\"content\":{content}}}");
+            vec![
+                Message { role: "assistant", raw: call, wording: vec![said], material: false },
+                Message { role: "tool", raw: answer, wording: Vec::new(), material: true },
+            ]
+        },
+    )
+}
+
+fn conversation() -> impl Strategy<Value = Vec<Message>> {
+    let turn = prop_oneof![
+        3 => hands_over().prop_map(|message| vec![message]),
+        3 => says().prop_map(|message| vec![message]),
+        2 => calls(),
+    ];
+    vec(turn, 1..6).prop_map(|turns| turns.concat())
+}
+
+fn body_of(messages: &[Message]) -> String {
+    let raw: Vec<&str> = messages.iter().map(|message| message.raw.as_str()).collect();
+    format!(
+        "{{\"model\":\"gpt-4o\", \"temperature\":1.10,\"messages\":[ {} ],\r\n\"n\":1e0}}\n",
+        raw.join(" ,\n")
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn wording_arrives(messages in conversation()) {
+        let body = body_of(&messages);
+        let sent = upstream(&body);
+        prop_assert_eq!(blank(&body), blank(&sent));
+        let (before, after) = (messages_of(&body), messages_of(&sent));
+        prop_assert_eq!(before.len(), after.len());
+        let texts = texts_of(&sent);
+        for (at, message) in messages.iter().enumerate() {
+            // Each message has one text.
+            let (old, new) = (&texts_of(&body)[at], &texts[at]);
+            prop_assert_eq!(lost(&message.wording, new), None, "in {:?}", new);
+            if !message.material && before[at] != after[at] {
+                prop_assert!(new.starts_with(EVIDENCE) && new.ends_with(old.as_str()), "{new:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_growing_conversation_stays(messages in conversation()) {
+        let mut before: Vec<String> = Vec::new();
+        // What stands between two messages of the assistant is one turn, and knows of itself.
+        let ends = |end: &usize| messages.get(*end).is_none_or(|next| next.role == "assistant");
+        for end in (1..=messages.len()).filter(ends) {
+            let sent = messages_of(&upstream(&body_of(&messages[..end])));
+            for (at, (old, new)) in before.iter().zip(&sent).enumerate() {
+                prop_assert_eq!(old, new, "message {} of {}", at, end);
+            }
+            before = sent;
+        }
+    }
+
+    #[test]
+    fn whatever_is_no_material_arrives(
+        parts in vec(
+            prop_oneof![
+                4 => line(),
+                2 => paragraph(),
+                1 => document(),
+                1 => select(vec!["", "---", "# Part", "Question:", "```", "<doc>", "</doc>", "\"\"\"", "> so", "|a|b|"])
+                    .prop_map(str::to_owned),
+            ],
+            1..24,
+        ),
+        gap in select(vec!["\n", "\n\n", "\r\n", "\r\n\r\n"]),
+        escaped in any::<bool>(),
+    ) {
+        let text = parts.join(gap);
+        let body = format!("{{\"messages\":[{}]}}", message("user", &text, escaped, false));
+        let new = &texts_of(&upstream(&body))[0];
+        let Some(found) = stretches(&text, true, config().plan.wording_tokens) else {
+            prop_assert_eq!(new, &text);
+            return Ok(());
+        };
+        let mut rest = new.as_str();
+        for stretch in found.iter().filter(|stretch| stretch.part != Part::Material) {
+            let part = &text[stretch.range.clone()];
+            let at = rest.find(part);
+            prop_assert!(at.is_some(), "{part:?} is lost in {new:?}");
+            rest = &rest[at.unwrap() + part.len()..];
+        }
+    }
+
+    #[test]
+    fn json_in_json_out(json in json(), escaped in any::<bool>(), question in line()) {
+        let call = "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"rows\",\"arguments\":\"{\\\"of\\\":\\\"Ada\\\"}\"}}]}";
+        let body = format!(
+            "{{\"messages\":[{},{call},{{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":{}}}]}}",
+            message("user", &question, false, false),
+            quoted(&json, escaped),
+        );
+        let new = texts_of(&upstream(&body)).pop().unwrap();
+        let valid = |text: &str| serde_json::from_str::<Box<RawValue>>(text).is_ok();
+        if valid(&json) {
+            prop_assert!(valid(&new), "{new}");
+        } else {
+            prop_assert!(new.lines().all(|line| line.trim().is_empty() || valid(line)), "{new}");
+        }
+    }
+
+    #[test]
+    fn pieces_are_their_source(
+        picks in vec((0..FIXTURES.len(), any::<prop::sample::Index>(), 1_usize..120), 1..6),
+        query in prop::option::of(line()),
+        share in 0.05_f64..0.9,
+    ) {
+        let mut text = String::new();
+        for (file, from, count) in picks {
+            let path = format!("{}/tests/fixtures/{}", env!("CARGO_MANIFEST_DIR"), FIXTURES[file]);
+            let all = std::fs::read_to_string(path).unwrap();
+            let lines: Vec<&str> = all.split_inclusive('\n').collect();
+            let from = from.index(lines.len());
+            text.extend(lines[from..].iter().take(count).copied());
+        }
+        let request = CompactRequest {
+            text,
+            query,
+            budget: Budget::Share(share),
+            model: None,
+            explain: false,
+            origin: Default::default(),
+            later: Vec::new(),
+        };
+        let result = match compactor().compact(&request, &Cancel::never()) {
+            Ok(result) => result,
+            Err(error @ CompactError::BudgetTooSmall { .. }) => {
+                return Err(TestCaseError::fail(format!("a share is no limit: {error}")));
+            }
+            Err(error) => return Err(TestCaseError::fail(error.to_string())),
+        };
+        match result.outcome {
+            Outcome::Passed(_) => prop_assert_eq!(&result.text, &request.text),
+            Outcome::Compacted => {
+                prop_assert!(result.text.len() < request.text.len());
+                prop_assert!(result.figures.tokens_after <= result.figures.budget);
+            }
+        }
+        let mut end = 0;
+        for piece in &result.pieces {
+            prop_assert!(piece.output.start >= end);
+            end = piece.output.end;
+            if piece.kind.is_verbatim() {
+                prop_assert_eq!(&result.text[piece.output.clone()], &request.text[piece.source.clone()]);
+            }
+        }
+    }
+}
+
+/// Fixtures of every kind.
+const FIXTURES: [&str; 26] = [
+    "json/pip_list.json",
+    "json/cfn_lint.json",
+    "json/pino.jsonl",
+    "kept/orders.json",
+    "kept/pool.txt",
+    "kept/batch.txt",
+    "kept/settings.txt",
+    "kept/apt-show.txt",
+    "log/log-dated.txt",
+    "log/log-plain.txt",
+    "log/log-java.txt",
+    "trace/py-chain.txt",
+    "trace/js-agg.txt",
+    "lines/grep-c2.txt",
+    "lines/rg-heading.txt",
+    "columns/psql.txt",
+    "csv/orders-csv.txt",
+    "tests/pytest-v.txt",
+    "tests/make.txt",
+    "html/gtkdoc.html",
+    "turns/whatsapp-ios.txt",
+    "turns/pasted.txt",
+    "pages/groff.txt",
+    "scripts/tha.txt",
+    "scripts/arb.txt",
+    "diff/log.diff",
+];
