@@ -7,7 +7,7 @@ mod identity;
 mod opened;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ops::Range,
     path::Path,
     sync::{Arc, RwLock},
@@ -288,11 +288,13 @@ impl Compactor {
         figures.ratio = before as f64 / fitted.tokens.max(1) as f64;
         figures.spans_kept = fitted.places.iter().flatten().count();
         figures.retention = retention(&fitted);
+        let elsewhere = place::elsewhere(&doc, |span| fitted.places[span].is_some());
         let low = figures.retention.is_some_and(|retention| retention < self.config.plan.floor);
         let refused = if low && !request.part {
             Some(PassReason::LowRetention)
         } else {
-            let underfilled = floor.is_none() && is_underfilled(&units, &fitted, figures.budget);
+            let underfilled =
+                floor.is_none() && is_underfilled(&doc, &units, &fitted, &elsewhere, figures.budget);
             underfilled.then_some(PassReason::Underfilled)
         };
         if let Some(reason) = refused {
@@ -312,7 +314,6 @@ impl Compactor {
         )?;
         figures.millis.total = millis(started);
         let explain = request.explain.then(|| explain(&doc, &opened, &ranking, &fitted.places));
-        let elsewhere = place::elsewhere(&doc, |span| fitted.places[span].is_some());
         let mut pieces = fitted.pieces;
         name_elsewhere(&doc, &opened, &mut pieces, &elsewhere);
         Ok(Compaction { outcome: Outcome::Compacted, text: fitted.text, pieces, figures, evidence, explain })
@@ -382,11 +383,23 @@ fn ceiling(budget: Budget, before: usize, fixed: usize) -> usize {
     }
 }
 
-/// Whether a result uses less than half of its budget although something that says something was left out.
-fn is_underfilled(units: &[Unit], fitted: &Fitted, budget: usize) -> bool {
-    let left_out =
-        |unit: &Unit| unit.role != Role::Noise && unit.spans.clone().any(|s| fitted.places[s].is_none());
-    2 * fitted.tokens < budget && units.iter().any(left_out)
+/// Whether a result uses less than half of its budget although something that says something new was left out.
+fn is_underfilled(
+    doc: &Document<'_>,
+    units: &[Unit],
+    fitted: &Fitted,
+    elsewhere: &HashMap<usize, Vec<Range<usize>>>,
+    budget: usize,
+) -> bool {
+    if 2 * fitted.tokens >= budget {
+        return false;
+    }
+    let repeated: HashSet<usize> = elsewhere.values().flatten().map(|range| range.start).collect();
+    let new = |span: &usize| {
+        let bytes = doc.trimmed(&(*span..span + 1));
+        fitted.places[*span].is_none() && !bytes.is_empty() && !repeated.contains(&bytes.start)
+    };
+    units.iter().any(|unit| unit.role != Role::Noise && unit.spans.clone().any(|span| new(&span)))
 }
 
 /// Names in each piece the other places of its spans.
