@@ -131,6 +131,8 @@ impl Case {
             model: None,
             explain: false,
             origin: self.origin.clone(),
+            pinned: Vec::new(),
+            part: false,
             later: Vec::new(),
         }
     }

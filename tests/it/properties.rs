@@ -422,7 +422,7 @@ proptest! {
             model: None,
             explain: false,
             origin: Default::default(),
-            later: Vec::new(),
+            pinned: Vec::new(), part: false, later: Vec::new(),
         };
         let result = match compactor().compact(&request, &Cancel::never()) {
             Ok(result) => result,
