@@ -189,6 +189,9 @@ impl Compactor {
         if before <= budget {
             return Ok(passed(text, PassReason::WithinBudget, figures, started));
         }
+        if opened.is_whole() {
+            return Ok(passed(text, PassReason::NotShorter, figures, started));
+        }
         if self.config.plan.code == CodePolicy::Keep && kinds::is_source(doc.kind, &request.origin.hint()) {
             return Ok(passed(text, PassReason::Code, figures, started));
         }

@@ -9,6 +9,7 @@ use crate::{
         Document, Hint, Kind, Role, SegmentSize,
         cut::CutBlock,
         kinds::{self, json::Virtual, omission},
+        prose,
         tokens::TokenCounter,
     },
 };
@@ -45,8 +46,16 @@ impl<'a> Opened<'a> {
         if let Some(json) = kinds::json::open(raw, &inner) {
             return Self { raw, kind: Kind::Json, blocks: json.blocks.clone(), json: Some(json) };
         }
+        if kinds::json::detect(raw, &hint) {
+            return Self { raw, kind: Kind::Json, blocks: prose(raw), json: None };
+        }
         let (kind, blocks) = kinds::cut(raw, hint);
         Self { raw, kind, blocks, json: None }
+    }
+
+    /// Whether it is JSON in which nothing can be left out.
+    pub(super) fn is_whole(&self) -> bool {
+        self.kind == Kind::Json && self.json.is_none()
     }
 
     /// What is ranked: the text, or of JSON what may be left out of it.

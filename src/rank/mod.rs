@@ -29,7 +29,7 @@ use crate::{
     config::{self, DenseKind, FusionKind},
     model::{ModelError, Models},
     remote::{Embeddings, RemoteError},
-    text::{Document, terms::query_terms},
+    text::{Document, Role, terms::query_terms},
 };
 
 use dense::{Lookups, SpanVectors, cosine};
@@ -257,6 +257,24 @@ fn rank_one(
     Ok(ranking)
 }
 
+/// BM25 of spans, with a part of that of what names them: the file of a hunk, the header of a table, a heading.
+fn named(doc: &Document<'_>, lexical: &[f32]) -> Vec<f32> {
+    let name = |span: usize| {
+        let block = &doc.blocks[doc.spans[span].block];
+        let path = doc.heading_path(doc.spans[span].block);
+        let label = (block.spans.start != span && doc.spans[block.spans.start].role == Role::Label)
+            .then_some(block.spans.start);
+        path.into_iter()
+            .filter(|heading| *heading != span)
+            .chain(label)
+            .map(|at| lexical[at])
+            .fold(0.0, f32::max)
+    };
+    (0..lexical.len()).map(|span| lexical[span] + NAMED * name(span)).collect()
+}
+
+/// Share of the score of what names a span in the score of the span.
+const NAMED: f32 = 0.5;
 /// Weights of BM25 over spans and over blocks where nothing else can read the text.
 const WORDS: (f32, f32) = (1.0, 0.3);
 /// Weights of BM25, and of the cross-encoder's scores of spans and of windows, over rows, records and lines.

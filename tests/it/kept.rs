@@ -927,7 +927,6 @@ fn passages_in_layouts_of_retrieval() {
 }
 
 #[test]
-#[ignore = "fault: a JSON document of which nothing can be left out is cut as prose, and is no JSON then"]
 fn json_of_which_nothing_can_go_stays_json() {
     let case = fixture("kept/explain.json").asked("Which scan took longest?").at(0.4);
     let result = case.compacted();
