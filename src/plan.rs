@@ -187,7 +187,11 @@ pub fn plan(
         }
         let query = match &wishes.query {
             Some(query) => Some(Query { text: query.clone(), source: QuerySource::Header }),
-            None => turns.query(at, &decoded),
+            None => {
+                let parts: Vec<&str> =
+                    pieces.iter().filter_map(|(range, _)| decoded.get(range.clone())).collect();
+                turns.query(at, &parts.join("\n\n"))
+            }
         };
         if query.is_none() && config.without_query == config::WithoutQuery::Pass {
             unasked = true;

@@ -222,10 +222,19 @@ fn a_tool_result_is_asked_by_its_call_and_else_by_the_task() {
         let (query, source) = asked(&plan);
         (query.to_owned(), source.to_owned())
     };
-    let (query, source) = ask(call("search", r#"{"pattern":"quay"}"#, None));
-    assert_eq!((query.as_str(), source.as_str()), ("search quay", "call"));
+    let (query, source) = ask(call("search", r#"{"pattern":"quay school mill"}"#, None));
+    assert_eq!((query.as_str(), source.as_str()), ("quay school mill", "call"));
+    // Names of tools and files, and flags, say nothing of what stands in the result.
+    let (query, source) = ask(call("harbour", r#"{"path":"src/mill.rs","flags":"--quay"}"#, None));
+    assert_eq!((query.as_str(), source.as_str()), ("Who rebuilt the tower?", "question"));
     let (query, source) = ask(call("read", r#"{"n":7}"#, Some("Now I look for what is said of the mill.")));
     assert!(query.contains("mill") && source == "call", "{query}");
+    // Both are asked where the task says as much of the result as the call, or more.
+    let task = message("user", "Who rebuilt the tower and the bridge beside the market?");
+    let both = body(&[task, call("search", r#"{"pattern":"quay"}"#, None), result(&doc)]);
+    let plan = planned(&both, &Wishes::default()).expect("a plan");
+    let expected = "quay\nWho rebuilt the tower and the bridge beside the market?";
+    assert_eq!(asked(&plan), (expected, "call"));
     // A call that tells nothing in the text from the rest.
     for (name, arguments) in
         [("fetch", "{}"), ("read_file", r#"{"path":"a.txt"}"#), ("grep", r#"{"pattern":"storm"}"#)]

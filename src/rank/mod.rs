@@ -186,6 +186,9 @@ fn rank_one(
         let lexical = lexical::rank(doc, &query_terms(query));
         ranking.lexical_block = doc.spans.iter().map(|span| lexical.blocks[span.block]).collect();
         ranking.lexical = lexical.spans;
+        if doc.kind.is_in_place() && !doc.kind.is_calibrated() {
+            ranking.lexical = named(doc, &ranking.lexical);
+        }
         tools.cancel.check()?;
     }
     ranking.criticality = criticality::criticality(doc, None);
