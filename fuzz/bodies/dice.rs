@@ -14,8 +14,7 @@ impl Dice {
     /// Those of an input.
     pub fn of(data: &[u8]) -> Self {
         let end = &data[data.len().saturating_sub(DECIDING)..];
-        let seed =
-            end.iter().fold(data.len() as u64, |seed, byte| (seed << 8 | seed >> 56) ^ u64::from(*byte));
+        let seed = end.iter().fold(data.len() as u64, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte));
         Self(seed ^ 0x9E37_79B9_7F4A_7C15)
     }
 

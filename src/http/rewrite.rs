@@ -47,7 +47,7 @@ pub fn rewrite(
 ) -> Rewrite {
     let start = Instant::now();
     let mut rewrite = work(pipeline, config, body, wishes, cancel)
-        .unwrap_or_else(|account| Rewrite { body: None, account });
+        .unwrap_or_else(|account| Rewrite { body: None, account: *account });
     rewrite.account.time = start.elapsed();
     rewrite
 }
@@ -58,17 +58,19 @@ fn work(
     body: &[u8],
     wishes: &Wishes,
     cancel: &Cancel,
-) -> Result<Rewrite, Account> {
-    let chat = ChatRequest::parse(body).map_err(|error| Account::passed(reason_of(error)))?;
+) -> Result<Rewrite, Box<Account>> {
+    let chat = ChatRequest::parse(body).map_err(|error| Box::new(Account::passed(reason_of(error))))?;
     let counter = pipeline.counter(chat.model.as_deref());
-    cancel.check().map_err(|stopped| Account::failed_open(LeaveReason::Stopped(stopped).as_str()))?;
+    cancel
+        .check()
+        .map_err(|stopped| Box::new(Account::failed_open(LeaveReason::Stopped(stopped).as_str())))?;
     let plan = plan::plan(&chat, config, counter.as_ref(), wishes, cancel).map_err(|leave| {
         let account = match leave.reason {
             LeaveReason::Stopped(_) => Account::failed_open(leave.reason.as_str()),
             reason => Account::passed(reason.as_str()),
         };
         let query_from = leave.source.map(QuerySource::as_str).into_iter().collect();
-        Account { tokens: leave.tokens.map(|tokens| (tokens, tokens)), query_from, ..account }
+        Box::new(Account { tokens: leave.tokens.map(|tokens| (tokens, tokens)), query_from, ..account })
     })?;
 
     let mut sum = Sum::new(&plan);
@@ -93,22 +95,22 @@ fn work(
             }
             // One text that cannot be compacted does not keep the others long; time that is up does.
             Err(error @ CompactError::Stopped(_)) => {
-                return Err(Account {
+                return Err(Box::new(Account {
                     verdict: Verdict::FailedOpen,
                     reason: failure_of(&error),
                     ..sum.untouched()
-                });
+                }));
             }
             Err(error) => sum.fail(failure_of(&error), target.tokens),
         }
     }
     let (account, replacements, figures) = sum.account(counter.as_ref());
     if replacements.is_empty() {
-        return Err(account);
+        return Err(Box::new(account));
     }
     let body = json::splice(body, replacements).map_err(|error| {
         tracing::error!(%error, "the compacted texts could not be put in their places");
-        Account::failed_open("error")
+        Box::new(Account::failed_open("error"))
     })?;
     figures.iter().for_each(telemetry::compacted);
     Ok(Rewrite { body: Some(body), account })

@@ -149,7 +149,7 @@ fn find(
 }
 
 /// The bodies that are marked off and make up the message: the largest and its like.
-fn bodies<'e>(elements: &'e [Element], total: usize, limit: usize) -> Option<Vec<&'e Element>> {
+fn bodies(elements: &[Element], total: usize, limit: usize) -> Option<Vec<&Element>> {
     let largest = elements.iter().filter(|e| e.form.is_body()).max_by_key(|e| e.size)?;
     let mut sums: HashMap<&Form, usize> = HashMap::new();
     for element in elements.iter().filter(|e| e.form.is_body()) {
@@ -351,7 +351,7 @@ impl<'a> Run<'a> {
         let example = |key: &str| EXAMPLES.contains(&key.trim_end_matches(':').to_lowercase().as_str());
         element.size >= SHORT.0
             && label_key(line).is_some_and(|key| {
-                !example(&key) && !(from_behind && key.ends_with([':', '#'])) && recurs(key)
+                !(example(&key) || from_behind && key.ends_with([':', '#'])) && recurs(key)
             })
     }
 

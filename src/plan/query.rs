@@ -335,7 +335,7 @@ fn questions(text: &str) -> Vec<&str> {
         }
     }
     let says = |part: &&str| query_terms(part).iter().filter(|term| !is_stop_word(term)).count() >= 2;
-    if parts.iter().any(|part| says(&part)) { parts } else { vec![text] }
+    if parts.iter().any(says) { parts } else { vec![text] }
 }
 
 fn paragraphs(text: &str) -> Vec<&str> {

@@ -851,17 +851,13 @@ fn text_of_pdfs() {
 
 #[test]
 fn prose_in_other_scripts() {
-    for (file, query, kept) in
-        [("arb", "هل لكل فرد حق التمتع بجنسية؟", &["المادة 15\n", "لكل فرد حق التمتع بجنسية ما."][..])]
-    {
-        fixture(&format!("scripts/{file}.txt"))
-            .asked(query)
-            .at(0.2)
-            .kind("prose")
-            .kind("passages")
-            .keeps(kept)
-            .check();
-    }
+    fixture("scripts/arb.txt")
+        .asked("هل لكل فرد حق التمتع بجنسية؟")
+        .at(0.2)
+        .kind("prose")
+        .kind("passages")
+        .keeps(&["المادة 15\n", "لكل فرد حق التمتع بجنسية ما."])
+        .check();
 }
 
 /// Ten passages as a retrieval application lays them out; the one that is asked for is the fifth.
