@@ -1,6 +1,6 @@
 //! Going on where an interrupted run was.
 //!
-//! Beside the output stands a [journal](super::journal), `OUT.progress`. Its lines are written before those of
+//! Beside the output stands a journal, `OUT.progress`. Its lines are written before those of
 //! the output. So after a kill at any moment the output is at most one torn line longer, and the journal at
 //! most one line longer, than what is done. The journal goes when the output is whole and none of its lines
 //! failed open.
