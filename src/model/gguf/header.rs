@@ -25,11 +25,14 @@ pub(super) fn is_aligned_to_zero<R: Read + Seek>(file: &mut BufReader<R>) -> boo
     Header { file, wide: true }.is_aligned_to_zero().unwrap_or(false)
 }
 
-/// The tensor, if there is one, that no memory could hold.
+/// The tensor, if there is one, that no memory could hold, or that holds nothing: candle makes a slice of what is no
+/// place for one then.
 pub(super) fn too_large(content: &Content) -> Option<&str> {
     let size = |sides: &[usize]| sides.iter().try_fold(WIDEST, |size, side| size.checked_mul(*side));
     let mut infos = content.tensor_infos.iter();
-    infos.find(|(_, info)| size(info.shape.dims()).is_none()).map(|(name, _)| name.as_str())
+    infos
+        .find(|(_, info)| size(info.shape.dims()).is_none_or(|size| size == 0))
+        .map(|(name, _)| name.as_str())
 }
 
 struct Header<'a, R> {
