@@ -39,8 +39,8 @@ impl Gguf {
         }
         file.rewind().map_err(at(path))?;
         let content = Content::read(&mut file).map_err(|error| invalid(&error))?;
-        if let Some(name) = header::too_large(&content) {
-            return Err(invalid(&format!("tensor {name} is larger than any memory")));
+        if let Some(name) = header::unfit(&content) {
+            return Err(invalid(&format!("tensor {name} is larger than any memory, or holds nothing")));
         }
         Ok(Self { path: path.to_owned(), content, file })
     }

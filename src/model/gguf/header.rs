@@ -27,7 +27,7 @@ pub(super) fn is_aligned_to_zero<R: Read + Seek>(file: &mut BufReader<R>) -> boo
 
 /// The tensor, if there is one, that no memory could hold, or that holds nothing: candle makes a slice of what is no
 /// place for one then.
-pub(super) fn too_large(content: &Content) -> Option<&str> {
+pub(super) fn unfit(content: &Content) -> Option<&str> {
     let size = |sides: &[usize]| sides.iter().try_fold(WIDEST, |size, side| size.checked_mul(*side));
     let mut infos = content.tensor_infos.iter();
     infos
