@@ -402,7 +402,9 @@ fn is_underfilled(
         let bytes = doc.trimmed(&(*span..span + 1));
         fitted.places[*span].is_none() && !bytes.is_empty() && !repeated.contains(&bytes.start)
     };
-    units.iter().any(|unit| unit.role != Role::Noise && unit.spans.clone().any(|span| new(&span)))
+    let said = units.iter().filter(|unit| unit.role != Role::Noise).flat_map(|unit| unit.spans.clone());
+    // A scrap that does not fit is no fault.
+    4 * said.filter(new).map(|span| doc.spans[span].tokens).sum::<usize>() > budget
 }
 
 /// Names in each piece the other places of its spans.
