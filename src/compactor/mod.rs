@@ -250,7 +250,13 @@ impl Compactor {
             figures.summary_share = self.summary_share(query, peak, !ranking.probability.is_empty());
         }
         let retention = |fitted: &Fitted| {
-            let mass = ranking.mass(&doc, |span| fitted.places[span].is_some());
+            let elsewhere = place::elsewhere(&doc, |span| fitted.places[span].is_some());
+            let repeated: HashSet<usize> = elsewhere.values().flatten().map(|range| range.start).collect();
+            // What stands in the result once is there wherever the text says it.
+            let stands = |span: usize| {
+                fitted.places[span].is_some() || repeated.contains(&doc.trimmed(&(span..span + 1)).start)
+            };
+            let mass = ranking.mass(&doc, stands);
             mass.map(|mass| f64::from(relevance::Model::built_in().retention(mass)))
         };
         let models = figures.models.len();

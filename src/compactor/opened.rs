@@ -116,6 +116,10 @@ impl<'a> Opened<'a> {
                 also: Vec::new(),
             }
         };
-        (rendered.text, rendered.pieces.into_iter().enumerate().map(piece).collect())
+        let text = rendered.text;
+        let says =
+            |(_, output, _): &(Range<usize>, Range<usize>, bool)| !text[output.clone()].trim().is_empty();
+        let pieces = rendered.pieces.into_iter().filter(says).enumerate().map(piece).collect();
+        (text, pieces)
     }
 }

@@ -71,6 +71,9 @@ pub fn render(
         let start = out.len();
         out.push_str(&doc.text[source.clone()]);
         done = source.end;
+        if doc.text[source.clone()].trim().is_empty() {
+            continue;
+        }
         let reference = pieces.len() + 1;
         pieces.push(Piece {
             kind,
