@@ -190,6 +190,9 @@ impl Compactor {
             return Ok(passed(text, PassReason::WithinBudget, figures, started));
         }
         if opened.is_whole() {
+            if let Budget::Tokens(budget) = request.budget {
+                return Err(CompactError::BudgetTooSmall { budget, minimum: before });
+            }
             return Ok(passed(text, PassReason::NotShorter, figures, started));
         }
         if self.config.plan.code == CodePolicy::Keep && kinds::is_source(doc.kind, &request.origin.hint()) {
