@@ -53,8 +53,8 @@ pub(super) struct Turns<'c> {
     written: Vec<Written>,
     /// The call that each message answers, and what the assistant said with it.
     answers: HashMap<usize, (&'c Call, String)>,
-    /// What the system and developer messages say.
-    system: String,
+    /// What the system and developer messages say, with the message that says it.
+    system: Vec<(usize, String)>,
 }
 
 fn is_human(role: &str) -> bool {
@@ -76,7 +76,7 @@ impl<'c> Turns<'c> {
         let mut calls: HashMap<&str, (&Call, usize)> = HashMap::new();
         let mut answers = HashMap::new();
         let mut last: Option<(&Call, usize)> = None;
-        let mut system: Vec<String> = Vec::new();
+        let mut system: Vec<(usize, String)> = Vec::new();
         let text_of = |at: usize| -> Vec<String> {
             chat.messages[at].texts.iter().filter_map(|text| text.literal.decode()).collect()
         };
@@ -94,7 +94,7 @@ impl<'c> Turns<'c> {
                 }
             }
             if matches!(message.role.as_str(), "system" | "developer") {
-                system.extend(text_of(at));
+                system.extend(text_of(at).into_iter().map(|text| (at, text)));
             }
             if is_tool(&message.role) {
                 let by_id = message.answers.as_deref().and_then(|id| calls.get(id).copied());
@@ -136,7 +136,7 @@ impl<'c> Turns<'c> {
             }
         }
         let roles = chat.messages.iter().map(|message| message.role.as_str()).collect();
-        Ok(Self { turns, roles, written, answers, system: system.join("\n\n") })
+        Ok(Self { turns, roles, written, answers, system })
     }
 
     /// The text, decoded, and its stretches; `None` where it holds no material.
@@ -186,7 +186,7 @@ impl<'c> Turns<'c> {
             // A title may be all that counts as wording, and the question stand right below the text.
             Some(said) => Some(margin().map_or(said.clone(), |asked| asked.and(&said))),
             None => margin()
-                .or_else(|| self.of_system(&lines))
+                .or_else(|| self.of_system(|message| self.turns[message] <= turn, &lines))
                 .or_else(|| query::of_margins(&own, Strength::Task, &lines)),
         }
     }
@@ -224,11 +224,14 @@ impl<'c> Turns<'c> {
         let asked = turns.into_iter().rev().find_map(|turn| {
             query::of_wording(&self.said(|w| w.message < at && self.turns[w.message] == turn), lines)
         });
-        asked.or_else(|| self.of_system(lines))
+        asked.or_else(|| self.of_system(|message| message < at, lines))
     }
 
-    fn of_system(&self, lines: &Lines) -> Option<Query> {
-        let said = [Said { text: &self.system, at: At::Before }];
+    /// What the system and developer messages that stand before a text ask of it.
+    fn of_system(&self, is_before: impl Fn(usize) -> bool, lines: &Lines) -> Option<Query> {
+        let before = self.system.iter().filter(|(message, _)| is_before(*message));
+        let text = before.map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n\n");
+        let said = [Said { text: &text, at: At::Before }];
         query::of_wording(&said, lines).map(|query| Query { source: QuerySource::System, ..query })
     }
 

@@ -340,7 +340,6 @@ proptest! {
     }
 
     #[test]
-    #[ignore = "fault: the bytes of an earlier message change in some conversations that grow"]
     fn a_growing_conversation_stays(messages in conversation()) {
         let mut before: Vec<String> = Vec::new();
         // What stands between two messages of the assistant is one turn, and knows of itself.
@@ -355,7 +354,6 @@ proptest! {
     }
 
     #[test]
-    #[ignore = "fault: a long paragraph of wording among the material may be taken for it"]
     fn whatever_is_no_material_arrives(
         parts in vec(
             prop_oneof![
@@ -379,7 +377,8 @@ proptest! {
         };
         let mut rest = new.as_str();
         for stretch in found.iter().filter(|stretch| stretch.part != Part::Material) {
-            let part = &text[stretch.range.clone()];
+            // White space between two stretches is the renderer's.
+            let part = text[stretch.range.clone()].trim();
             let at = rest.find(part);
             prop_assert!(at.is_some(), "{part:?} is lost in {new:?}");
             rest = &rest[at.unwrap() + part.len()..];
@@ -449,6 +448,22 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_later_system_message_changes_nothing_before_it() {
+    let orders: String =
+        (0..40).map(|n| format!("Order {n} was carried to the harbour by cart {}. ", n % 7)).collect();
+    let raw = [
+        "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"show\",\"arguments\":\"{}\"}}]}".to_owned(),
+        format!("{{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":{}}}", quoted(&orders, false)),
+        message("assistant", "I have read it.", false, false),
+        message("system", "Which cart carried order 12?", false, false),
+    ];
+    let messages = raw.map(|raw| Message { role: "", raw, wording: Vec::new(), material: false });
+    let short = messages_of(&upstream(&body_of(&messages[..3])));
+    let long = messages_of(&upstream(&body_of(&messages)));
+    assert_eq!(short[..], long[..3]);
 }
 
 /// Fixtures of every kind.

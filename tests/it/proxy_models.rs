@@ -193,15 +193,21 @@ async fn a_client_that_leaves_makes_room_for_the_next() {
 async fn compact_gives_pieces_that_are_in_the_source() {
     let proxy = start("http://127.0.0.1:9/v1").await;
     let text = corpus("story.txt");
-    let body = json!({ "text": text, "query": "What happens at the end?", "budget": "10%", "explain": true });
-    let response = reqwest::Client::new()
-        .post(format!("{}/v1/compact", proxy.url))
-        .body(body.to_string())
-        .send()
-        .await
-        .expect("an answer");
-    assert_eq!(response.status(), 200);
-    let compaction: Value = serde_json::from_str(&response.text().await.expect("text")).expect("JSON");
+    let url = format!("{}/v1/compact", proxy.url);
+    let ask = async |budget: &str| {
+        let body =
+            json!({ "text": text, "query": "What happens at the end?", "budget": budget, "explain": true });
+        let response =
+            reqwest::Client::new().post(&url).body(body.to_string()).send().await.expect("an answer");
+        assert_eq!(response.status(), 200);
+        serde_json::from_str::<Value>(&response.text().await.expect("text")).expect("JSON")
+    };
+    // A tenth of this story holds the answer less often than not.
+    let scarce = ask("10%").await;
+    assert_eq!((&scarce["outcome"], &scarce["reason"]), (&json!("passed"), &json!("low-retention")));
+    assert_eq!(scarce["text"], text);
+
+    let compaction = ask("25%").await;
     assert_eq!(compaction["outcome"], "compacted");
     let short = compaction["text"].as_str().expect("text");
     let pieces = compaction["pieces"].as_array().expect("pieces");
@@ -218,7 +224,6 @@ async fn compact_gives_pieces_that_are_in_the_source() {
     assert!(compaction["explain"].as_array().is_some_and(|spans| !spans.is_empty()));
 
     let few = json!({ "text": "hi" });
-    let url = format!("{}/v1/compact", proxy.url);
     let response = reqwest::Client::new().post(&url).body(few.to_string()).send().await.expect("an answer");
     assert_eq!(response.status(), 200);
     let passed: Value = serde_json::from_str(&response.text().await.expect("text")).expect("JSON");
@@ -226,8 +231,7 @@ async fn compact_gives_pieces_that_are_in_the_source() {
     assert_eq!(passed["text"], "hi");
 
     let tiny = json!({ "text": text, "budget": 1 });
-    let url = format!("{}/v1/compact", proxy.url);
-    let response = reqwest::Client::new().post(url).body(tiny.to_string()).send().await.expect("an answer");
+    let response = reqwest::Client::new().post(&url).body(tiny.to_string()).send().await.expect("an answer");
     assert_eq!(response.status(), 422);
     assert!(response.text().await.expect("text").contains("budget_too_small"));
 }

@@ -20,9 +20,10 @@ use crate::support::{
 
 /// A question over a long text. The upstream repeats the last word that begins with `answer`: with
 /// `agreeing` it stands in the question, else in the text alone, which the double of the pipeline takes
-/// away.
+/// away. It stands in the middle, since both ends of a text without a mark stay.
 fn body(agreeing: bool, stream: bool) -> String {
-    let text = "The gate is kept by answer7 and nobody else knows of it. ".repeat(60);
+    let around = "The gate was built of oak and nobody remembers by whom. ".repeat(30);
+    let text = format!("{around}The gate is kept by answer7 and nobody else knows of it. {around}");
     let question = if agreeing { "Is it answer1 ?" } else { "Who keeps the gate?" };
     json!({
         "model": "gpt-4o",
