@@ -64,6 +64,8 @@ const AMONG: (usize, usize) = (3, 33);
 const AMONG_SHARE: usize = 16;
 /// Wording among the material has fewer tokens than this, unless it is a question.
 const AMONG_SIZE: usize = 60;
+/// As many elements of a form among paragraphs are no habit of the material.
+const RARE: usize = 2;
 /// Bytes of the longest line of wrapped text.
 const WRAPPED: usize = 100;
 /// A label is part of a layout if it recurs so often.
@@ -410,6 +412,7 @@ impl<'a> Run<'a> {
 
     /// Elements among the material that are wording: the few short ones among long ones, and the few that ask.
     fn among(&self, inside: Range<usize>) -> Vec<usize> {
+        let (first, last) = (inside.start, inside.end);
         let count = inside.len();
         let few = AMONG.0.max(count / AMONG.1);
         let paragraphs: Vec<usize> = inside.filter(|i| self.elements[*i].form.is_paragraph()).collect();
@@ -447,9 +450,46 @@ impl<'a> Run<'a> {
                 among.extend(found);
             }
         }
+        among.extend(self.of_rare_forms(first..last));
         among.sort_unstable();
         among.dedup();
         among
+    }
+
+    /// Small elements of a form that the material hardly has: the one list, table or fence among paragraphs.
+    fn of_rare_forms(&self, inside: Range<usize>) -> Vec<usize> {
+        let is_row = |line: &str| line.trim_start().starts_with('|');
+        let form = |element: &Element| match &element.form {
+            Form::Paragraph { items: true } => Some(0),
+            Form::Paragraph { items: false } => {
+                let text = self.text.get(element.range.clone()).unwrap_or_default();
+                (2 * text.lines().filter(|line| is_row(line)).count() > text.lines().count()).then_some(1)
+            }
+            Form::Rule => None,
+            Form::Fence => Some(2),
+            Form::Tag(_) | Form::Html => Some(3),
+            Form::Quote => Some(4),
+            Form::Json => Some(5),
+        };
+        let mut of: [Vec<usize>; 6] = Default::default();
+        for index in inside.clone() {
+            if let Some(form) = form(&self.elements[index]) {
+                of[form].push(index);
+            }
+        }
+        let size = |all: &[usize]| all.iter().map(|i| self.elements[*i].size).sum::<usize>();
+        let rare = |all: &Vec<usize>| all.len() <= RARE && AMONG_SHARE * size(all) <= self.total;
+        let found: Vec<usize> = of.into_iter().filter(rare).flatten().collect();
+        // What is said around a list or a table stands in short paragraphs beside it.
+        let beside = |at: &usize| self.is_short(*at) && self.elements[*at].size < AMONG_SIZE;
+        let around = |at: usize| {
+            let before = (inside.start..at).rev().take_while(beside).count();
+            at - before..at + 1 + (at + 1..inside.end).take_while(beside).count()
+        };
+        let mut all: Vec<usize> = found.iter().flat_map(|at| around(*at)).collect();
+        all.sort_unstable();
+        all.dedup();
+        if AMONG_SHARE * size(&all) <= self.total { all } else { found }
     }
 }
 

@@ -139,6 +139,26 @@ fn a_question_in_the_middle_splits_the_material() {
 }
 
 #[test]
+fn the_one_list_or_table_among_paragraphs_is_wording() {
+    let doc = document(20);
+    for said in [
+        "Guidelines:\n* Only facts from the text\n* British spelling",
+        "Fill in the table.\n\n| Item | Value |\n| --- | --- |\n| who rebuilt it | |",
+        "```yaml\nresult: ...\nevidence:\n  - quote: ...\n```",
+        "Put it between tags:\n\n<answer>\n  <value></value>\n</answer>",
+        "Nach diesem Muster, bitte:\n\n{\n  \"wer\": \"...\",\n  \"wann\": 0\n}",
+    ] {
+        let (material, kept) = parts(&format!("{doc}\n\n{said}\n\n{doc}\n\nWho rebuilt it?"));
+        for line in said.lines() {
+            assert!(kept.contains(line) && !material.contains(line.trim()), "{line:?} of {said:?}");
+        }
+    }
+    // Where lists are a habit of the text, they are its own.
+    let listed = format!("{doc}\n\n* Only facts from the text\n* British spelling\n\n").repeat(4);
+    assert!(parts(&format!("{listed}{doc}\n\nWho rebuilt it?")).0.contains("British spelling"));
+}
+
+#[test]
 fn long_instructions_without_any_mark_stay() {
     let doc = document(60);
     let long = "You compare what the text says of the harbour with what it says of the mill, and you say which of both \

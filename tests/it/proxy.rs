@@ -261,6 +261,40 @@ async fn failures_fail_open() {
 }
 
 #[actix_web::test]
+async fn what_failed_in_part_says_so() {
+    let other = document().replace("mayor", "baker");
+    let body = |texts: &[&str]| {
+        let messages = texts.iter().map(|text| json!({ "role": "user", "content": question_after(text) }));
+        json!({ "model": "gpt-4o", "messages": messages.collect::<Vec<_>>() }).to_string()
+    };
+    let (upstream, double, proxy) = setup(Manner::TooSmallWith("baker"));
+    let first = document();
+    let response = post(&proxy, body(&[&first, &other, &first])).await;
+    assert_eq!(outcome(&response), ("partial", "budget-too-small"));
+    assert_eq!(header(&response, "x-epitome-texts"), "2/3");
+    assert_eq!(double.asked(), 3);
+    let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    let content = |at: usize| sent["messages"][at]["content"].as_str().expect("text");
+    assert_eq!(content(1), question_after(&other));
+    assert!(content(0).contains(SHORT) && content(2).contains(SHORT), "{sent}");
+    let metrics = reqwest::get(format!("{}/metrics", proxy.url)).await.expect("an answer").text().await;
+    let metrics = metrics.expect("text");
+    assert!(metrics.lines().any(|line| line.contains("outcome=\"partial\"")), "{metrics}");
+
+    // One text, or all that failed: nothing was compacted.
+    for texts in [&[other.as_str()][..], &[&other, &other]] {
+        let body = body(texts);
+        let response = post(&proxy, body.clone()).await;
+        assert_eq!(outcome(&response), ("failed-open", "budget-too-small"));
+        assert_eq!(upstream.last().body, body.as_bytes());
+    }
+    // None that failed.
+    let response = post(&proxy, body(&[&first, &first])).await;
+    assert_eq!(outcome(&response), ("compacted", ""));
+    assert_eq!(header(&response, "x-epitome-texts"), "2/2");
+}
+
+#[actix_web::test]
 async fn too_many_at_once_pass_through() {
     let (upstream, double, proxy) = setup_with(Manner::Endless, |c| {
         c.serve.max_concurrent = 1;

@@ -25,6 +25,8 @@ pub enum Manner {
     Pass,
     /// No budget is enough.
     TooSmall,
+    /// No budget is enough for a text with these words in it; others become [`SHORT`].
+    TooSmallWith(&'static str),
     /// It panics.
     Panic,
     /// It goes on until it is told to stop.
@@ -76,7 +78,10 @@ impl Compact for Double {
         let counter = self.counter(request.model.as_deref());
         let before = counter.count(&request.text);
         let (outcome, text) = match self.manner {
-            Manner::Shorten => (Outcome::Compacted, SHORT.to_owned()),
+            Manner::TooSmallWith(words) if request.text.contains(words) => {
+                return Err(CompactError::BudgetTooSmall { budget: 1, minimum: 77 });
+            }
+            Manner::Shorten | Manner::TooSmallWith(_) => (Outcome::Compacted, SHORT.to_owned()),
             Manner::Pass => (Outcome::Passed(PassReason::NotShorter), request.text.clone()),
             Manner::TooSmall => return Err(CompactError::BudgetTooSmall { budget: 1, minimum: 77 }),
             Manner::Panic => panic!("as asked"),
