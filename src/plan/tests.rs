@@ -149,7 +149,7 @@ fn the_one_list_or_table_among_paragraphs_is_wording() {
         "Nach diesem Muster, bitte:\n\n{\n  \"wer\": \"...\",\n  \"wann\": 0\n}",
     ] {
         let (material, kept) = parts(&format!("{doc}\n\n{said}\n\n{doc}\n\nWho rebuilt it?"));
-        for line in said.lines() {
+        for line in said.lines().filter(|line| !line.is_empty()) {
             assert!(kept.contains(line) && !material.contains(line.trim()), "{line:?} of {said:?}");
         }
     }
