@@ -154,8 +154,9 @@ fn the_one_list_or_table_among_paragraphs_is_wording() {
         }
     }
     // Where lists are a habit of the text, they are its own.
-    let listed = format!("{doc}\n\n* Only facts from the text\n* British spelling\n\n").repeat(4);
-    assert!(parts(&format!("{listed}{doc}\n\nWho rebuilt it?")).0.contains("British spelling"));
+    let few = document(2);
+    let listed = format!("{few}\n\n* Only facts from the text\n* British spelling\n\n").repeat(8);
+    assert!(parts(&format!("{listed}{few}\n\nWho rebuilt it?")).0.contains("British spelling"));
 }
 
 #[test]
