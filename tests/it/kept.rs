@@ -260,6 +260,13 @@ fn json_documents() {
             r#"{"id":60,"customer":"Ada","total":194.60,"weight":15.000,"placed":"2026-01-18T12:00:00","note":null}"#,
         ])
         .check();
+    // A map of names to values: its members are records.
+    fixture("json/http_status.json")
+        .asked("Which code says that something is unavailable for legal reasons?")
+        .kind("json")
+        .keeps(&[r#""451": "Unavailable For Legal Reasons""#])
+        .drops(&["Switching Protocols"])
+        .check();
 }
 
 #[test]

@@ -181,8 +181,14 @@ fn records(len: Range<usize>) -> impl Strategy<Value = Vec<String>> {
 
 /// A JSON document of which something can be left out, or JSON Lines.
 fn json() -> impl Strategy<Value = String> {
-    (records(20..50), select(vec!["\n", "\r\n", " ", "\n  "]), 0..4_usize, paragraph()).prop_map(
+    (records(20..50), select(vec!["\n", "\r\n", " ", "\n  "]), 0..5_usize, paragraph()).prop_map(
         |(records, space, form, text)| match form {
+            4 => {
+                let member =
+                    |(at, record): (usize, &String)| format!("\"{at}\" :{space}\"{}\"", record.len());
+                let members: Vec<String> = records.iter().enumerate().map(member).collect();
+                format!("{{{space}{}}}", members.join(" ,"))
+            }
             0 => format!("[{space}{}{space}]", records.join(&format!(",{space}"))),
             1 => format!("{{\"n\":1.10,{space}\"rows\":[{}],\"next\":null}}", records.join(",")),
             2 => records.join("\n"),

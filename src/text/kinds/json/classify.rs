@@ -17,8 +17,8 @@ const RECORDS: (usize, usize) = (6, 600);
 const RECORD: usize = 8;
 /// A few records may go as well if they are as long as this, on average, as search results are.
 const LONG_RECORDS: (usize, usize) = (3, 400);
-/// An object is a list of records by name if it has this many members, of this many bytes, all of them objects
-/// or arrays. Smaller ones are more likely to be one thing with parts.
+/// An object is a list of records by name if it has this many members, of this many bytes, all of them objects or
+/// arrays, or if it is a map. Smaller ones are more likely to be one thing with parts.
 const MEMBERS: (usize, usize) = (12, 1200);
 type Cut<'a> = &'a dyn Fn(&str) -> Vec<CutBlock>;
 

@@ -8,6 +8,10 @@ const STRING: usize = opaque::MIN;
 /// Lines of JSON that make JSON Lines.
 const LINES: u32 = 3;
 
+/// An object with so many members, all of them short strings or all of them numbers, maps names to values: its members
+/// may be records of their own. With fewer, it is more likely to be the settings of one thing.
+const MAP: u32 = 24;
+
 /// Deeper documents are an attack on memory.
 const DEPTH: usize = 1 << 20;
 
@@ -292,10 +296,44 @@ impl<'a> Reader<'a> {
         // What is in a small container is never looked at, and small ones are most of them.
         if node.len() < STRING {
             self.nodes.truncate(index as usize + 1);
+        } else if node.kind == Kind::Object && node.items >= MAP && self.nodes.len() == index as usize + 1 {
+            self.map(index, end);
         }
         let next = offset(self.nodes.len());
         if let Some(node) = self.nodes.get_mut(index as usize) {
             node.next = next;
+        }
+    }
+
+    /// Gives the members of an object nodes of their own, if it is a map.
+    fn map(&mut self, index: u32, end: usize) {
+        let Some(&node) = self.nodes.get(index as usize) else { return };
+        let mut members = Vec::new();
+        let mut at = node.start as usize + 1;
+        for _ in 0..node.items {
+            let key = self.space(at);
+            let Some(colon) = string_end(self.bytes, key).map(|end| self.space(end)) else { return };
+            let value = self.space(colon + 1);
+            let is_string = self.bytes.get(value) == Some(&b'"');
+            let is_number = self.bytes.get(value).is_some_and(|b| *b == b'-' || b.is_ascii_digit());
+            let behind = if is_string { string_end(self.bytes, value) } else { word_end(self.bytes, value) };
+            let Some(behind) = behind.filter(|behind| *behind <= end) else { return };
+            if !(is_string || is_number) || members.last().is_some_and(|(_, _, _, other)| *other != is_string)
+            {
+                return;
+            }
+            members.push((key, value, behind, is_string));
+            // Behind the comma.
+            at = self.space(behind) + 1;
+        }
+        for (key, value, behind, _) in members {
+            let member = self.node(Kind::Short, key, value);
+            if let Some(node) = self.nodes.get_mut(member as usize) {
+                node.end = offset(behind);
+            }
+        }
+        if let Some(node) = self.nodes.get_mut(index as usize) {
+            node.parts = node.items;
         }
     }
 
