@@ -36,6 +36,8 @@ pub struct Wishes {
 /// One text to be made short.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
+    /// Which text of the request it is a part of.
+    pub group: usize,
     /// The bytes of the body that it fills, within a string.
     pub range: Range<usize>,
     /// The text, decoded.
@@ -87,7 +89,7 @@ pub enum LeaveReason {
     NoMaterial,
     /// Nothing is asked of them.
     NoQuery,
-    /// All of them together are within the budget already.
+    /// Each of them is within its budget already.
     WithinBudget,
     /// The planning was told to stop.
     Stopped(Stopped),
@@ -120,8 +122,8 @@ pub fn leave_at_once(chat: &ChatRequest<'_>, config: &config::Plan) -> Option<Le
 
 /// Decides what of `chat` is made short. `counter` counts as the request's model does.
 ///
-/// A budget in tokens holds for all texts together and is split in proportion to their tokens; a
-/// share holds for each.
+/// A budget holds for each text, so that a text behind it changes nothing; the pieces of one text have parts of it in
+/// proportion to their tokens.
 ///
 /// # Errors
 ///
@@ -139,11 +141,13 @@ pub fn plan(
     }
     let stopped = |stopped| leave(LeaveReason::Stopped(stopped));
     let turns = Turns::of(chat, config, cancel).map_err(stopped)?;
+    let budget = wishes.budget.unwrap_or(config.budget);
     let (mut considered, mut long, mut unasked) = (0, false, false);
+    // Where the query of a text was found that is within its budget.
+    let mut within = None;
     let mut found: Vec<Target> = Vec::new();
-    let mut margins: Vec<usize> = Vec::new();
     let mut messages: Vec<usize> = Vec::new();
-    for (at, text) in eligible(chat, config) {
+    for (group, (at, text)) in eligible(chat, config).enumerate() {
         cancel.check().map_err(stopped)?;
         if text.literal.max_len() < config.min_tokens {
             continue;
@@ -155,41 +159,21 @@ pub fn plan(
         let count = |range: &Range<usize>| {
             counter.count_until(decoded.get(range.clone()).unwrap_or_default(), cancel).map_err(stopped)
         };
-        let mut pieces: Vec<(Range<usize>, usize)> = Vec::new();
-        let mut margin = 0;
-        let mut pinned: Vec<Vec<Range<usize>>> = Vec::new();
-        for (index, stretch) in stretches.iter().enumerate() {
-            match stretch.part {
-                Part::Material => match pieces.last_mut() {
-                    // What is pinned lies within one piece of material.
-                    Some((range, tokens)) if follows_pinned(&stretches, index) => {
-                        range.end = stretch.range.end;
-                        *tokens = count(range)?;
-                    }
-                    _ => {
-                        pieces.push((stretch.range.clone(), count(&stretch.range)?));
-                        pinned.push(Vec::new());
-                    }
-                },
-                Part::Margin => margin += count(&stretch.range)?,
-                Part::Pinned => {
-                    if let (Some(pinned), Some((range, _))) = (pinned.last_mut(), pieces.last()) {
-                        pinned.push(stretch.range.start - range.start..stretch.range.end - range.start);
-                    }
-                }
-                Part::Wording => {}
-            }
-        }
-        let whole: usize = pieces.iter().map(|(_, tokens)| tokens).sum();
+        let (pieces, margins) = pieces(&stretches, &decoded);
+        let margin = margins.iter().map(count).sum::<Result<usize, _>>()?;
+        let counts = pieces.iter().map(|piece| count(&piece.range)).collect::<Result<Vec<_>, _>>()?;
+        let whole: usize = counts.iter().sum();
         considered += whole;
         if whole < config.min_tokens {
+            // All but a little of a long text is wording.
+            long |= elements::estimate(&decoded) >= 2 * config.min_tokens;
             continue;
         }
         let query = match &wishes.query {
             Some(query) => Some(Query { text: query.clone(), source: QuerySource::Header }),
             None => {
                 let parts: Vec<&str> =
-                    pieces.iter().filter_map(|(range, _)| decoded.get(range.clone())).collect();
+                    pieces.iter().filter_map(|piece| decoded.get(piece.range.clone())).collect();
                 turns.query(at, &parts.join("\n\n"))
             }
         };
@@ -197,16 +181,21 @@ pub fn plan(
             unasked = true;
             continue;
         }
+        if budget.resolve(whole) >= whole {
+            within = within.or(Some(query.map_or(QuerySource::None, |query| query.source)));
+            continue;
+        }
         let several = pieces.len() > 1;
-        for ((part, tokens), pinned) in pieces.into_iter().zip(pinned) {
+        for (Piece { range: part, pinned }, tokens) in pieces.into_iter().zip(counts) {
             let (Some(range), Some(material)) = (text.literal.range(&part), decoded.get(part)) else {
                 continue;
             };
             found.push(Target {
+                group,
                 range,
                 text: material.to_owned(),
                 tokens,
-                budget: config.budget,
+                budget: share(budget, tokens, whole, margin * tokens / whole.max(1)),
                 query: query.clone(),
                 origin: turns.origin(at),
                 part: several,
@@ -214,33 +203,23 @@ pub fn plan(
                 later: Vec::new(),
             });
             messages.push(at);
-            margins.push(margin * tokens / whole.max(1));
         }
     }
     let tokens: usize = found.iter().map(|target| target.tokens).sum();
     if found.is_empty() {
-        let reason = if unasked {
-            LeaveReason::NoQuery
-        } else if long {
-            LeaveReason::NoMaterial
-        } else {
-            LeaveReason::BelowThreshold
+        let (reason, source) = match within {
+            _ if unasked => (LeaveReason::NoQuery, Some(QuerySource::None)),
+            Some(source) => (LeaveReason::WithinBudget, Some(source)),
+            None if long => (LeaveReason::NoMaterial, None),
+            None => (LeaveReason::BelowThreshold, None),
         };
-        let source = unasked.then_some(QuerySource::None);
         return Err(Leave { reason, tokens: Some(considered), source });
-    }
-    let budget = wishes.budget.unwrap_or(config.budget);
-    if budget.resolve(tokens) >= tokens {
-        let source = found.first().map(|target| target.source());
-        return Err(Leave { reason: LeaveReason::WithinBudget, tokens: Some(tokens), source });
-    }
-    for (target, margin) in found.iter_mut().zip(margins) {
-        target.budget = share(budget, target.tokens, tokens, margin);
     }
     for asked in turns.questions() {
         let before: Vec<usize> = (0..found.len()).filter(|i| turns.is_before(messages[*i], &asked)).collect();
         let before = &before[before.len().saturating_sub(RECENT)..];
-        for at in before {
+        let before: Vec<usize> = before.iter().copied().filter(|i| found[*i].later.len() < LATER).collect();
+        for at in &before {
             // Large texts may have more to bring.
             let tokens = (found[*at].tokens / EVIDENCE.2).clamp(EVIDENCE.0, EVIDENCE.1) / before.len().min(4);
             let later = Later { query: asked.query.text.clone(), tokens };
@@ -263,14 +242,49 @@ const EVIDENCE: (usize, usize, usize) = (256, 1024, 16);
 /// A turn is brought something of so many texts before it, the last ones.
 const RECENT: usize = 16;
 
-/// Whether only pinned text and white space stand between a stretch of material and the one before it.
-fn follows_pinned(stretches: &[material::Stretch], index: usize) -> bool {
-    let before = stretches[..index].iter().rev().find(|stretch| stretch.part != Part::Wording);
-    before.is_some_and(|stretch| stretch.part == Part::Pinned)
+/// A text brings something to so many turns behind it, the first ones.
+const LATER: usize = 64;
+
+/// A stretch of material that is compacted as one, with what is pinned in it.
+struct Piece {
+    range: Range<usize>,
+    /// Bytes of the piece.
+    pinned: Vec<Range<usize>>,
 }
 
-/// The part of `budget` that falls to a text of `own` of `all` tokens. The margin beside it counts as part of it; at
-/// most half of the budget goes to that.
+/// The pieces of a text, and its margins. Stretches of material with nothing but pinned text between are one piece.
+fn pieces(stretches: &[material::Stretch], text: &str) -> (Vec<Piece>, Vec<Range<usize>>) {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut margins = Vec::new();
+    // What is pinned behind the last piece, while nothing else is.
+    let mut pinned: Option<Vec<Range<usize>>> = None;
+    for stretch in stretches {
+        let range = stretch.range.clone();
+        match (stretch.part, pieces.last_mut()) {
+            (Part::Material, Some(piece)) if pinned.as_ref().is_some_and(|pinned| !pinned.is_empty()) => {
+                let start = piece.range.start;
+                let pinned = pinned.replace(Vec::new()).unwrap_or_default();
+                piece.pinned.extend(pinned.into_iter().map(|range| range.start - start..range.end - start));
+                piece.range.end = range.end;
+            }
+            (Part::Material, _) => {
+                pieces.push(Piece { range, pinned: Vec::new() });
+                pinned = Some(Vec::new());
+            }
+            (Part::Pinned, _) => pinned.iter_mut().for_each(|pinned| pinned.push(range.clone())),
+            (Part::Margin, _) => {
+                margins.push(range);
+                pinned = None;
+            }
+            (Part::Wording, _) if text.get(range).is_none_or(|said| !said.trim().is_empty()) => pinned = None,
+            (Part::Wording, _) => {}
+        }
+    }
+    (pieces, margins)
+}
+
+/// The part of a text's `budget` that falls to a piece of `own` of its `all` tokens. The margin beside it counts as part
+/// of it; at most half of the budget goes to that.
 fn share(budget: Budget, own: usize, all: usize, margin: usize) -> Budget {
     match budget {
         Budget::Floor(_) => budget,

@@ -14,22 +14,32 @@ const NEEDED: f32 = 0.05;
 /// Where no probability is known: if it stands out by this standard score.
 const STANDS_OUT: f32 = 2.0;
 
+/// Fewer tokens are not worth a ranking.
+const LEAST: usize = 32;
+
 /// For each of `later`, in turn, what of the text stands nowhere yet and is needed. `places` says what stands in the
-/// result.
+/// result; `saved` tokens are what compaction took away, and no more than half of them come back.
 pub(super) fn collect(
     doc: &Document<'_>,
     opened: &Opened<'_>,
     places: &[Option<Place>],
     later: &[Later],
+    saved: usize,
     beside: f32,
     tools: Tools<'_>,
+    count: &dyn Fn(&str) -> usize,
 ) -> Result<Vec<Evidence>, RankError> {
     let mut stands: Vec<bool> = places.iter().map(Option::is_some).collect();
     let mut collected = Vec::with_capacity(later.len());
+    let mut left = saved / 2;
     for later in later {
+        if left < LEAST {
+            collected.push(Evidence::default());
+            continue;
+        }
         let ranking = rank::rank(doc, Some(&later.query), tools)?;
         let units = place::units(doc, &ranking, beside);
-        let held = choose(doc, &ranking, &units, later.tokens, &stands);
+        let held = choose(doc, &ranking, &units, later.tokens.min(left), &stands);
         if held.iter().all(Option::is_none) {
             collected.push(Evidence::default());
             continue;
@@ -44,6 +54,8 @@ pub(super) fn collect(
             *stands |= held.is_some_and(|(kind, _)| kind == PieceKind::Span);
         }
         let (text, _) = in_place::render(doc, &held, &|_| in_place::INLINE.to_owned());
+        // With the words above it.
+        left = left.saturating_sub(count(&text) + 2 * place::ENTRY);
         collected.push(Evidence { text: text.trim().to_owned(), sources });
     }
     Ok(collected)

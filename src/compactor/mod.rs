@@ -321,8 +321,10 @@ impl Compactor {
             &opened,
             &fitted.places,
             &request.later,
+            before - fitted.tokens,
             self.config.place.beside,
             tools,
+            &|text| counter.count(text),
         )?;
         figures.millis.total = millis(started);
         let explain = request.explain.then(|| explain(&doc, &opened, &ranking, &fitted.places));

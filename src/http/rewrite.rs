@@ -7,7 +7,7 @@ use super::{
     pipeline::Compact,
 };
 use crate::{
-    compaction::{Cancel, CompactRequest, Compaction, Evidence, Figures, Outcome, Stopped},
+    compaction::{Cancel, CompactRequest, Compaction, Evidence, Figures, Outcome, PassReason, Stopped},
     compactor::CompactError,
     config,
     model::ModelError,
@@ -73,7 +73,7 @@ fn work(
         Box::new(Account { tokens: leave.tokens.map(|tokens| (tokens, tokens)), query_from, ..account })
     })?;
 
-    let mut sum = Sum::new(&plan);
+    let mut sum = Sum::new(&plan, config.floor);
     for target in plan.targets {
         let request = CompactRequest {
             text: target.text,
@@ -90,8 +90,11 @@ fn work(
             Ok(mut compaction) => {
                 let evidence = std::mem::take(&mut compaction.evidence);
                 let slots = target.later.into_iter().map(|(slot, _)| slot);
-                sum.bring(slots.zip(evidence).filter(|(_, evidence)| !evidence.text.is_empty()));
-                sum.add(target.range, target.tokens, compaction);
+                sum.bring(
+                    target.group,
+                    slots.zip(evidence).filter(|(_, evidence)| !evidence.text.is_empty()),
+                );
+                sum.add(target.group, target.range, target.tokens, compaction);
             }
             // One text that cannot be compacted does not keep the others long; time that is up does.
             Err(error @ CompactError::Stopped(_)) => {
@@ -118,7 +121,8 @@ fn work(
 
 /// What became of the texts of a request so far.
 struct Sum {
-    /// Tokens of all texts, and of what they became.
+    floor: f64,
+    /// Tokens of all pieces, and of what they became.
     tokens: (usize, usize),
     texts: usize,
     query_from: Vec<&'static str>,
@@ -126,21 +130,28 @@ struct Sum {
     failed: Option<&'static str>,
     passed: Option<&'static str>,
     cache: (usize, usize),
-    /// The least of all texts that were compacted; none where one of them has no prediction.
-    retention: Option<f64>,
     /// Of all texts; none where one is not known.
     joules: Option<f64>,
-    replacements: Vec<Replacement>,
-    /// What later turns are brought, by where in the body it goes.
-    evidence: BTreeMap<usize, Vec<String>>,
-    figures: Vec<Figures>,
+    made: Vec<Made>,
+    /// What later turns are brought: of which text, where in the body it goes, and what.
+    evidence: Vec<(usize, usize, String)>,
+}
+
+/// A piece that was compacted.
+struct Made {
+    group: usize,
+    range: Range<usize>,
+    /// Its tokens.
+    before: usize,
+    text: String,
+    figures: Figures,
 }
 
 /// What stands above text that a question is brought from earlier texts.
 const EVIDENCE: &str = "[left out of earlier texts, and needed here:]";
 
 impl Sum {
-    fn new(plan: &Plan) -> Self {
+    fn new(plan: &Plan, floor: f64) -> Self {
         let mut query_from: Vec<&'static str> = Vec::new();
         for source in plan.targets.iter().map(|target| target.source().as_str()) {
             if !query_from.contains(&source) {
@@ -149,27 +160,24 @@ impl Sum {
         }
         query_from.iter().for_each(|source| telemetry::query_from(source));
         Self {
+            floor,
             tokens: (plan.tokens, 0),
             texts: plan.targets.len(),
             query_from,
             failed: None,
             passed: None,
             cache: (0, 0),
-            retention: Some(1.0),
             joules: Some(0.0),
-            replacements: Vec::new(),
-            evidence: BTreeMap::new(),
-            figures: Vec::new(),
+            made: Vec::new(),
+            evidence: Vec::new(),
         }
     }
 
-    fn bring(&mut self, evidence: impl Iterator<Item = (usize, Evidence)>) {
-        for (slot, evidence) in evidence {
-            self.evidence.entry(slot).or_default().push(evidence.text);
-        }
+    fn bring(&mut self, group: usize, evidence: impl Iterator<Item = (usize, Evidence)>) {
+        self.evidence.extend(evidence.map(|(slot, evidence)| (group, slot, evidence.text)));
     }
 
-    fn add(&mut self, range: Range<usize>, tokens: usize, compaction: Compaction) {
+    fn add(&mut self, group: usize, range: Range<usize>, before: usize, compaction: Compaction) {
         let figures = compaction.figures;
         telemetry::energy(&figures);
         self.joules = self.joules.zip(figures.joules).map(|(all, one)| all + one);
@@ -178,12 +186,10 @@ impl Sum {
         match compaction.outcome {
             Outcome::Compacted => {
                 self.tokens.1 += figures.tokens_after;
-                self.retention = self.retention.zip(figures.retention).map(|(a, b)| f64::min(a, b));
-                self.figures.push(figures);
-                self.replacements.push(Replacement { range, text: compaction.text });
+                self.made.push(Made { group, range, before, text: compaction.text, figures });
             }
             Outcome::Passed(reason) => {
-                self.tokens.1 += tokens;
+                self.tokens.1 += before;
                 self.passed = self.passed.or(Some(reason.as_str()));
             }
         }
@@ -204,15 +210,43 @@ impl Sum {
         }
     }
 
+    /// Lets a text pass of whose pieces less is predicted to be kept than the floor: each of them looks at its own
+    /// share alone.
+    fn hold_the_floor(&mut self) {
+        let mut groups: Vec<usize> = self.made.iter().map(|made| made.group).collect();
+        groups.dedup();
+        for group in groups {
+            let own = || self.made.iter().filter(|made| made.group == group);
+            let tokens: usize = own().map(|made| made.before).sum();
+            let kept =
+                own().map(|made| Some(made.figures.retention? * made.before as f64)).sum::<Option<f64>>();
+            if own().count() > 1 && kept.is_some_and(|kept| kept < self.floor * tokens as f64) {
+                let after: usize = own().map(|made| made.figures.tokens_after).sum();
+                self.tokens.1 += tokens - after;
+                self.passed = self.passed.or(Some(PassReason::LowRetention.as_str()));
+                self.made.retain(|made| made.group != group);
+                self.evidence.retain(|(of, _, _)| *of != group);
+            }
+        }
+    }
+
     fn account(mut self, counter: &dyn TokenCounter) -> (Account, Vec<Replacement>, Vec<Figures>) {
-        let compacted = self.replacements.len();
+        self.hold_the_floor();
+        let mut brought: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for (_, slot, text) in self.evidence {
+            brought.entry(slot).or_default().push(text);
+        }
+        let mut replacements = Vec::new();
         let mut evidence = 0;
-        for (at, texts) in self.evidence {
+        for (at, texts) in brought {
             let text = format!("{EVIDENCE}\n{}\n\n", texts.join("\n\n"));
             evidence += counter.count(&text);
-            self.replacements.push(Replacement { range: at..at, text });
+            replacements.push(Replacement { range: at..at, text });
         }
         self.tokens.1 += evidence;
+        let compacted = self.made.len();
+        let retentions = self.made.iter().map(|made| made.figures.retention);
+        let retention = retentions.reduce(|a, b| a.zip(b).map(|(a, b)| f64::min(a, b))).flatten();
         let (verdict, reason) = match (compacted, self.failed) {
             (0, Some(reason)) => (Verdict::FailedOpen, reason),
             (0, None) => (Verdict::Passed, self.passed.unwrap_or_default()),
@@ -227,11 +261,16 @@ impl Sum {
             query_from: self.query_from,
             tokens: Some(self.tokens),
             cache: Some(self.cache),
-            retention: self.retention.filter(|_| compacted > 0),
+            retention,
             joules: self.joules,
             ..Account::passed("")
         };
-        (account, self.replacements, self.figures)
+        let mut figures = Vec::with_capacity(compacted);
+        for made in self.made {
+            replacements.push(Replacement { range: made.range, text: made.text });
+            figures.push(made.figures);
+        }
+        (account, replacements, figures)
     }
 }
 

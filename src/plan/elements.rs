@@ -18,8 +18,8 @@ pub(super) enum Form {
     },
     /// A line of nothing but marks (`---`), or of words between them (`=== Text ===`).
     Rule,
-    /// A fenced block.
-    Fence,
+    /// A fenced block, with the word behind its fence.
+    Fence(String),
     /// Between an opening and a closing tag, by its name.
     Tag(String),
     /// A page or a fragment of HTML.
@@ -42,9 +42,65 @@ impl Form {
 
     /// Whether a message that is nothing but this may hold wording inside.
     pub(super) fn opens(&self) -> bool {
-        matches!(self, Form::Fence | Form::Tag(_) | Form::Quote)
+        matches!(self, Form::Fence(_) | Form::Tag(_) | Form::Quote)
+    }
+
+    /// Whether its tag says that what it encloses is said to the model.
+    pub(super) fn is_said(&self) -> bool {
+        let Form::Tag(name) = self else { return false };
+        let name = name.to_lowercase().replace(['-', '.', ':'], "_");
+        SAID.contains(&name.as_str())
+    }
+
+    /// Whether a second one of it may be a format or a sample rather than another document.
+    pub(super) fn may_show(&self) -> bool {
+        matches!(self, Form::Fence(_) | Form::Quote | Form::Json)
     }
 }
+
+/// Names of tags around what is said to a model.
+const SAID: [&str; 40] = [
+    "question",
+    "questions",
+    "query",
+    "user_query",
+    "user_question",
+    "task",
+    "tasks",
+    "instruction",
+    "instructions",
+    "request",
+    "rule",
+    "rules",
+    "guideline",
+    "guidelines",
+    "constraint",
+    "constraints",
+    "requirement",
+    "requirements",
+    "example",
+    "examples",
+    "format",
+    "output",
+    "output_format",
+    "response_format",
+    "answer_format",
+    "schema",
+    "output_schema",
+    "template",
+    "style",
+    "tone",
+    "persona",
+    "role",
+    "system",
+    "system_prompt",
+    "steps",
+    "criteria",
+    "rubric",
+    "goal",
+    "objective",
+    "formatting",
+];
 
 /// A stretch of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +142,10 @@ const HTML: [&str; 22] = [
 ];
 /// Fewer bytes of JSON are no body.
 const JSON: usize = 8;
+/// Bytes of the longest opening tag.
+const OPENING: usize = 4096;
+/// How often a text is searched for the ends of bodies, so that a text full of beginnings takes no time.
+const SCANS: usize = 32;
 
 /// Roughly how many tokens `text` is: a quarter of its ASCII bytes, and two thirds of its other characters.
 pub(super) fn estimate(text: &str) -> usize {
@@ -121,6 +181,7 @@ pub(super) fn elements(text: &str, range: Range<usize>) -> Vec<Element> {
         open_fences: Vec::new(),
         unclosed: HashSet::new(),
         json_failed_at: 0,
+        left: SCANS.saturating_mul(part.len()),
     };
     scanner.run()
 }
@@ -135,6 +196,8 @@ struct Scanner<'a> {
     unclosed: HashSet<&'a str>,
     /// No JSON value starts before this offset.
     json_failed_at: usize,
+    /// Bytes that may still be searched for the ends of bodies.
+    left: usize,
 }
 
 impl<'a> Scanner<'a> {
@@ -183,9 +246,11 @@ impl<'a> Scanner<'a> {
             return None;
         }
         let closes = |line: &Line<'_>| line.fence().is_some_and(|f| f.closes(&fence));
+        let info = self.lines[at].text.trim().trim_start_matches(['`', '~']).trim();
+        let form = Form::Fence(info.split_whitespace().next().unwrap_or_default().to_lowercase());
         match self.lines[at + 1..].iter().position(closes) {
-            Some(0) => Some((Form::Fence, self.span(at, at + 2), at + 2)),
-            Some(offset) => Some((Form::Fence, self.span(at + 1, at + 1 + offset), at + offset + 2)),
+            Some(0) => Some((form, self.span(at, at + 2), at + 2)),
+            Some(offset) => Some((form, self.span(at + 1, at + 1 + offset), at + offset + 2)),
             None => {
                 self.open_fences.push(fence);
                 None
@@ -215,8 +280,14 @@ impl<'a> Scanner<'a> {
             return None;
         }
         let opens = self.text.get(start..self.end)?;
-        let inner = if open.starts_with('<') { opens.find('>')? + 1 } else { open.len() };
-        let Some(end) = closing(opens, &open, &close, inner) else {
+        let inner = if open.starts_with('<') {
+            opens.bytes().take(OPENING).position(|byte| byte == b'>')? + 1
+        } else {
+            open.len()
+        };
+        let end = if self.left > 0 { closing(opens, &open, &close, inner) } else { None };
+        self.left = self.left.saturating_sub(end.unwrap_or(opens.len()));
+        let Some(end) = end else {
             self.unclosed.insert(name);
             return None;
         };
@@ -236,7 +307,7 @@ impl<'a> Scanner<'a> {
         Some((Form::Tag(name.to_owned()), inner, next))
     }
 
-    fn triple(&self, at: usize) -> Option<(Form, Range<usize>, usize)> {
+    fn triple(&mut self, at: usize) -> Option<(Form, Range<usize>, usize)> {
         let line = self.lines[at];
         let mark = ["\"\"\"", "'''", "<<<", "«««"]
             .into_iter()
@@ -249,7 +320,10 @@ impl<'a> Scanner<'a> {
             mark
         };
         let start = line.start + line.text.find(mark)? + mark.len();
-        let end = start + self.text.get(start..self.end)?.find(close)?;
+        let rest = self.text.get(start..self.end)?;
+        let found = if self.left > 0 { rest.find(close) } else { None };
+        self.left = self.left.saturating_sub(found.unwrap_or(rest.len()));
+        let end = start + found?;
         let next = self.lines.partition_point(|line| line.start < end + close.len());
         let last = self.lines.get(next - 1)?;
         if last.start + last.text.trim_end().len() > end + close.len() {

@@ -37,6 +37,9 @@ pub struct Stretch {
     pub part: Part,
 }
 
+/// Of two or three fences or quotations, one counts as material beside the largest from this share of it on, as a
+/// divisor.
+const SAMPLE: usize = 2;
 /// A stretch of material smaller than this many tokens is wording.
 const LEAST: usize = 100;
 /// A body that is marked off is the material if it is at least this share of the message, as a divisor.
@@ -58,6 +61,8 @@ const FRAGMENT: usize = 64;
 /// A line with a colon at its end announces the material up to this far into the message: a share, as a divisor,
 /// and the least in tokens.
 const ANNOUNCED: (usize, usize) = (8, 200);
+/// Words of a line that announces the material from further in.
+const BRIEF: usize = 4;
 /// As many short paragraphs among long ones are wording; or this share of them, as a divisor.
 const AMONG: (usize, usize) = (3, 33);
 /// Short paragraphs that are no headings all stay while they are at most this share of the message, as a divisor.
@@ -87,6 +92,10 @@ const EXAMPLES: [&str; 14] = [
     "ai",
     "response",
 ];
+/// Labels of what an example gives, and of what it answers.
+const GIVEN: [&str; 8] = ["q", "question", "input", "text", "example", "sentence", "review", "source"];
+const ANSWERED: [&str; 8] =
+    ["a", "answer", "output", "label", "response", "sentiment", "translation", "target"];
 /// How deep a message that is one body alone is opened.
 const DEPTH: usize = 3;
 
@@ -140,7 +149,7 @@ fn find(
                 _ => joined(text, &bodies),
             }
         }
-        None => Run::new(text, &elements, total).found(limit)?,
+        None => Run::new(text, &elements, total, limit)?.found()?,
     };
     let sized = found.into_iter().filter(|(range, part)| {
         let size = text.get(range.clone()).map_or(0, estimate);
@@ -152,24 +161,22 @@ fn find(
 
 /// The bodies that are marked off and make up the message: the largest and its like.
 fn bodies(elements: &[Element], total: usize, limit: usize) -> Option<Vec<&Element>> {
-    let largest = elements.iter().filter(|e| e.form.is_body()).max_by_key(|e| e.size)?;
+    let marked = || elements.iter().filter(|e| e.form.is_body() && !e.form.is_said());
     let mut sums: HashMap<&Form, usize> = HashMap::new();
-    for element in elements.iter().filter(|e| e.form.is_body()) {
+    for element in marked() {
         *sums.entry(&element.form).or_default() += element.size;
     }
-    let form = elements
-        .iter()
-        .filter(|e| e.form.is_body())
-        .map(|e| &e.form)
-        .max_by_key(|form| sums.get(form))
-        .unwrap_or(&largest.form);
-    let most = elements.iter().filter(|e| e.form == *form).map(|e| e.size).max()?;
-    let like: Vec<&Element> = elements
-        .iter()
-        .filter(|e| e.form == *form && e.size >= LEAST.min(most / SIBLING) && e.size * SIBLING >= most)
-        .collect();
+    let form = marked().map(|e| &e.form).max_by_key(|form| sums.get(form))?;
+    let alike = || marked().filter(|e| e.form == *form);
+    let most = alike().map(|e| e.size).max()?;
+    // One of a few that is much smaller than the largest may be a format or a sample.
+    let few = alike().filter(|e| e.size >= SHORT.0).count() <= RECURS;
+    let sibling = if few && form.may_show() { SAMPLE } else { SIBLING };
+    let like: Vec<&Element> =
+        alike().filter(|e| e.size >= LEAST.min(most / SIBLING) && e.size * sibling >= most).collect();
     let size: usize = like.iter().map(|e| e.size).sum();
-    (BODY * size >= total && total - size <= limit && size >= LEAST).then_some(like)
+    let said: usize = elements.iter().filter(|e| e.form.is_said()).map(|e| e.size).sum();
+    (BODY * size >= total - said && total - size <= limit && size >= LEAST).then_some(like)
 }
 
 /// What bodies enclose; those with nothing between them are one, marks and all: what is kept of it brings them along.
@@ -196,6 +203,10 @@ struct Run<'a> {
     short: usize,
     /// How often a first and a last line of an element recur as labels.
     labels: [HashMap<String, usize>; 2],
+    /// Whether paragraphs that pair a question with its answer are examples.
+    shows: bool,
+    /// Most tokens of wording.
+    limit: usize,
 }
 
 /// One end of the material.
@@ -209,7 +220,8 @@ struct End {
 }
 
 impl<'a> Run<'a> {
-    fn new(text: &'a str, elements: &'a [Element], total: usize) -> Self {
+    /// `None` where all of it is wording.
+    fn new(text: &'a str, elements: &'a [Element], total: usize, limit: usize) -> Option<Self> {
         let mut sizes: Vec<usize> = elements.iter().map(|e| e.size).collect();
         sizes.sort_unstable();
         let mut seen = 0;
@@ -227,12 +239,23 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        Self { text, elements, total, short, labels }
+        let pairs: Vec<&Element> = elements.iter().filter(|element| is_pair(element, text)).collect();
+        let size: usize = pairs.iter().map(|element| element.size).sum();
+        // More pairs than may be wording are a document, unless the last one waits for its answer.
+        if pairs.len() >= RECURS
+            && size > limit
+            && pairs.last().is_some_and(|last| is_cue(last.last_line(text)))
+        {
+            return None;
+        }
+        let shows = size <= limit;
+        Some(Self { text, elements, total, short, labels, shows, limit })
     }
 
-    fn found(&self, limit: usize) -> Option<Vec<(Range<usize>, Part)>> {
-        let head = self.end(false, limit);
-        let tail = self.end(true, limit);
+    fn found(&self) -> Option<Vec<(Range<usize>, Part)>> {
+        let limit = self.limit;
+        let head = self.end(false);
+        let tail = self.end(true);
         let count = self.elements.len();
         let first = head.wording + head.margin;
         let last = count.checked_sub(tail.wording + tail.margin)?;
@@ -282,7 +305,8 @@ impl<'a> Run<'a> {
     }
 
     /// What stays at one end, from the outside in.
-    fn end(&self, from_behind: bool, limit: usize) -> End {
+    fn end(&self, from_behind: bool) -> End {
+        let limit = self.limit;
         let count = self.elements.len();
         let at = |index: usize| if from_behind { count - 1 - index } else { index };
         let element = |index: usize| &self.elements[at(index)];
@@ -299,7 +323,9 @@ impl<'a> Run<'a> {
                 break;
             }
             let rule = element(index).form == Form::Rule && (!layout || outside_is_short);
-            if rule || size <= announced && element(index).announces(self.text) {
+            let announces = element(index).announces(self.text)
+                && (size <= announced || !from_behind && self.is_the_announcement(at(index)));
+            if rule || announces {
                 // What a line behind the material announces stands behind that line.
                 (wording, sure) = (index + 1, rule || !from_behind);
             }
@@ -308,7 +334,10 @@ impl<'a> Run<'a> {
             }
         }
         let marked = wording;
-        while wording < count && self.is_short(at(wording)) && !self.is_labelled(at(wording), from_behind) {
+        while wording < count
+            && (self.is_short(at(wording)) || !from_behind && self.is_the_list(at(wording)))
+            && !self.is_labelled(at(wording), from_behind)
+        {
             wording += 1;
         }
         if wording > marked {
@@ -330,9 +359,23 @@ impl<'a> Run<'a> {
         End { wording, margin, sure }
     }
 
+    /// Whether one of a few words with a colon, such as `Document:`, stands alone before the long run of the text.
+    fn is_the_announcement(&self, index: usize) -> bool {
+        let brief = |e: &Element| {
+            e.announces(self.text) && e.first_line(self.text).split_whitespace().count() <= BRIEF
+        };
+        let before: usize = self.elements[..=index].iter().map(|e| e.size).sum();
+        brief(&self.elements[index])
+            && 2 * before <= self.total
+            && self.elements.iter().filter(|e| brief(e)).count() < RECURS
+    }
+
     fn is_short(&self, index: usize) -> bool {
         let element = &self.elements[index];
         let small = SMALL_BODY.min(self.total / 6);
+        if element.form.is_said() || self.shows && is_pair(element, self.text) {
+            return true;
+        }
         match &element.form {
             Form::Rule => true,
             Form::Paragraph { items: true } => element.size < small.max(self.short),
@@ -342,6 +385,17 @@ impl<'a> Run<'a> {
             // A body at an end that is not the material, such as the schema of the answer.
             _ => element.size < (self.total / BODY_SHARE).max(self.short),
         }
+    }
+
+    /// Whether an element is a list as the text has no other: long rules above a document.
+    fn is_the_list(&self, index: usize) -> bool {
+        let items = |element: &Element| element.form == Form::Paragraph { items: true };
+        let own = self.elements[index].size;
+        let lists: usize = self.elements.iter().filter(|e| items(e)).map(|e| e.size).sum();
+        items(&self.elements[index])
+            && own <= self.limit
+            && 2 * own <= self.total
+            && AMONG_SHARE * (lists - own) <= self.total
     }
 
     /// Whether an element begins (or, from behind, ends) with a line of a layout, such as the source of a passage.
@@ -450,6 +504,11 @@ impl<'a> Run<'a> {
                 among.extend(found);
             }
         }
+        let said = |i: &usize| {
+            let element = &self.elements[*i];
+            element.form.is_said() || self.shows && is_pair(element, self.text)
+        };
+        among.extend((first..last).filter(said));
         among.extend(self.of_rare_forms(first..last));
         among.sort_unstable();
         among.dedup();
@@ -466,7 +525,7 @@ impl<'a> Run<'a> {
                 (2 * text.lines().filter(|line| is_row(line)).count() > text.lines().count()).then_some(1)
             }
             Form::Rule => None,
-            Form::Fence => Some(2),
+            Form::Fence(_) => Some(2),
             Form::Tag(_) | Form::Html => Some(3),
             Form::Quote => Some(4),
             Form::Json => Some(5),
@@ -491,6 +550,24 @@ impl<'a> Run<'a> {
         all.dedup();
         if AMONG_SHARE * size(&all) <= self.total { all } else { found }
     }
+}
+
+/// Whether a paragraph is an example for a model: it begins with a label for what is given, and another for what is
+/// answered stands in it.
+fn is_pair(element: &Element, text: &str) -> bool {
+    let part = text.get(element.range.clone()).unwrap_or_default();
+    let label = |line: &str, names: &[&str]| {
+        let name = line.trim_start().split([':', '：']).next().unwrap_or_default();
+        line.contains([':', '：']) && names.contains(&name.trim().to_lowercase().as_str())
+    };
+    element.form.is_paragraph()
+        && part.lines().next().is_some_and(|line| label(line, &GIVEN))
+        && part.lines().skip(1).any(|line| label(line, &ANSWERED))
+}
+
+/// Whether a line is a label that waits for what it names.
+fn is_cue(line: &str) -> bool {
+    line.trim_end().ends_with([':', '：'])
 }
 
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {

@@ -160,6 +160,86 @@ fn the_one_list_or_table_among_paragraphs_is_wording() {
 }
 
 #[test]
+fn a_second_body_that_shows_what_is_wanted_is_wording() {
+    let doc = document(30);
+    let fields: String =
+        (0..40).map(|i| format!("  \"field_{i}\": \"what the text says of it\",\n")).collect();
+    let layout: String =
+        (0..42).map(|i| format!("Line {i} of the answer says what was rebuilt.\n")).collect();
+    for (text, said) in [
+        (format!("```\n{doc}\n```\n\nSchema:\n\n```json\n{{\n{fields}}}\n```"), &fields),
+        (format!("```\n{doc}\n```\n\nUse this layout for your answer:\n\n```\n{layout}```"), &layout),
+        (format!("\"\"\"\n{doc}\n\"\"\"\n\nIn the style of this:\n\n\"\"\"\n{layout}\"\"\""), &layout),
+    ] {
+        let (material, kept) = parts(&text);
+        assert!(material.contains("rebuilt in the year 15"), "{material}");
+        for line in said.lines() {
+            assert!(kept.contains(line), "{line:?} is material");
+        }
+    }
+    // Two documents of like size are both material.
+    let both = parts(&format!("```\n{doc}\n```\n\nand\n\n```\n{doc}\n```\n\nWhich says more?")).0;
+    assert_eq!(both.matches("rebuilt in the year 15").count(), 6);
+}
+
+#[test]
+fn tags_of_instructions_enclose_wording_however_long() {
+    let rules: String = (0..60).map(|i| format!("- Never call the harbour number {i} a port.\n")).collect();
+    let examples: String = (0..30)
+        .map(|i| format!("<example>\nInput: gate {i}\nOutput: {{\"gate\": {i}}}\n</example>\n"))
+        .collect();
+    let doc = document(12);
+    for said in
+        [format!("<instructions>\n{rules}</instructions>"), format!("<task>\n{rules}</task>"), examples]
+    {
+        let (material, kept) = parts(&format!("{said}\n\n<document>\n{doc}\n</document>\n\nWho rebuilt it?"));
+        for line in said.lines() {
+            assert!(kept.contains(line), "{line:?} is material");
+        }
+        assert!(material.contains("rebuilt in the year 5"), "{material}");
+    }
+}
+
+#[test]
+fn examples_rules_and_what_is_announced_far_in() {
+    let doc = document(60);
+    let pairs: String = (0..40).map(|i| format!("Q: Which gate is number {i}?\nA: gate {i}\n\n")).collect();
+    let rules: String = (0..60).map(|i| format!("- Never call the harbour number {i} a port.\n")).collect();
+    let long: String = (0..6)
+        .map(|i| {
+            format!(
+                "{}\n\n",
+                format!("You weigh what the text says of gate {i} and of nothing else at all. ").repeat(6)
+            )
+        })
+        .collect();
+    for said in [&pairs, &rules, &long] {
+        let (material, kept) = parts(&format!("{said}\n\nDocument:\n\n{doc}\n\nWho rebuilt it?"));
+        for line in said.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            assert!(kept.contains(line), "{line:?} is material");
+        }
+        assert!(material.contains("rebuilt in the year 30"), "{material}");
+    }
+    let (_, kept) = parts(&format!("{rules}\n\n{doc}\n\nWho rebuilt it?"));
+    assert!(rules.lines().all(|line| kept.contains(line)));
+    // More examples than may be wording, and the last one open: nothing of it is material.
+    let many: String = (0..400).map(|i| format!("Input: gate {i} of the harbour\nOutput: {i}\n\n")).collect();
+    assert_eq!(stretches(&format!("{many}Input: the mill\nOutput:"), true, 2000), None);
+}
+
+#[test]
+fn text_full_of_beginnings_takes_no_time() {
+    for line in ["<<<\n", "<a\n", "<a>\n", "\"\"\" x\n", "[A]\n", "```x\n"] {
+        let text = line.repeat(200_000 / line.len());
+        let start = std::time::Instant::now();
+        stretches(&text, true, 2000);
+        stretches(&format!("{text}{}", "</a> x\n".repeat(20_000)), true, 2000);
+        // Each took half a minute and more.
+        assert!(start.elapsed().as_secs() < 10, "{line:?} takes {:?}", start.elapsed());
+    }
+}
+
+#[test]
 fn long_instructions_without_any_mark_stay() {
     let doc = document(60);
     let long = "You compare what the text says of the harbour with what it says of the mill, and you say which of both \
@@ -332,8 +412,10 @@ fn budgets_and_wishes() {
     let plan = planned(&body, &wishes).expect("a plan");
     assert_eq!(asked(&plan), ("storm", "header"));
     let budgets: Vec<usize> = plan.targets.iter().map(|t| t.budget.resolve(t.tokens)).collect();
-    assert_eq!(budgets.len(), 2);
-    assert!(budgets.iter().sum::<usize>() <= 90 && budgets[1] > budgets[0], "{budgets:?}");
+    // A ceiling for each, whatever else there is; of the first, half is for its margins.
+    assert_eq!(budgets, [45, 90]);
+    let alone = planned(&self::body(&messages[..1]), &wishes).expect("a plan");
+    assert_eq!(alone.targets[0], plan.targets[0]);
 
     // Of the first text nothing is asked in its turn.
     let share = planned(&body, &Wishes::default()).expect("a plan");
@@ -362,4 +444,22 @@ fn what_is_left_alone() {
     assert_eq!(reason(&[message("user", "Hi")]), Err(LeaveReason::BelowThreshold));
     assert_eq!(reason(&[message("user", &"x".repeat(500))]), Err(LeaveReason::BelowThreshold));
     assert_eq!(reason(&[r#"{"role":"user","content":"\ud800"}"#.into()]), Err(LeaveReason::BelowThreshold));
+}
+
+#[test]
+fn a_line_with_half_a_character_is_wording_and_no_more_than_it() {
+    let doc = document(30);
+    let text = format!(
+        "{doc}\n\nKeep the tone formal.\n\nThe ZEBRA\\ud800 marker stands here.\n\nCite the years?\n\n{doc}"
+    );
+    let text = text.replace('\n', "\\n");
+    let body =
+        body(&[format!(r#"{{"role":"user","content":"{text}"}}"#), message("user", "Who rebuilt it?")]);
+    let plan = planned(&body, &Wishes::default()).expect("a plan");
+    assert_eq!(plan.targets.len(), 2);
+    for target in &plan.targets {
+        assert!(!target.text.contains("ZEBRA") && !body[target.range.clone()].contains("ZEBRA"));
+        assert!(target.text.contains("rebuilt in the year 15"));
+        assert!(target.pinned.iter().all(|range| range.end < target.text.len()));
+    }
 }

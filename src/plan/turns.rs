@@ -1,6 +1,9 @@
 //! A conversation by turns: who said what before a text, and what of it is material.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use super::{
     elements::estimate,
@@ -39,6 +42,43 @@ pub(super) struct Asked {
     turn: usize,
 }
 
+/// Lines with half a character in them are wording, since they cannot be written again.
+fn without_halves(stretches: Vec<Stretch>, text: &str, halves: &[usize]) -> Vec<Stretch> {
+    let mut out = Vec::with_capacity(stretches.len());
+    for Stretch { range, part } in stretches {
+        let mut at = range.start;
+        let mut push = |range: Range<usize>, part: Part| {
+            if !range.is_empty() {
+                out.push(Stretch { range, part });
+            }
+        };
+        for half in halves.iter().filter(|half| range.contains(*half)) {
+            if *half < at {
+                continue;
+            }
+            let start =
+                text.get(at..*half).and_then(|text| text.rfind('\n')).map_or(at, |line| at + line + 1);
+            let end = text
+                .get(*half..range.end)
+                .and_then(|text| text.find('\n'))
+                .map_or(range.end, |line| half + line);
+            // The line break stays with the wording.
+            let before = text.get(at..start).map_or(at, |text| at + text.trim_end().len());
+            push(at..before, part);
+            push(before..end, Part::Wording);
+            at = end;
+        }
+        let lead = if at == range.start {
+            0
+        } else {
+            text.get(at..range.end).map_or(0, |t| t.len() - t.trim_start().len())
+        };
+        push(at..at + lead, Part::Wording);
+        push(at + lead..range.end, part);
+    }
+    out
+}
+
 /// Whether a text says something besides what a program adds to it.
 fn says(text: &str) -> bool {
     query::without_notices(text).chars().any(char::is_alphanumeric)
@@ -51,6 +91,8 @@ pub(super) struct Turns<'c> {
     /// Role of each message.
     roles: Vec<&'c str>,
     written: Vec<Written>,
+    /// Of each of `written`, by where its literal begins, its index.
+    starts: HashMap<usize, usize>,
     /// The call that each message answers, and what the assistant said with it.
     answers: HashMap<usize, (&'c Call, String)>,
     /// What the system and developer messages say, with the message that says it.
@@ -118,7 +160,7 @@ impl<'c> Turns<'c> {
             }
         }
         // What stands in texts of its own is asked there; then a long one need not hold a question, too.
-        let brief: Vec<usize> = written
+        let brief: HashSet<usize> = written
             .iter()
             .filter(|w| estimate(&w.text) <= LONG && w.text.chars().any(char::is_alphanumeric))
             .map(|w| turns[w.message])
@@ -129,14 +171,14 @@ impl<'c> Turns<'c> {
             if estimate(&text.text) > LONG {
                 text.stretches = stretches(&text.text, alone, config.wording_tokens);
             }
-            for stretch in text.stretches.iter_mut().flatten() {
-                if text.halves.iter().any(|half| stretch.range.contains(half)) {
-                    stretch.part = Part::Wording;
-                }
+            if !text.halves.is_empty() {
+                text.stretches =
+                    text.stretches.take().map(|all| without_halves(all, &text.text, &text.halves));
             }
         }
         let roles = chat.messages.iter().map(|message| message.role.as_str()).collect();
-        Ok(Self { turns, roles, written, answers, system })
+        let starts = written.iter().enumerate().map(|(index, written)| (written.start, index)).collect();
+        Ok(Self { turns, roles, written, starts, answers, system })
     }
 
     /// The text, decoded, and its stretches; `None` where it holds no material.
@@ -158,7 +200,7 @@ impl<'c> Turns<'c> {
     }
 
     fn written_at(&self, text: &Text<'_>) -> Option<&Written> {
-        self.written.iter().find(|written| written.start == text.literal.start())
+        self.written.get(*self.starts.get(&text.literal.start())?)
     }
 
     /// What is asked of a text of message `at`, by what stands before the end of its turn.
