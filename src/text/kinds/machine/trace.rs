@@ -324,28 +324,42 @@ fn finish(lines: &[Line<'_>], start: usize, parts: &[Part], last: bool) -> Trace
     let library: Vec<bool> = (0..parts.len()).map(|at| parts[at] == Part::Frame && frame_text(at)).collect();
     let near = nearest(parts, &library, last);
     let mut message = 0;
+    // An exception and the frame beside it say together what failed and where.
+    let mut beside: Option<Part> = None;
     let mut marks: Vec<Mark> = Vec::with_capacity(parts.len());
     for (at, part) in parts.iter().enumerate() {
         message = if *part == Part::Message { message + 1 } else { 0 };
+        let told = matches!(beside, Some(Part::Head | Part::Message));
         let (place, role) = match part {
+            Part::Head if last && beside == Some(Part::Frame) => (Place::Glue, Role::Critical),
             Part::Head => (Place::Piece, Role::Critical),
+            Part::Message if beside == Some(Part::Head) => (Place::Glue, Role::Critical),
             Part::Message if message <= CRITICAL_MESSAGE => (Place::Piece, Role::Critical),
-            Part::Frame if near[at] => (Place::Piece, Role::Critical),
+            Part::Frame if near[at] == Some(0) && !last && told => (Place::Glue, Role::Critical),
+            Part::Frame if near[at].is_some() => (Place::Piece, Role::Critical),
             Part::Frame if library[at] => (Place::Piece, Role::Noise),
             Part::Noise => (Place::Piece, Role::Noise),
             Part::Detail => (Place::Glue, marks.last().map_or(Role::Text, |mark: &Mark| mark.role)),
             _ => (Place::Piece, Role::Text),
         };
+        beside = match part {
+            Part::Detail => beside,
+            Part::Frame if near[at].is_none() => None,
+            Part::Message if role != Role::Critical => None,
+            _ => Some(*part),
+        };
         let place = if at == 0 { Place::Block } else { place };
-        marks.push(Mark::new(place, Content::Log, role));
+        let more = *part == Part::Frame && near[at].is_some_and(|rank| rank > 0);
+        let content = if more { Content::Code } else { Content::Log };
+        marks.push(Mark::new(place, content, role));
     }
     let frames = parts.iter().filter(|part| **part == Part::Frame).count();
     Trace { lines: start..start + parts.len(), marks, frames }
 }
 
-/// The frames nearest to each exception: the first, and the first of the program's own.
-fn nearest(parts: &[Part], library: &[bool], last: bool) -> Vec<bool> {
-    let mut near = vec![false; parts.len()];
+/// The frames nearest to each exception, the program's own if there are any, and how many stand nearer.
+fn nearest(parts: &[Part], library: &[bool], last: bool) -> Vec<Option<usize>> {
+    let mut near = vec![None; parts.len()];
     let order: Box<dyn Iterator<Item = usize>> =
         if last { Box::new((0..parts.len()).rev()) } else { Box::new(0..parts.len()) };
     let mut section: Vec<usize> = Vec::new();
@@ -357,8 +371,8 @@ fn nearest(parts: &[Part], library: &[bool], last: bool) -> Vec<bool> {
             if picked.is_empty() {
                 picked.extend(section.iter().take(NEAREST));
             }
-            for at in picked {
-                near[at] = true;
+            for (rank, at) in picked.into_iter().enumerate() {
+                near[at] = Some(rank);
             }
         }
         section.clear();
