@@ -1,6 +1,6 @@
 //! Stack traces among what else a program printed.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use super::{
     KINDS, Kind,
@@ -28,7 +28,15 @@ pub fn detect(text: &str) -> bool {
     let marked =
         |line: &&Line<'_>| ["# ", "## ", "- ", "* ", "> "].iter().any(|mark| line.text.starts_with(mark));
     let written = others.iter().filter(marked).count();
-    !traces.is_empty() && written * 4 <= others.len() && !is_running_text(&others)
+    !traces.is_empty() && written * 4 <= others.len() && (!is_running_text(&others) || recurs(&others))
+}
+
+/// Whether most lines are others of them with other numbers, as what tells of progress is.
+fn recurs(lines: &[Line<'_>]) -> bool {
+    let full = || lines.iter().filter(|line| !line.is_blank());
+    let shapes: HashSet<String> =
+        full().map(|line| line.look().chars().filter(|c| !c.is_ascii_digit()).collect::<String>()).collect();
+    2 * shapes.len() <= full().count()
 }
 
 /// Cuts traces as traces, and what stands between them by its own kind.

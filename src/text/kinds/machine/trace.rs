@@ -20,6 +20,9 @@ const NEAREST: usize = 2;
 /// Lines that a message takes at most.
 const MESSAGE: usize = 30;
 
+/// Lines of code that Python shows of a file that it cannot parse.
+const SHOWN: usize = 4;
+
 /// Lines of a message that are kept before all else.
 const CRITICAL_MESSAGE: usize = 8;
 
@@ -105,6 +108,11 @@ fn trace_at(lines: &[Line<'_>], at: usize, floor: usize) -> Option<Found> {
     if body.starts_with("Traceback (most recent call last)") {
         return Some((at, python(lines, at), true));
     }
+    if text.starts_with("  File ")
+        && let Some(parts) = unparsed(lines, at)
+    {
+        return Some((at, parts, true));
+    }
     if text.contains(" panicked at ") && text.trim_start().starts_with("thread '") {
         return Some((at, rust(lines, at), false));
     }
@@ -163,7 +171,7 @@ fn python(lines: &[Line<'_>], start: usize) -> Vec<Part> {
         } else if in_frames {
             parts.push(Part::Head);
             in_frames = false;
-        } else if line.text.starts_with([' ', '\t']) && depth(line.text) > base {
+        } else if line.text.starts_with([' ', '\t']) && depth(line.text) > base && !is_python_frame(text) {
             parts.push(Part::Message);
         } else {
             break;
@@ -171,6 +179,18 @@ fn python(lines: &[Line<'_>], start: usize) -> Vec<Part> {
         at += 1;
     }
     parts
+}
+
+/// What Python says of a file that it cannot parse, without a traceback.
+fn unparsed(lines: &[Line<'_>], at: usize) -> Option<Vec<Part>> {
+    let shown = lines[at + 1..].iter().take(SHOWN).take_while(|line| line.text.starts_with("    ")).count();
+    let named = lines.get(at + 1 + shown).is_some_and(|line| {
+        ["SyntaxError: ", "IndentationError: ", "TabError: "].iter().any(|name| line.text.starts_with(name))
+    });
+    let mut parts = vec![Part::Frame];
+    parts.resize(1 + shown, Part::Detail);
+    parts.push(Part::Head);
+    (named && is_python_frame(lines[at].text.trim_start())).then_some(parts)
 }
 
 fn rust(lines: &[Line<'_>], start: usize) -> Vec<Part> {

@@ -52,10 +52,21 @@ fn a_panic_without_its_frames() {
 }
 
 #[test]
+fn what_python_cannot_parse() {
+    let text = "setup done\nrun 1 of 2\n  File \"a.py\", line 7\n    def f(:\n          ^\nSyntaxError: invalid syntax\nrun 2 of 2\n";
+    let checked = cut_mixed(text.to_owned());
+    checked.all(Role::Critical, &["line 7", "SyntaxError: invalid"]);
+    checked.all(Role::Text, &["run 1", "run 2"]);
+}
+
+#[test]
 fn a_trace_in_a_letter_is_no_output() {
     let letter = "Since the last update the import of our orders stops in the middle of the night.\nNobody has changed anything on this machine, and the file is the same as before.\nCan you tell us what we have to do about it, please?\n\n";
     let trace = "Traceback (most recent call last):\n  File \"a.py\", line 3, in run\nKeyError: 'SEK'\n";
     assert!(mixed(&format!("{letter}{trace}"), &Hint::default()).is_none());
+    let progress: String =
+        (0..9).map(|n| format!("Looking at file {n} for words that are not spelled well\n")).collect();
+    cut_mixed(format!("{progress}{trace}")).all(Role::Critical, &["KeyError: 'SEK'"]);
 }
 
 #[test]
