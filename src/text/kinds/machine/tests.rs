@@ -102,9 +102,8 @@ fn walk(lines: &[Line<'_>]) -> Vec<Told> {
         let class = classify(text).map(|(class, _)| class).filter(|class| {
             // An indented line in the details of a failure is what the program printed.
             let printed = state == State::Details && *class == Class::Failed && text.starts_with(' ');
-            !matches!(state, State::Quiet(_))
-                && !printed
-                && !(matches!(state, State::Below(_)) && *class == Class::Noise && text.starts_with(' '))
+            let shown = matches!(state, State::Below(_)) && *class == Class::Noise && text.starts_with(' ');
+            !(matches!(state, State::Quiet(_)) || printed || shown)
         });
         let was = state;
         let (place, role) = match class {
