@@ -110,7 +110,7 @@ impl Default for Serve {
 #[serde(default, deny_unknown_fields)]
 pub struct Plan {
     /// Size of the result: tokens (`1500`) or a share of the input (`"50%"`). In a request it holds
-    /// for all long texts together.
+    /// for each long text.
     pub budget: Budget,
     /// A text below this many tokens is left alone by the proxy.
     pub min_tokens: usize,

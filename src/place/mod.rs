@@ -6,6 +6,7 @@ mod repair;
 mod units;
 
 use std::{
+    cmp::Ordering,
     collections::{HashMap, HashSet},
     ops::Range,
 };
@@ -88,7 +89,7 @@ pub fn select(
     budget: usize,
     pin_code: bool,
 ) -> Vec<Kept> {
-    let order = order(units, budget, pin_code);
+    let order = order(doc, units, budget, pin_code);
     let mut texts: HashSet<&str> = HashSet::new();
     let mut taken = vec![false; doc.spans.len()];
     let mut kept: Vec<Kept> = Vec::new();
@@ -138,10 +139,13 @@ pub fn select(
 }
 
 /// The order in which units are chosen: fenced code where it is pinned; what stands for the rest, while that is a small
-/// part of the budget; what is most critical, up to a part of it; all else by score; noise last.
-fn order(units: &[Unit], budget: usize, pin_code: bool) -> Vec<&Unit> {
+/// part of the budget; what is most critical, up to a part of it, and of that what says what is wrong before the code
+/// that it shows; all else by score; noise last.
+fn order<'a>(doc: &Document<'_>, units: &'a [Unit], budget: usize, pin_code: bool) -> Vec<&'a Unit> {
     let mut order: Vec<&Unit> = units.iter().collect();
-    order.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.spans.start.cmp(&b.spans.start)));
+    let better = |a: &Unit, b: &Unit| b.score.total_cmp(&a.score).then(a.spans.start.cmp(&b.spans.start));
+    let shown = |unit: &Unit| doc.spans[unit.spans.start].content == Content::Code;
+    order.sort_by(|a, b| shown(a).cmp(&shown(b)).then(better(a, b)));
     let outline: usize =
         units.iter().filter(|unit| unit.role == Role::Outline).map(|unit| unit.tokens + ENTRY).sum();
     let mut critical = budget / CRITICAL;
@@ -157,7 +161,10 @@ fn order(units: &[Unit], budget: usize, pin_code: bool) -> Vec<&Unit> {
         _ => 3,
     };
     let mut classed: Vec<(u8, &Unit)> = order.into_iter().map(|unit| (class(unit), unit)).collect();
-    classed.sort_by_key(|(class, _)| *class);
+    classed.sort_by(|(class, a), (other, b)| {
+        let told = if *class == 2 { shown(a).cmp(&shown(b)) } else { Ordering::Equal };
+        class.cmp(other).then(told).then(better(a, b))
+    });
     classed.into_iter().map(|(_, unit)| unit).collect()
 }
 

@@ -1,4 +1,5 @@
-//! Tells the material in a message from its wording, by structure alone, in any language.
+//! Tells the material in a message from its wording by structure: marks, labels, and how long what stands together is.
+//! Words count in two places: names of tags and labels, and questions among the material.
 //!
 //! Material is a long body that is marked off (a tag, a fence, quotation marks, JSON, rules), or else the long run of
 //! paragraphs between the short ones at both ends. All else is wording. Where it is not sure which of the two

@@ -938,7 +938,6 @@ fn json_of_which_nothing_can_go_stays_json() {
 }
 
 #[test]
-#[ignore = "fault: what a program printed before its traceback makes prose of all of it, and the exception is lost"]
 fn traces_behind_other_output() {
     fixture("kept/pool.txt")
         .command("python3 pool.py")
@@ -965,7 +964,6 @@ fn traces_behind_other_output() {
 }
 
 #[test]
-#[ignore = "fault: errors of a build lose their first line and their location while lines of source are kept"]
 fn every_error_of_a_build_with_its_location() {
     for share in [0.4, 0.6] {
         fixture("tests/cargo-build.txt")
@@ -982,7 +980,6 @@ fn every_error_of_a_build_with_its_location() {
 }
 
 #[test]
-#[ignore = "fault: each passed subtest of TAP keeps its name, and the assertion that failed is lost"]
 fn failures_among_many_passed_subtests() {
     fixture("tests/node-tap.txt")
         .command("node --test")
@@ -999,7 +996,6 @@ fn failures_among_many_passed_subtests() {
 }
 
 #[test]
-#[ignore = "fault: an assertion is kept without its location, which is a line beside it"]
 fn failed_assertions_with_their_location() {
     fixture("tests/pytest-short.txt")
         .command("pytest --tb=short")
@@ -1021,6 +1017,53 @@ fn failed_assertions_with_their_location() {
             "at Object.toBe (jt/cart.test.js:4:69)",
             "  ● cart › throws\n",
         ])
+        .check();
+}
+
+#[test]
+fn what_tests_of_go_logged() {
+    fixture("tests/go-logged.txt")
+        .command("go test -v ./...")
+        .at(0.2)
+        .kind("tests")
+        .keeps(&[
+            "=== RUN   TestMissing\n    till_test.go:23: the wrong error:\n          got:  80 cents are missing\n          want: 80 cents missing\n--- FAIL: TestMissing (0.00s)\n",
+            "=== RUN   TestRound/cents_13\n    till_test.go:36: Round(13) = 10, want 15\n",
+            "=== RUN   TestRound/cents_14\n    till_test.go:36: Round(14) = 10, want 15\n",
+            "FAIL\texample.org/till\t0.010s\n",
+        ])
+        .drops(&["--- PASS: TestReceipt/line_7", "paid 112, back 12"])
+        .check();
+}
+
+#[test]
+fn commits_with_their_author_and_subject() {
+    fixture("lines/git-log.txt")
+        .command("git log")
+        .asked("Who let customers pay in instalments?")
+        .kind("lines")
+        .keeps(&["commit 819c6ffcecdb0384a08c56cd961c46efd5c2327c\nAuthor: Ada Byron <ada@example.org>\nDate:   Sat Feb 7 09:17:00 2026 +0100\n\n    Let customers pay in instalments\n"])
+        .check();
+    fixture("lines/git-log.txt")
+        .asked("How long does a search over all shops take since it is in memory?")
+        .kind("lines")
+        .keeps(&["commit 14866cd5d729e28986ddeeb37cd28d29cb8df5e7\nAuthor: Dora Lind <dora@example.org>\nDate:   Thu Feb 19 13:45:00 2026 +0100\n\n    Speed up the search for a product\n", "A search over all shops takes 4 ms"])
+        .check();
+    fixture("lines/git-log-stat.txt")
+        .command("git log --stat -12")
+        .asked("What opens the drawer when it is locked?")
+        .at(0.3)
+        .kind("lines")
+        .keeps(&["    Lock the drawer after three wrong codes\n", "A key of the manager opens it at once."])
+        .check();
+}
+
+#[test]
+fn the_error_in_output_that_json_holds() {
+    fixture("json/command.json")
+        .at(0.2)
+        .kind("json")
+        .keeps(&["ERROR mirror: copy of shelf-43.db failed: checksum 9af1 is not 77c0", "\"exit_code\": 3"])
         .check();
 }
 

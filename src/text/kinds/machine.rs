@@ -1,15 +1,19 @@
 //! Which kind of machine text a text is.
 
+mod belongs;
 #[cfg(test)]
 mod check;
 mod columns;
+mod commits;
 mod delimited;
 mod diagnostics;
 mod frames;
 mod lines;
 mod log;
 mod marks;
+mod mixed;
 mod records;
+mod runners;
 mod stamp;
 mod table;
 mod tests;
@@ -38,25 +42,49 @@ const FRAME_LINES: usize = 8;
 
 /// The kind of a text and its blocks; none where the text is of no such kind.
 pub fn machine(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
+    within(text, hint, |inner| {
+        if commits::detect(inner) {
+            return Some((Kind::Lines, commits::cut as Cut));
+        }
+        let lines = lines(inner);
+        if is_json_lines(&lines) {
+            return None;
+        }
+        let (kind, _, cut) = KINDS.iter().find(|(_, detect, _)| detect(inner, hint))?;
+        if !matches!(kind, Kind::Lines | Kind::Table) {
+            return Some((*kind, *cut));
+        }
+        if mixed::detect(inner) {
+            return Some((Kind::Trace, mixed::cut));
+        }
+        (!is_running_text(&lines)).then_some((*kind, *cut))
+    })
+}
+
+/// Stack traces among whatever else a program printed, if it is no running text.
+pub fn mixed(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
+    within(text, hint, |inner| mixed::detect(inner).then_some((Kind::Trace, mixed::cut)))
+}
+
+/// Cuts what stands between the lines that tell of the command as `found` says.
+fn within(
+    text: &str,
+    hint: &Hint<'_>,
+    found: impl Fn(&str) -> Option<(Kind, Cut)>,
+) -> Option<(Kind, Vec<CutBlock>)> {
     if text.trim().is_empty() || hint.file.is_some_and(is_source) {
         return None;
     }
     let all = lines(text);
     let (first, last) = framed(&all);
     let start = all.get(first).map_or(text.len(), |line| line.start);
-    let end = if last < all.len() { all[last].start } else { text.len() };
-    let inner = &text[start..end];
-    if inner.trim().is_empty() || is_json_lines(&all) {
-        return None;
-    }
-    let (kind, _, cut) = KINDS.iter().find(|(_, detect, _)| detect(inner, hint))?;
-    if matches!(kind, Kind::Lines | Kind::Table) && is_running_text(&all[first..last]) {
-        return None;
-    }
+    let end = all.get(last).map_or(text.len(), |line| line.start);
+    let inner = text.get(start..end).filter(|inner| !inner.trim().is_empty())?;
+    let (kind, cut) = found(inner)?;
     let mut blocks = notes(&all[..first]);
     blocks.extend(shifted(cut(inner), start));
     blocks.extend(notes(&all[last..]));
-    Some((*kind, blocks))
+    Some((kind, blocks))
 }
 
 /// Endings of the names of files with code, which has its own rules.

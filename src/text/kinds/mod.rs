@@ -131,6 +131,9 @@ pub fn cut(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
     if let Some(blocks) = passages::cut(text) {
         return (Kind::Passages, blocks);
     }
+    if let Some(found) = machine::mixed(text, &known) {
+        return found;
+    }
     (Kind::Prose, super::prose(text))
 }
 

@@ -72,7 +72,9 @@ pub fn is_exception(text: &str) -> bool {
 }
 
 /// Where the code of a runtime or a library lies, or what it is called.
-const LIBRARIES: [&str; 44] = [
+const LIBRARIES: [&str; 46] = [
+    "(<anonymous>)",
+    "(index ",
     "java.base/",
     " java.",
     " javax.",

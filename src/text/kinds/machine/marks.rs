@@ -142,6 +142,11 @@ pub fn leading_digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
+/// Bytes of the white space that `text` begins with.
+pub fn indent(text: &str) -> usize {
+    text.len() - text.trim_start().len()
+}
+
 /// Hexadecimal digits only, at least `least` of them.
 pub fn hex(text: &str, least: usize) -> bool {
     text.len() >= least && text.bytes().all(|b| b.is_ascii_hexdigit())

@@ -20,6 +20,9 @@ const NEAREST: usize = 2;
 /// Lines that a message takes at most.
 const MESSAGE: usize = 30;
 
+/// Lines of code that Python shows of a file that it cannot parse.
+const SHOWN: usize = 4;
+
 /// Lines of a message that are kept before all else.
 const CRITICAL_MESSAGE: usize = 8;
 
@@ -105,6 +108,11 @@ fn trace_at(lines: &[Line<'_>], at: usize, floor: usize) -> Option<Found> {
     if body.starts_with("Traceback (most recent call last)") {
         return Some((at, python(lines, at), true));
     }
+    if text.starts_with("  File ")
+        && let Some(parts) = unparsed(lines, at)
+    {
+        return Some((at, parts, true));
+    }
     if text.contains(" panicked at ") && text.trim_start().starts_with("thread '") {
         return Some((at, rust(lines, at), false));
     }
@@ -163,7 +171,7 @@ fn python(lines: &[Line<'_>], start: usize) -> Vec<Part> {
         } else if in_frames {
             parts.push(Part::Head);
             in_frames = false;
-        } else if line.text.starts_with([' ', '\t']) && depth(line.text) > base {
+        } else if line.text.starts_with([' ', '\t']) && depth(line.text) > base && !is_python_frame(text) {
             parts.push(Part::Message);
         } else {
             break;
@@ -171,6 +179,18 @@ fn python(lines: &[Line<'_>], start: usize) -> Vec<Part> {
         at += 1;
     }
     parts
+}
+
+/// What Python says of a file that it cannot parse, without a traceback.
+fn unparsed(lines: &[Line<'_>], at: usize) -> Option<Vec<Part>> {
+    let shown = lines[at + 1..].iter().take(SHOWN).take_while(|line| line.text.starts_with("    ")).count();
+    let named = lines.get(at + 1 + shown).is_some_and(|line| {
+        ["SyntaxError: ", "IndentationError: ", "TabError: "].iter().any(|name| line.text.starts_with(name))
+    });
+    let mut parts = vec![Part::Frame];
+    parts.resize(1 + shown, Part::Detail);
+    parts.push(Part::Head);
+    (named && is_python_frame(lines[at].text.trim_start())).then_some(parts)
 }
 
 fn rust(lines: &[Line<'_>], start: usize) -> Vec<Part> {
@@ -324,28 +344,42 @@ fn finish(lines: &[Line<'_>], start: usize, parts: &[Part], last: bool) -> Trace
     let library: Vec<bool> = (0..parts.len()).map(|at| parts[at] == Part::Frame && frame_text(at)).collect();
     let near = nearest(parts, &library, last);
     let mut message = 0;
+    // An exception and the frame beside it say together what failed and where.
+    let mut beside: Option<Part> = None;
     let mut marks: Vec<Mark> = Vec::with_capacity(parts.len());
     for (at, part) in parts.iter().enumerate() {
         message = if *part == Part::Message { message + 1 } else { 0 };
+        let told = matches!(beside, Some(Part::Head | Part::Message));
         let (place, role) = match part {
+            Part::Head if last && beside == Some(Part::Frame) => (Place::Glue, Role::Critical),
             Part::Head => (Place::Piece, Role::Critical),
+            Part::Message if beside == Some(Part::Head) => (Place::Glue, Role::Critical),
             Part::Message if message <= CRITICAL_MESSAGE => (Place::Piece, Role::Critical),
-            Part::Frame if near[at] => (Place::Piece, Role::Critical),
+            Part::Frame if near[at] == Some(0) && !last && told => (Place::Glue, Role::Critical),
+            Part::Frame if near[at].is_some() => (Place::Piece, Role::Critical),
             Part::Frame if library[at] => (Place::Piece, Role::Noise),
             Part::Noise => (Place::Piece, Role::Noise),
             Part::Detail => (Place::Glue, marks.last().map_or(Role::Text, |mark: &Mark| mark.role)),
             _ => (Place::Piece, Role::Text),
         };
+        beside = match part {
+            Part::Detail => beside,
+            Part::Frame if near[at].is_none() => None,
+            Part::Message if role != Role::Critical => None,
+            _ => Some(*part),
+        };
         let place = if at == 0 { Place::Block } else { place };
-        marks.push(Mark::new(place, Content::Log, role));
+        let more = *part == Part::Frame && near[at].is_some_and(|rank| rank > 0);
+        let content = if more { Content::Code } else { Content::Log };
+        marks.push(Mark::new(place, content, role));
     }
     let frames = parts.iter().filter(|part| **part == Part::Frame).count();
     Trace { lines: start..start + parts.len(), marks, frames }
 }
 
-/// The frames nearest to each exception: the first, and the first of the program's own.
-fn nearest(parts: &[Part], library: &[bool], last: bool) -> Vec<bool> {
-    let mut near = vec![false; parts.len()];
+/// The frames nearest to each exception, the program's own if there are any, and how many stand nearer.
+fn nearest(parts: &[Part], library: &[bool], last: bool) -> Vec<Option<usize>> {
+    let mut near = vec![None; parts.len()];
     let order: Box<dyn Iterator<Item = usize>> =
         if last { Box::new((0..parts.len()).rev()) } else { Box::new(0..parts.len()) };
     let mut section: Vec<usize> = Vec::new();
@@ -357,8 +391,8 @@ fn nearest(parts: &[Part], library: &[bool], last: bool) -> Vec<bool> {
             if picked.is_empty() {
                 picked.extend(section.iter().take(NEAREST));
             }
-            for at in picked {
-                near[at] = true;
+            for (rank, at) in picked.into_iter().enumerate() {
+                near[at] = Some(rank);
             }
         }
         section.clear();

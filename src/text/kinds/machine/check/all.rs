@@ -3,12 +3,12 @@ use proptest::prelude::*;
 use super::{fixture, tiles};
 use crate::text::{
     cut::{CutBlock, Hint},
-    kinds::machine::{lines, log, machine, marks::shifted, table, tests, trace},
+    kinds::machine::{commits, lines, log, machine, marks::shifted, mixed, table, tests, trace},
 };
 
 type Cut = fn(&str) -> Vec<CutBlock>;
 
-const CUTS: [Cut; 5] = [table::cut, lines::cut, log::cut, trace::cut, tests::cut];
+const CUTS: [Cut; 7] = [table::cut, lines::cut, log::cut, trace::cut, tests::cut, commits::cut, mixed::cut];
 
 fn check(text: &str) {
     for cut in CUTS {
@@ -19,7 +19,7 @@ fn check(text: &str) {
     }
 }
 
-const FIXTURES: [&str; 12] = [
+const FIXTURES: [&str; 18] = [
     "csv/orders-csv",
     "csv/markdown",
     "columns/psql",
@@ -32,6 +32,12 @@ const FIXTURES: [&str; 12] = [
     "tests/pytest-v",
     "tests/node-spec",
     "tests/make",
+    "tests/node-tap",
+    "tests/pytest-short",
+    "tests/go-logged",
+    "kept/pool",
+    "kept/batch",
+    "lines/git-log",
 ];
 
 proptest! {

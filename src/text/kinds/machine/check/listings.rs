@@ -134,6 +134,22 @@ fn lists() {
 }
 
 #[test]
+fn commits() {
+    for (name, commits) in [("git-log", 23), ("git-log-stat", 12)] {
+        let checked = cut_as(Kind::Lines, &format!("lines/{name}"));
+        assert_eq!(checked.blocks.len(), commits, "{name}");
+        let heads = checked.of(Role::Outline);
+        assert_eq!(heads.len(), commits, "{name}");
+        let whole = |head: &&str| {
+            head.starts_with("commit ") && head.contains("\nAuthor: ") && head.contains("\n\n    ")
+        };
+        assert!(heads.iter().all(whole), "{heads:?}");
+    }
+    let graph = "* commit 81c040481dac (HEAD -> main)\n| Author: Ada <ada@example.org>\n| Date:   Fri Mar 13 10:34:00 2026 +0100\n| \n|     Bump the version\n| \n* commit 72aeecfe0c32\n  Author: Ben <ben@example.org>\n  Date:   Tue Mar 10 09:27:00 2026 +0100\n  \n      Refuse orders\n";
+    assert_eq!(cut_text(Kind::Lines, graph.to_owned(), "graph").of(Role::Outline).len(), 2);
+}
+
+#[test]
 fn names_need_a_sign_or_a_hint() {
     let text = fixture("lines/ls");
     assert!(!detect(&text, &Hint::default()));

@@ -84,6 +84,14 @@ fn go() {
     let long = cut_as(Kind::Tests, "tests/go-test-v");
     long.all(Role::Critical, &["--- FAIL: TestMany/case_17", "case 17: bad rate"]);
     long.all(Role::Noise, &["=== RUN   TestMany/case_3", "--- PASS: TestOK"]);
+    let logged = cut_as(Kind::Tests, "tests/go-logged");
+    logged.all(Role::Critical, &["=== RUN   TestMissing", "want: 80 cents", "--- FAIL: TestMissing"]);
+    logged.all(
+        Role::Noise,
+        &["paid 112, back 12", "the drawer has 12 notes", "--- PASS: TestDrawer", "=== RUN   TestDrawer"],
+    );
+    let critical = logged.of(Role::Critical);
+    assert!(critical.iter().all(|piece| !piece.contains("--- PASS")), "{critical:?}");
     cut_as(Kind::Tests, "tests/go-build").all(Role::Critical, &["undefined: Missing"]);
 }
 
@@ -101,6 +109,7 @@ fn javascript() {
             "> 4 |",
         ],
     );
+    jest.all(Role::Text, &["      9 |"]);
     jest.all(Role::Noise, &["✓ adds item 3", "PASS jt/stock.test.js"]);
     jest.all(Role::Outline, &["Tests:       3 failed"]);
     let node = cut_as(Kind::Tests, "tests/node-spec");
@@ -112,7 +121,11 @@ fn javascript() {
     node.all(Role::Outline, &["ℹ fail 3"]);
     let tap = cut_as(Kind::Tests, "tests/node-tap");
     tap.all(Role::Critical, &["not ok 42 - throws", "error: 'no rate for SEK'"]);
-    tap.all(Role::Noise, &["ok 1 - adds item 0", "duration_ms: 1.4"]);
+    tap.all(
+        Role::Critical,
+        &["not ok 2 - in dollars", "42.12 !== 42", "location: '/home/dev/shop/cart.test.js:4:77'"],
+    );
+    tap.all(Role::Noise, &["ok 1 - adds item 0", "duration_ms: 1.4", "ok 1 - in euro"]);
     tap.all(Role::Outline, &["# fail 3"]);
 }
 
