@@ -7,7 +7,7 @@ use epitome::{
     text::{
         Document, Hint, Kind, SegmentSize,
         cut::CutBlock,
-        kinds::{self, code, diff, html, omission, pages, passages, turns},
+        kinds::{self, code, diff, html, omission, pages, passages, turns, xml},
         tokens::{Bytes, TokenCounter},
     },
 };
@@ -70,12 +70,14 @@ pub fn kinds(data: &[u8]) {
         (Kind::Pages, pages::cut(text)),
     ];
     cuts.extend(passages::cut(text).map(|blocks| (Kind::Passages, blocks)));
+    cuts.extend(xml::cut(text).map(|blocks| (Kind::Xml, blocks)));
     for (kind, blocks) in cuts {
         tile(text, &blocks);
         document(text, kind, blocks, &mut dice);
     }
     let hint = dice.pick(&HINTS);
-    let _ = (kinds::is_source(Kind::Prose, &hint), pages::joined(text));
+    let kind = dice.pick(&[Kind::Prose, Kind::Html, Kind::Xml]);
+    let _ = (kinds::is_source(kind, &hint, text), pages::joined(text));
     let size = SegmentSize { min: 10, max: 20 };
     checked(&Document::new(text, &Words, size), size);
 }

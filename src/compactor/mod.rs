@@ -195,7 +195,8 @@ impl Compactor {
             }
             return Ok(passed(text, PassReason::NotShorter, figures, started));
         }
-        if self.config.plan.code == CodePolicy::Keep && kinds::is_source(doc.kind, &request.origin.hint()) {
+        let origin = request.origin.hint();
+        if self.config.plan.code == CodePolicy::Keep && kinds::is_source(doc.kind, &origin, text) {
             return Ok(passed(text, PassReason::Code, figures, started));
         }
         cancel.check()?;

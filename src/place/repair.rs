@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
-use crate::text::{Content, Document, Role, Span};
+use crate::text::{Content, Document, Kind, Role, Span};
 
 /// Most tokens of headings that are brought along for one run.
 const HEADINGS: usize = 48;
+/// Most pieces of a header.
+const HEADER: usize = 16;
 /// A neighbour larger than this is not brought along.
 const NEIGHBOUR: usize = 60;
 
@@ -47,16 +49,18 @@ pub fn companions(doc: &Document<'_>, run: &Range<usize>) -> Vec<usize> {
     let block = doc.spans[run.start].block;
     let mut needed = Vec::new();
     let mut room = HEADINGS;
-    for span in doc.heading_path(block).into_iter().rev() {
+    for (above, span) in doc.heading_path(block).into_iter().rev().enumerate() {
         let Span { tokens, role, .. } = doc.spans[span];
-        // The name of a passage is never too long.
+        // The name of a passage is never too long, nor is the nearest heading of a page: most of it is markup.
         let heading = role == Role::Text;
-        if run.contains(&span) || heading && tokens > room {
+        let tagged = doc.kind == Kind::Html && above == 0;
+        if run.contains(&span) || heading && !tagged && tokens > room {
             continue;
         }
-        room -= if heading { tokens } else { 0 };
+        room = room.saturating_sub(if heading { tokens } else { 0 });
         needed.push(span);
     }
+    needed.extend(doc.page_mark(run.start).filter(|mark| *mark < run.start && !run.contains(mark)));
     needed.reverse();
     let own = &doc.blocks[block];
     let first = own.spans.start;
@@ -66,11 +70,15 @@ pub fn companions(doc: &Document<'_>, run: &Range<usize>) -> Vec<usize> {
     let label = |span: &usize| {
         doc.spans[*span].role == Role::Label || own.labelled && *span == first || signature(*span)
     };
-    // Labels stand at the ends of a block, which may be long.
-    let ends = [first, own.spans.end - 1];
-    let count = if first + 1 == own.spans.end { 1 } else { 2 };
-    needed.extend(ends.into_iter().take(count).filter(label).filter(|span| !run.contains(span)));
+    // Labels stand at the ends of a block, which may be long; what is of no use may stand between those of a header.
+    let head = own.spans.clone().take(HEADER);
+    let head = head.take_while(|span| matches!(doc.spans[*span].role, Role::Label | Role::Noise));
+    let head = head.last().unwrap_or(first);
+    let last = (head + 1 < own.spans.end).then_some(own.spans.end - 1);
+    needed.extend((first..=head).chain(last).filter(label).filter(|span| !run.contains(span)));
     needed.extend(own.closing.filter(|span| !run.contains(span)));
+    needed.extend(doc.page_mark(run.start).filter(|mark| *mark >= run.end));
+    needed.dedup();
     needed
 }
 

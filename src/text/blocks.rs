@@ -1,12 +1,13 @@
 //! Blocks: paragraphs, headings, fenced code, JSON values, tables, lists, log records. They tile the
 //! text; the blank lines behind a block belong to it.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use super::{
     cut::Content,
     json,
     lines::{Fence, Line, lines},
+    numbered,
 };
 
 /// A block before it is cut into spans.
@@ -30,12 +31,16 @@ const ROWS: usize = 3;
 
 /// Cuts `text` into blocks.
 pub fn blocks(text: &str) -> Vec<RawBlock> {
-    Scanner { text, lines: lines(text), blocks: Vec::new(), json_failed_at: 0, open_fences: Vec::new() }.run()
+    let lines = lines(text);
+    let numbered = numbered::headings(&lines);
+    Scanner { text, lines, numbered, blocks: Vec::new(), json_failed_at: 0, open_fences: Vec::new() }.run()
 }
 
 struct Scanner<'a> {
     text: &'a str,
     lines: Vec<Line<'a>>,
+    /// The lines that are headings because they recur with another number.
+    numbered: HashSet<usize>,
     blocks: Vec<RawBlock>,
     /// No JSON value starts before this offset: a scan from further up broke off here.
     json_failed_at: usize,
@@ -184,7 +189,8 @@ impl Scanner<'_> {
         let alone = next.is_none_or(Line::is_blank);
         let before_text = next.is_some_and(|next| next.text.len() >= 80);
         if after_blank && (alone || before_text) && at + 1 < self.lines.len() {
-            let level = line.plain_heading_level()?;
+            let level = line.plain_heading_level();
+            let level = level.or_else(|| self.numbered.contains(&at).then_some(numbered::LEVEL))?;
             return Some((level, at + 1));
         }
         None

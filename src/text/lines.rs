@@ -295,7 +295,8 @@ fn passage_label(text: &str) -> Option<usize> {
                 _ => {}
             }
             if depth == 0 {
-                return Some(end + spaces + i + 1);
+                let end = end + spaces + i + 1;
+                return Some(end + usize::from(text[end..].starts_with(':')));
             }
         }
         return None;

@@ -7,6 +7,7 @@ pub mod cut;
 mod json;
 pub mod kinds;
 pub mod lines;
+mod numbered;
 mod scripts;
 mod segments;
 pub mod sentences;
@@ -124,6 +125,8 @@ pub struct Document<'a> {
     pub headings: Vec<Heading>,
     /// Segments in order; their spans tile the spans.
     pub segments: Vec<Segment>,
+    /// The span that numbers the page of each span; empty where no page is numbered.
+    page_marks: Vec<Option<usize>>,
 }
 
 /// Sizes of segments, in tokens.
@@ -209,7 +212,9 @@ impl<'a> Document<'a> {
                 segment: 0,
                 role: piece.role,
             }));
-            let heading = raw.content == Content::Heading && !raw.closes;
+            // The number of a page governs what stands on it, whatever the sections are.
+            let page = kind == Kind::Pages && label;
+            let heading = raw.content == Content::Heading && !raw.closes && !page;
             if heading {
                 while open.last().is_some_and(|h| headings[*h].level >= raw.level) {
                     open.pop();
@@ -249,7 +254,13 @@ impl<'a> Document<'a> {
                 span.segment = index;
             }
         }
-        Ok(Document { text, kind, tokens, spans, blocks, headings, segments })
+        let page_marks = if kind == Kind::Pages { kinds::pages::marks_of(text, &spans) } else { Vec::new() };
+        Ok(Document { text, kind, tokens, spans, blocks, headings, segments, page_marks })
+    }
+
+    /// The span that numbers the page on which a span begins.
+    pub fn page_mark(&self, span: usize) -> Option<usize> {
+        self.page_marks.get(span).copied().flatten()
     }
 
     /// The text of a span as it is read: of a page, with the words joined that a line break parts.

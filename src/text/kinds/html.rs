@@ -28,6 +28,38 @@ pub fn detect(text: &str, hint: &Hint<'_>) -> bool {
     detect::is_page(text, hint)
 }
 
+/// Marks of what a program fills in.
+const FILLED: [&str; 6] = ["{{", "{%", "<%", "<?php", "<?=", "th:text="];
+
+/// A page of fewer words in sentences than this is an application or a frame for one.
+const WORDS: usize = 100;
+
+/// A text of fewer words is a button, an entry of a menu, a cell.
+const SENTENCE: usize = 8;
+
+/// Whether `text` is a whole page that was written to be read, rather than a template or the frame of an application.
+pub fn is_saved(text: &str) -> bool {
+    if !detect::is_whole(text) {
+        return false;
+    }
+    let (mut words, mut prose) = (0, 0);
+    let tags = tags::tags(text);
+    let elements = elements::elements(text, &tags);
+    for leaf in leaves::leaves(text, &tags, &elements) {
+        // Scripts and examples may hold such marks and mean nothing by them.
+        let shown = matches!(leaf.is, Is::Text(_) | Is::Special(Special::Table(..)));
+        if shown && FILLED.iter().any(|mark| text[leaf.range.clone()].contains(mark)) {
+            return false;
+        }
+        if matches!(leaf.is, Is::Text(_)) {
+            let own = pieces::words(text, &leaf.range, &tags);
+            words += own;
+            prose += if own >= SENTENCE { own } else { 0 };
+        }
+    }
+    prose >= WORDS && 2 * prose >= words
+}
+
 /// Cuts a page into blocks.
 pub fn cut(text: &str) -> Vec<CutBlock> {
     let tags = tags::tags(text);

@@ -98,19 +98,40 @@ pub(super) fn is_source(file: &str) -> bool {
     file.rsplit_once('.').is_some_and(|(_, end)| SOURCES.contains(&end.to_ascii_lowercase().as_str()))
 }
 
-/// Whether most lines are of words, as those of wrapped text are, or far longer than a record is.
+/// Whether most lines are of words, as those of wrapped text are, or far longer than a record is; or shorter ones that
+/// go on in the next, as those of a narrow column do.
 fn is_running_text(lines: &[Line<'_>]) -> bool {
-    let full = || lines.iter().filter(|line| !line.is_blank());
-    let wordy = |line: &&Line<'_>| {
+    let full: Vec<&Line<'_>> = lines.iter().filter(|line| !line.is_blank()).collect();
+    let words = |line: &Line<'_>| {
         let (mut words, mut plain) = (0, 0);
         for word in line.look().split_whitespace() {
             words += 1;
             let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
-            plain += usize::from(!word.is_empty() && word.chars().all(|c| c.is_alphabetic() || c == '-'));
+            // Vowels of many scripts are signs, not letters.
+            let letter =
+                |c: char| c.is_alphabetic() || c == '-' || c == '’' || !c.is_ascii() && !c.is_numeric();
+            plain += usize::from(!word.is_empty() && word.chars().all(letter));
         }
+        (words, plain)
+    };
+    let wordy = |line: &Line<'_>| {
+        let (words, plain) = words(line);
         words >= 7 && 10 * plain >= 9 * words || line.text.len() > 600
     };
-    2 * full().filter(wordy).count() > full().count()
+    let goes_on = |pair: &&[&Line<'_>]| {
+        let (above, below) = (pair[0].look().trim_end(), pair[1].look());
+        let (words, plain) = words(pair[0]);
+        let first = below.split_whitespace().next().unwrap_or_default();
+        words >= 3
+            && 10 * plain >= 7 * words
+            && above.ends_with(|c: char| c.is_alphabetic() || c == ',' || c == '-')
+            && first.starts_with(char::is_lowercase)
+            && first.trim_end_matches(|c: char| c.is_ascii_punctuation()).chars().all(char::is_alphabetic)
+            // Columns are set apart by more than one space.
+            && !above.contains("  ")
+    };
+    2 * full.iter().filter(|line| wordy(line)).count() > full.len()
+        || 2 * full.windows(2).filter(goes_on).count() > full.len()
 }
 
 /// Whether most lines are JSON objects, which have their own rules.

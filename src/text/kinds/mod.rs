@@ -9,6 +9,7 @@ mod machine;
 pub mod pages;
 pub mod passages;
 pub mod turns;
+pub mod xml;
 
 use std::ops::Range;
 
@@ -39,6 +40,8 @@ pub enum Kind {
     Diff,
     /// A page of HTML.
     Html,
+    /// Records of XML.
+    Xml,
     /// Text out of a PDF, page by page.
     Pages,
     /// A chat, a thread of mails, captions.
@@ -60,6 +63,7 @@ impl Kind {
             Kind::Code(_) => "code",
             Kind::Diff => "diff",
             Kind::Html => "html",
+            Kind::Xml => "xml",
             Kind::Pages => "pages",
             Kind::Turns => "turns",
         }
@@ -93,7 +97,7 @@ pub fn omission(kind: Kind, text: &str, range: Range<usize>) -> String {
         Kind::Diff => diff::omission(text, range),
         Kind::Table => one_or("row", "rows"),
         Kind::Lines | Kind::Log | Kind::Trace | Kind::Tests => one_or("line", "lines"),
-        Kind::Prose | Kind::Passages | Kind::Json | Kind::Html | Kind::Pages | Kind::Turns => {
+        Kind::Prose | Kind::Passages | Kind::Json | Kind::Html | Kind::Xml | Kind::Pages | Kind::Turns => {
             "[...]".to_owned()
         }
     }
@@ -106,6 +110,9 @@ pub fn cut(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
     }
     if html::detect(text, &hint) {
         return (Kind::Html, html::cut(text));
+    }
+    if let Some(blocks) = xml::cut(text) {
+        return (Kind::Xml, blocks);
     }
     let code = |hint: &Hint<'_>| {
         code::detect(text, hint).map(|language| (Kind::Code(language), code::cut(text, language)))
@@ -137,8 +144,14 @@ pub fn cut(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
     (Kind::Prose, super::prose(text))
 }
 
-/// Whether a text is a file that an agent may edit: code, or the settings of a program.
-pub fn is_source(kind: Kind, hint: &Hint<'_>) -> bool {
+/// Whether a text is a file that an agent may edit: code, a template, or the settings of a program. A page that was
+/// saved or fetched is none, and neither are records, whatever the name of their file.
+pub fn is_source(kind: Kind, hint: &Hint<'_>, text: &str) -> bool {
+    match kind {
+        Kind::Html if fetches(hint) || html::is_saved(text) => return false,
+        Kind::Xml if fetches(hint) || xml::is_read(text) => return false,
+        _ => {}
+    }
     let settings = ["toml", "yaml", "yml", "ini", "cfg", "gradle", "lock", "env"];
     let named = |file: &String| {
         let end = file.rsplit(['.', '/']).next().unwrap_or_default().to_ascii_lowercase();
@@ -146,6 +159,11 @@ pub fn is_source(kind: Kind, hint: &Hint<'_>) -> bool {
             || settings.contains(&end.as_str())
     };
     matches!(kind, Kind::Code(_)) || !searches(hint) && code::file(hint).as_ref().is_some_and(named)
+}
+
+/// Whether a call asks for an address on the web.
+fn fetches(hint: &Hint<'_>) -> bool {
+    hint.call.is_some_and(|(_, arguments)| arguments.contains("http://") || arguments.contains("https://"))
 }
 
 /// Whether a call looks for something in files rather than reading one.

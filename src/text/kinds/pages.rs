@@ -7,6 +7,7 @@ mod marks;
 use std::collections::HashMap;
 
 use crate::text::{
+    Span,
     cut::{Content, CutBlock, Hint, Piece, Role},
     lines::Line,
     sentences::sentence_ends,
@@ -14,7 +15,7 @@ use crate::text::{
 pub use joined::joined;
 use marks::{Mark, mark, normal, running};
 
-/// Level of the line that numbers a page and stands at its top.
+/// Level of the line that numbers a page.
 const PAGE_LEVEL: u8 = 6;
 
 /// Fewer bytes of text a page, on average, are no pages.
@@ -77,6 +78,45 @@ pub fn cut(text: &str) -> Vec<CutBlock> {
     }
     writer.settle(false);
     writer.blocks(text)
+}
+
+/// The span that numbers the page on which each span begins. Pages end at form feeds; without those, where the marks
+/// stand: before a page if the first line is one, else behind it.
+pub fn marks_of(text: &str, spans: &[Span]) -> Vec<Option<usize>> {
+    let is_mark = |span: &Span| {
+        span.role == Role::Label
+            && span.content == Content::Heading
+            && mark(&text[span.range.clone()]).is_some()
+    };
+    let marks: Vec<usize> = (0..spans.len()).filter(|span| is_mark(&spans[*span])).collect();
+    if marks.is_empty() {
+        return Vec::new();
+    }
+    if text.contains('\x0c') {
+        let (mut page, mut at) = (0, 0);
+        let pages: Vec<usize> = spans
+            .iter()
+            .map(|span| {
+                let inside = &text[span.range.clone()];
+                let start = span.range.end - inside.trim_start().len();
+                page += text[at..start].bytes().filter(|b| *b == b'\x0c').count();
+                at = start;
+                page
+            })
+            .collect();
+        let of: HashMap<usize, usize> = marks.iter().rev().map(|mark| (pages[*mark], *mark)).collect();
+        return pages.iter().map(|page| of.get(page).copied()).collect();
+    }
+    let first = spans.iter().position(|span| !text[span.range.clone()].trim().is_empty());
+    let top = first == marks.first().copied();
+    let of = |span: usize| {
+        if top {
+            marks[..marks.partition_point(|mark| *mark <= span)].last()
+        } else {
+            marks.get(marks.partition_point(|mark| *mark < span))
+        }
+    };
+    (0..spans.len()).map(|span| of(span).copied()).collect()
 }
 
 /// The lines of `text`; a form feed begins a line.
@@ -232,12 +272,12 @@ impl<'a> Writer<'a> {
         for (at, (start, is)) in waiting.into_iter().enumerate() {
             let within = goes_on || at < feet && !headless;
             match is {
-                Is::Mark(true) if !within => self.item(start, Content::Heading, PAGE_LEVEL, Role::Text, true),
                 Is::Mark(_) if within => self.item(start, Content::Heading, 0, Role::Label, false),
+                Is::Mark(_) => self.item(start, Content::Heading, PAGE_LEVEL, Role::Label, true),
                 Is::Running(false) => self.item(start, Content::Prose, 0, Role::Text, !within),
                 _ => self.item(start, Content::Prose, 0, Role::Noise, !within && !noisy),
             }
-            noisy = !within && matches!(is, Is::Running(true) | Is::Mark(false));
+            noisy = !within && is == Is::Running(true);
         }
     }
 

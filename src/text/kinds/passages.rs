@@ -1,6 +1,8 @@
 //! Passages as retrieval applications lay them out: tags, `Source:` lines, names in brackets, marks of pages behind.
 //! What names a passage comes along with whatever is kept of it.
 
+mod inline;
+
 use std::{collections::HashMap, ops::Range};
 
 use crate::text::{
@@ -13,6 +15,8 @@ use crate::text::{
 const RECURS: usize = 3;
 /// Bytes of the longest line that is a label.
 const LONGEST: usize = 240;
+/// Words before the number of a passage.
+const KNOWN: [&str; 5] = ["Document", "Passage", "Source", "Context", "Article"];
 /// Lines of the longest label.
 const LINES: usize = 8;
 /// A passage has at least so many bytes on average, or its labels are rather items of a list.
@@ -22,11 +26,19 @@ const PASSAGE: usize = 160;
 pub fn cut(text: &str) -> Option<Vec<CutBlock>> {
     let lines = lines(text);
     let tagged = tagged(text, &lines);
-    let marks = if tagged.len() >= 2 { tagged } else { labelled(&lines)? };
-    let bodies = text.len() - marks.iter().map(|mark| mark.range.len()).sum::<usize>();
-    let named =
-        marks.iter().filter(|mark| !mark.closes).count().max(marks.iter().filter(|mark| mark.closes).count());
-    (bodies >= PASSAGE * named).then(|| blocks(text, marks))
+    let long = |marks: &Vec<Mark>| {
+        let bodies = text.len() - marks.iter().map(|mark| mark.range.len()).sum::<usize>();
+        let closes = marks.iter().filter(|mark| mark.closes).count();
+        bodies >= PASSAGE * closes.max(marks.len() - closes)
+    };
+    let marks = if tagged.len() >= 2 {
+        Some(tagged).filter(long)
+    } else {
+        let inside =
+            || inline::items(&lines).or_else(|| inline::led(&lines)).or_else(|| inline::cited(text, &lines));
+        labelled(&lines).filter(long).or_else(|| inside().filter(long))
+    };
+    marks.map(|marks| blocks(text, marks))
 }
 
 /// A label, or a run of them.
@@ -51,15 +63,43 @@ fn blocks(text: &str, marks: Vec<Mark>) -> Vec<CutBlock> {
     };
     // What is behind the last passage, as a margin that was not handed over, must not seem to be part of another.
     let last = marks.iter().rposition(|mark| !mark.closes);
+    let number = |mark: &Mark| number(&text[mark.range.clone()]).filter(|_| !mark.closes);
+    let numbers: Vec<Option<u32>> = marks.iter().map(number).collect();
+    let again =
+        |index: usize| matches!(numbers[index.saturating_sub(1)..=index], [Some(a), Some(b)] if b <= a);
+    let restarts = (1..marks.len()).any(again);
     for (index, mark) in marks.into_iter().enumerate() {
+        let before = out.len();
         between(at..mark.range.start, &mut out);
+        if restarts && (index == 0 || again(index)) {
+            head(text, &mut out[before..]);
+        }
         at = mark.range.end;
         let role = if Some(index) == last { Role::Outline } else { Role::Label };
         let piece = Piece { range: mark.range, content: Content::Heading, role };
-        out.push(CutBlock { pieces: vec![piece], content: Content::Heading, level: 0, closes: mark.closes });
+        let level = u8::from(restarts);
+        out.push(CutBlock { pieces: vec![piece], content: Content::Heading, level, closes: mark.closes });
     }
     between(at..text.len(), &mut out);
     out
+}
+
+/// Where numbers begin anew, so does a stretch: the line above it names it, and is no part of the last passage before.
+fn head(text: &str, blocks: &mut [CutBlock]) {
+    let Some(block) = blocks.last_mut() else { return };
+    let (Some(first), Some(last)) = (block.pieces.first(), block.pieces.last()) else { return };
+    let range = first.range.start..last.range.end;
+    let line = text[range.clone()].trim();
+    if !line.is_empty() && line.len() <= LONGEST && !line.contains('\n') && !line.ends_with(['.', '!', '?']) {
+        let piece = Piece { range, content: Content::Heading, role: Role::Label };
+        *block = CutBlock { pieces: vec![piece], content: Content::Heading, level: 0, closes: false };
+    }
+}
+
+/// The number of a mark that is a number alone: `[#1]`, `(2)`.
+fn number(mark: &str) -> Option<u32> {
+    let inner = mark.trim().trim_matches(|c: char| c.is_ascii_punctuation());
+    inner.parse().ok()
 }
 
 /// A tag at the start of a text: its name, whether it closes, and its bytes.
@@ -139,6 +179,7 @@ fn labelled(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     for (at, line) in lines.iter().enumerate() {
         let Some(key) = key(line) else { continue };
         let (first, last) = (blank(at.checked_sub(1)), blank(Some(at + 1)));
+        let first = first || is_numbered_name(line.text.trim());
         if first {
             above.entry(key).or_default().push(at);
         } else if last {
@@ -173,6 +214,14 @@ fn labelled(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
         _ => return None,
     };
     Some(marks)
+}
+
+/// `Passage 3 (name):`, which needs no blank line above it.
+fn is_numbered_name(text: &str) -> bool {
+    text.ends_with("):")
+        && text
+            .split_once(' ')
+            .is_some_and(|(word, rest)| KNOWN.contains(&word) && numbered(rest) && rest.contains(" ("))
 }
 
 fn is_rule(line: &Line<'_>) -> bool {
@@ -211,7 +260,7 @@ fn key(line: &Line<'_>) -> Option<String> {
     if line.list_marker().is_some() {
         return None;
     }
-    let known = ["Document", "Passage", "Source", "Context", "Article"].iter().any(|word| {
+    let known = KNOWN.iter().any(|word| {
         text.strip_prefix(word).is_some_and(|rest| numbered(rest.trim_start_matches([' ', '['])))
     }) && !text.ends_with("):");
     if known || line.is_log() || line.is_table_row() {

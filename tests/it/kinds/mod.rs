@@ -8,3 +8,4 @@ mod json;
 mod pages;
 mod scripts;
 mod turns;
+mod xml;

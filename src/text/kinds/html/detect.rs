@@ -14,10 +14,7 @@ pub fn is_page(text: &str, hint: &Hint<'_>) -> bool {
     if !start.starts_with('<') {
         return false;
     }
-    let head = start.get(..14).unwrap_or("").to_ascii_lowercase();
-    if head.starts_with("<!doctype html")
-        || head.starts_with("<html") && !head[5..].starts_with(char::is_alphanumeric)
-    {
+    if is_root(start) {
         return true;
     }
     let named = hint.media_type.is_some_and(|kind| kind.contains("html"))
@@ -26,6 +23,17 @@ pub fn is_page(text: &str, hint: &Hint<'_>) -> bool {
         });
     let look = &start[..start.floor_char_boundary(LOOK)];
     is_fragment(look, text.trim_end().ends_with('>'), if named { 3 } else { 12 })
+}
+
+/// Whether `text` is a whole page: it has the root of one.
+pub fn is_whole(text: &str) -> bool {
+    is_root(skip_prolog(text.trim_start_matches('\u{feff}').trim_start()))
+}
+
+fn is_root(start: &str) -> bool {
+    let head = start.get(..14).unwrap_or("").to_ascii_lowercase();
+    head.starts_with("<!doctype html")
+        || head.starts_with("<html") && !head[5..].starts_with(char::is_alphanumeric)
 }
 
 /// Behind an XML declaration, comments.

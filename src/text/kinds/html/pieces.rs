@@ -106,6 +106,17 @@ pub fn sentences(
     push(start..range.end, piece, out);
 }
 
+/// Words that are shown; of a script without spaces, a word for every four letters.
+pub fn words(page: &str, range: &Range<usize>, all: &[Tag]) -> usize {
+    let shown = Shown::new(page, range, inside(all, range)).text;
+    let wide = |word: &str| word.chars().filter(|c| c.is_alphanumeric() && !c.is_ascii()).count() / 4;
+    shown
+        .split_whitespace()
+        .filter(|word| word.contains(char::is_alphanumeric))
+        .map(|word| wide(word).max(1))
+        .sum()
+}
+
 /// The place in the page of a border in its text: tags that close stay before it.
 fn border(shown: &Shown, end: usize, tags: &[Tag]) -> usize {
     let index = shown.parts.partition_point(|(offset, _)| *offset <= end).saturating_sub(1);
