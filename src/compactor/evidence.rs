@@ -17,21 +17,28 @@ const STANDS_OUT: f32 = 2.0;
 /// Fewer tokens are not worth a ranking.
 const LEAST: usize = 32;
 
+/// How much of a text may come back.
+pub(super) struct Allowance<'a> {
+    /// Tokens, for all questions together.
+    pub(super) tokens: usize,
+    /// Counts them.
+    pub(super) count: &'a dyn Fn(&str) -> usize,
+}
+
 /// For each of `later`, in turn, what of the text stands nowhere yet and is needed. `places` says what stands in the
-/// result; `saved` tokens are what compaction took away, and no more than half of them come back.
+/// result.
 pub(super) fn collect(
     doc: &Document<'_>,
     opened: &Opened<'_>,
     places: &[Option<Place>],
     later: &[Later],
-    saved: usize,
+    allowance: &Allowance<'_>,
     beside: f32,
     tools: Tools<'_>,
-    count: &dyn Fn(&str) -> usize,
 ) -> Result<Vec<Evidence>, RankError> {
     let mut stands: Vec<bool> = places.iter().map(Option::is_some).collect();
     let mut collected = Vec::with_capacity(later.len());
-    let mut left = saved / 2;
+    let mut left = allowance.tokens;
     for later in later {
         if left < LEAST {
             collected.push(Evidence::default());
@@ -55,7 +62,7 @@ pub(super) fn collect(
         }
         let (text, _) = in_place::render(doc, &held, &|_| in_place::INLINE.to_owned());
         // With the words above it.
-        left = left.saturating_sub(count(&text) + 2 * place::ENTRY);
+        left = left.saturating_sub((allowance.count)(&text) + 2 * place::ENTRY);
         collected.push(Evidence { text: text.trim().to_owned(), sources });
     }
     Ok(collected)

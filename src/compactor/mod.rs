@@ -17,6 +17,7 @@ use std::{
 pub use error::CompactError;
 
 use error::LONGEST;
+use evidence::Allowance;
 use fit::{Fitted, Work};
 use opened::Opened;
 
@@ -317,15 +318,17 @@ impl Compactor {
             figures.tokens_after = before;
             return Ok(passed(text, reason, figures, started));
         }
+        // No more than half of what was saved comes back.
+        let allowance =
+            Allowance { tokens: (before - fitted.tokens) / 2, count: &|text| counter.count(text) };
         let evidence = evidence::collect(
             &doc,
             &opened,
             &fitted.places,
             &request.later,
-            before - fitted.tokens,
+            &allowance,
             self.config.place.beside,
             tools,
-            &|text| counter.count(text),
         )?;
         figures.millis.total = millis(started);
         let explain = request.explain.then(|| explain(&doc, &opened, &ranking, &fitted.places));

@@ -336,7 +336,7 @@ impl<'a> Run<'a> {
         }
         let marked = wording;
         while wording < count
-            && (self.is_short(at(wording)) || !from_behind && self.is_the_list(at(wording)))
+            && (self.is_short(at(wording)) || self.is_the_list(at(wording), from_behind))
             && !self.is_labelled(at(wording), from_behind)
         {
             wording += 1;
@@ -388,13 +388,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether an element is a list as the text has no other: long rules above a document.
-    fn is_the_list(&self, index: usize) -> bool {
+    /// Whether an element is a list as the text has no other: long rules above a document, or shorter ones below it,
+    /// where a document may have its references.
+    fn is_the_list(&self, index: usize, from_behind: bool) -> bool {
         let items = |element: &Element| element.form == Form::Paragraph { items: true };
         let own = self.elements[index].size;
         let lists: usize = self.elements.iter().filter(|e| items(e)).map(|e| e.size).sum();
         items(&self.elements[index])
-            && own <= self.limit
+            && own <= if from_behind { SMALL_BODY.min(self.limit) } else { self.limit }
             && 2 * own <= self.total
             && AMONG_SHARE * (lists - own) <= self.total
     }

@@ -445,6 +445,32 @@ fn fixed_columns() {
 }
 
 #[test]
+fn tables_of_sentences() {
+    let said = [
+        "the lamp at the gate is broken again",
+        "nobody came to the meeting this month",
+        "the new clock is slow",
+    ];
+    for separator in [",", "\t"] {
+        let mut text = ["id", "author", "comment"].join(separator) + "\n";
+        for row in 0..80 {
+            let comment =
+                if row == 41 { "the key of the boiler room hangs behind the door" } else { said[row % 3] };
+            text.push_str(&[row.to_string().as_str(), ["Ada", "Ben"][row % 2], comment].join(separator));
+            text.push('\n');
+        }
+        given("comments", text)
+            .asked("Where is the key of the boiler room?")
+            .kind("table")
+            .keeps(&[
+                &["id", "author", "comment"].join(separator),
+                &["41", "Ben", "the key of the boiler room hangs behind the door"].join(separator),
+            ])
+            .check();
+    }
+}
+
+#[test]
 fn delimited_tables() {
     fixture("csv/orders-csv.txt")
         .file("orders.csv")

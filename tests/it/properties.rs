@@ -20,7 +20,7 @@ use epitome::{
         openai_chat::ChatRequest,
     },
 };
-use proptest::{collection::vec, prelude::*, sample::select};
+use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::value::RawValue;
 
 /// What stands above what a question is brought from earlier texts.
@@ -48,8 +48,13 @@ fn compactor() -> &'static Compactor {
 
 /// What of `body` goes upstream.
 fn upstream(body: &str) -> String {
-    let never = Cancel::never();
-    let out = rewrite(compactor(), &config().plan, body.as_bytes(), &Wishes::default(), &never);
+    upstream_within(body, None)
+}
+
+/// What of `body` goes upstream where the client names a budget.
+fn upstream_within(body: &str, budget: Option<Budget>) -> String {
+    let wishes = Wishes { budget, ..Wishes::default() };
+    let out = rewrite(compactor(), &config().plan, body.as_bytes(), &wishes, &Cancel::never());
     out.body.map_or_else(|| body.to_owned(), |new| String::from_utf8(new).unwrap())
 }
 
@@ -245,21 +250,56 @@ fn message(role: &str, text: &str, escaped: bool, parts: bool) -> String {
     }
 }
 
+/// Rules, a format or examples, as they are said to a model beside a document.
+fn block() -> impl Strategy<Value = String> {
+    let item = select(vec![
+        "Never guess.",
+        "Cite the order.",
+        "用中文回答。",
+        "At most ten words",
+        "Dates as 3 May 2031",
+    ]);
+    let rules = vec(item.clone(), 3..12)
+        .prop_map(|items| items.iter().map(|item| format!("- {item}")).collect::<Vec<_>>().join("\n"));
+    prop_oneof![
+        rules.clone(),
+        rules.prop_map(|rules| format!("<rules>\n{rules}\n</rules>")),
+        vec(select(WORDS.to_vec()), 2..6).prop_map(|names| {
+            let fields: Vec<String> =
+                names.iter().enumerate().map(|(i, n)| format!("  \"{n}{i}\": \"...\"")).collect();
+            format!("```json\n{{\n{}\n}}\n```", fields.join(",\n"))
+        }),
+        vec((item, 0_u32..99), 2..5).prop_map(|pairs| {
+            let pair = |(given, answer): (&str, u32)| format!("Input: {given}\nOutput: {answer}");
+            pairs.into_iter().map(pair).collect::<Vec<_>>().join("\n\n")
+        }),
+    ]
+}
+
 /// Somebody hands something over, and says what is to be done with it.
 fn hands_over() -> impl Strategy<Value = Message> {
     let around = (vec(line(), 0..4), vec(document(), 1..3), line(), vec(line(), 0..4));
-    (around, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |((front, documents, between, behind), crlf, escaped, parts)| {
+    let blocks = (option::weighted(0.2, block()), option::weighted(0.2, block()));
+    (around, blocks, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |((front, documents, between, behind), (above, below), crlf, escaped, parts)| {
             let mut wording = front.clone();
             let mut blocks = Vec::new();
             if !front.is_empty() {
                 blocks.push(front.join("\n"));
+            }
+            if let Some(above) = above {
+                wording.extend(above.lines().map(str::to_owned));
+                blocks.push(above);
             }
             let two = documents.len() == 2;
             blocks.push(documents[0].clone());
             if two {
                 wording.push(between.clone());
                 blocks.extend([between, documents[1].clone()]);
+            }
+            if let Some(below) = below {
+                wording.extend(below.lines().map(str::to_owned));
+                blocks.push(below);
             }
             if !behind.is_empty() {
                 blocks.push(behind.join("\n"));
@@ -346,12 +386,29 @@ proptest! {
     }
 
     #[test]
-    fn a_growing_conversation_stays(messages in conversation()) {
+    fn half_a_character_changes_nothing(messages in conversation(), place in any::<prop::sample::Index>()) {
+        let body = body_of(&messages);
+        let starts: Vec<usize> = body.match_indices("The ").map(|(at, _)| at + 4).collect();
+        prop_assume!(!starts.is_empty());
+        let at = starts[place.index(starts.len())];
+        let body = format!("{}\\ud800 {}", &body[..at], &body[at..]);
+        let line_start = body[..at].rfind(['\\', '"']).map_or(0, |start| start + 1);
+        let line_end = at + 7 + body[at + 7..].find(['\\', '"']).unwrap_or_default();
+        let line = &body[line_start..line_end];
+        let sent = upstream(&body);
+        prop_assert!(sent.contains(line), "{line:?} is lost in {sent}");
+    }
+
+    #[test]
+    fn a_growing_conversation_stays(
+        messages in conversation(),
+        budget in select(vec![None, Some(Budget::Tokens(250)), Some(Budget::Share(0.25))]),
+    ) {
         let mut before: Vec<String> = Vec::new();
         // What stands between two messages of the assistant is one turn, and knows of itself.
         let ends = |end: &usize| messages.get(*end).is_none_or(|next| next.role == "assistant");
         for end in (1..=messages.len()).filter(ends) {
-            let sent = messages_of(&upstream(&body_of(&messages[..end])));
+            let sent = messages_of(&upstream_within(&body_of(&messages[..end]), budget));
             for (at, (old, new)) in before.iter().zip(&sent).enumerate() {
                 prop_assert_eq!(old, new, "message {} of {}", at, end);
             }
@@ -452,6 +509,32 @@ proptest! {
             if piece.kind.is_verbatim() {
                 prop_assert_eq!(&result.text[piece.output.clone()], &request.text[piece.source.clone()]);
             }
+        }
+    }
+}
+
+#[test]
+fn what_later_turns_are_brought_never_makes_a_request_longer() {
+    let orders: String =
+        (0..160).map(|n| format!("Order {n} was carried to the harbour by cart {}. ", n % 7)).collect();
+    let mut raw = vec![message(
+        "user",
+        &format!("<doc>\n{orders}\n</doc>\n\nWhich cart carried order 3?"),
+        false,
+        false,
+    )];
+    for turn in 0..60 {
+        raw.push(message("assistant", "A cart.", false, false));
+        raw.push(message("user", &format!("And which cart carried order {}?", 2 * turn + 5), false, false));
+        let messages: Vec<Message> = raw
+            .iter()
+            .map(|raw| Message { role: "", raw: raw.clone(), wording: Vec::new(), material: false })
+            .collect();
+        if turn % 10 == 9 {
+            let body = body_of(&messages);
+            let sent = upstream(&body);
+            assert!(sent.contains(EVIDENCE.trim_end()), "{sent}");
+            assert!(sent.len() < body.len(), "{} of {} after {turn} turns", sent.len(), body.len());
         }
     }
 }

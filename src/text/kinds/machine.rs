@@ -57,7 +57,8 @@ pub fn machine(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
         if mixed::detect(inner) {
             return Some((Kind::Trace, mixed::cut));
         }
-        (!is_running_text(&lines)).then_some((*kind, *cut))
+        let headed = *kind == Kind::Table && delimited::is_headed(&lines, hint);
+        (headed || !is_running_text(&lines)).then_some((*kind, *cut))
     })
 }
 

@@ -8,7 +8,7 @@ use std::{collections::HashMap, ops::Range};
 use crate::text::{
     cut::{Content, CutBlock, Piece, Role},
     lines::{Line, lines},
-    prose,
+    prose, sentence_ends,
 };
 
 /// A label recurs at least so often.
@@ -17,6 +17,8 @@ const RECURS: usize = 3;
 const LONGEST: usize = 240;
 /// Words before the number of a passage.
 const KNOWN: [&str; 5] = ["Document", "Passage", "Source", "Context", "Article"];
+/// Bytes of the longest name in brackets that may be more than one sentence.
+const NAME: usize = 120;
 /// Lines of the longest label.
 const LINES: usize = 8;
 /// A passage has at least so many bytes on average, or its labels are rather items of a list.
@@ -270,6 +272,8 @@ fn key(line: &Line<'_>) -> Option<String> {
         if text.starts_with(open)
             && text.ends_with(close)
             && !text[..text.len() - close.len_utf8()].contains(close)
+            // A footnote of several sentences names nothing.
+            && (text.len() <= NAME || sentence_ends(text).len() <= 1)
         {
             return Some(open.to_string());
         }

@@ -11,6 +11,12 @@ const ROWS: usize = 3;
 /// Rows that are looked at to tell the separator.
 const SAMPLE: usize = 500;
 
+/// Rows under a header, more than which it takes for the header alone to tell of a table.
+const HEADED: usize = 6;
+
+/// Bytes of the longest name of a column.
+const NAME: usize = 40;
+
 /// Lines that one record spans at most.
 const RECORD_LINES: usize = 60;
 
@@ -52,9 +58,36 @@ pub fn format(lines: &[Line<'_>], hint: &Hint<'_>) -> Option<Format> {
         let (fields, most) = mode(&counts);
         let format = Format { separator: *separator, fields };
         let agrees = mostly(most, all, if fields == 2 { 95 } else { 80 });
-        let likely = fields >= 2 && agrees && (named || plain(&rows, format));
+        let sure = || mostly(most, all, 95) && headed(&rows, format);
+        let likely = fields >= 2 && agrees && (named || plain(&rows, format) || sure());
         likely.then_some(format)
     })
+}
+
+/// Whether lines are rows under a header, whatever stands in their cells.
+pub fn is_headed(lines: &[Line<'_>], hint: &Hint<'_>) -> bool {
+    let rows: Vec<&Line<'_>> = lines.iter().filter(|line| !line.is_blank()).take(SAMPLE).collect();
+    format(lines, hint).is_some_and(|format| headed(&rows, format))
+}
+
+/// Whether the first of several rows names at least three columns.
+fn headed(rows: &[&Line<'_>], format: Format) -> bool {
+    let Some(first) = rows.first() else { return false };
+    let names: Vec<&str> = first.text.trim().split(char::from(format.separator)).collect();
+    let name = |name: &&str| {
+        let name = name.trim_matches('"');
+        name.len() <= NAME
+            && name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_alphanumeric() || "_- #()%".contains(c))
+    };
+    let mut distinct = names.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    rows.len() > HEADED
+        && names.len() >= 3
+        && names.len() == format.fields
+        && distinct.len() == names.len()
+        && names.iter().all(name)
 }
 
 /// Whether the name or type of the text says that it is separated values.
