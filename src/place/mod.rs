@@ -31,6 +31,8 @@ const TIGHT: usize = 2;
 const OUTLINE: usize = 3;
 /// What is critical comes next, up to this share of it.
 const CRITICAL: usize = 2;
+/// Where nothing is asked no score says what is needed: then what is critical leaves this share of it to all else.
+const UNASKED: usize = 5;
 /// Tokens from which on a span that recurs is kept once.
 const REPEATED: usize = 8;
 /// Less room than this is not worth another unit.
@@ -89,7 +91,9 @@ pub fn select(
     budget: usize,
     pin_code: bool,
 ) -> Vec<Kept> {
-    let order = order(doc, units, budget, pin_code);
+    let asked = !ranking.probability.is_empty() || ranking.lexical.iter().any(|score| *score > 0.0);
+    let share = if asked { budget / CRITICAL } else { budget - budget / UNASKED };
+    let order = order(doc, units, (budget, share), pin_code);
     let mut texts: HashSet<&str> = HashSet::new();
     let mut taken = vec![false; doc.spans.len()];
     let mut kept: Vec<Kept> = Vec::new();
@@ -98,6 +102,10 @@ pub fn select(
     for unit in order {
         let pinned = pin_code && unit.code || unit.role == Role::Pinned;
         if left < LEAST && !pinned {
+            break;
+        }
+        // Nothing asks for it.
+        if unit.role == Role::Noise && !asked && !kept.is_empty() {
             break;
         }
         // The same again says nothing new.
@@ -139,16 +147,20 @@ pub fn select(
 }
 
 /// The order in which units are chosen: fenced code where it is pinned; what stands for the rest, while that is a small
-/// part of the budget; what is most critical, up to a part of it, and of that what says what is wrong before the code
-/// that it shows; all else by score; noise last.
-fn order<'a>(doc: &Document<'_>, units: &'a [Unit], budget: usize, pin_code: bool) -> Vec<&'a Unit> {
+/// part of the `budget`; what is most critical, up to `critical` tokens, and of that what says what is wrong before the
+/// code that it shows; all else by score; noise last.
+fn order<'a>(
+    doc: &Document<'_>,
+    units: &'a [Unit],
+    (budget, mut critical): (usize, usize),
+    pin_code: bool,
+) -> Vec<&'a Unit> {
     let mut order: Vec<&Unit> = units.iter().collect();
     let better = |a: &Unit, b: &Unit| b.score.total_cmp(&a.score).then(a.spans.start.cmp(&b.spans.start));
     let shown = |unit: &Unit| doc.spans[unit.spans.start].content == Content::Code;
     order.sort_by(|a, b| shown(a).cmp(&shown(b)).then(better(a, b)));
     let outline: usize =
         units.iter().filter(|unit| unit.role == Role::Outline).map(|unit| unit.tokens + ENTRY).sum();
-    let mut critical = budget / CRITICAL;
     let mut class = |unit: &Unit| match unit.role {
         Role::Pinned => 0,
         _ if pin_code && unit.code => 0,

@@ -65,7 +65,10 @@ fn own_place(lines: &[Line<'_>], classes: &[Option<Class>], below: usize) -> Opt
 /// An assertion with the place above it, and with the one below it.
 fn assertions(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark]) {
     for at in (1..lines.len()).filter(|at| is_asserted(&lines[*at])) {
-        if !is_asserted(&lines[at - 1]) {
+        if is_asserted(&lines[at - 1]) {
+            // What the two sides were is shown, as code is.
+            marks[at].content = Content::Code;
+        } else {
             let above = (at.saturating_sub(ABOVE)..at).rev();
             let place = above
                 .take_while(|above| !lines[*above].is_blank() && classes[*above].is_none())
