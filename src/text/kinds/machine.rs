@@ -128,6 +128,8 @@ fn is_running_text(lines: &[Line<'_>]) -> bool {
             && above.ends_with(|c: char| c.is_alphabetic() || c == ',' || c == '-')
             && first.starts_with(char::is_lowercase)
             && first.trim_end_matches(|c: char| c.is_ascii_punctuation()).chars().all(char::is_alphabetic)
+            // Lines of like shape begin alike.
+            && pair[0].look().split_whitespace().next() != Some(first)
             // Columns are set apart by more than one space.
             && !above.contains("  ")
     };
