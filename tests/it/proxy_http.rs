@@ -81,13 +81,15 @@ async fn a_query_in_any_language() {
         ("UTF-8''Wer%20h%C3%A4lt%20die%20Mole%3F", "Wer hält die Mole?"),
         ("%E8%B0%81%E4%BB%98%E4%BA%86%E9%92%B1%EF%BC%9F", "谁付了钱？"),
         ("What is 100% of it?", "What is 100% of it?"),
+        ("a 50%decrease in price", "a 50%decrease in price"),
+        ("h%E4lt", "h%E4lt"),
     ] {
         let response = post(&proxy, &[("x-epitome-query", value)]).await;
         assert_eq!(header(&response, "x-epitome-outcome"), "compacted", "{value}");
         assert_eq!(double.last().query.as_deref(), Some(query));
     }
     let came = upstream.count();
-    for bad in ["UTF-8''%C3", "UTF-8''100%", "h%E4lt"] {
+    for bad in ["UTF-8''%C3", "UTF-8''100%"] {
         let response = post(&proxy, &[("x-epitome-query", bad)]).await;
         assert_eq!(response.status(), 400, "{bad}");
         let error: Value = serde_json::from_str(&response.text().await.expect("text")).expect("JSON");
