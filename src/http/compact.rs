@@ -36,18 +36,14 @@ struct Asked {
 }
 
 /// Compacts `text` and answers with the whole [`crate::compaction::Compaction`] as JSON.
-pub async fn compact(
-    req: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
-    let result = compacted(&req, payload, &state).await;
-    match &result {
-        Ok((_, outcome, reason)) => telemetry::request("compact", outcome, reason),
-        Err(_) => telemetry::request("compact", "error", ""),
+pub async fn compact(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
+    match compacted(&req, payload, &state).await {
+        Ok((json, outcome, reason)) => {
+            telemetry::request("compact", outcome, reason);
+            HttpResponse::Ok().content_type("application/json").body(json)
+        }
+        Err(error) => error.refuse("compact"),
     }
-    let (json, _, _) = result?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(json))
 }
 
 /// The JSON, the outcome, and its reason.

@@ -4,7 +4,8 @@ use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::{compactor::CompactError, wire::openai_error::OpenAiError};
+use super::account::{OUTCOME, REASON};
+use crate::{compactor::CompactError, telemetry, wire::openai_error::OpenAiError};
 
 /// Why a request gets an error from the proxy itself.
 #[derive(Debug, Error)]
@@ -76,6 +77,35 @@ pub enum Dialect {
 }
 
 impl ApiError {
+    /// The answer to a request that ends here: it is counted, and the log and the answer's headers say what
+    /// became of it.
+    pub fn refuse(&self, route: &'static str) -> HttpResponse {
+        if let Some((outcome, reason)) = self.outcome() {
+            telemetry::request(route, outcome, reason);
+            // Not the error itself, which may quote the request.
+            tracing::info!(outcome, reason, "decided");
+        }
+        self.error_response()
+    }
+
+    /// Outcome and reason, by the words of headers and metrics; none where the request was decided upon
+    /// before.
+    fn outcome(&self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            ApiError::Header { .. } => ("refused", "header"),
+            ApiError::Body(_) => ("refused", "incomplete"),
+            ApiError::TooLarge(_) => ("refused", "too-large"),
+            ApiError::Request(_) => ("refused", "body"),
+            ApiError::Budget(_) => ("refused", "budget-too-small"),
+            ApiError::Key { .. } => ("refused", "key"),
+            ApiError::Busy(_) | ApiError::NoRoom(_) | ApiError::ModelBusy(_) => ("refused", "busy"),
+            ApiError::Deadline(_) => ("error", "deadline"),
+            ApiError::NotReady => ("error", "not-ready"),
+            ApiError::Internal { .. } => ("error", "error"),
+            ApiError::Upstream { .. } => return None,
+        })
+    }
+
     fn as_openai(&self) -> OpenAiError {
         let (kind, param, code) = match self {
             ApiError::Header { name, .. } => ("invalid_request_error", Some(*name), "invalid_header"),
@@ -118,6 +148,9 @@ impl ResponseError for ApiError {
         }
         if matches!(self, ApiError::Key { .. }) {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Some((outcome, reason)) = self.outcome() {
+            response.insert_header((OUTCOME, outcome)).insert_header((REASON, reason));
         }
         let body = match self {
             ApiError::Key { dialect: Dialect::Anthropic, .. } => {

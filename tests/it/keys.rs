@@ -62,6 +62,8 @@ async fn who_shows_no_key_is_turned_away_in_the_shape_of_the_dialect() {
         assert_eq!(response.status(), 401, "{path}");
         assert_eq!(response.headers()["www-authenticate"], "Bearer");
         assert!(response.headers().contains_key("x-request-id"));
+        assert_eq!(response.headers()["x-epitome-outcome"], "refused");
+        assert_eq!(response.headers()["x-epitome-reason"], "key");
         let error = json_of(response).await["error"].take();
         assert_eq!(
             (&error["code"], &error["type"]),
