@@ -77,6 +77,9 @@ pub struct Serve {
     /// Bytes of request bodies that may be held in memory at once; a body for which there is no room
     /// streams through untouched. At least `body_limit_bytes`.
     pub bodies_bytes: usize,
+    /// Time that each MiB of a request body, or its rest, may take to come while it is held in memory; a
+    /// slower one streams through untouched.
+    pub body_wait_ms: u64,
     /// Time that a compaction may take before the original goes upstream.
     pub deadline_ms: u64,
     /// Compactions that may run at once; a request beyond that passes through untouched.
@@ -97,6 +100,7 @@ impl Default for Serve {
             tenants: false,
             body_limit_bytes: 64 << 20,
             bodies_bytes: 256 << 20,
+            body_wait_ms: 30_000,
             deadline_ms: 60_000,
             max_concurrent: 8,
             shutdown_grace_ms: 30_000,

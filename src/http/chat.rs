@@ -64,7 +64,7 @@ async fn decided(
     if headers::is_encoded(req.headers()) {
         return Ok(passed(body::stream(req, payload), "encoded"));
     }
-    let original = match body::read(req, payload, state.config.serve.body_limit_bytes, &state.rooms).await? {
+    let original = match body::read(req, payload, &state.config.serve, &state.rooms).await? {
         Incoming::Unread(unread, stream) => return Ok(passed(Body::Stream(stream), unread.as_str())),
         Incoming::Whole(original) => original,
     };

@@ -21,6 +21,9 @@ pub enum ApiError {
     /// The body ended early or was damaged on its way.
     #[error("the body could not be read: {0}")]
     Body(String),
+    /// The body did not come in time.
+    #[error("the body, or a MiB of it, did not come within {0} ms (serve.body_wait_ms)")]
+    Slow(u64),
     /// The body is larger than we read.
     #[error("the body is larger than {0} bytes (serve.body_limit_bytes)")]
     TooLarge(usize),
@@ -94,6 +97,7 @@ impl ApiError {
         Some(match self {
             ApiError::Header { .. } => ("refused", "header"),
             ApiError::Body(_) => ("refused", "incomplete"),
+            ApiError::Slow(_) => ("refused", "slow"),
             ApiError::TooLarge(_) => ("refused", "too-large"),
             ApiError::Request(_) => ("refused", "body"),
             ApiError::Budget(_) => ("refused", "budget-too-small"),
@@ -110,6 +114,7 @@ impl ApiError {
         let (kind, param, code) = match self {
             ApiError::Header { name, .. } => ("invalid_request_error", Some(*name), "invalid_header"),
             ApiError::Body(_) => ("invalid_request_error", None, "incomplete_body"),
+            ApiError::Slow(_) => ("invalid_request_error", None, "request_timeout"),
             ApiError::TooLarge(_) => ("invalid_request_error", None, "body_too_large"),
             ApiError::Request(_) => ("invalid_request_error", None, "invalid_body"),
             ApiError::Budget(_) => ("invalid_request_error", Some("budget"), "budget_too_small"),
@@ -131,6 +136,7 @@ impl ResponseError for ApiError {
         match self {
             ApiError::Header { .. } | ApiError::Body(_) | ApiError::Request(_) => StatusCode::BAD_REQUEST,
             ApiError::Key { .. } => StatusCode::UNAUTHORIZED,
+            ApiError::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::Budget(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::Busy(_) | ApiError::NoRoom(_) | ApiError::ModelBusy(_) => StatusCode::TOO_MANY_REQUESTS,
