@@ -70,7 +70,7 @@ pub struct Serve {
     /// Where there are keys they are asked for all the same.
     pub open: bool,
     /// Whether each key has a segment cache of its own, so that no client learns from times or hit
-    /// counts what another one has sent.
+    /// counts of its compactions what another one has sent. Without keys there is one cache.
     pub tenants: bool,
     /// Largest request body that is read for compaction; a larger one streams through untouched.
     pub body_limit_bytes: usize,
@@ -97,7 +97,7 @@ impl Default for Serve {
             upstream: String::new(),
             keys_env: String::new(),
             open: false,
-            tenants: false,
+            tenants: true,
             body_limit_bytes: 64 << 20,
             bodies_bytes: 256 << 20,
             body_wait_ms: 30_000,

@@ -195,7 +195,6 @@ async fn beyond_the_loopback_keys_are_needed_or_a_word_that_they_are_not() {
         (vec![named], "the variable EPITOME_KEYS, which holds no key"),
         (vec![named, ("EPITOME_KEYS", " , ")], "the variable EPITOME_KEYS, which holds no key"),
         (vec![named, ("EPITOME_KEYS", "fine,not fine")], "key 2 has a character"),
-        (vec![("EPITOME_SERVE_TENANTS", "true")], "serve.tenants"),
     ] {
         let (mut child, line, mut lines) = spawn(&everywhere, &variables);
         if line.starts_with("epitome listens") {
