@@ -1,11 +1,16 @@
-//! A bound on the bytes that are held at once, whoever holds them.
+//! A bound on the bytes that are held at once, whoever holds them, and on how long they may take to come.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::time::{self, Instant};
 
 use crate::telemetry;
 
@@ -27,6 +32,51 @@ pub struct Room {
 struct Held<T> {
     bytes: T,
     _room: Room,
+}
+
+/// A part of a body that has a time of its own to come in.
+const PART: usize = 1 << 20;
+
+/// How fast a body has to come to hold room: each part of [`PART`] bytes in its time, or the rest of it.
+/// So neither a client that stops nor one that sends a byte now and then holds it for long.
+#[derive(Debug)]
+pub struct Pace {
+    wait: Duration,
+    /// When the part has to be there; none if that is beyond all clocks.
+    until: Option<Instant>,
+    /// With how many bytes of the body it is there.
+    due: usize,
+}
+
+/// A body did not come in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late;
+
+impl Pace {
+    /// For a body of which each part may take so long.
+    pub fn new(wait_ms: u64) -> Self {
+        Self { wait: Duration::from_millis(wait_ms), until: None, due: 0 }
+    }
+
+    /// The next piece of a body of which so many bytes have come.
+    ///
+    /// # Errors
+    ///
+    /// [`Late`]; nothing of the body is lost then.
+    pub async fn next<S: Stream + Unpin>(
+        &mut self,
+        body: &mut S,
+        came: usize,
+    ) -> Result<Option<S::Item>, Late> {
+        if came >= self.due {
+            self.due = came.saturating_add(PART);
+            self.until = Instant::now().checked_add(self.wait);
+        }
+        match self.until {
+            Some(until) => time::timeout_at(until, body.next()).await.map_err(|_| Late),
+            None => Ok(body.next().await),
+        }
+    }
 }
 
 impl Rooms {

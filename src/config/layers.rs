@@ -126,10 +126,7 @@ impl Config {
             self.serve.bodies_bytes >= self.serve.body_limit_bytes,
             "serve.bodies_bytes: must be at least serve.body_limit_bytes, or a body of that size could never be read",
         );
-        check(
-            !self.serve.tenants || !self.serve.keys_env.is_empty(),
-            "serve.tenants: tells clients apart by their keys; name the variable that holds them in serve.keys_env",
-        );
+        check(self.serve.body_wait_ms > 0, "serve.body_wait_ms: must be at least 1");
         check(self.serve.max_concurrent > 0, "serve.max_concurrent: must be at least 1");
         check(self.serve.deadline_ms > 0, "serve.deadline_ms: must be at least 1");
         check(self.text.segment_min > 0, "text.segment_min: must be at least 1");

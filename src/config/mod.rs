@@ -70,13 +70,16 @@ pub struct Serve {
     /// Where there are keys they are asked for all the same.
     pub open: bool,
     /// Whether each key has a segment cache of its own, so that no client learns from times or hit
-    /// counts what another one has sent.
+    /// counts of its compactions what another one has sent. Without keys there is one cache.
     pub tenants: bool,
     /// Largest request body that is read for compaction; a larger one streams through untouched.
     pub body_limit_bytes: usize,
     /// Bytes of request bodies that may be held in memory at once; a body for which there is no room
     /// streams through untouched. At least `body_limit_bytes`.
     pub bodies_bytes: usize,
+    /// Time that each MiB of a request body, or its rest, may take to come while it is held in memory; a
+    /// slower one streams through untouched.
+    pub body_wait_ms: u64,
     /// Time that a compaction may take before the original goes upstream.
     pub deadline_ms: u64,
     /// Compactions that may run at once; a request beyond that passes through untouched.
@@ -94,9 +97,10 @@ impl Default for Serve {
             upstream: String::new(),
             keys_env: String::new(),
             open: false,
-            tenants: false,
+            tenants: true,
             body_limit_bytes: 64 << 20,
             bodies_bytes: 256 << 20,
+            body_wait_ms: 30_000,
             deadline_ms: 60_000,
             max_concurrent: 8,
             shutdown_grace_ms: 30_000,

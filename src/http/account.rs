@@ -55,8 +55,10 @@ pub struct Account {
     pub time: Duration,
 }
 
-const OUTCOME: HeaderName = HeaderName::from_static("x-epitome-outcome");
-const REASON: HeaderName = HeaderName::from_static("x-epitome-reason");
+/// The header that says what became of the request.
+pub(super) const OUTCOME: HeaderName = HeaderName::from_static("x-epitome-outcome");
+/// The header that says why.
+pub(super) const REASON: HeaderName = HeaderName::from_static("x-epitome-reason");
 const BEFORE: HeaderName = HeaderName::from_static("x-epitome-tokens-before");
 const AFTER: HeaderName = HeaderName::from_static("x-epitome-tokens-after");
 const RATIO: HeaderName = HeaderName::from_static("x-epitome-ratio");

@@ -2,7 +2,8 @@
 //!
 //! A body that is read has room taken for it ([`crate::room`]) as long as anything holds it: the
 //! compaction, even one that is given up and still has to notice, the way to the upstream, a shadow
-//! request.
+//! request. It is taken as the bytes come, whatever length is declared, and only for as long as they come
+//! in time ([`crate::room::Pace`]): a client that sends nothing takes nothing from the others.
 
 use std::{io, sync::Arc};
 
@@ -14,14 +15,16 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::error::ApiError;
 use crate::{
-    room::Rooms,
+    config,
+    room::{Late, Pace, Rooms},
     upstream::{Body, ByteStream},
 };
 
 /// Chunks that may wait between client and upstream.
 const CHUNKS: usize = 4;
-/// Most bytes set aside for a body before they have come.
-const TRUST: usize = 1 << 20;
+/// Bytes set aside for a body before they have come, if it declares as many: as many as have come, and
+/// from so many to so many.
+const AHEAD: [usize; 2] = [64 << 10, 1 << 20];
 
 /// A body that was to be read whole.
 pub enum Incoming {
@@ -38,10 +41,12 @@ pub enum Unread {
     TooLarge,
     /// Other bodies take the room that it needs.
     NoRoom,
+    /// It comes too slowly to hold room.
+    Slow,
 }
 
-/// Reads a body of at most `limit` bytes. Room for it is taken at once if its length is declared,
-/// else as it comes.
+/// Reads a body of at most `serve.body_limit_bytes`. Room for it is taken as it comes, and a little ahead
+/// if its length is declared.
 ///
 /// # Errors
 ///
@@ -49,36 +54,43 @@ pub enum Unread {
 pub async fn read(
     req: &HttpRequest,
     mut payload: web::Payload,
-    limit: usize,
+    serve: &config::Serve,
     rooms: &Arc<Rooms>,
 ) -> Result<Incoming, ApiError> {
+    let limit = serve.body_limit_bytes;
     let declared = usize::try_from(declared(req).unwrap_or(0)).unwrap_or(usize::MAX);
     if declared > limit {
         return Ok(Incoming::Unread(Unread::TooLarge, bridge(payload)));
     }
-    let Some(mut room) = rooms.take(declared) else {
+    let [least, most] = AHEAD;
+    // What is set aside for a body of which so many bytes have come.
+    let aside = |came: usize| declared.min(came.saturating_add(came.clamp(least, most))).max(came);
+    let Some(mut room) = rooms.take(aside(0)) else {
         return Ok(Incoming::Unread(Unread::NoRoom, bridge(payload)));
     };
-    let mut read = Vec::with_capacity(declared.min(TRUST));
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| ApiError::Body(error.to_string()))?;
+    let mut read = Vec::with_capacity(aside(0));
+    let mut pace = Pace::new(serve.body_wait_ms);
+    let unread = loop {
+        let chunk = match pace.next(&mut payload, read.len()).await {
+            Ok(None) => return Ok(Incoming::Whole(room.hold(read))),
+            Ok(Some(chunk)) => chunk.map_err(|error| ApiError::Body(error.to_string()))?,
+            Err(Late) => break Unread::Slow,
+        };
         let length = read.len() + chunk.len();
         if length > read.capacity() && length <= declared {
             // Doubled, but never beyond what was declared.
             read.reserve_exact(length.max(2 * read.len()).min(declared) - read.len());
         }
         read.extend_from_slice(&chunk);
-        let unread = if length > limit {
-            Unread::TooLarge
-        } else if !room.grow_to(length) {
-            Unread::NoRoom
-        } else {
-            continue;
-        };
-        let first = stream::iter([Ok(room.hold(read))]);
-        return Ok(Incoming::Unread(unread, Box::pin(first.chain(bridge(payload)))));
-    }
-    Ok(Incoming::Whole(room.hold(read)))
+        if length > limit {
+            break Unread::TooLarge;
+        }
+        if !room.grow_to(aside(length)) {
+            break Unread::NoRoom;
+        }
+    };
+    let first = stream::iter([Ok(room.hold(read))]);
+    Ok(Incoming::Unread(unread, Box::pin(first.chain(bridge(payload)))))
 }
 
 /// The body as it comes.
@@ -94,6 +106,7 @@ impl Unread {
         match self {
             Unread::TooLarge => "too-large",
             Unread::NoRoom => "busy",
+            Unread::Slow => "slow",
         }
     }
 }

@@ -11,41 +11,29 @@ use super::{
     headers,
     observe::request_id,
     options::Options,
+    rewrite::Rewrite,
     shadow::Sample,
     state::State,
 };
 use crate::{telemetry, upstream::Body};
 
+/// What goes upstream, and why it is that.
+struct Decided {
+    body: Body,
+    account: Account,
+    shadow: Option<Sample>,
+}
+
 /// Compacts what the plan names, sends the rest as it came, and streams the answer back. Every
 /// answer says in its headers what was done.
-pub async fn chat(
-    req: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+pub async fn chat(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
     let mut flight = Flight::start();
-    let options = match Options::read(req.headers()) {
-        Ok(options) => options,
+    let Decided { body, account, shadow } = match decided(&req, payload, &state).await {
+        Ok(decided) => decided,
         Err(error) => {
+            // It was refused, whether or not its client waits to hear so.
             flight.done();
-            return Err(error);
-        }
-    };
-    let mut shadow = None;
-    let (body, account) = if headers::is_encoded(req.headers()) {
-        (body::stream(&req, payload), Account::passed("encoded"))
-    } else {
-        match body::read(&req, payload, state.config.serve.body_limit_bytes, &state.rooms).await? {
-            Incoming::Unread(unread, stream) => (Body::Stream(stream), Account::passed(unread.as_str())),
-            Incoming::Whole(original) => {
-                let rewrite = admission::decide(&state, state.pipeline_for(&req), &original, options).await;
-                if rewrite.body.is_some() {
-                    let (state, id) = (state.clone().into_inner(), request_id(&req));
-                    shadow = Sample::draw(&state, &req, &id, &original, &rewrite.account);
-                }
-                let body = rewrite.body.map_or(original, Into::into);
-                (Body::Bytes(body), rewrite.account)
-            }
+            return error.refuse("chat");
         }
     };
     telemetry::request("chat", account.verdict.as_str(), account.reason);
@@ -63,5 +51,28 @@ pub async fn chat(
         Err(error) => error.error_response(),
     };
     account.write(response.headers_mut());
-    Ok(response)
+    response
+}
+
+async fn decided(
+    req: &HttpRequest,
+    payload: web::Payload,
+    state: &web::Data<State>,
+) -> Result<Decided, ApiError> {
+    let options = Options::read(req.headers())?;
+    let passed = |body, reason| Decided { body, account: Account::passed(reason), shadow: None };
+    if headers::is_encoded(req.headers()) {
+        return Ok(passed(body::stream(req, payload), "encoded"));
+    }
+    let original = match body::read(req, payload, &state.config.serve, &state.rooms).await? {
+        Incoming::Unread(unread, stream) => return Ok(passed(Body::Stream(stream), unread.as_str())),
+        Incoming::Whole(original) => original,
+    };
+    let Rewrite { body, account } =
+        admission::decide(state, state.pipeline_for(req), &original, options).await;
+    let shadow = match &body {
+        Some(_) => Sample::draw(state, req, &request_id(req), &original, &account),
+        None => None,
+    };
+    Ok(Decided { body: Body::Bytes(body.map_or(original, Into::into)), account, shadow })
 }

@@ -36,18 +36,14 @@ struct Asked {
 }
 
 /// Compacts `text` and answers with the whole [`crate::compaction::Compaction`] as JSON.
-pub async fn compact(
-    req: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
-    let result = compacted(&req, payload, &state).await;
-    match &result {
-        Ok((_, outcome, reason)) => telemetry::request("compact", outcome, reason),
-        Err(_) => telemetry::request("compact", "error", ""),
+pub async fn compact(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
+    match compacted(&req, payload, &state).await {
+        Ok((json, outcome, reason)) => {
+            telemetry::request("compact", outcome, reason);
+            HttpResponse::Ok().content_type("application/json").body(json)
+        }
+        Err(error) => error.refuse("compact"),
     }
-    let (json, _, _) = result?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(json))
 }
 
 /// The JSON, the outcome, and its reason.
@@ -56,10 +52,11 @@ async fn compacted(
     payload: web::Payload,
     state: &web::Data<State>,
 ) -> Result<(String, &'static str, &'static str), ApiError> {
-    let limit = state.config.serve.body_limit_bytes;
-    let body = match body::read(req, payload, limit, &state.rooms).await? {
+    let serve = &state.config.serve;
+    let body = match body::read(req, payload, serve, &state.rooms).await? {
         Incoming::Whole(body) => body,
-        Incoming::Unread(Unread::TooLarge, _) => return Err(ApiError::TooLarge(limit)),
+        Incoming::Unread(Unread::Slow, _) => return Err(ApiError::Slow(serve.body_wait_ms)),
+        Incoming::Unread(Unread::TooLarge, _) => return Err(ApiError::TooLarge(serve.body_limit_bytes)),
         Incoming::Unread(Unread::NoRoom, _) => return Err(ApiError::NoRoom(state.rooms.limit())),
     };
     let internal = |error: &dyn std::fmt::Display| {

@@ -4,7 +4,8 @@ use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::{compactor::CompactError, wire::openai_error::OpenAiError};
+use super::account::{OUTCOME, REASON};
+use crate::{compactor::CompactError, telemetry, wire::openai_error::OpenAiError};
 
 /// Why a request gets an error from the proxy itself.
 #[derive(Debug, Error)]
@@ -20,6 +21,9 @@ pub enum ApiError {
     /// The body ended early or was damaged on its way.
     #[error("the body could not be read: {0}")]
     Body(String),
+    /// The body did not come in time.
+    #[error("the body, or a MiB of it, did not come within {0} ms (serve.body_wait_ms)")]
+    Slow(u64),
     /// The body is larger than we read.
     #[error("the body is larger than {0} bytes (serve.body_limit_bytes)")]
     TooLarge(usize),
@@ -76,10 +80,41 @@ pub enum Dialect {
 }
 
 impl ApiError {
+    /// The answer to a request that ends here: it is counted, and the log and the answer's headers say what
+    /// became of it.
+    pub fn refuse(&self, route: &'static str) -> HttpResponse {
+        if let Some((outcome, reason)) = self.outcome() {
+            telemetry::request(route, outcome, reason);
+            // Not the error itself, which may quote the request.
+            tracing::info!(outcome, reason, "decided");
+        }
+        self.error_response()
+    }
+
+    /// Outcome and reason, by the words of headers and metrics; none where the request was decided upon
+    /// before.
+    fn outcome(&self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            ApiError::Header { .. } => ("refused", "header"),
+            ApiError::Body(_) => ("refused", "incomplete"),
+            ApiError::Slow(_) => ("refused", "slow"),
+            ApiError::TooLarge(_) => ("refused", "too-large"),
+            ApiError::Request(_) => ("refused", "body"),
+            ApiError::Budget(_) => ("refused", "budget-too-small"),
+            ApiError::Key { .. } => ("refused", "key"),
+            ApiError::Busy(_) | ApiError::NoRoom(_) | ApiError::ModelBusy(_) => ("refused", "busy"),
+            ApiError::Deadline(_) => ("error", "deadline"),
+            ApiError::NotReady => ("error", "not-ready"),
+            ApiError::Internal { .. } => ("error", "error"),
+            ApiError::Upstream { .. } => return None,
+        })
+    }
+
     fn as_openai(&self) -> OpenAiError {
         let (kind, param, code) = match self {
             ApiError::Header { name, .. } => ("invalid_request_error", Some(*name), "invalid_header"),
             ApiError::Body(_) => ("invalid_request_error", None, "incomplete_body"),
+            ApiError::Slow(_) => ("invalid_request_error", None, "request_timeout"),
             ApiError::TooLarge(_) => ("invalid_request_error", None, "body_too_large"),
             ApiError::Request(_) => ("invalid_request_error", None, "invalid_body"),
             ApiError::Budget(_) => ("invalid_request_error", Some("budget"), "budget_too_small"),
@@ -101,6 +136,7 @@ impl ResponseError for ApiError {
         match self {
             ApiError::Header { .. } | ApiError::Body(_) | ApiError::Request(_) => StatusCode::BAD_REQUEST,
             ApiError::Key { .. } => StatusCode::UNAUTHORIZED,
+            ApiError::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::Budget(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::Busy(_) | ApiError::NoRoom(_) | ApiError::ModelBusy(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -118,6 +154,9 @@ impl ResponseError for ApiError {
         }
         if matches!(self, ApiError::Key { .. }) {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Some((outcome, reason)) = self.outcome() {
+            response.insert_header((OUTCOME, outcome)).insert_header((REASON, reason));
         }
         let body = match self {
             ApiError::Key { dialect: Dialect::Anthropic, .. } => {

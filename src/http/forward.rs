@@ -86,8 +86,11 @@ pub async fn forward(
     };
     let path = req.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let mut headers = headers::to_upstream(req.headers(), length);
-    // What the upstream logs can be found by what is logged here.
-    if let Ok(id) = upstream::header::HeaderValue::try_from(request_id(req)) {
+    // What the upstream logs can be found by what is logged here. The client's own stays as it is, also
+    // where it is too long for the log, or no text.
+    if !headers.contains_key(REQUEST_ID)
+        && let Ok(id) = upstream::header::HeaderValue::try_from(request_id(req))
+    {
         headers.insert(REQUEST_ID, id);
     }
     let start = Instant::now();

@@ -8,7 +8,7 @@
 use std::{env, fmt};
 
 use actix_web::{
-    Error, HttpMessage, HttpRequest, ResponseError,
+    Error, HttpMessage, HttpRequest,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -23,7 +23,7 @@ use super::{
     error::{ApiError, Dialect},
     state::State,
 };
-use crate::{cache::Salt, config, telemetry};
+use crate::{cache::Salt, config};
 
 const OWN: HeaderName = HeaderName::from_static("x-epitome-key");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -195,8 +195,7 @@ pub async fn guard(
         }
         Err(_) if open => {}
         Err(given) => {
-            telemetry::request("other", "refused", "key");
-            let refusal = ApiError::Key { given, dialect: dialect(&req) }.error_response();
+            let refusal = ApiError::Key { given, dialect: dialect(&req) }.refuse("other");
             return Ok(req.into_response(refusal).map_into_right_body());
         }
     }

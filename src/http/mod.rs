@@ -9,7 +9,8 @@
 //!    every other path and method streams through ([`passthrough`]).
 //! 4. For a chat request, [`options`] reads the `x-epitome-*` headers.
 //! 5. [`body`] reads the body up to `serve.body_limit_bytes`; a larger one streams through, and so
-//!    does one for which others leave no room (`serve.bodies_bytes`).
+//!    does one for which others leave no room (`serve.bodies_bytes`), or that comes too slowly
+//!    (`serve.body_wait_ms`).
 //! 6. [`admission`] decides at once what can be decided without work, turns away what is beyond
 //!    `serve.max_concurrent`, and watches `serve.deadline_ms`.
 //! 7. [`rewrite`] plans, compacts and splices on a blocking thread.

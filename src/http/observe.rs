@@ -15,13 +15,13 @@ use crate::telemetry;
 
 /// The header that carries the id, from the client and to the upstream.
 pub const REQUEST_ID: &str = "x-request-id";
-/// A client's id longer than this is replaced by one of ours.
+/// A client's id longer than this is not taken for the log.
 const LONGEST_ID: usize = 200;
 
 #[derive(Clone)]
 struct RequestId(String);
 
-/// The id of a request.
+/// The id of a request: the client's, or one of ours where it has none that fits a line of the log.
 pub fn request_id(req: &HttpRequest) -> String {
     req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
 }
@@ -35,7 +35,12 @@ pub async fn observe(
     req: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let given = req.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let mut given = req.headers().get_all(REQUEST_ID);
+    let given = match (given.next(), given.next()) {
+        (Some(only), None) => only.to_str().ok(),
+        // Of two, nobody knows which one the upstream takes.
+        _ => None,
+    };
     let id = match given.filter(|id| !id.is_empty() && id.len() <= LONGEST_ID) {
         Some(id) => id.to_owned(),
         None => telemetry::unique_id(),

@@ -21,7 +21,7 @@ use super::{Answer, Call, Method, StatusCode, Uncollected};
 use crate::{
     config,
     model::{Class, Decoder, Finish, Generated, ModelError, Models, Sampling},
-    room::Rooms,
+    room::{Pace, Rooms},
     wire::openai_error::OpenAiError,
 };
 
@@ -36,6 +36,7 @@ const PIECES: usize = 64;
 pub struct Embedded {
     models: Arc<Models>,
     body_limit: usize,
+    body_wait_ms: u64,
     /// For bodies that come in pieces; the proxy has them so where it has no room itself.
     rooms: Arc<Rooms>,
     admitted: Arc<Semaphore>,
@@ -58,6 +59,7 @@ impl Embedded {
         Self {
             models,
             body_limit: config.body_limit_bytes,
+            body_wait_ms: config.body_wait_ms,
             rooms: Rooms::new(config.bodies_bytes),
             admitted: Arc::new(Semaphore::new(RUNNING + WAITING)),
             running: Arc::new(Semaphore::new(RUNNING)),
@@ -114,8 +116,16 @@ impl Embedded {
     }
 
     async fn chat(&self, call: Call) -> Result<Answer, Refusal> {
-        let body = match call.body.collect(self.body_limit, &self.rooms).await {
+        let body = match call.body.collect(self.body_limit, &self.rooms, Pace::new(self.body_wait_ms)).await {
             Ok(body) => body,
+            Err(Uncollected::Slow) => {
+                let message = format!(
+                    "the body, or a MiB of it, did not come within {} ms (serve.body_wait_ms)",
+                    self.body_wait_ms
+                );
+                let error = invalid(message, None, Some("request_timeout"));
+                return Err(Refusal(StatusCode::REQUEST_TIMEOUT, error));
+            }
             Err(Uncollected::NoRoom) => return Err(no_room(self.rooms.limit())),
             Err(Uncollected::TooLarge) => {
                 let message = format!("the body is larger than {} bytes", self.body_limit);

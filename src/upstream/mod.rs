@@ -9,11 +9,15 @@ pub mod retry;
 use std::{io, pin::Pin, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 pub use reqwest::{Method, StatusCode, header, header::HeaderMap};
 use thiserror::Error;
 
-use crate::{config, model::Models, room::Rooms};
+use crate::{
+    config,
+    model::Models,
+    room::{Late, Pace, Rooms},
+};
 
 /// Bytes as they come.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, io::Error>> + Send>>;
@@ -137,13 +141,16 @@ enum Uncollected {
     TooLarge,
     /// Other bodies take the room that it needs.
     NoRoom,
+    /// It comes too slowly to hold room.
+    Slow,
     /// It ended early.
     Broken(io::Error),
 }
 
 impl Body {
-    /// All of it, if it is at most `limit` bytes; what comes in pieces takes its room from `rooms`.
-    async fn collect(self, limit: usize, rooms: &Arc<Rooms>) -> Result<Bytes, Uncollected> {
+    /// All of it, if it is at most `limit` bytes; what comes in pieces takes its room from `rooms`, and has
+    /// to come at the pace.
+    async fn collect(self, limit: usize, rooms: &Arc<Rooms>, mut pace: Pace) -> Result<Bytes, Uncollected> {
         match self {
             Body::Empty => Ok(Bytes::new()),
             Body::Bytes(bytes) if bytes.len() > limit => Err(Uncollected::TooLarge),
@@ -151,7 +158,9 @@ impl Body {
             Body::Stream(mut stream) => {
                 let mut room = rooms.take(0).ok_or(Uncollected::NoRoom)?;
                 let mut all = BytesMut::new();
-                while let Some(chunk) = stream.next().await {
+                while let Some(chunk) =
+                    pace.next(&mut stream, all.len()).await.map_err(|Late| Uncollected::Slow)?
+                {
                     let chunk = chunk.map_err(Uncollected::Broken)?;
                     let length = all.len() + chunk.len();
                     if length > limit {
@@ -165,5 +174,25 @@ impl Body {
                 Ok(room.hold(all))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_body_that_does_not_come_gives_its_room_back() {
+        let rooms = Rooms::new(100);
+        let first = stream::iter([Ok(Bytes::from_static(b"first"))]);
+        let body = Body::Stream(Box::pin(first.chain(stream::pending())));
+        let collected = body.collect(100, &rooms, Pace::new(20)).await;
+        assert!(matches!(collected, Err(Uncollected::Slow)));
+        assert_eq!(rooms.taken(), 0);
+        let all = stream::iter([b"one", b"two"].map(|part| Ok(Bytes::from_static(part))));
+        let collected = Body::Stream(Box::pin(all)).collect(100, &rooms, Pace::new(u64::MAX)).await;
+        assert_eq!(collected.ok().as_deref(), Some(&b"onetwo"[..]));
     }
 }

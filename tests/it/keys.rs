@@ -26,11 +26,15 @@ use crate::{
 };
 
 /// A proxy whose clients have the keys `one` and `two`.
-fn start(upstream: &str, tenants: bool, pipeline: impl FnOnce(&Arc<Config>) -> Arc<dyn Compact>) -> Proxy {
+fn start(
+    upstream: &str,
+    tenants: Option<bool>,
+    pipeline: impl FnOnce(&Arc<Config>) -> Arc<dyn Compact>,
+) -> Proxy {
     let mut config = Config { models: Config::load(None, &[]).unwrap().models, ..Config::default() };
     config.serve.upstream = upstream.to_owned();
     config.serve.keys_env = "KEYS_OF_CLIENTS".into();
-    config.serve.tenants = tenants;
+    config.serve.tenants = tenants.unwrap_or(config.serve.tenants);
     // A busy machine is no reason to hand on the original.
     config.serve.deadline_ms = 600_000;
     let config = Arc::new(config);
@@ -50,7 +54,7 @@ async fn json_of(response: reqwest::Response) -> Value {
 #[actix_web::test]
 async fn who_shows_no_key_is_turned_away_in_the_shape_of_the_dialect() {
     let upstream = Upstream::start();
-    let proxy = start(&upstream.base, false, |_| Double::new(Manner::Pass));
+    let proxy = start(&upstream.base, None, |_| Double::new(Manner::Pass));
     let client = reqwest::Client::new();
     let posts = ["/v1/chat/completions", "/v1/compact", "/v1/embeddings", "/anything", "/healthz"];
     for (path, key) in posts.iter().flat_map(|path| [(path, None), (path, Some("wrong"))]) {
@@ -62,6 +66,8 @@ async fn who_shows_no_key_is_turned_away_in_the_shape_of_the_dialect() {
         assert_eq!(response.status(), 401, "{path}");
         assert_eq!(response.headers()["www-authenticate"], "Bearer");
         assert!(response.headers().contains_key("x-request-id"));
+        assert_eq!(response.headers()["x-epitome-outcome"], "refused");
+        assert_eq!(response.headers()["x-epitome-reason"], "key");
         let error = json_of(response).await["error"].take();
         assert_eq!(
             (&error["code"], &error["type"]),
@@ -99,7 +105,7 @@ async fn who_shows_no_key_is_turned_away_in_the_shape_of_the_dialect() {
 #[actix_web::test]
 async fn the_key_of_the_proxy_does_not_go_upstream_and_that_of_the_upstream_does() {
     let upstream = Upstream::start();
-    let proxy = start(&upstream.base, false, |_| Double::new(Manner::Pass));
+    let proxy = start(&upstream.base, None, |_| Double::new(Manner::Pass));
     let send = |headers: Vec<(&'static str, &'static str)>| {
         let (chat, count) = (proxy.chat(), upstream.count());
         let upstream = &upstream;
@@ -132,7 +138,8 @@ async fn the_cache_of_one_key_is_not_that_of_another() {
     let text = std::fs::read_to_string(corpus::path("documents.txt")).unwrap();
     let content = format!("{text}\n\nQuestion: what are the documents about?\nAnswer:");
     let body = json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": content }] }).to_string();
-    for tenants in [true, false] {
+    // Unless it is turned off, it is so.
+    for tenants in [None, Some(false)] {
         let proxy = start(&upstream.base, tenants, |config| {
             let models = Arc::new(Models::new(&config.models).unwrap());
             let cache = Arc::new(Cache::memory_only());
@@ -150,8 +157,8 @@ async fn the_cache_of_one_key_is_not_that_of_another() {
         let first = hits("one").await;
         let all = first.strip_prefix("0/").expect("an empty cache");
         assert_eq!(hits("one").await, format!("{all}/{all}"));
-        let other = if tenants { first.clone() } else { format!("{all}/{all}") };
-        assert_eq!(hits("two").await, other, "tenants: {tenants}");
+        let other = if tenants.is_none() { first.clone() } else { format!("{all}/{all}") };
+        assert_eq!(hits("two").await, other, "tenants: {tenants:?}");
         assert_eq!(hits("two").await, format!("{all}/{all}"));
     }
 }

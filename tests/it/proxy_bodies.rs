@@ -1,8 +1,13 @@
 //! Bodies that are held in memory: how many, for how long, and what becomes of the others.
 
-use std::sync::{
-    Arc, Condvar, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use actix_web::rt;
@@ -178,6 +183,84 @@ async fn a_body_on_its_way_in_has_its_room() {
     drop((declared, chunked));
     eventually("all is given back", || proxy.state.rooms.taken() == 0).await;
     assert_eq!(upstream.count(), 0);
+}
+
+/// Sends the head of a request that promises a body of `length` bytes, and the first of them.
+fn promise(proxy: &Proxy, path: &str, length: usize) -> TcpStream {
+    let mut socket = TcpStream::connect(&proxy.address).expect("connects");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{{");
+    socket.write_all(head.as_bytes()).expect("sends");
+    socket
+}
+
+#[actix_web::test]
+async fn a_promise_takes_no_room_from_others() {
+    let upstream = Upstream::start();
+    let proxy = Proxy::start(&upstream.base, Double::new(Manner::Shorten), |_| {});
+    let limit = proxy.state.config.serve.body_limit_bytes;
+    let promised = proxy.state.rooms.limit() / limit;
+    let sockets: Vec<TcpStream> =
+        (0..promised).map(|_| promise(&proxy, "/v1/chat/completions", limit)).collect();
+    eventually("all are being read", || proxy.state.rooms.taken() >= promised).await;
+    assert_eq!(outcome(&send(&proxy, chat(8_000)).await), ("compacted", ""));
+    assert!(proxy.state.rooms.taken() <= promised << 20, "{}", proxy.state.rooms.taken());
+    drop(sockets);
+    eventually("all is given back", || proxy.state.rooms.taken() == 0).await;
+}
+
+#[actix_web::test]
+async fn a_body_that_does_not_come_loses_its_room_and_nothing_else() {
+    let body = chat(8_000);
+    // One client sends nothing for a while, the other a byte now and then.
+    for (drips, first) in [(false, 4_000), (true, 1)] {
+        let upstream = Upstream::start();
+        let proxy =
+            Proxy::start(&upstream.base, Double::new(Manner::Shorten), |c| c.serve.body_wait_ms = 200);
+        let (to, from) = mpsc::unbounded_channel::<Result<Bytes, std::io::Error>>();
+        let request = reqwest::Client::new().post(proxy.chat()).header("content-length", body.len());
+        let stream = reqwest::Body::wrap_stream(UnboundedReceiverStream::new(from));
+        let answer = rt::spawn(request.body(stream).send());
+        let mut sent = 0;
+        let mut send = |count: usize| {
+            let part = body.as_bytes()[sent..].iter().copied().take(count).collect::<Vec<u8>>();
+            sent += part.len();
+            to.send(Ok(Bytes::from(part))).expect("the client listens");
+        };
+        send(first);
+        eventually("what came is sent on", || {
+            send(usize::from(drips));
+            upstream.log.bytes.load(Ordering::SeqCst) > 0
+        })
+        .await;
+        eventually("its room is free", || proxy.state.rooms.taken() == 0).await;
+        send(usize::MAX);
+        let answer = answer.await.expect("runs").expect("an answer");
+        assert_eq!(outcome(&answer), ("passed", "slow"));
+        assert_eq!(upstream.last().body, body.as_bytes());
+    }
+}
+
+#[actix_web::test]
+async fn who_asks_for_a_compaction_is_told_that_the_body_does_not_come() {
+    let upstream = Upstream::start();
+    let proxy = Proxy::start(&upstream.base, Double::new(Manner::Shorten), |c| c.serve.body_wait_ms = 100);
+    let mut socket = promise(&proxy, "/v1/compact", 60_000);
+    let answer = tokio::task::spawn_blocking(move || {
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let (mut answer, mut part) = (Vec::new(), [0; 4096]);
+        // The connection may break in the end: the body never came.
+        while let Ok(read @ 1..) = socket.read(&mut part) {
+            answer.extend_from_slice(&part[..read]);
+        }
+        String::from_utf8(answer).expect("text")
+    })
+    .await
+    .expect("runs");
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("x-epitome-outcome: refused\r\n"), "{answer}");
+    assert!(answer.contains("x-epitome-reason: slow\r\n"), "{answer}");
+    assert!(answer.contains("\"code\":\"request_timeout\""), "{answer}");
+    assert_eq!(proxy.state.rooms.taken(), 0);
 }
 
 #[actix_web::test]

@@ -1,7 +1,8 @@
 //! The command `epitome serve`, as a process.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpStream},
     process::{Child, Command, Stdio},
 };
 
@@ -93,6 +94,74 @@ async fn the_log_says_which_request_failed() {
     assert!(line.contains(&id), "{line}");
 }
 
+/// Of a process of its own, since the counters of one are shared by all its tests.
+#[actix_web::test]
+async fn what_is_refused_is_counted_once_and_says_so() {
+    let upstream = Upstream::start();
+    let (mut child, url, _lines) = start(&["--upstream", &upstream.base]);
+    // Until then `/v1/compact` says so, whatever the body is.
+    for _ in 0..600 {
+        let ready = reqwest::get(format!("{url}/readyz")).await.expect("an answer").status() == 200;
+        if ready {
+            break;
+        }
+        actix_web::rt::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let address = url.trim_start_matches("http://").to_owned();
+    let head = |path: &str, more: &str| format!("POST {path} HTTP/1.1\r\nHost: h\r\n{more}\r\n\r\n");
+    let chat = "/v1/chat/completions";
+    let requests = [
+        // A header that cannot be used.
+        (head(chat, "x-epitome-budget: much\r\nContent-Length: 0"), "header"),
+        // What should be the size of a chunk.
+        (head(chat, "Transfer-Encoding: chunked") + "5\r\n{\"mod\r\nzz\r\n", "incomplete"),
+        // The client sends no more, and still listens.
+        (head(chat, "Content-Length: 1000") + "{\"mod", "incomplete"),
+        (head("/v1/compact", "Content-Length: 1000") + "{\"tex", "incomplete"),
+        (head("/v1/compact", "Content-Length: 2") + "{}", "body"),
+    ];
+    let answers = tokio::task::spawn_blocking(move || {
+        requests.map(|(request, reason)| {
+            let mut socket = TcpStream::connect(&address).expect("connects");
+            socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a timeout");
+            socket.write_all(request.as_bytes()).expect("sends");
+            if request.contains("1000") {
+                socket.shutdown(Shutdown::Write).expect("is connected");
+            }
+            let (mut answer, mut part) = (String::new(), [0; 4096]);
+            while !answer.contains("}}") {
+                match socket.read(&mut part) {
+                    Ok(read @ 1..) => answer.push_str(&String::from_utf8_lossy(&part[..read])),
+                    Ok(_) | Err(_) => break,
+                }
+            }
+            (answer, reason)
+        })
+    });
+    for (answer, reason) in answers.await.expect("runs") {
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{reason}: {answer}");
+        for (name, value) in [("outcome", "refused"), ("reason", reason)] {
+            assert!(answer.contains(&format!("x-epitome-{name}: {value}\r\n")), "{answer}");
+        }
+    }
+    let metrics =
+        reqwest::get(format!("{url}/metrics")).await.expect("an answer").text().await.expect("text");
+    child.kill().expect("it runs");
+    child.wait().expect("it ran");
+    let mut lines: Vec<&str> =
+        metrics.lines().filter_map(|line| line.strip_prefix("epitome_requests_total")).collect();
+    lines.sort_unstable();
+    let expected = [
+        r#"{route="chat",outcome="refused",reason="header"} 1"#,
+        r#"{route="chat",outcome="refused",reason="incomplete"} 2"#,
+        r#"{route="compact",outcome="refused",reason="body"} 1"#,
+        r#"{route="compact",outcome="refused",reason="incomplete"} 1"#,
+    ];
+    assert_eq!(lines, expected);
+    assert!(metrics.contains("epitome_client_disconnects_total 0"), "{metrics}");
+    assert_eq!(upstream.count(), 0);
+}
+
 #[test]
 fn what_cannot_be_served_is_said() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -126,7 +195,6 @@ async fn beyond_the_loopback_keys_are_needed_or_a_word_that_they_are_not() {
         (vec![named], "the variable EPITOME_KEYS, which holds no key"),
         (vec![named, ("EPITOME_KEYS", " , ")], "the variable EPITOME_KEYS, which holds no key"),
         (vec![named, ("EPITOME_KEYS", "fine,not fine")], "key 2 has a character"),
-        (vec![("EPITOME_SERVE_TENANTS", "true")], "serve.tenants"),
     ] {
         let (mut child, line, mut lines) = spawn(&everywhere, &variables);
         if line.starts_with("epitome listens") {
