@@ -14,7 +14,7 @@ use std::{
 use crate::{
     compaction::{Cancel, PieceKind, Place, Stopped},
     rank::{Ranking, relevance},
-    text::{Content, Document, Role},
+    text::{Content, Document, Kind, Role},
 };
 
 pub use ends::Sizes;
@@ -101,6 +101,9 @@ pub fn select(
     let mut left = budget;
     for unit in order {
         let pinned = pin_code && unit.code || unit.role == Role::Pinned;
+        if !kept.is_empty() && is_idle(doc, ranking, unit) {
+            continue;
+        }
         if left < LEAST && !pinned {
             break;
         }
@@ -144,6 +147,13 @@ pub fn select(
         kept.push(Kept { spans: run.spans, kind: PieceKind::Span, score: run.score });
     }
     join(doc, kept)
+}
+
+/// Whether room that is left is not for this: the technical fields of a mail, what came and went in a chat, without a
+/// word of what is asked.
+fn is_idle(doc: &Document<'_>, ranking: &Ranking, unit: &Unit) -> bool {
+    let asked = |span: usize| ranking.lexical.get(span).is_some_and(|score| *score > 0.0);
+    doc.kind == Kind::Turns && unit.role == Role::Noise && !unit.spans.clone().any(asked)
 }
 
 /// The order in which units are chosen: fenced code where it is pinned; what stands for the rest, while that is a small

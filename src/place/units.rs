@@ -163,7 +163,9 @@ pub fn unit(doc: &Document<'_>, ranking: &Ranking, spans: Range<usize>) -> Unit 
     let peak = if peak.is_finite() { peak } else { mean };
     let code = doc.kind.has_fences() && all.iter().any(|s| s.content == Content::Code);
     let role = all.first().map_or(Role::Text, |span| span.role);
-    let role = if role == Role::Label { Role::Text } else { role };
+    // What is asked for by its name is no noise.
+    let asked = role == Role::Noise && spans.clone().any(|span| ranking.named.get(span) == Some(&true));
+    let role = if role == Role::Label || asked { Role::Text } else { role };
     Unit { tokens, score: PEAK * peak + (1.0 - PEAK) * mean, code, role, spans }
 }
 

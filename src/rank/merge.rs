@@ -37,6 +37,9 @@ pub(super) fn merge(rankings: Vec<Ranking>) -> Ranking {
                 *all = all.max(*own);
             }
         }
+        for (all, own) in merged.named.iter_mut().zip(&other.named) {
+            *all |= own;
+        }
         for (all, own) in merged.probability.iter_mut().zip(&other.probability) {
             *all = 1.0 - (1.0 - *all) * (1.0 - own);
         }

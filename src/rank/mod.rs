@@ -92,6 +92,8 @@ pub struct Ranking {
     pub probability: Vec<f32>,
     /// The same for each query, where there are several.
     pub probabilities: Vec<Vec<f32>>,
+    /// Whether the query asks for what the span is part of by its name; empty where no names are looked at.
+    pub named: Vec<bool>,
     /// Vectors, where embeddings took part.
     pub vectors: Option<SpanVectors>,
     /// What the cache gave.
@@ -187,6 +189,7 @@ fn rank_one(
         ranking.lexical_block = doc.spans.iter().map(|span| lexical.blocks[span.block]).collect();
         ranking.lexical = lexical.spans;
         if doc.kind.is_in_place() && !doc.kind.is_calibrated() {
+            ranking.named = asked_by_name(doc, &ranking.lexical);
             ranking.lexical = named(doc, &ranking.lexical);
         }
         tools.cancel.check()?;
@@ -274,6 +277,19 @@ fn named(doc: &Document<'_>, lexical: &[f32]) -> Vec<f32> {
             .fold(0.0, f32::max)
     };
     (0..lexical.len()).map(|span| lexical[span] + NAMED * name(span)).collect()
+}
+
+/// Whether the name of what a span is part of, such as the file of a hunk, is the best of all names for the query.
+fn asked_by_name(doc: &Document<'_>, lexical: &[f32]) -> Vec<bool> {
+    let name = |span: &usize| doc.spans[*span].role == Role::Label;
+    let names = doc.headings.iter().map(|heading| heading.span).filter(name);
+    let best = names.map(|span| lexical[span]).fold(0.0, f32::max);
+    let asked: Vec<bool> = (0..doc.blocks.len())
+        .map(|block| {
+            best > 0.0 && doc.heading_path(block).iter().any(|span| name(span) && lexical[*span] >= best)
+        })
+        .collect();
+    doc.spans.iter().map(|span| asked[span.block]).collect()
 }
 
 /// Share of the score of what names a span in the score of the span.

@@ -1172,18 +1172,19 @@ fn marks_of_pages_at_their_foot() {
         .asked("Shall education be free?")
         .at(0.2)
         .kind("pages")
-        .keeps(&["Everyone has the right to education. Education shall be\n", "Page 5 of "])
+        .keeps(&["Everyone has the right to education. Education shall be\n", "Page 8 of 9\n"])
         .check();
 }
 
 #[test]
 fn pages_that_were_saved_and_templates() {
-    fixture("html/gtkdoc.html")
-        .file("docs/xsltutils.html")
-        .asked("What does xsltStrxfrm return?")
-        .at(0.3)
+    fixture("html/mkdocs.html")
+        .file("docs/intl.html")
+        .asked("How can ICU data be provided at runtime?")
+        .at(0.2)
         .kind("html")
-        .keeps(&["xsltStrxfrm ()</h3>", "the transformed string or NULL on error"])
+        .keeps(&["node --icu-data-dir=/runtime/directory/with/dat/file"])
+        .drops(&["<script"])
         .check();
     fixture("html/npm.html")
         .command("cat npm-ls.html")
@@ -1334,7 +1335,7 @@ fn wrapped_text_without_blank_lines() {
         .asked("Shall education be free?")
         .at(0.2)
         .kind("prose")
-        .keeps(&["Education shall be free, at least in the\nelementary and fundamental stages."])
+        .keeps(&["Education\nshall be free, at least in the elementary\nand fundamental stages."])
         .check();
     // A narrow column, one of figures, one of a script without spaces.
     let words = "the keeper of the light wrote down each ship that came into the bay and what it carried ";
