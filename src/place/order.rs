@@ -1,0 +1,59 @@
+//! The order in which units are chosen.
+
+use std::borrow::Cow;
+
+use super::{
+    ENTRY, SCRAP,
+    units::{self, Unit},
+};
+use crate::{
+    rank::Ranking,
+    text::{Document, Role},
+};
+
+/// Outlines come first while they are at most this share of the budget, as a divisor.
+const OUTLINE: usize = 3;
+/// What is critical comes next, up to this share of it.
+const CRITICAL: usize = 2;
+
+/// What is pinned, and fenced code where that is; what stands for the rest, while that is a small part of the budget;
+/// what is most critical, up to a part of it; all else by score; noise last. Of what is critical and too long for
+/// what is left of its part the head comes in its place, where the first words of an error say what it is, and the
+/// rest by its score.
+pub(super) fn order<'u>(
+    doc: &Document<'_>,
+    ranking: &Ranking,
+    units: &'u [Unit],
+    budget: usize,
+    pin_code: bool,
+) -> Vec<Cow<'u, Unit>> {
+    let mut order: Vec<&Unit> = units.iter().collect();
+    order.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.spans.start.cmp(&b.spans.start)));
+    let outline: usize =
+        units.iter().filter(|unit| unit.role == Role::Outline).map(|unit| unit.tokens + ENTRY).sum();
+    let mut critical = budget / CRITICAL;
+    let mut classed: Vec<(u8, Cow<'u, Unit>)> = Vec::with_capacity(order.len());
+    for unit in order {
+        let class = match unit.role {
+            _ if unit.is_pinned(pin_code) => 0,
+            Role::Outline if outline <= budget / OUTLINE => 1,
+            Role::Critical if unit.tokens <= critical => {
+                critical -= unit.tokens;
+                2
+            }
+            Role::Critical => {
+                let head = units::head(doc, ranking, unit, critical.saturating_sub(ENTRY));
+                if let Some(head) = head.filter(|head| head.tokens >= SCRAP.min(budget / 6)) {
+                    critical = critical.saturating_sub(head.tokens + ENTRY);
+                    classed.push((2, Cow::Owned(head)));
+                }
+                3
+            }
+            Role::Noise => 4,
+            _ => 3,
+        };
+        classed.push((class, Cow::Borrowed(unit)));
+    }
+    classed.sort_by_key(|(class, _)| *class);
+    classed.into_iter().map(|(_, unit)| unit).collect()
+}
