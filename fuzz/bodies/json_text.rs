@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use epitome::text::{
-    cut::{CutBlock, Hint, Role},
+    cut::{Hint, Role},
     kinds::{
-        self,
+        self, Kind,
         json::{Virtual, detect, open},
     },
 };
@@ -23,13 +23,13 @@ const MARK: &str = "[\"…\"]";
 pub fn json_text(data: &[u8]) {
     let raw = String::from_utf8_lossy(data);
     let raw = raw.as_ref();
-    let by_kind = |text: &str| kinds::cut(text, Hint::default()).1;
+    let by_kind = |text: &str| kinds::cut(text, Hint::default());
     let Some(json) = open(raw, &by_kind) else { return };
     assert!(detect(raw, &Hint::default()));
     tile(&json.text, &json.blocks);
     assert!(json.text.ends_with('\n') && json.fixed() < raw.len());
     // A cut that does not tile is none.
-    let whole = open(raw, &|_| Vec::<CutBlock>::new()).expect("it is JSON whatever its strings are");
+    let whole = open(raw, &|_| (Kind::Prose, Vec::new())).expect("it is JSON whatever its strings are");
     tile(&whole.text, &whole.blocks);
 
     let ranges: Vec<Range<usize>> = json
@@ -43,6 +43,11 @@ pub fn json_text(data: &[u8]) {
     for range in ranges.iter().chain([&all]) {
         let source = json.source(raw, range);
         assert!(source.start <= source.end && raw.get(source.clone()).is_some(), "{range:?} is {source:?}");
+    }
+    let one_by_one: Vec<Range<usize>> = ranges.iter().map(|range| json.source(raw, range)).collect();
+    assert_eq!(json.sources(raw, &ranges), one_by_one);
+    for code in &json.code {
+        assert!(json.text.get(code.clone()).is_some(), "code at {code:?}");
     }
     assert_eq!(render(raw, &json, std::slice::from_ref(&all)), raw);
     assert_eq!(render(raw, &json, &ranges), raw);

@@ -1,6 +1,7 @@
 //! What the fuzz targets check. Each body takes any bytes and panics where something does not hold. The tests run
 //! them, too, on seeds and on what a simple mutator makes of them.
 
+mod compact;
 mod dice;
 mod gguf;
 mod json_text;
@@ -10,6 +11,7 @@ mod request;
 mod sse;
 mod tiles;
 
+pub use compact::compact;
 pub use gguf::{gguf, smallest_gguf};
 pub use json_text::json_text;
 pub use kinds::kinds;

@@ -1,5 +1,7 @@
 //! What a later question needs of a text that was compacted for an earlier one.
 
+use std::ops::Range;
+
 use super::opened::Opened;
 use crate::{
     compaction::{Evidence, Later, PieceKind, Place},
@@ -51,12 +53,13 @@ pub(super) fn collect(
             collected.push(Evidence::default());
             continue;
         }
-        let sources = held
+        let ranges: Vec<Range<usize>> = held
             .iter()
             .enumerate()
             .filter(|(_, held)| held.is_some_and(|(kind, _)| kind == PieceKind::Span))
-            .map(|(span, _)| opened.source(&doc.trimmed(&(span..span + 1))))
+            .map(|(span, _)| doc.trimmed(&(span..span + 1)))
             .collect();
+        let sources = opened.sources(&ranges);
         for (stands, held) in stands.iter_mut().zip(&held) {
             *stands |= held.is_some_and(|(kind, _)| kind == PieceKind::Span);
         }
@@ -90,9 +93,16 @@ fn choose(
     let mut kept = Vec::new();
     let mut left = tokens;
     for unit in order {
-        if unit.tokens + place::ENTRY <= left {
-            left -= unit.tokens + place::ENTRY;
-            kept.push(place::Kept { spans: unit.spans.clone(), kind: PieceKind::Span, score: unit.score });
+        let room = left.saturating_sub(place::ENTRY);
+        let long = doc.spans[unit.spans.clone()].iter().any(|span| span.part);
+        let run = if unit.tokens > room && long && !unit.code {
+            place::shrink(doc, ranking, unit, room, &|span| stands[span])
+        } else {
+            Some(unit.clone())
+        };
+        if let Some(run) = run.filter(|run| run.tokens <= room) {
+            left -= run.tokens + place::ENTRY;
+            kept.push(place::Kept { spans: run.spans, kind: PieceKind::Span, score: run.score });
         }
     }
     if kept.is_empty() { vec![None; doc.spans.len()] } else { in_place::held(doc, &kept) }

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{CompactError, Compactor, label, millis, opened::Opened, span_places};
+use super::{CompactError, Compactor, account::span_places, label, millis, opened::Opened};
 use crate::{
     compaction::{Cancel, Figures, Piece, PieceKind, Place},
     config::{CodePolicy, SummarizerKind},
@@ -17,7 +17,7 @@ use crate::{
         abstractive::{Abstractive, Writer},
         extractive::Extractive,
     },
-    text::{Content, Document, tokens::TokenCounter},
+    text::{Content, Document, Role, tokens::TokenCounter},
 };
 
 /// Rounds in which the selection is fitted to the exact count of what the template wrote.
@@ -49,7 +49,7 @@ pub(super) struct Fitted {
 
 impl Work<'_> {
     /// Selects, summarizes, places and renders, until what the template wrote fills the budget and
-    /// does not exceed it.
+    /// does not exceed it. What is pinned stands in it, or it is an error.
     pub(super) fn fit(
         &self,
         units: &[Unit],
@@ -58,6 +58,7 @@ impl Work<'_> {
     ) -> Result<Fitted, CompactError> {
         let pin_code =
             self.compactor.config.plan.code == CodePolicy::Keep && units.iter().any(|unit| unit.code);
+        let pinned = units.iter().any(|unit| unit.is_pinned(pin_code));
         let mut summary_budget = (self.budget as f64 * share) as usize;
         let mut room = self.budget;
         let mut summary: Option<Summary> = None;
@@ -68,8 +69,8 @@ impl Work<'_> {
             let spans_room = room.saturating_sub(summary.as_ref().map_or(summary_budget, |s| self.size(s)));
             let mut kept = place::select(self.doc, self.ranking, units, spans_room, pin_code);
             figures.millis.place += millis(stage);
-            if pin_code && !self.holds_all_code(&kept) {
-                // Summaries give way to code.
+            if pinned && !self.holds_all_pinned(&kept, pin_code) {
+                // Summaries give way to what is pinned.
                 if summary_budget == 0 {
                     break;
                 }
@@ -123,7 +124,7 @@ impl Work<'_> {
         }
         match best {
             Some(fitted) => Ok(fitted),
-            None if pin_code => self.code_alone(units),
+            None if pinned => self.pinned_alone(units, pin_code),
             None => self.single_span(),
         }
     }
@@ -133,12 +134,16 @@ impl Work<'_> {
         summary.points.iter().map(|point| context.tokens(point) + place::ENTRY).sum()
     }
 
-    fn holds_all_code(&self, kept: &[Kept]) -> bool {
+    fn holds_all_pinned(&self, kept: &[Kept], pin_code: bool) -> bool {
         let mut held = vec![false; self.doc.spans.len()];
         for run in kept {
             held[run.spans.clone()].fill(true);
         }
-        self.doc.spans.iter().zip(held).all(|(span, held)| held || span.content != Content::Code)
+        let stays = |at: usize| {
+            let span = &self.doc.spans[at];
+            span.role == Role::Pinned && !self.doc.span_text(at).is_empty() || pin_code && span.code
+        };
+        held.into_iter().enumerate().all(|(at, held)| held || !stays(at))
     }
 
     fn context(&self) -> summarize::Context<'_> {
@@ -213,6 +218,7 @@ impl Work<'_> {
     fn render_as(&self, kept: &[Kept], written: &[Written], sizes: Sizes) -> Result<Fitted, CompactError> {
         if self.doc.kind.is_in_place() {
             let held = in_place::held(self.doc, kept);
+            self.cancel.check()?;
             let (text, pieces) = self.opened.render(self.doc, &held);
             let places = held.iter().map(|held| held.map(|_| Place::Body)).collect();
             return Ok(Fitted { tokens: self.counter.count(&text), text, pieces, places });
@@ -239,6 +245,7 @@ impl Work<'_> {
             self.render_as(&kept, &[], Sizes { head: self.budget, tail: 0 })
         };
         for span in spans.into_iter().take(64) {
+            self.cancel.check()?;
             let fitted = alone(span)?;
             if fitted.tokens <= self.budget {
                 return Ok(fitted);
@@ -246,30 +253,37 @@ impl Work<'_> {
         }
         let mut shortest: Vec<usize> = (0..doc.spans.len()).filter(says).collect();
         shortest.sort_by_key(|span| (doc.spans[*span].tokens, *span));
-        let mut minimum = doc.tokens.total();
+        let mut minimum = None;
         for span in shortest.into_iter().take(16) {
+            self.cancel.check()?;
             let fitted = alone(span)?;
             if fitted.tokens <= self.budget {
                 return Ok(fitted);
             }
-            minimum = minimum.min(fitted.tokens);
+            minimum = Some(fitted.tokens.min(minimum.unwrap_or(usize::MAX)));
         }
+        // Without any span, only all of it will do.
+        let minimum = minimum.unwrap_or_else(|| self.counter.count(self.opened.raw()));
         Err(CompactError::BudgetTooSmall { budget: self.budget, minimum })
     }
 
-    /// Nothing but the code blocks: what is left when they and a sentence do not fit together.
-    fn code_alone(&self, units: &[Unit]) -> Result<Fitted, CompactError> {
+    /// Nothing but what is pinned: what is left when that and a sentence do not fit together.
+    fn pinned_alone(&self, units: &[Unit], pin_code: bool) -> Result<Fitted, CompactError> {
         let kept: Vec<Kept> = units
             .iter()
-            .filter(|unit| unit.code)
+            .filter(|unit| unit.is_pinned(pin_code))
             .map(|unit| Kept { spans: unit.spans.clone(), kind: PieceKind::Span, score: unit.score })
             .collect();
         // The order of the source is the same for every budget.
         let fitted = self.render_as(&kept, &[], Sizes::NONE)?;
-        if fitted.tokens <= self.budget {
+        if fitted.tokens <= self.budget && self.holds_all_pinned(&kept, pin_code) {
             return Ok(fitted);
         }
-        Err(CompactError::CodeTooLarge { budget: self.budget, minimum: fitted.tokens })
+        let (budget, minimum) = (self.budget, fitted.tokens);
+        if pin_code {
+            return Err(CompactError::CodeTooLarge { budget, minimum });
+        }
+        Err(CompactError::BudgetTooSmall { budget, minimum })
     }
 }
 

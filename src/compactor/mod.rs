@@ -1,5 +1,6 @@
 //! The pipeline below the wire: the only file that knows all stages.
 
+mod account;
 mod error;
 mod evidence;
 mod fit;
@@ -7,8 +8,7 @@ mod identity;
 mod opened;
 
 use std::{
-    collections::{HashMap, HashSet},
-    ops::Range,
+    collections::HashSet,
     path::Path,
     sync::{Arc, RwLock},
     time::Instant,
@@ -16,6 +16,7 @@ use std::{
 
 pub use error::CompactError;
 
+use account::{explain, is_underfilled, name_elsewhere};
 use error::LONGEST;
 use evidence::Allowance;
 use fit::{Fitted, Work};
@@ -25,27 +26,29 @@ use crate::{
     budget::Budget,
     cache::{Cache, Salt},
     compaction::{
-        Cancel, CompactRequest, Compaction, Figures, Outcome, PassReason, Piece, PieceKind, Place, SpanScore,
-        StageTimes,
+        Cancel, CompactRequest, Compaction, Figures, Outcome, PassReason, Piece, PieceKind, Place, StageTimes,
     },
     config::{CodePolicy, Config, DenseKind, FusionKind, SummarizerKind},
     measure::shares::Ledger,
     model::Models,
-    place::{self, Unit},
-    rank::{self, Ranking, relevance},
+    place,
+    rank::{self, relevance},
     remote::{Embeddings, Remotes},
     render::Templates,
     steps::Stage,
     summarize::breadth,
     telemetry,
     text::{
-        Content, Document, Kind, Role, SegmentSize, kinds,
+        Kind, SegmentSize, kinds,
         tokens::{self, ModelTokenizer, TokenCounter},
     },
 };
 
 /// By which part of itself a budget grows that did not hold the floor, as a divisor.
 const FLOOR_STEP: usize = 8;
+
+/// By how much a result of JSON may be over a share, as a share itself: its structure stays.
+const OVER: f64 = 0.05;
 
 /// Counters of model files that are here, by model name.
 type Counters = RwLock<Vec<(String, Arc<dyn TokenCounter>)>>;
@@ -167,12 +170,13 @@ impl Compactor {
         let query = request.query.as_deref().map(str::trim).filter(|query| !query.is_empty());
 
         let size = SegmentSize { min: self.config.text.segment_min, max: self.config.text.segment_max };
-        let opened = Opened::new(text, request.origin.hint(), &request.pinned);
+        let keep_code = self.config.plan.code == CodePolicy::Keep;
+        let opened = Opened::new(text, request.origin.hint(), &request.pinned, cancel)?;
         cancel.check()?;
-        let doc = opened.document(counter.as_ref(), size, cancel)?;
+        let doc = opened.document(counter.as_ref(), size, keep_code, cancel)?;
         let before =
             if doc.kind == Kind::Json { counter.count_until(text, cancel)? } else { doc.tokens.total() };
-        let mut budget = ceiling(request.budget, before, before.saturating_sub(doc.tokens.total()));
+        let mut budget = request.budget.resolve(before);
         let mut figures = Figures {
             tokens_before: before,
             tokens_after: before,
@@ -197,8 +201,19 @@ impl Compactor {
             return Ok(passed(text, PassReason::NotShorter, figures, started));
         }
         let origin = request.origin.hint();
-        if self.config.plan.code == CodePolicy::Keep && kinds::is_source(doc.kind, &origin, text) {
+        if keep_code && kinds::is_source(doc.kind, &origin, text) {
             return Ok(passed(text, PassReason::Code, figures, started));
+        }
+        if let (Budget::Share(share), Kind::Json) = (request.budget, doc.kind) {
+            let nothing = opened.render(&doc, &vec![None; doc.spans.len()]).0;
+            let fixed = counter.count_until(&nothing, cancel)?;
+            let Some(raised) = ceiling(share, budget, before, fixed) else {
+                return Ok(passed(text, PassReason::BudgetTooSmall, figures, started));
+            };
+            (budget, figures.budget) = (raised, raised);
+            if before <= budget {
+                return Ok(passed(text, PassReason::WithinBudget, figures, started));
+            }
         }
         cancel.check()?;
 
@@ -256,11 +271,9 @@ impl Compactor {
         }
         let retention = |fitted: &Fitted| {
             let elsewhere = place::elsewhere(&doc, |span| fitted.places[span].is_some());
-            let repeated: HashSet<usize> = elsewhere.values().flatten().map(|range| range.start).collect();
+            let repeated: HashSet<usize> = elsewhere.values().flatten().copied().collect();
             // What stands in the result once is there wherever the text says it.
-            let stands = |span: usize| {
-                fitted.places[span].is_some() || repeated.contains(&doc.trimmed(&(span..span + 1)).start)
-            };
+            let stands = |span: usize| fitted.places[span].is_some() || repeated.contains(&span);
             let mass = ranking.mass(&doc, stands);
             mass.map(|mass| f64::from(relevance::Model::built_in().retention(mass)))
         };
@@ -270,12 +283,17 @@ impl Compactor {
             let Some(floor) = floor else {
                 // Who gives a number has a limit, and must know that it cannot be held; who gives a share
                 // wants less of what there is, and there is no less.
-                let share = matches!(request.budget, Budget::Share(_));
-                if share && matches!(fitted, Err(CompactError::BudgetTooSmall { .. })) {
-                    figures.models.truncate(models);
-                    return Ok(passed(text, PassReason::BudgetTooSmall, figures, started));
+                let reason = match &fitted {
+                    Err(CompactError::BudgetTooSmall { .. }) => PassReason::BudgetTooSmall,
+                    // What is little else than a file of code goes as a file of code would.
+                    Err(CompactError::CodeTooLarge { .. }) if !doc.kind.has_fences() => PassReason::Code,
+                    _ => break fitted?,
+                };
+                if !matches!(request.budget, Budget::Share(_)) {
+                    break fitted?;
                 }
-                break fitted?;
+                figures.models.truncate(models);
+                return Ok(passed(text, reason, figures, started));
             };
             // What the template and the code take is known only now: a floor is held by what stands there.
             let enough = match &fitted {
@@ -391,100 +409,11 @@ fn passed(text: &str, reason: PassReason, mut figures: Figures, started: Instant
     }
 }
 
-/// The most tokens of the result. The `fixed` tokens that stay whatever is kept leave at least half of a share to the
-/// rest.
-fn ceiling(budget: Budget, before: usize, fixed: usize) -> usize {
-    let whole = budget.resolve(before);
-    match budget {
-        Budget::Share(share) => whole.max(fixed + ((before - fixed) as f64 * share / 2.0) as usize),
-        _ => whole,
-    }
-}
-
-/// Whether a result uses less than half of its budget although something that says something new was left out.
-fn is_underfilled(
-    doc: &Document<'_>,
-    units: &[Unit],
-    fitted: &Fitted,
-    elsewhere: &HashMap<usize, Vec<Range<usize>>>,
-    budget: usize,
-) -> bool {
-    if 2 * fitted.tokens >= budget {
-        return false;
-    }
-    let repeated: HashSet<usize> = elsewhere.values().flatten().map(|range| range.start).collect();
-    let new = |span: &usize| {
-        let bytes = doc.trimmed(&(*span..span + 1));
-        fitted.places[*span].is_none() && !bytes.is_empty() && !repeated.contains(&bytes.start)
-    };
-    let said = units.iter().filter(|unit| unit.role != Role::Noise).flat_map(|unit| unit.spans.clone());
-    // A scrap that does not fit is no fault.
-    4 * said.filter(new).map(|span| doc.spans[span].tokens).sum::<usize>() > budget
-}
-
-/// Names in each piece the other places of its spans.
-fn name_elsewhere(
-    doc: &Document<'_>,
-    opened: &Opened<'_>,
-    pieces: &mut [Piece],
-    elsewhere: &HashMap<usize, Vec<Range<usize>>>,
-) {
-    for (span, places) in elsewhere {
-        let at = opened.source(&doc.spans[*span].range).start;
-        let holds = |piece: &&mut Piece| piece.kind.is_verbatim() && piece.source.contains(&at);
-        if let Some(piece) = pieces.iter_mut().find(holds) {
-            piece.also.extend(places.iter().map(|place| opened.source(place)));
-        }
-    }
-    pieces.iter_mut().for_each(|piece| piece.also.sort_by_key(|range| range.start));
-}
-
-/// Where each span stands; `None` if it was left out.
-fn span_places(doc: &Document<'_>, pieces: &[Piece]) -> Vec<Option<Place>> {
-    let mut places = vec![None; doc.spans.len()];
-    for piece in pieces.iter().filter(|piece| piece.kind.is_verbatim()) {
-        let first = doc.spans.partition_point(|span| span.range.end <= piece.source.start);
-        for (span, place) in doc.spans.iter().zip(&mut places).skip(first) {
-            if span.range.start >= piece.source.end {
-                break;
-            }
-            *place = place.or(Some(piece.place));
-        }
-    }
-    places
-}
-
-/// Not a number is not JSON.
-fn finite(value: f32) -> Option<f32> {
-    value.is_finite().then_some(value)
-}
-
-fn explain(
-    doc: &Document<'_>,
-    opened: &Opened<'_>,
-    ranking: &Ranking,
-    places: &[Option<Place>],
-) -> Vec<SpanScore> {
-    doc.spans
-        .iter()
-        .enumerate()
-        .map(|(i, span)| SpanScore {
-            source: opened.source(&span.range),
-            content: Content::as_str(span.content),
-            tokens: span.tokens,
-            segment: span.segment,
-            block: span.block,
-            lexical: ranking.lexical[i],
-            lexical_block: ranking.lexical_block[i],
-            dense: ranking.dense[i],
-            dense_block: ranking.dense_block[i],
-            cross: finite(ranking.cross[i]),
-            cross_window: finite(ranking.cross_window[i]),
-            attention: ranking.attention.get(i).copied().and_then(finite),
-            criticality: ranking.criticality[i],
-            salience: ranking.salience[i],
-            probability: ranking.probability.get(i).copied(),
-            place: places[i],
-        })
-        .collect()
+/// The most tokens of a result of JSON for a `share`, which is `whole` tokens. The `fixed` tokens that stay whatever is
+/// kept leave about half of the share to the rest, if that takes no more than [`OVER`] beyond it; where they alone are
+/// more, there is no such result.
+fn ceiling(share: f64, whole: usize, before: usize, fixed: usize) -> Option<usize> {
+    let most = whole + (before as f64 * OVER) as usize;
+    let wanted = fixed + (before.saturating_sub(fixed) as f64 * share / 2.0) as usize;
+    (fixed <= most).then(|| whole.max(wanted.min(most)))
 }

@@ -8,7 +8,7 @@ use crate::{
     text::{
         Document, Hint, Kind, Role, SegmentSize,
         cut::CutBlock,
-        kinds::{self, json::Virtual, omission},
+        kinds::{self, fenced, json::Virtual, omission},
         prose,
         tokens::TokenCounter,
     },
@@ -24,25 +24,43 @@ pub(super) struct Opened<'a> {
 }
 
 impl<'a> Opened<'a> {
-    /// Tells the kind of `raw` and cuts it. What is `pinned` stays where it is, and so does all else then.
-    pub(super) fn new(raw: &'a str, hint: Hint<'_>, pinned: &[Range<usize>]) -> Self {
-        let mut opened = Self::told(raw, hint);
-        if !pinned.is_empty() && opened.json.is_none() {
-            opened.kind = if opened.kind == Kind::Prose { Kind::Passages } else { opened.kind };
-            for piece in opened.blocks.iter_mut().flat_map(|block| &mut block.pieces) {
-                if pinned
-                    .iter()
-                    .any(|pinned| pinned.start < piece.range.end && piece.range.start < pinned.end)
-                {
-                    piece.role = Role::Pinned;
-                }
+    /// Tells the kind of `raw` and cuts it, for as long as `cancel` allows. What is `pinned` stays where it is, and so
+    /// does all else then.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] when `cancel` says so.
+    pub(super) fn new(
+        raw: &'a str,
+        hint: Hint<'_>,
+        pinned: &[Range<usize>],
+        cancel: &Cancel,
+    ) -> Result<Self, Stopped> {
+        let mut opened = Self::told(raw, hint, cancel);
+        cancel.check()?;
+        if pinned.is_empty() {
+            return Ok(opened);
+        }
+        opened.kind = if opened.kind == Kind::Prose { Kind::Passages } else { opened.kind };
+        let pieces: Vec<Range<usize>> =
+            opened.blocks.iter().flat_map(|block| &block.pieces).map(|piece| piece.range.clone()).collect();
+        let sources = opened.sources(&pieces);
+        let pieces = opened.blocks.iter_mut().flat_map(|block| &mut block.pieces);
+        for (piece, source) in pieces.zip(sources) {
+            let stays = |pinned: &Range<usize>| pinned.start < source.end && source.start < pinned.end;
+            if pinned.iter().any(stays) && !source.is_empty() {
+                piece.role = Role::Pinned;
             }
         }
-        opened
+        Ok(opened)
     }
 
-    fn told(raw: &'a str, hint: Hint<'_>) -> Self {
-        let inner = |text: &str| kinds::cut(text, Hint::default()).1;
+    fn told(raw: &'a str, hint: Hint<'_>, cancel: &Cancel) -> Self {
+        // Who is told to stop asks for no more.
+        let inner = |text: &str| match cancel.check() {
+            Ok(()) => kinds::cut(text, Hint::default()),
+            Err(_) => (Kind::Prose, Vec::new()),
+        };
         if let Some(json) = kinds::json::open(raw, &inner) {
             return Self { raw, kind: Kind::Json, blocks: json.blocks.clone(), json: Some(json) };
         }
@@ -58,12 +76,17 @@ impl<'a> Opened<'a> {
         self.kind == Kind::Json && self.json.is_none()
     }
 
+    /// The input.
+    pub(super) fn raw(&self) -> &'a str {
+        self.raw
+    }
+
     /// What is ranked: the text, or of JSON what may be left out of it.
     pub(super) fn text(&self) -> &str {
         self.json.as_ref().map_or(self.raw, |json| &json.text)
     }
 
-    /// Its structure.
+    /// Its structure. With `keep_code` what is code is marked, whatever the kind of the text around it.
     ///
     /// # Errors
     ///
@@ -72,14 +95,21 @@ impl<'a> Opened<'a> {
         &self,
         counter: &dyn TokenCounter,
         size: SegmentSize,
+        keep_code: bool,
         cancel: &Cancel,
     ) -> Result<Document<'_>, Stopped> {
-        Document::cut(self.text(), self.kind, self.blocks.clone(), counter, size, cancel)
+        let mut doc = Document::cut(self.text(), self.kind, self.blocks.clone(), counter, size, cancel)?;
+        match &self.json {
+            Some(json) if keep_code => doc.mark_code(&json.code),
+            None if keep_code => doc.mark_code(&fenced::code(self.kind, self.raw, &self.blocks)),
+            _ => {}
+        }
+        Ok(doc)
     }
 
-    /// Where a range of what is ranked stands in the input.
-    pub(super) fn source(&self, range: &Range<usize>) -> Range<usize> {
-        self.json.as_ref().map_or_else(|| range.clone(), |json| json.source(self.raw, range))
+    /// Where ranges of what is ranked stand in the input. Sorted ones are found in one walk.
+    pub(super) fn sources(&self, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
+        self.json.as_ref().map_or_else(|| ranges.to_vec(), |json| json.sources(self.raw, ranges))
     }
 
     /// A text of its kind with what is held, and the map back to the input.
@@ -100,8 +130,8 @@ impl<'a> Opened<'a> {
         }
         let ranges: Vec<Range<usize>> = kept.iter().map(|(range, _)| range.clone()).collect();
         let rendered = json.render(self.raw, &ranges, &|_, _| in_place::INLINE.to_owned());
-        let scores: Vec<(Range<usize>, f32)> =
-            kept.iter().map(|(range, score)| (json.source(self.raw, range), *score)).collect();
+        let sources = json.sources(self.raw, &ranges).into_iter();
+        let scores: Vec<(Range<usize>, f32)> = sources.zip(kept.iter().map(|(_, score)| *score)).collect();
         let piece = |(index, (source, output, chosen)): (usize, (Range<usize>, Range<usize>, bool))| {
             let near = scores.partition_point(|(range, _)| range.end <= source.start);
             let score =

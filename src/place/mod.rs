@@ -2,11 +2,12 @@
 //! between in the order of the source; or all in that order ([`Sizes::of`]).
 
 mod ends;
+mod order;
 mod repair;
+mod repeats;
 mod units;
 
 use std::{
-    cmp::Ordering,
     collections::{HashMap, HashSet},
     ops::Range,
 };
@@ -19,7 +20,10 @@ use crate::{
 
 pub use ends::Sizes;
 pub use repair::companions;
-pub use units::{Unit, units};
+pub use repeats::elsewhere;
+pub use units::{Unit, shrink, units};
+
+use repeats::Repeats;
 
 /// Tokens that the default template spends on one entry: its reference, its line, an omission.
 pub const ENTRY: usize = 8;
@@ -27,14 +31,6 @@ pub const ENTRY: usize = 8;
 const NAMED_ENTRY: usize = 2;
 /// A unit may fill at most this share of a tight budget, as a divisor.
 const TIGHT: usize = 2;
-/// Outlines come first while they are at most this share of the budget, as a divisor.
-const OUTLINE: usize = 3;
-/// What is critical comes next, up to this share of it.
-const CRITICAL: usize = 2;
-/// Where nothing is asked no score says what is needed: then what is critical leaves this share of it to all else.
-const UNASKED: usize = 5;
-/// Tokens from which on a span that recurs is kept once.
-const REPEATED: usize = 8;
 /// Less room than this is not worth another unit.
 const LEAST: usize = 12;
 /// A unit is cut down to no fewer tokens than this, or to a sixth of the budget if that is less: a
@@ -92,16 +88,15 @@ pub fn select(
     pin_code: bool,
 ) -> Vec<Kept> {
     let asked = !ranking.probability.is_empty() || ranking.lexical.iter().any(|score| *score > 0.0);
-    let share = if asked { budget / CRITICAL } else { budget - budget / UNASKED };
-    let order = order(doc, units, (budget, share), pin_code);
-    let mut texts: HashSet<&str> = HashSet::new();
+    let order = order::order(doc, ranking, units, order::Limits::of(budget, asked), pin_code);
+    let mut repeats = Repeats::default();
     let mut taken = vec![false; doc.spans.len()];
     let mut kept: Vec<Kept> = Vec::new();
     let mut entries: HashSet<usize> = HashSet::new();
     let mut left = budget;
     for unit in order {
-        let pinned = pin_code && unit.code || unit.role == Role::Pinned;
-        if !kept.is_empty() && is_idle(doc, ranking, unit) {
+        let pinned = unit.is_pinned(pin_code);
+        if !kept.is_empty() && is_idle(doc, ranking, &unit) {
             continue;
         }
         if left < LEAST && !pinned {
@@ -112,8 +107,7 @@ pub fn select(
             break;
         }
         // The same again says nothing new.
-        let text = repeated(doc, &unit.spans);
-        if text.is_some_and(|text| texts.contains(text)) && !pinned {
+        if repeats.has(doc, &unit) && !pinned {
             continue;
         }
         // The best there is may fill what is left.
@@ -124,7 +118,11 @@ pub fn select(
         } else {
             left.min((budget / TIGHT).max(LEAST))
         };
-        let Some(run) = fit(doc, ranking, unit, limit, &taken) else { continue };
+        let run = {
+            let said = repeats.of_part(doc, &unit);
+            fit(doc, ranking, &unit, limit, &taken, &|span| !pinned && said(span))
+        };
+        let Some(run) = run else { continue };
         if run.tokens < unit.tokens && run.tokens < SCRAP.min(budget / 6) {
             continue;
         }
@@ -142,7 +140,7 @@ pub fn select(
             cost += if block.numbered { NAMED_ENTRY } else { ENTRY };
         }
         entries.extend(run.spans.clone().chain(passage));
-        texts.extend(text);
+        repeats.add(doc, &unit, &run.spans, |span| taken[span]);
         left = left.saturating_sub(cost);
         kept.push(Kept { spans: run.spans, kind: PieceKind::Span, score: run.score });
     }
@@ -154,64 +152,6 @@ pub fn select(
 fn is_idle(doc: &Document<'_>, ranking: &Ranking, unit: &Unit) -> bool {
     let asked = |span: usize| ranking.lexical.get(span).is_some_and(|score| *score > 0.0);
     doc.kind == Kind::Turns && unit.role == Role::Noise && !unit.spans.clone().any(asked)
-}
-
-/// The order in which units are chosen: fenced code where it is pinned; what stands for the rest, while that is a small
-/// part of the `budget`; what is most critical, up to `critical` tokens, and of that what says what is wrong before the
-/// code that it shows; all else by score; noise last.
-fn order<'a>(
-    doc: &Document<'_>,
-    units: &'a [Unit],
-    (budget, mut critical): (usize, usize),
-    pin_code: bool,
-) -> Vec<&'a Unit> {
-    let mut order: Vec<&Unit> = units.iter().collect();
-    let better = |a: &Unit, b: &Unit| b.score.total_cmp(&a.score).then(a.spans.start.cmp(&b.spans.start));
-    let shown = |unit: &Unit| doc.spans[unit.spans.start].content == Content::Code;
-    order.sort_by(|a, b| shown(a).cmp(&shown(b)).then(better(a, b)));
-    let outline: usize =
-        units.iter().filter(|unit| unit.role == Role::Outline).map(|unit| unit.tokens + ENTRY).sum();
-    let mut class = |unit: &Unit| match unit.role {
-        Role::Pinned => 0,
-        _ if pin_code && unit.code => 0,
-        Role::Outline if outline <= budget / OUTLINE => 1,
-        Role::Critical if unit.tokens <= critical => {
-            critical -= unit.tokens;
-            2
-        }
-        Role::Noise => 4,
-        _ => 3,
-    };
-    let mut classed: Vec<(u8, &Unit)> = order.into_iter().map(|unit| (class(unit), unit)).collect();
-    classed.sort_by(|(class, a), (other, b)| {
-        let told = if *class == 2 { shown(a).cmp(&shown(b)) } else { Ordering::Equal };
-        class.cmp(other).then(told).then(better(a, b))
-    });
-    classed.into_iter().map(|(_, unit)| unit).collect()
-}
-
-/// The text of a unit, if it is long enough that a second one like it can go.
-fn repeated<'a>(doc: &Document<'a>, spans: &Range<usize>) -> Option<&'a str> {
-    let tokens: usize = doc.spans[spans.clone()].iter().map(|span| span.tokens).sum();
-    let text = &doc.text[doc.trimmed(spans)];
-    (tokens >= REPEATED).then_some(text)
-}
-
-/// The other places at which the spans of a result stand, for each of `kept` that recurs: the span, and the bytes of
-/// those like it that were left out.
-pub fn elsewhere(doc: &Document<'_>, kept: impl Fn(usize) -> bool) -> HashMap<usize, Vec<Range<usize>>> {
-    let mut first: HashMap<&str, usize> = HashMap::new();
-    let counted = |span: &usize| doc.spans[*span].tokens >= REPEATED;
-    for span in (0..doc.spans.len()).filter(counted).filter(|span| kept(*span)) {
-        first.entry(doc.span_text(span)).or_insert(span);
-    }
-    let mut elsewhere: HashMap<usize, Vec<Range<usize>>> = HashMap::new();
-    for span in (0..doc.spans.len()).filter(counted).filter(|span| !kept(*span)) {
-        if let Some(first) = first.get(doc.span_text(span)) {
-            elsewhere.entry(*first).or_default().push(doc.trimmed(&(span..span + 1)));
-        }
-    }
-    elsewhere
 }
 
 /// The budget, in tokens, at which the units kept hold so much of the predicted mass that what is
@@ -263,18 +203,27 @@ fn continues(doc: &Document<'_>, before: &Range<usize>, run: &Range<usize>) -> b
     a == b || before.end == run.start && !doc.blocks[b].labelled && !starts_section(doc, run.start)
 }
 
-/// The unit, or the best run of it that fits `limit` with what it needs.
-fn fit(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize, taken: &[bool]) -> Option<Unit> {
+/// The unit, or the best run of it that fits `limit` with what it needs. What is `taken` stands already, and what was
+/// `said` stands elsewhere.
+fn fit(
+    doc: &Document<'_>,
+    ranking: &Ranking,
+    unit: &Unit,
+    limit: usize,
+    taken: &[bool],
+    said: &dyn Fn(usize) -> bool,
+) -> Option<Unit> {
     let companions = |run: &Range<usize>| -> usize {
         let needed = repair::companions(doc, run).into_iter().filter(|span| !taken[*span]);
         needed.map(|span| doc.spans[span].tokens).sum()
     };
     let room = limit.checked_sub(ENTRY)?;
     let (mut first, mut last) = (unit.spans.start, unit.spans.end);
-    while first < last && taken[first] {
+    let stands = |span: usize| taken[span] || said(span);
+    while first < last && stands(first) {
         first += 1;
     }
-    while first < last && taken[last - 1] {
+    while first < last && stands(last - 1) {
         last -= 1;
     }
     if first == last {
@@ -295,7 +244,7 @@ fn fit(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize, taken: 
         return None;
     }
     let room = room.checked_sub(companions(&(unit.spans.end - 1..unit.spans.end)))?;
-    units::shrink(doc, ranking, unit, room)
+    units::shrink(doc, ranking, unit, room, said)
 }
 
 /// Generated text that stands for a stretch of the source.

@@ -29,10 +29,17 @@ pub struct Unit {
     pub tokens: usize,
     /// Salience as a whole.
     pub score: f32,
-    /// A fenced code block.
+    /// Code that may have to stay whole: a fenced block, a file in a string.
     pub code: bool,
     /// What it is to what is around it.
     pub role: Role,
+}
+
+impl Unit {
+    /// Whether it stays whatever else does; code does with `pin_code`.
+    pub fn is_pinned(&self, pin_code: bool) -> bool {
+        pin_code && self.code || self.role == Role::Pinned
+    }
 }
 
 /// Cuts a document into units. Headings and blank spans are none of their own, unless a heading
@@ -95,34 +102,40 @@ fn most(ranking: &Ranking) -> f32 {
     if ranking.probability.is_empty() { f32::INFINITY } else { DRAWN_IN }
 }
 
-/// The units of a text whose pieces say what they are: each piece is one, tiny sentences with the next. Labels and
-/// headings are none.
+/// The units of a text whose pieces say what they are: each piece is one, with all its parts where it is long; tiny
+/// sentences are one with the next. Labels and headings are none.
 fn by_role(doc: &Document<'_>, ranking: &Ranking, beside: f32) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut sentences = false;
     for block in &doc.blocks {
         let running = matches!(block.content, Content::Prose | Content::List);
         let mut open: Option<usize> = None;
-        for span in block.spans.clone() {
+        let mut end = block.spans.start;
+        while end < block.spans.end {
+            let span = end;
+            end += 1;
+            while end < block.spans.end && doc.spans[end].part {
+                end += 1;
+            }
             let this = &doc.spans[span];
             let heading = this.content == Content::Heading && matches!(this.role, Role::Text | Role::Noise);
-            if this.role == Role::Label || heading || doc.span_text(span).is_empty() {
+            if this.role == Role::Label || heading || (span..end).all(|span| doc.span_text(span).is_empty()) {
                 open = None;
                 continue;
             }
             let start = open.take().unwrap_or(span);
-            let tokens: usize = doc.spans[start..=span].iter().map(|span| span.tokens).sum();
-            let next = doc.spans.get(span + 1);
+            let tokens: usize = doc.spans[start..end].iter().map(|span| span.tokens).sum();
+            let next = doc.spans.get(end);
             let joins = running
                 && tokens < FRAGMENT
-                && span + 1 < block.spans.end
+                && end < block.spans.end
                 && next.is_some_and(|next| next.role == this.role && next.content == this.content);
             if joins {
                 open = Some(start);
                 continue;
             }
             sentences |= running;
-            units.push(unit(doc, ranking, start..span + 1));
+            units.push(unit(doc, ranking, start..end));
         }
     }
     if sentences {
@@ -161,7 +174,7 @@ pub fn unit(doc: &Document<'_>, ranking: &Ranking, spans: Range<usize>) -> Unit 
         if scored.is_empty() { least } else { scored.iter().map(|(s, t)| s * t).sum::<f32>() / weight };
     let peak = scored.iter().map(|(s, _)| *s).fold(f32::NEG_INFINITY, f32::max);
     let peak = if peak.is_finite() { peak } else { mean };
-    let code = doc.kind.has_fences() && all.iter().any(|s| s.content == Content::Code);
+    let code = all.iter().any(|s| s.code);
     let role = all.first().map_or(Role::Text, |span| span.role);
     // What is asked for by its name is no noise.
     let asked = role == Role::Noise && spans.clone().any(|span| ranking.named.get(span) == Some(&true));
@@ -190,12 +203,29 @@ fn sentences(doc: &Document<'_>, block: &Block, heading: usize, units: &mut Vec<
     }
 }
 
+/// The first spans of a unit, of at most `limit` tokens; `None` where there are none.
+pub fn head(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize) -> Option<Unit> {
+    let mut tokens = 0;
+    let fits = |span: &usize| {
+        tokens += doc.spans[*span].tokens;
+        tokens <= limit
+    };
+    let count = unit.spans.clone().take_while(fits).count();
+    (count > 0).then(|| self::unit(doc, ranking, unit.spans.start..unit.spans.start + count))
+}
+
 /// The best run of at most `limit` tokens inside a unit: its most salient span and the better of
-/// its neighbours, one after the other. `None` where no span fits.
-pub fn shrink(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize) -> Option<Unit> {
+/// its neighbours, one after the other, but for what was `said`. `None` where no span fits.
+pub fn shrink(
+    doc: &Document<'_>,
+    ranking: &Ranking,
+    unit: &Unit,
+    limit: usize,
+    said: &dyn Fn(usize) -> bool,
+) -> Option<Unit> {
     let fits = |span: &usize| {
         let s = &doc.spans[*span];
-        s.tokens <= limit && s.content != Content::Heading && !doc.span_text(*span).is_empty()
+        s.tokens <= limit && !said(*span) && s.content != Content::Heading && !doc.span_text(*span).is_empty()
     };
     let best = unit
         .spans
@@ -205,7 +235,9 @@ pub fn shrink(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize) 
     let mut run = best..best + 1;
     let mut size = doc.spans[best].tokens;
     loop {
-        let score = |span: usize| (size + doc.spans[span].tokens <= limit).then(|| ranking.salience[span]);
+        let score = |span: usize| {
+            (size + doc.spans[span].tokens <= limit && !said(span)).then(|| ranking.salience[span])
+        };
         let left = (run.start > unit.spans.start).then(|| score(run.start - 1)).flatten();
         let right = (run.end < unit.spans.end).then(|| score(run.end)).flatten();
         let added = match (left, right) {

@@ -1,40 +1,53 @@
 //! The queries that a text is ranked for: one for each thing that is asked, short enough for a cross-encoder, and
 //! in a script that it can read.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use crate::text::terms::{is_stop_word, query_terms};
 
-/// Most queries; what is asked beyond them is left out.
+/// Most queries; what is asked beyond them joins the shortest of them.
 const QUERIES: usize = 4;
 /// Words of a query: about 64 tokens.
 const WORDS: usize = 48;
 /// A line with fewer words of its own asks more about what the line above it asks.
 const OWN_WORDS: usize = 2;
 
-/// Cuts what is asked into queries: a line each, but for lines that say too little alone.
+/// Cuts what is asked into queries: a line each, but for lines that say too little alone. All that is asked is in one of
+/// them, but for lines that ask nothing new.
 pub fn split(asked: &str) -> Vec<String> {
-    let mut queries: Vec<String> = Vec::new();
-    let mut known: Vec<String> = Vec::new();
+    let mut queries: Vec<(String, usize)> = Vec::new();
+    let mut known: HashSet<String> = HashSet::new();
+    // The query that the line above is in.
+    let mut last = 0;
     for line in asked.lines().map(str::trim).filter(|line| line.chars().any(char::is_alphanumeric)) {
         let mut own = query_terms(line);
         own.retain(|term| !is_stop_word(term) && !known.contains(term));
-        let words = |text: &str| text.split_whitespace().count();
+        let words = line.split_whitespace().count();
+        let join = |(query, length): &mut (String, usize)| {
+            query.push('\n');
+            query.push_str(line);
+            *length += words;
+        };
         let full = queries.len() == QUERIES;
-        match queries.last_mut() {
-            Some(last) if own.len() < OWN_WORDS && words(last) + words(line) <= WORDS => {
-                last.push('\n');
-                last.push_str(line);
+        match queries.get_mut(last) {
+            Some(query) if own.len() < OWN_WORDS && query.1 + words <= WORDS => join(query),
+            Some(_) if own.is_empty() => continue,
+            _ if !full => {
+                last = queries.len();
+                queries.push((line.to_owned(), words));
             }
-            Some(_) if own.is_empty() || full => continue,
-            _ => queries.push(line.to_owned()),
+            _ => {
+                let shortest = queries.iter().enumerate().min_by_key(|(_, (_, length))| *length);
+                last = shortest.map_or(0, |(at, _)| at);
+                queries.get_mut(last).map(join);
+            }
         }
         known.extend(own);
     }
     if queries.is_empty() && !asked.trim().is_empty() {
-        queries.push(asked.trim().to_owned());
+        queries.push((asked.trim().to_owned(), 0));
     }
-    queries
+    queries.into_iter().map(|(query, _)| query).collect()
 }
 
 /// The words of a query that the encoders can read: those in the Latin script. `None` where too few are left.
@@ -78,8 +91,17 @@ mod tests {
         assert_eq!(split("what?"), ["what?"]);
         assert_eq!(split(" \n?\n"), ["?"]);
         assert!(split("").is_empty());
-        let many: String = (0..20).map(|i| format!("Where is thing{i} and place{i}?\n")).collect();
-        assert_eq!(split(&many).len(), QUERIES);
+        // What is asked beyond the most queries joins them, each with what asks more about it.
+        let many: String =
+            (0..20).map(|i| format!("Where is thing{i} and place{i}?\nSince when{i}?\n")).collect();
+        let queries = split(&many);
+        assert_eq!(queries.len(), QUERIES);
+        for i in 0..20 {
+            let asked = format!("Where is thing{i} and place{i}?\nSince when{i}?");
+            assert!(queries.iter().any(|query| query.contains(&asked)), "{asked}: {queries:?}");
+        }
+        let lengths: Vec<usize> = queries.iter().map(|query| query.lines().count()).collect();
+        assert_eq!(lengths, [10; QUERIES]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod cut;
 mod json;
 pub mod kinds;
 pub mod lines;
+mod long;
 mod numbered;
 mod scripts;
 mod segments;
@@ -43,6 +44,10 @@ pub struct Span {
     pub tokens: usize,
     /// What it is to the spans around it.
     pub role: Role,
+    /// Whether it goes on what the span before it begins: both are parts of one long piece.
+    pub part: bool,
+    /// Whether it is of a file of code, or of code in a fence, which may have to stay whole.
+    pub code: bool,
 }
 
 /// A paragraph or another stretch that belongs together.
@@ -204,14 +209,22 @@ impl<'a> Document<'a> {
             let labelled = label && raw.content != Content::Heading;
             let bytes =
                 raw.pieces.first().map_or(0, |p| p.range.start)..raw.pieces.last().map_or(0, |p| p.range.end);
-            spans.extend(raw.pieces.into_iter().map(|piece| Span {
-                tokens: tokens.count(&piece.range),
-                range: piece.range,
-                content: piece.content,
-                block: index,
-                segment: 0,
-                role: piece.role,
-            }));
+            for piece in raw.pieces {
+                let mut start = piece.range.start;
+                for end in long::part_ends(text, kind, &piece) {
+                    spans.push(Span {
+                        tokens: tokens.count(&(start..end)),
+                        range: start..end,
+                        content: piece.content,
+                        block: index,
+                        segment: 0,
+                        role: piece.role,
+                        part: start > piece.range.start,
+                        code: kind.has_fences() && piece.content == Content::Code,
+                    });
+                    start = end;
+                }
+            }
             // The number of a page governs what stands on it, whatever the sections are.
             let page = kind == Kind::Pages && label;
             let heading = raw.content == Content::Heading && !raw.closes && !page;
@@ -261,6 +274,26 @@ impl<'a> Document<'a> {
     /// The span that numbers the page on which a span begins.
     pub fn page_mark(&self, span: usize) -> Option<usize> {
         self.page_marks.get(span).copied().flatten()
+    }
+
+    /// Takes the spans in `ranges`, which are sorted, for code that may have to stay whole.
+    pub fn mark_code(&mut self, ranges: &[Range<usize>]) {
+        for range in ranges {
+            let first = self.spans.partition_point(|span| span.range.end <= range.start);
+            for at in first..self.spans.len() {
+                if self.spans[at].range.start >= range.end {
+                    break;
+                }
+                // What names a block comes along with it.
+                if self.spans[at].role != Role::Label && !self.span_text(at).is_empty() {
+                    let span = &mut self.spans[at];
+                    span.code = true;
+                    if span.content == Content::Heading {
+                        span.content = Content::Code;
+                    }
+                }
+            }
+        }
     }
 
     /// The text of a span as it is read: of a page, with the words joined that a line break parts.

@@ -58,6 +58,18 @@ const STARTERS: &[&str] = &[
     "Its", "His", "Her", "Their", "Our", "My", "You", "What", "Who", "Why", "How", "Although",
 ];
 
+/// Offsets at which parts of `text` end, the last one being `text.len()`: its sentences, and of what is longer than
+/// `longest` bytes its clauses, or runs of words.
+pub fn part_ends(text: &str, longest: usize) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut start = 0;
+    for end in sentence_ends(text) {
+        cut_long(text, start, end, longest, &mut ends);
+        start = end;
+    }
+    ends
+}
+
 /// Offsets at which the sentences of `text` end, the last one being `text.len()`.
 pub fn sentence_ends(text: &str) -> Vec<usize> {
     let mut ends = Vec::new();
@@ -77,7 +89,7 @@ pub fn sentence_ends(text: &str) -> Vec<usize> {
             && clause_length(c).is_some()
             && is_cluster_border(&text[start..], at - start)
         {
-            cut_long(text, start, at, &mut ends);
+            cut_long(text, start, at, LONGEST, &mut ends);
             (start, skip) = (at, at);
         }
         if at < skip {
@@ -105,12 +117,12 @@ pub fn sentence_ends(text: &str) -> Vec<usize> {
         // A run of terminators is looked at once.
         skip = after;
         if ends_here && end > start && is_cluster_border(&text[start..], end - start) {
-            cut_long(text, start, end, &mut ends);
+            cut_long(text, start, end, LONGEST, &mut ends);
             (start, skip) = (end, end);
         }
     }
     if start < text.len() {
-        cut_long(text, start, text.len(), &mut ends);
+        cut_long(text, start, text.len(), LONGEST, &mut ends);
     }
     ends
 }
@@ -182,10 +194,10 @@ fn starts_lower(text: &str) -> bool {
     text.chars().find(|c| !matches!(c, '"' | '\'' | '“' | '‘' | '(' | '[')).is_some_and(char::is_lowercase)
 }
 
-/// Adds the end of `start..end`, and before it the cuts that keep each part short.
-fn cut_long(text: &str, mut start: usize, end: usize, ends: &mut Vec<usize>) {
-    while end - start > LONGEST {
-        let limit = text.floor_char_boundary(start + LONGEST);
+/// Adds the end of `start..end`, and before it the cuts that keep each part to `longest` bytes.
+fn cut_long(text: &str, mut start: usize, end: usize, longest: usize, ends: &mut Vec<usize>) {
+    while end - start > longest {
+        let limit = text.floor_char_boundary(start + longest);
         let window = &text[start..limit];
         let half = window.floor_char_boundary(window.len() / 2);
         let found = window[half..]

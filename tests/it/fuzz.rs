@@ -146,6 +146,15 @@ fn json() {
 }
 
 #[test]
+fn compaction() {
+    let fixtures = [
+        "code", "columns", "csv", "diff", "html", "json", "lines", "log", "pages", "scripts", "tests",
+        "trace", "turns",
+    ];
+    run("compact", &fixtures, 150, bodies::compact);
+}
+
+#[test]
 fn answers() {
     run("sse", &[], 3000, bodies::sse);
 }

@@ -955,6 +955,108 @@ fn passages_in_layouts_of_retrieval() {
     }
 }
 
+/// Units that are longer than all that may stay: a part of them does.
+#[test]
+fn units_longer_than_the_budget() {
+    let shards = |at: usize, to: usize| -> String {
+        (at..to).map(|at| format!("shard {at} answered after {} ms, ", at * 13)).collect()
+    };
+    let needle = "the rate for SEK was withdrawn by the bank of Uppsala";
+    let long = format!("{}{needle}, {}", shards(0, 150), shards(150, 300));
+    let query = "Who withdrew the rate for SEK?";
+
+    let record =
+        |at: usize| format!("2026-11-29 16:55:{:02},102 INFO shop.queue: batch {at} is stored\n", at % 60);
+    let records: String = (0..50).map(record).collect();
+    given("a record of a log", format!("{records}2026-11-29 16:56:01,102 ERROR shop.db: {long}\n{records}"))
+        .asked(query)
+        .kind("log")
+        .keeps(&[needle])
+        .check();
+
+    let found: String =
+        (0..40).map(|at| format!("src/d{at}.rs:{at}:    let rate{at} = read({at});\n")).collect();
+    let minified: String = (0..300).map(|at| format!("function f{at}(a,b){{return a+b*{at}}};")).collect();
+    given(
+        "a line of minified code",
+        format!("{found}dist/b.min.js:1:{minified}function withdrawRate(s){{drop(s)}};{minified}\n{found}"),
+    )
+    .command("grep -rn rate .")
+    .asked("Where is withdrawRate?")
+    .kind("lines")
+    .keeps(&["function withdrawRate(s)"])
+    .check();
+
+    let rows = |separator: &str| -> String {
+        (0..40)
+            .map(|at| ["", &at.to_string(), "Ada", "12.50", "no note", ""].join(separator) + "\n")
+            .collect()
+    };
+    let csv: String = (0..40).map(|at| format!("{at},Ada,12.50,no note\n")).collect();
+    given("a cell of CSV", format!("id,customer,total,note\n{csv}40,Ben,1.50,\"{long}\"\n{csv}"))
+        .file("orders.csv")
+        .asked(query)
+        .kind("table")
+        .keeps(&[needle])
+        .check();
+    given(
+        "a cell of Markdown",
+        format!(
+            "| id | customer | total | note |\n|---|---|---|---|\n{0}| 40 | Ben | 1.50 | {long} |\n{0}",
+            rows(" | ").replace("\n ", "\n").replace(" \n", "\n").trim_start()
+        ),
+    )
+    .asked(query)
+    .kind("table")
+    .keeps(&[needle])
+    .check();
+
+    let page = |inner: &str| {
+        let rows: String =
+            (0..30).map(|at| format!("<p>The batch {at} was stored by worker {at}.</p>\n")).collect();
+        format!(
+            "<!DOCTYPE html>\n<html><head><title>Orders</title></head><body>\n{rows}{inner}\n{rows}</body></html>\n"
+        )
+    };
+    for (name, inner) in [
+        ("a cell of HTML", format!("<table><tr><td>40</td><td>{long}</td></tr></table>")),
+        ("preformatted HTML", format!("<pre>{long}</pre>")),
+    ] {
+        given(name, page(&inner)).asked(query).kind("html").keeps(&[needle]).check();
+    }
+
+    let tags =
+        |of: usize| -> Vec<String> { (0..100).map(|at| format!("harbour{}", of * 100 + at)).collect() };
+    let documents: Vec<_> = (0..8).map(|at| serde_json::json!({ "id": at, "tags": tags(at) })).collect();
+    let document = serde_json::json!({ "documents": documents, "next": null }).to_string();
+    given("a record of short strings", document)
+        .asked("Which document has the tag harbour342?")
+        .at(0.1)
+        .kind("json")
+        .keeps(&["\"harbour342\"", "\"id\":3"])
+        .check();
+
+    let lines: String = (0..300)
+        .map(|at| {
+            format!("-    let old_{at} = read(left, {at})?;\n+    let new_{at} = read(right, {at})?;\n")
+        })
+        .collect();
+    given(
+        "a hunk",
+        format!(
+            "diff --git a/src/a.rs b/src/a.rs\n--- a/src/a.rs\n+++ b/src/a.rs\n@@ -1,300 +1,300 @@\n{lines}"
+        ),
+    )
+    .asked("What became of old_217?")
+    .kind("diff")
+    .keeps(&[
+        "diff --git a/src/a.rs b/src/a.rs\n",
+        "@@ -1,300 +1,300 @@\n",
+        "let old_217 = read(left, 217)?;\n+    let new_217 =",
+    ])
+    .check();
+}
+
 #[test]
 fn json_of_which_nothing_can_go_stays_json() {
     let case = fixture("kept/explain.json").asked("Which scan took longest?").at(0.4);

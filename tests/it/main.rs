@@ -17,6 +17,7 @@ mod keys;
 mod kinds;
 mod models;
 mod pipeline;
+mod promises;
 mod properties;
 mod proxy;
 mod proxy_bodies;

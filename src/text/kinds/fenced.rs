@@ -1,6 +1,48 @@
-//! The language of a fenced code block.
+//! Fenced code blocks: where they stand, and their language.
 
-use super::code::Language;
+use std::ops::Range;
+
+use super::{Kind, code::Language};
+use crate::text::{
+    cut::{Content, CutBlock},
+    lines::{Fence, lines},
+};
+
+/// What of a text of a `kind`, cut into `blocks`, is code: all of a file, or what stands in fences.
+pub fn code(kind: Kind, text: &str, blocks: &[CutBlock]) -> Vec<Range<usize>> {
+    match kind {
+        Kind::Code(_) => Vec::from_iter([text.len()].map(|end| 0..end)),
+        Kind::Prose | Kind::Passages => {
+            let pieces = blocks.iter().flat_map(|block| &block.pieces);
+            pieces.filter(|piece| piece.content == Content::Code).map(|piece| piece.range.clone()).collect()
+        }
+        // The lines of a diff begin with a mark; JSON says itself where its code is.
+        Kind::Diff | Kind::Json => Vec::new(),
+        _ => fences(text),
+    }
+}
+
+/// The blocks between backticks that are closed, with their fences. Tildes underline what is wrong in output of programs.
+fn fences(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut unclosed: Vec<Fence> = Vec::new();
+    let lines = lines(text);
+    let mut at = 0;
+    while let Some(line) = lines.get(at) {
+        at += 1;
+        let fence = line.fence().filter(|_| line.text.trim_start().starts_with('`'));
+        let opens = |fence: &Fence| !unclosed.iter().any(|open| fence.opens_like(open));
+        let Some(fence) = fence.filter(opens) else { continue };
+        match lines[at..].iter().position(|line| line.fence().is_some_and(|other| other.closes(&fence))) {
+            Some(more) => {
+                at += more + 1;
+                found.push(line.start..lines.get(at).map_or(text.len(), |next| next.start));
+            }
+            None => unclosed.push(fence),
+        }
+    }
+    found
+}
 
 /// The language that a fence's info string names: `rust,ignore`, `py title="a.py"`, `{.python}`, `ts:src/a.ts`.
 pub fn language(info: &str) -> Option<Language> {
@@ -15,6 +57,16 @@ pub fn language(info: &str) -> Option<Language> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn code_stands_in_closed_fences() {
+        let text = "Ann: see\n```rust\nfn a() {}\n```\nBob: ok\n~~~\nx\n~~~\n```\nopen\n";
+        let found: Vec<&str> = code(Kind::Turns, text, &[]).into_iter().map(|range| &text[range]).collect();
+        assert_eq!(found, ["```rust\nfn a() {}\n```\n"]);
+        assert!(code(Kind::Diff, text, &[]).is_empty());
+        let whole = code(Kind::Code(Language::Rust), text, &[]);
+        assert_eq!((whole.len(), whole[0].clone()), (1, 0..text.len()));
+    }
 
     #[test]
     fn info_strings() {

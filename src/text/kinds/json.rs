@@ -14,6 +14,7 @@ mod tree;
 
 use std::ops::Range;
 
+use super::Kind;
 use crate::text::cut::{CutBlock, Hint};
 use build::{Unit, What};
 use literal::Walk;
@@ -24,6 +25,9 @@ pub use render::Rendered;
 /// How many strings that hold JSON are opened one within the other.
 const NESTED: usize = 2;
 
+/// Tells the kind of a decoded string and cuts it.
+pub type Cut<'a> = &'a dyn Fn(&str) -> (Kind, Vec<CutBlock>);
+
 /// What may be left out of a JSON document, as a text.
 #[derive(Clone, Debug)]
 pub struct Virtual {
@@ -31,6 +35,8 @@ pub struct Virtual {
     pub text: String,
     /// Its blocks; they tile it.
     pub blocks: Vec<CutBlock>,
+    /// What of it is code: strings that are files of code, and fenced code in strings. In order.
+    pub code: Vec<Range<usize>>,
     units: Vec<Unit>,
     fixed: usize,
     note_key: String,
@@ -42,7 +48,7 @@ pub struct Virtual {
 ///
 /// `None` if `raw` is neither, or if nothing in it can be left out. A byte order mark and white space around the
 /// document are kept.
-pub fn open(raw: &str, cut: &dyn Fn(&str) -> Vec<CutBlock>) -> Option<Virtual> {
+pub fn open(raw: &str, cut: Cut<'_>) -> Option<Virtual> {
     open_at(raw, cut, NESTED)
 }
 
@@ -57,7 +63,7 @@ pub fn detect(text: &str, hint: &Hint<'_>) -> bool {
     Tree::read(text, named).is_some()
 }
 
-fn open_at(raw: &str, cut: &dyn Fn(&str) -> Vec<CutBlock>, nested: usize) -> Option<Virtual> {
+fn open_at(raw: &str, cut: Cut<'_>, nested: usize) -> Option<Virtual> {
     let tree = Tree::read(raw, false)?;
     build::build(raw, tree, cut, nested)
 }
@@ -72,27 +78,43 @@ impl Virtual {
     /// Where a range of the virtual text stands in the input: the bytes of a record or of a string from its start to
     /// its end; of what has no place of its own, such as a label, the record or string behind it.
     pub fn source(&self, raw: &str, range: &Range<usize>) -> Range<usize> {
+        self.sources(raw, std::slice::from_ref(range)).pop().unwrap_or_default()
+    }
+
+    /// The same for many ranges. Where they are sorted and disjoint, the document is walked once.
+    pub fn sources(&self, raw: &str, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
         let has_text =
             |unit: &&Unit| !unit.text.is_empty() && !matches!(unit.what, What::Record { whole: false, .. });
-        let behind = |unit: &&Unit| unit.text.end > range.start;
-        let Some(unit) = self.units.iter().filter(has_text).find(behind) else { return raw.len()..raw.len() };
-        let within = |at: usize| at.clamp(unit.text.start, unit.text.end) - unit.text.start;
-        let (start, end) = (within(range.start), within(range.end));
-        match &unit.what {
-            What::Record { .. } => {
-                let at = |offset: usize| (unit.raw.start + offset).min(unit.raw.end);
-                at(start)..at(end)
+        let units: Vec<&Unit> = self.units.iter().filter(has_text).collect();
+        let mut walked: Option<(usize, Walk<'_>)> = None;
+        let mut place = |range: &Range<usize>| {
+            let at = units.partition_point(|unit| unit.text.end <= range.start);
+            let Some(unit) = units.get(at) else { return raw.len()..raw.len() };
+            let within = |at: usize| at.clamp(unit.text.start, unit.text.end) - unit.text.start;
+            let (start, end) = (within(range.start), within(range.end));
+            match &unit.what {
+                What::Record { .. } => {
+                    let at = |offset: usize| (unit.raw.start + offset).min(unit.raw.end);
+                    at(start)..at(end)
+                }
+                What::Text(length) => {
+                    let mut to = |decoded: usize| {
+                        let decoded = decoded.min(*length);
+                        let behind =
+                            |(unit, walk): &(usize, Walk<'_>)| *unit != at || walk.decoded() > decoded;
+                        if walked.as_ref().is_none_or(behind) {
+                            walked = Some((at, Walk::new(raw.get(unit.raw.clone()).unwrap_or_default())));
+                        }
+                        let written = walked.as_mut().and_then(|(_, walk)| walk.to(decoded));
+                        written.map_or(unit.raw.end, |at| unit.raw.start + at)
+                    };
+                    let start = to(start);
+                    start..to(end)
+                }
+                What::Nested(_) => unit.raw.clone(),
             }
-            What::Text(length) => {
-                let mut walk = Walk::new(raw.get(unit.raw.clone()).unwrap_or_default());
-                let mut at = |decoded: usize| {
-                    walk.to(decoded.min(*length)).map_or(unit.raw.end, |at| unit.raw.start + at)
-                };
-                let start = at(start);
-                start..at(end)
-            }
-            What::Nested(_) => unit.raw.clone(),
-        }
+        };
+        ranges.iter().map(&mut place).collect()
     }
 
     /// The document with only `kept` of its virtual text: `kept` are unions of pieces, sorted and disjoint;

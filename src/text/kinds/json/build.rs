@@ -3,15 +3,18 @@
 use std::{collections::HashMap, ops::Range};
 
 use super::{
-    Virtual,
+    Cut, Virtual,
     classify::{classify, inner, is_group},
     label, literal,
     tree::{Kind, Node, Tree},
 };
-use crate::text::cut::{Content, CutBlock, Piece, Role};
+use crate::text::{
+    cut::{Content, CutBlock, Piece, Role},
+    kinds::fenced,
+};
 
 /// A record of more bytes than this is opened: what is in its own arrays may go without it.
-const LARGE: usize = 1600;
+const LARGE: usize = 1000;
 /// How many records are opened one within the other.
 const LEVELS: usize = 4;
 
@@ -86,10 +89,11 @@ struct Frame {
 struct Builder<'a> {
     raw: &'a str,
     nodes: Vec<Node>,
-    cut: &'a dyn Fn(&str) -> Vec<CutBlock>,
+    cut: Cut<'a>,
     nested: HashMap<usize, Virtual>,
     text: String,
     blocks: Vec<CutBlock>,
+    code: Vec<Range<usize>>,
     units: Vec<Unit>,
     frames: Vec<Frame>,
     /// The open records that have parts, with their labels.
@@ -98,7 +102,7 @@ struct Builder<'a> {
 }
 
 /// The virtual text of `tree`; `None` if it is empty.
-pub fn build(raw: &str, tree: Tree, cut: &dyn Fn(&str) -> Vec<CutBlock>, nested: usize) -> Option<Virtual> {
+pub fn build(raw: &str, tree: Tree, cut: Cut<'_>, nested: usize) -> Option<Virtual> {
     let mut builder = Builder {
         raw,
         nodes: tree.nodes,
@@ -106,6 +110,7 @@ pub fn build(raw: &str, tree: Tree, cut: &dyn Fn(&str) -> Vec<CutBlock>, nested:
         nested: HashMap::new(),
         text: String::new(),
         blocks: Vec::new(),
+        code: Vec::new(),
         units: Vec::new(),
         frames: Vec::new(),
         records: Vec::new(),
@@ -113,7 +118,7 @@ pub fn build(raw: &str, tree: Tree, cut: &dyn Fn(&str) -> Vec<CutBlock>, nested:
     };
     builder.nested = classify(raw, &mut builder.nodes, cut, nested);
     builder.walk();
-    let Builder { text, blocks, units, .. } = builder;
+    let Builder { text, blocks, code, units, .. } = builder;
     let mut fixed = raw.len();
     let mut at = 0;
     while let Some(unit) = units.get(at) {
@@ -126,6 +131,7 @@ pub fn build(raw: &str, tree: Tree, cut: &dyn Fn(&str) -> Vec<CutBlock>, nested:
     (!units.is_empty()).then_some(Virtual {
         text,
         blocks,
+        code,
         units,
         fixed,
         note_key: tree.note_key,
@@ -282,22 +288,25 @@ impl Builder<'_> {
         let start = self.text.len();
         let raw = node.start as usize + 1..node.end as usize - 1;
         let what = if let Some(inner) = self.nested.remove(&at) {
-            self.append(&inner.text, inner.blocks.clone());
+            self.append(&inner.text, inner.blocks.clone(), &inner.code);
             // Its labels have taken the place of this one.
             self.under = Under::Path;
             What::Nested(Box::new(inner))
         } else {
             let text = literal::decode(inner(self.raw, node)).unwrap_or_default().into_owned();
-            self.append(&text, (self.cut)(&text));
+            let (kind, blocks) = (self.cut)(&text);
+            let code = fenced::code(kind, &text, &blocks);
+            self.append(&text, blocks, &code);
             What::Text(text.len())
         };
         let unit = Unit { raw, text: start..self.text.len(), next: self.units.len() + 1, what };
         self.units.push(unit);
     }
 
-    /// Adds a decoded string with its blocks, and ends it with a line break.
-    fn append(&mut self, text: &str, mut blocks: Vec<CutBlock>) {
+    /// Adds a decoded string with its blocks and what of it is code, and ends it with a line break.
+    fn append(&mut self, text: &str, mut blocks: Vec<CutBlock>, code: &[Range<usize>]) {
         let start = self.text.len();
+        self.code.extend(code.iter().map(|range| range.start + start..range.end + start));
         if !tiles(text, &blocks) {
             let piece = Piece { range: 0..text.len(), content: Content::Prose, role: Role::Text };
             blocks = vec![CutBlock { pieces: vec![piece], content: Content::Prose, level: 0, closes: false }];

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use super::{
-    Virtual, literal, opaque,
+    Cut, Virtual, literal, opaque,
     tree::{Kind, Node, Tree},
 };
-use crate::text::cut::CutBlock;
 
 /// A string longer than this many bytes, decoded, is cut.
 const LONG: usize = 400;
@@ -20,7 +19,6 @@ const LONG_RECORDS: (usize, usize) = (3, 400);
 /// An object is a list of records by name if it has this many members, of this many bytes, all of them objects or
 /// arrays, or if it is a map. Smaller ones are more likely to be one thing with parts.
 const MEMBERS: (usize, usize) = (12, 1200);
-type Cut<'a> = &'a dyn Fn(&str) -> Vec<CutBlock>;
 
 /// Says of each string what it is, and of each container what it holds. Gives the strings that hold JSON, opened,
 /// by the index of their node.

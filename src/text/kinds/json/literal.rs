@@ -29,6 +29,11 @@ impl<'a> Walk<'a> {
         Self { inner, raw: 0, decoded: 0 }
     }
 
+    /// The decoded offset that it is at.
+    pub fn decoded(&self) -> usize {
+        self.decoded
+    }
+
     /// The written offset of the decoded offset `target`, which must not lie behind the last one asked for;
     /// `None` if it lies within a character or beyond the end.
     pub fn to(&mut self, target: usize) -> Option<usize> {

@@ -4,13 +4,16 @@ use std::{fs, ops::Range};
 
 use epitome::text::{
     cut::{Content, CutBlock, Piece, Role},
-    kinds::json::{Rendered, Virtual, open},
+    kinds::{
+        Kind,
+        json::{Rendered, Virtual, open},
+    },
 };
 
 pub const MARKER: &str = "⟦…⟧";
 
 /// Paragraphs of sentences and lines.
-pub fn cut(text: &str) -> Vec<CutBlock> {
+pub fn cut(text: &str) -> (Kind, Vec<CutBlock>) {
     let mut blocks = Vec::new();
     let mut pieces: Vec<Piece> = Vec::new();
     let mut start = 0;
@@ -29,7 +32,7 @@ pub fn cut(text: &str) -> Vec<CutBlock> {
             start = at;
         }
     }
-    blocks
+    (Kind::Prose, blocks)
 }
 
 pub fn fixture(name: &str) -> String {

@@ -1,0 +1,85 @@
+//! Pieces that are too long to be kept or left out as a whole: a record of a log, a cell of a table, a line of minified
+//! code may be longer than all that may stay, and what is asked for may be in it.
+
+use super::{
+    cut::{Content, Piece, Role},
+    kinds::Kind,
+    sentences,
+};
+
+/// A piece of more bytes than this is cut.
+const LONG: usize = sentences::LONGEST;
+/// Bytes of its parts, about.
+const PART: usize = 400;
+
+/// Where the parts of a piece end, the last one where it ends itself. Running text has only long sentences that stay
+/// as they are, and a record of a JSON document is kept or left out as a whole, or it would not be valid.
+pub(super) fn part_ends(text: &str, kind: Kind, piece: &Piece) -> Vec<usize> {
+    let own = &text[piece.range.clone()];
+    let whole = kind.is_calibrated()
+        || !matches!(piece.role, Role::Text | Role::Critical)
+        || piece.content == Content::Heading
+        || kind == Kind::Json && piece.content == Content::Json
+        || own.len() <= LONG
+        || own.trim().len() <= LONG;
+    if whole {
+        return vec![piece.range.end];
+    }
+    let running = matches!(piece.content, Content::Prose | Content::List);
+    let ends = if running { sentences::part_ends(own, LONG) } else { line_ends(own) };
+    let mut ends: Vec<usize> = ends.into_iter().map(|end| piece.range.start + end).collect();
+    // White space at the end is no part.
+    let said = piece.range.start + own.trim_end().len();
+    ends.truncate(ends.partition_point(|end| *end < said));
+    ends.push(piece.range.end);
+    ends
+}
+
+/// Where runs of lines end that are no longer than a part, and the parts of lines that are.
+fn line_ends(text: &str) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let (mut start, mut at) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        let end = at + line.len();
+        if end - start > PART && at > start {
+            ends.push(at);
+            start = at;
+        }
+        if line.len() > PART {
+            ends.extend(sentences::part_ends(line, PART).into_iter().map(|end| at + end));
+            start = end;
+        }
+        at = end;
+    }
+    if start < text.len() {
+        ends.push(text.len());
+    }
+    ends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_and_runs_of_lines_are_cut() {
+        let piece = |text: &str, content| Piece { range: 0..text.len(), content, role: Role::Text };
+        let lines = "+ a line of a hunk\n".repeat(100);
+        let ends = part_ends(&lines, Kind::Diff, &piece(&lines, Content::Code));
+        assert!(ends.len() > 3 && ends.iter().all(|end| lines[..*end].ends_with('\n')));
+        let solid = format!("short\n{}\nshort\n\n", "x".repeat(3000));
+        let ends = part_ends(&solid, Kind::Log, &piece(&solid, Content::Log));
+        assert!(
+            ends.is_sorted() && ends[0] == 6 && ends.len() > 7 && ends.last() == Some(&solid.len()),
+            "{ends:?}"
+        );
+        assert!(ends.windows(2).all(|pair| !solid[pair[0]..pair[1]].trim().is_empty()));
+        for (kind, content) in
+            [(Kind::Prose, Content::Code), (Kind::Json, Content::Json), (Kind::Html, Content::Heading)]
+        {
+            assert_eq!(part_ends(&solid, kind, &piece(&solid, content)), [solid.len()]);
+        }
+        let blank = "\n".repeat(5000);
+        assert_eq!(part_ends(&blank, Kind::Log, &piece(&blank, Content::Log)), [5000]);
+    }
+}
