@@ -93,11 +93,11 @@ mod tests {
         assert!(split("").is_empty());
         // What is asked beyond the most queries joins them, each with what asks more about it.
         let many: String =
-            (0..20).map(|i| format!("Where is thing{i} and place{i}?\nSince when{i}?\n")).collect();
+            (0..20).map(|i| format!("Where is thing{i} and place{i}?\nAnd when{i}?\n")).collect();
         let queries = split(&many);
         assert_eq!(queries.len(), QUERIES);
         for i in 0..20 {
-            let asked = format!("Where is thing{i} and place{i}?\nSince when{i}?");
+            let asked = format!("Where is thing{i} and place{i}?\nAnd when{i}?");
             assert!(queries.iter().any(|query| query.contains(&asked)), "{asked}: {queries:?}");
         }
         let lengths: Vec<usize> = queries.iter().map(|query| query.lines().count()).collect();

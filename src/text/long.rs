@@ -46,7 +46,11 @@ fn line_ends(text: &str) -> Vec<usize> {
             start = at;
         }
         if line.len() > PART {
-            ends.extend(sentences::part_ends(line, PART).into_iter().map(|end| at + end));
+            // The line break is no part.
+            let said = line.trim_end().len();
+            let parts = sentences::part_ends(line, PART).into_iter().filter(|end| *end < said);
+            ends.extend(parts.map(|part| at + part));
+            ends.push(end);
             start = end;
         }
         at = end;

@@ -243,8 +243,9 @@ fn json_documents() {
         .check();
     fixture("json/pip_report_one.json")
         .file("report.json")
+        .ranks_code()
         .asked("How is a number of bytes written for people with humanize.naturalsize?")
-        .at(0.4)
+        .at(0.6)
         .kind("json")
         .keeps(&[
             r#""name": "humanize""#,
