@@ -15,6 +15,7 @@ const SECTIONS: [&str; 3] = ["plan", "text", "place"];
 const KEYS: [&str; 32] = [
     "serve.body_limit_bytes",
     "serve.bodies_bytes",
+    "serve.body_wait_ms",
     "serve.deadline_ms",
     "serve.max_concurrent",
     "serve.shutdown_grace_ms",
