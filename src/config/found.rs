@@ -12,7 +12,7 @@ use toml::{Table, Value};
 const SECTIONS: [&str; 3] = ["plan", "text", "place"];
 
 /// Single keys of other sections.
-const KEYS: [&str; 32] = [
+const KEYS: [&str; 33] = [
     "serve.body_limit_bytes",
     "serve.bodies_bytes",
     "serve.body_wait_ms",
