@@ -47,7 +47,10 @@ fn run(target: &str, fixtures: &[&str], count: usize, body: fn(&[u8])) {
     seeds.iter().enumerate().for_each(|(at, seed)| check(target, at, seed, body));
     seeds.extend(fixtures.iter().flat_map(|folder| files(&root.join("tests/fixtures").join(folder))));
     let mut random = Random(0x2545_F491_4F6C_DD1D);
-    for at in 0..count {
+    // For a long run.
+    let times: usize =
+        std::env::var("EPITOME_FUZZ_TIMES").map_or(1, |times| times.parse().expect("a number"));
+    for at in 0..count * times {
         let input = mutated(&seeds, &mut random);
         check(target, at, &input, body);
     }
