@@ -37,7 +37,7 @@ struct Held<T> {
 /// A part of a body that has a time of its own to come in.
 const PART: usize = 1 << 20;
 
-/// How fast a body has to come to hold room: each part of [`PART`] bytes in its time, or the rest of it.
+/// How fast a body has to come to hold room: each part of `PART` bytes in its time, or the rest of it.
 /// So neither a client that stops nor one that sends a byte now and then holds it for long.
 #[derive(Debug)]
 pub struct Pace {
