@@ -35,8 +35,9 @@ pub fn json_text(data: &[u8]) {
     let ranges: Vec<Range<usize>> = json
         .blocks
         .iter()
+        // A label alone stands for keys, and nothing of the document; one beside text is part of it.
+        .filter(|block| block.pieces.len() > 1 || block.pieces.iter().all(|piece| piece.role != Role::Label))
         .flat_map(|block| &block.pieces)
-        .filter(|piece| piece.role != Role::Label)
         .map(|piece| piece.range.clone())
         .collect();
     let all = 0..json.text.len();

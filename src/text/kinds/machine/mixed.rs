@@ -49,11 +49,16 @@ pub fn cut(text: &str) -> Vec<CutBlock> {
         while lines.get(end).is_some_and(Line::is_blank) {
             end += 1;
         }
-        blocks.extend(others(text, &lines, at..trace.lines.start));
+        // A trace may begin with blank lines that the one before it has.
+        let start = trace.lines.start.max(at);
+        if start >= end {
+            continue;
+        }
+        blocks.extend(others(text, &lines, at..start));
         let mut marks = trace.marks;
-        marks.resize(end - trace.lines.start, Mark::new(Place::Glue, Content::Log, Role::Text));
-        blocks
-            .extend(part(text, &lines, trace.lines.start..end, |text, lines| assemble(text, lines, &marks)));
+        marks.drain(..marks.len().min(start - trace.lines.start));
+        marks.resize(end - start, Mark::new(Place::Glue, Content::Log, Role::Text));
+        blocks.extend(part(text, &lines, start..end, |text, lines| assemble(text, lines, &marks)));
         at = end;
     }
     blocks.extend(others(text, &lines, at..lines.len()));
