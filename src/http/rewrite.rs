@@ -222,7 +222,7 @@ impl Sum {
                 own().map(|made| Some(made.figures.retention? * made.before as f64)).sum::<Option<f64>>();
             if own().count() > 1 && kept.is_some_and(|kept| kept < self.floor * tokens as f64) {
                 let after: usize = own().map(|made| made.figures.tokens_after).sum();
-                self.tokens.1 += tokens - after;
+                self.tokens.1 += tokens.saturating_sub(after);
                 self.passed = self.passed.or(Some(PassReason::LowRetention.as_str()));
                 self.made.retain(|made| made.group != group);
                 self.evidence.retain(|(of, _, _)| *of != group);

@@ -36,9 +36,8 @@ impl Limits {
 
 /// What is pinned, and fenced code where that is; what stands for the rest, while that is a small part of the budget;
 /// what is most critical, up to a part of it, and of that what says what is wrong before the code that it shows; all
-/// else by score; noise last. Of what is critical and too long for
-/// what is left of its part the head comes in its place, where the first words of an error say what it is, and the
-/// rest by its score.
+/// else by score; noise last. Of what is critical and too long for its part, the head comes in its place, where the
+/// first words of an error say what it is, and the rest by its score.
 pub(super) fn order<'u>(
     doc: &Document<'_>,
     ranking: &Ranking,

@@ -365,10 +365,10 @@ impl<'a> Run<'a> {
         let brief = |e: &Element| {
             e.announces(self.text) && e.first_line(self.text).split_whitespace().count() <= BRIEF
         };
-        let before: usize = self.elements[..=index].iter().map(|e| e.size).sum();
+        // Counted no further than it takes, so that a text full of such lines takes no time.
         brief(&self.elements[index])
-            && 2 * before <= self.total
-            && self.elements.iter().filter(|e| brief(e)).count() < RECURS
+            && self.elements.iter().filter(|e| brief(e)).take(RECURS).count() < RECURS
+            && 2 * self.elements[..=index].iter().map(|e| e.size).sum::<usize>() <= self.total
     }
 
     fn is_short(&self, index: usize) -> bool {
