@@ -8,7 +8,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use crate::text::lines::Line;
+use crate::text::{kinds::passages, lines::Line};
 
 use super::{
     elements::{Element, Form, elements, estimate, fragments},
@@ -76,6 +76,23 @@ const RARE: usize = 2;
 const WRAPPED: usize = 100;
 /// A label is part of a layout if it recurs so often.
 const RECURS: usize = 3;
+/// As many named passages that make up most of the message are its material.
+const PASSAGES: usize = 4;
+/// Names of what is said to a model, however often it recurs.
+const SAID: [&str; 12] = [
+    "rule",
+    "step",
+    "task",
+    "instruction",
+    "guideline",
+    "constraint",
+    "requirement",
+    "criterion",
+    "format",
+    "note",
+    "hint",
+    "point",
+];
 /// Labels of examples, which are wording however often they recur.
 const EXAMPLES: [&str; 14] = [
     "q",
@@ -208,6 +225,16 @@ struct Run<'a> {
     shows: bool,
     /// Most tokens of wording.
     limit: usize,
+    /// The named passages that make up the message.
+    layout: Option<Layout>,
+}
+
+/// Passages with names before or behind them.
+struct Layout {
+    /// From the first name to the last, both included.
+    range: Range<usize>,
+    /// Whether the names stand behind the passages.
+    closes: bool,
 }
 
 /// One end of the material.
@@ -250,13 +277,14 @@ impl<'a> Run<'a> {
             return None;
         }
         let shows = size <= limit;
-        Some(Self { text, elements, total, short, labels, shows, limit })
+        let layout = Layout::of(text, elements, total, limit);
+        Some(Self { text, elements, total, short, labels, shows, limit, layout })
     }
 
     fn found(&self) -> Option<Vec<(Range<usize>, Part)>> {
         let limit = self.limit;
-        let head = self.end(false);
-        let tail = self.end(true);
+        let head = self.bounded(false);
+        let tail = self.bounded(true);
         let count = self.elements.len();
         let first = head.wording + head.margin;
         let last = count.checked_sub(tail.wording + tail.margin)?;
@@ -273,6 +301,10 @@ impl<'a> Run<'a> {
             let margin = self.fragment_margin(first, false);
             out.push((margin.clone(), Part::Margin));
             start = margin.end;
+        }
+        if let Some(layout) = &self.layout {
+            start = if layout.closes { start } else { start.max(layout.range.start) };
+            end = if layout.closes { end.min(layout.range.end) } else { end };
         }
         let mut behind = None;
         if !tail.sure && tail.margin == 0 {
@@ -299,6 +331,30 @@ impl<'a> Run<'a> {
         out.retain(|(range, _)| !range.is_empty());
         out.sort_by_key(|(range, _)| range.start);
         Some(out)
+    }
+
+    /// What stays at one end, no further in than the named passages allow.
+    fn bounded(&self, from_behind: bool) -> End {
+        let end = self.end(from_behind);
+        let Some(layout) = &self.layout else { return end };
+        let outside = if from_behind {
+            self.elements.iter().rev().take_while(|e| e.range.start >= layout.range.end).count()
+        } else {
+            self.elements.iter().take_while(|e| e.range.end <= layout.range.start).count()
+        };
+        if layout.closes == from_behind {
+            // What is outside is no passage, since it has no name.
+            return End { wording: outside, margin: 0, sure: true };
+        }
+        // The passage outside the first name, or the last: it cannot be told from what is said there.
+        let wording = end.wording.min(outside);
+        let margin = end.margin.min(outside - wording);
+        let next = if from_behind {
+            self.elements.iter().rev().nth(outside).is_some_and(|e| e.range.end <= layout.range.end)
+        } else {
+            self.elements.get(outside).is_some_and(|e| e.range.start >= layout.range.start)
+        };
+        End { wording, margin, sure: end.sure || next && wording + margin == outside }
     }
 
     fn bytes(&self, elements: Range<usize>) -> Range<usize> {
@@ -495,7 +551,7 @@ impl<'a> Run<'a> {
         let size = |of: &[usize]| of.iter().map(|i| self.elements[*i].size).sum::<usize>();
         if brief.len() <= few {
             among.extend(brief);
-        } else if AMONG_SHARE * size(&plain) <= self.total {
+        } else if self.layout.is_none() && AMONG_SHARE * size(&plain) <= self.total {
             among.extend(plain);
         }
         for found in [
@@ -552,6 +608,41 @@ impl<'a> Run<'a> {
         all.dedup();
         if AMONG_SHARE * size(&all) <= self.total { all } else { found }
     }
+}
+
+impl Layout {
+    /// `None` where named passages are not most of the message.
+    fn of(text: &str, elements: &[Element], total: usize, limit: usize) -> Option<Self> {
+        let (first, last) = (elements.first()?.range.start, elements.last()?.range.end);
+        let part = text.get(first..last)?;
+        let marks = passages::marks(part)?;
+        let closes = marks.iter().filter(|mark| mark.closes).count() >= marks.len().div_ceil(2);
+        let marks: Vec<Range<usize>> = marks
+            .into_iter()
+            .filter(|mark| mark.closes == closes)
+            .map(|mark| first + mark.range.start..first + mark.range.end)
+            .collect();
+        let range = marks.first()?.start..marks.last()?.end;
+        let size = text.get(range.clone()).map_or(0, estimate);
+        let names = marks.iter().filter_map(|mark| text.get(mark.clone()));
+        let said = names.filter(|name| is_said(name)).count();
+        let outside = if closes { range.end..last } else { first..range.start };
+        let wording = text.get(outside).map_or(0, estimate) <= limit;
+        let most = marks.len() >= PASSAGES && 2 * size >= total && size > limit && wording;
+        (most && RECURS * said < marks.len()).then_some(Self { range, closes })
+    }
+}
+
+/// Whether a label names what is said to a model, such as an example or a rule.
+fn is_said(label: &str) -> bool {
+    let word: String = label
+        .trim_start_matches(|c: char| !c.is_alphabetic())
+        .chars()
+        .take_while(|c| c.is_alphabetic())
+        .flat_map(char::to_lowercase)
+        .collect();
+    let one = word.strip_suffix('s').unwrap_or(&word);
+    [word.as_str(), one].iter().any(|word| EXAMPLES.contains(word) || SAID.contains(word))
 }
 
 /// Whether a paragraph is an example for a model: it begins with a label for what is given, and another for what is

@@ -26,6 +26,11 @@ const PASSAGE: usize = 160;
 
 /// The blocks of a text that is passages with names, or `None` if it is not.
 pub fn cut(text: &str) -> Option<Vec<CutBlock>> {
+    marks(text).map(|marks| blocks(text, marks))
+}
+
+/// What names the passages of a text, in order; `None` if it is not passages with names.
+pub fn marks(text: &str) -> Option<Vec<Mark>> {
     let lines = lines(text);
     let tagged = tagged(text, &lines);
     let long = |marks: &Vec<Mark>| {
@@ -33,22 +38,24 @@ pub fn cut(text: &str) -> Option<Vec<CutBlock>> {
         let closes = marks.iter().filter(|mark| mark.closes).count();
         bodies >= PASSAGE * closes.max(marks.len() - closes)
     };
-    let marks = if tagged.len() >= 2 {
-        Some(tagged).filter(long)
-    } else {
-        let inside =
-            || inline::items(&lines).or_else(|| inline::led(&lines)).or_else(|| inline::cited(text, &lines));
-        labelled(&lines).filter(long).or_else(|| inside().filter(long))
-    };
-    marks.map(|marks| blocks(text, marks))
+    if tagged.len() >= 2 {
+        return Some(tagged).filter(long);
+    }
+    let inside =
+        || inline::items(&lines).or_else(|| inline::led(&lines)).or_else(|| inline::cited(text, &lines));
+    let (labelled, inside) = (labelled(&lines).filter(long), inside().filter(long));
+    // What recurs more often is the layout.
+    let count = |marks: &Option<Vec<Mark>>| marks.as_ref().map_or(0, Vec::len);
+    if count(&inside) > count(&labelled) { inside } else { labelled }
 }
 
 /// A label, or a run of them.
 #[derive(Clone, Debug)]
-struct Mark {
-    range: Range<usize>,
+pub struct Mark {
+    /// Its bytes, with the line break at its end.
+    pub range: Range<usize>,
     /// It stands behind what it names.
-    closes: bool,
+    pub closes: bool,
 }
 
 /// Marks as blocks of their own, and running text between them.
@@ -247,6 +254,10 @@ fn is_field(line: &Line<'_>) -> bool {
 /// running text.
 fn key(line: &Line<'_>) -> Option<String> {
     let text = line.text.trim();
+    if let Some(quoted) = text.strip_prefix("> ") {
+        let line = Line { start: line.start, text: quoted };
+        return key(&line).map(|key| format!("> {key}"));
+    }
     if text.is_empty() || text.len() > LONGEST || text.starts_with('#') {
         return None;
     }

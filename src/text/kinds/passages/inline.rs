@@ -103,17 +103,37 @@ pub fn cited(text: &str, lines: &[Line<'_>]) -> Option<Vec<Mark>> {
             let end = lines.get(at + full + blank).map_or(text.len(), |line| line.start);
             at += full + blank;
             let paragraph = text[start..end].trim_end();
-            if paragraph.len() < LINE {
-                continue;
-            }
-            paragraphs += 1;
-            if let Some(from) = citation(paragraph, open) {
+            let long = paragraph.len() >= LINE;
+            paragraphs += usize::from(long);
+            if let Some(from) =
+                citation(paragraph, open).filter(|from| long || names_file(&paragraph[*from..]))
+            {
                 names.insert(&paragraph[from..]);
                 marks.push(Mark { range: start + from..end, closes: true });
             }
         }
-        (marks.len() >= RECURS && names.len() > 1 && marks.len() * 10 >= paragraphs * 8).then_some(marks)
+        if marks.len() * 10 < paragraphs * 8 {
+            // Names of files may stand behind passages of several paragraphs.
+            marks.retain(|mark| names_file(text[mark.range.clone()].trim_end()));
+            names.retain(|name| names_file(name));
+        }
+        (marks.len() >= RECURS && names.len() > 1).then_some(marks)
     })
+}
+
+/// Whether a citation is little else than the name of a file.
+fn names_file(citation: &str) -> bool {
+    let file = |word: &str| {
+        let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
+        word.rsplit_once('.').is_some_and(|(name, kind)| {
+            (2..=5).contains(&kind.len())
+                && kind.bytes().all(|b| b.is_ascii_alphanumeric())
+                && kind.starts_with(|c: char| c.is_ascii_alphabetic())
+                && name.len() >= 3
+        })
+    };
+    let words = citation.split_whitespace();
+    words.clone().any(file) && words.count() <= 4
 }
 
 /// Where the citation begins with which a paragraph ends.
@@ -123,7 +143,8 @@ fn citation(paragraph: &str, open: char) -> Option<usize> {
     let least = inner.ceil_char_boundary(inner.len().saturating_sub(CITATION));
     let from = least + inner[least..].rfind(open)?;
     let name = &inner[from + 1..];
-    let apart = from > LINE / 2 && paragraph[..from].ends_with(char::is_whitespace);
+    let apart = from > if names_file(&inner[from..]) { 0 } else { LINE / 2 }
+        && paragraph[..from].ends_with(char::is_whitespace);
     let plain = name.chars().filter(|c| c.is_alphabetic()).count() >= 3;
     (apart && plain && !name.contains([')', ']'])).then_some(from)
 }

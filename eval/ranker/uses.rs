@@ -1,0 +1,92 @@
+//! How results of tools are scored and cut, for `uses.py`: reads rows `{"id", "tool", "arguments", "said", "task",
+//! "context"}` on standard input, a line each, and writes for each and each share of its tokens the kind, the scores of
+//! all spans and which of them are kept.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::{
+    io::{BufRead, Write},
+    sync::Arc,
+};
+
+use epitome::{
+    budget::Budget,
+    cache::Cache,
+    compaction::{Cancel, CompactRequest},
+    compactor::Compactor,
+    config::{CodePolicy, Config},
+    model::Models,
+    plan::{self, Wishes},
+    wire::openai_chat::ChatRequest,
+};
+use serde_json::{Value, json};
+
+const SHARES: [f64; 4] = [0.1, 0.25, 0.5, 0.75];
+
+fn main() {
+    let mut config = Config::load(None, &[]).unwrap();
+    (config.plan.code, config.plan.floor) = (CodePolicy::Rank, 0.0);
+    let models = Arc::new(Models::new(&config.models).unwrap());
+    let cache = Arc::new(Cache::memory_only());
+    let compactor = Compactor::new(Arc::new(config.clone()), models, cache).unwrap();
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let row: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let call = json!({"id": "1", "type": "function",
+            "function": {"name": row["tool"], "arguments": row["arguments"]}});
+        let body = json!({"model": "gpt-4o", "messages": [
+            {"role": "user", "content": row["task"]},
+            {"role": "assistant", "content": row["said"], "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "1", "content": row["context"]}]});
+        let body = serde_json::to_vec(&body).unwrap();
+        let chat = ChatRequest::parse(&body).unwrap();
+        let counter = compactor.counter(Some("gpt-4o"));
+        let Ok(plan) =
+            plan::plan(&chat, &config.plan, counter.as_ref(), &Wishes::default(), &Cancel::never())
+        else {
+            continue;
+        };
+        let context = row["context"].as_str().unwrap().trim();
+        for target in plan.targets.iter().filter(|target| target.text == context) {
+            for share in SHARES {
+                let request = CompactRequest {
+                    text: target.text.clone(),
+                    query: target.query.as_ref().map(|query| query.text.clone()),
+                    budget: Budget::Share(share),
+                    model: Some("gpt-4o".to_owned()),
+                    explain: true,
+                    origin: target.origin.clone(),
+                    pinned: Vec::new(),
+                    part: false,
+                    later: Vec::new(),
+                };
+                let Ok(result) = compactor.compact(&request, &Cancel::never()) else { continue };
+                let spans: Vec<Value> = result
+                    .explain
+                    .iter()
+                    .flatten()
+                    .map(|span| {
+                        json!([
+                            span.source.start,
+                            span.source.end,
+                            span.tokens,
+                            span.salience,
+                            span.lexical,
+                            span.lexical_block,
+                            span.cross,
+                            span.cross_window,
+                            span.criticality,
+                            span.probability,
+                            span.place.is_some(),
+                            span.dense_block
+                        ])
+                    })
+                    .collect();
+                let written = json!({"id": row["id"], "share": share, "kind": result.figures.kind,
+                    "outcome": format!("{:?}", result.outcome), "before": result.figures.tokens_before,
+                    "after": result.figures.tokens_after, "query": request.query, "spans": spans});
+                writeln!(out, "{written}").unwrap();
+            }
+        }
+        out.flush().unwrap();
+    }
+}
