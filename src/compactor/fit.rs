@@ -63,6 +63,8 @@ impl Work<'_> {
         let mut room = self.budget;
         let mut summary: Option<Summary> = None;
         let mut best: Option<Fitted> = None;
+        // What the last round that was over came to, and by how much room it was cut.
+        let mut last = (0, 0);
         for _ in 0..ROUNDS {
             self.cancel.check()?;
             let stage = Instant::now();
@@ -99,7 +101,9 @@ impl Work<'_> {
                 break;
             }
             if tokens > self.budget {
-                let over = tokens - self.budget;
+                // Less room that leaves the selection as it was is not enough.
+                let over = if last.0 == tokens { 2 * last.1 } else { tokens - self.budget };
+                last = (tokens, over);
                 // Spans give way first; when none are left, the summary does.
                 match &mut summary {
                     Some(summary) if spans_room <= over && !summary.points.is_empty() => {

@@ -464,3 +464,45 @@ fn a_line_with_half_a_character_is_wording_and_no_more_than_it() {
         assert!(target.pinned.iter().all(|range| range.end < target.text.len()));
     }
 }
+
+/// Passages of short and long paragraphs, laid out by `layout`.
+fn retrieved(layout: impl Fn(usize, &str) -> String) -> String {
+    let short =
+        ["a seasonal worker visa", "The rules should say when this is so.", "You must call a meeting if:"];
+    let passage = |i: usize| {
+        let body = format!("{}\n\n{}\n\n{}", short[i % 3], document(2 + i % 2), short[(i + 1) % 3]);
+        layout(i, &body)
+    };
+    (0..12).map(passage).collect::<Vec<_>>().join("\n\n")
+}
+
+#[test]
+fn names_of_passages_tell_what_was_handed_over() {
+    let asked = "Question: Who pays the keeper's pension?\nThink step by step.\nFinal answer:";
+    let rule = "Answer from the excerpts alone; name the file you rely on.";
+    let before: [&dyn Fn(usize, &str) -> String; 3] = [
+        &|i, body| format!("File: notice-{i}.txt\n\n{body}"),
+        &|i, body| format!("Passage {i} (ledger-{i}.pdf):\n{body}"),
+        &|i, body| format!("page_label: {i}\nfile_path: data/survey-{i}.docx\n\n{body}"),
+    ];
+    let behind: [&dyn Fn(usize, &str) -> String; 3] = [
+        &|i, body| format!("{body} (minutes-{i}.pdf)"),
+        &|i, body| format!("{body}\n— letter-{i}.txt"),
+        &|i, body| format!("{body}\n[report-{i}.pdf, p. {i}]"),
+    ];
+    for layout in before.into_iter().chain(behind) {
+        let text = format!("{rule}\n\n{}\n\n{asked}", retrieved(layout));
+        let found = stretches(&text, true, 300).expect("material");
+        let of = |part: Part| {
+            let all = found.iter().filter(|s| s.part == part).map(|s| &text[s.range.clone()]);
+            all.collect::<Vec<_>>().join("\n")
+        };
+        for said in [rule, asked] {
+            assert!(!of(Part::Material).contains(said), "{said}");
+        }
+        // What may be a query is still pinned, where there are few of it.
+        assert!(found.iter().filter(|stretch| stretch.part == Part::Pinned).count() <= 3, "{text}");
+        // All but what stands outside the outermost names.
+        assert!(of(Part::Material).len() * 10 > text.len() * 8, "{}", of(Part::Wording));
+    }
+}

@@ -84,7 +84,8 @@ pub struct CutBlock {
     /// Its kind.
     pub content: Content,
     /// Level of a heading: 0, the name of a passage, is the highest. A heading governs the blocks behind it up to
-    /// the next one of its level or higher, and comes along with what is kept of them. 0 for all else.
+    /// the next one of its level or higher, and comes along with what is kept of them. Of anything else, 0, or the
+    /// level at which it ends those above it.
     pub level: u8,
     /// A label that stands behind what it names: it governs the blocks before it, back to the last one like it.
     pub closes: bool,

@@ -228,10 +228,12 @@ impl<'a> Document<'a> {
             // The number of a page governs what stands on it, whatever the sections are.
             let page = kind == Kind::Pages && label;
             let heading = raw.content == Content::Heading && !raw.closes && !page;
-            if heading {
+            if heading || raw.level > 0 {
                 while open.last().is_some_and(|h| headings[*h].level >= raw.level) {
                     open.pop();
                 }
+            }
+            if heading {
                 headings.push(Heading { span: first, level: raw.level, parent: open.last().copied() });
             }
             blocks.push(Block {

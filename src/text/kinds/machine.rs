@@ -1,5 +1,6 @@
 //! Which kind of machine text a text is.
 
+mod alarms;
 mod belongs;
 #[cfg(test)]
 mod check;
@@ -12,6 +13,7 @@ mod lines;
 mod log;
 mod marks;
 mod mixed;
+mod nested;
 mod records;
 mod runners;
 mod stamp;
@@ -65,6 +67,11 @@ pub fn machine(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
 /// Stack traces among whatever else a program printed, if it is no running text.
 pub fn mixed(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
     within(text, hint, |inner| mixed::detect(inner).then_some((Kind::Trace, mixed::cut)))
+}
+
+/// Settings and scripts that no grammar is here for, by their lines.
+pub fn nested(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
+    within(text, hint, |inner| nested::detect(inner).then_some((Kind::Lines, nested::cut)))
 }
 
 /// Cuts what stands between the lines that tell of the command as `found` says.

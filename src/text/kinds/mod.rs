@@ -135,6 +135,9 @@ pub fn cut(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
     if pages::detect(text, &hint) {
         return (Kind::Pages, pages::cut(text));
     }
+    if let Some(found) = machine::nested(text, &known) {
+        return found;
+    }
     if let Some(blocks) = passages::cut(text) {
         return (Kind::Passages, blocks);
     }

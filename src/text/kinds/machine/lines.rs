@@ -1,6 +1,7 @@
 //! Lists of lines of like shape: the output of a search, paths, keys with values, short status, checksums.
 
 use super::{
+    alarms,
     marks::{Line, Mark, Place, assemble, lines, mostly, share},
     records::{
         FAMILIES, Family, is_located, is_match, is_numbered, is_odd_name, is_path, is_section, is_separator,
@@ -29,7 +30,12 @@ pub fn is_listing(lines: &[Line<'_>]) -> bool {
 pub fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let family = family(&lines, &Hint { call: Some(("find", "")), ..Hint::default() });
-    assemble(text, &lines, &marks(&lines, family))
+    let mut marks = marks(&lines, family);
+    // Of names, settings and what a search found, a word tells nothing of how it went.
+    if !matches!(family, Some(Family::Search | Family::Pairs | Family::Names | Family::Paths)) {
+        alarms::raise(&lines, &mut marks);
+    }
+    assemble(text, &lines, &marks)
 }
 
 /// Tools that list names.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{
+    alarms,
     columns::{aligned, is_barred, is_gapped, is_header, is_listed, is_record_rule, is_rule},
     delimited::{self, Format},
     lines::is_listing,
@@ -32,10 +33,12 @@ pub fn detect(text: &str, hint: &Hint<'_>) -> bool {
 /// Cuts tables: a block for each, its rows the pieces, its header their label.
 pub fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
-    let marks = match delimited::format(&lines, &Hint { media_type: Some("text/csv"), ..Hint::default() }) {
+    let mut marks = match delimited::format(&lines, &Hint { media_type: Some("text/csv"), ..Hint::default() })
+    {
         Some(format) if barred_share(&lines) < 50 => separated(text, &lines, format),
         _ => columned(&lines),
     };
+    alarms::raise(&lines, &mut marks);
     assemble(text, &lines, &marks)
 }
 

@@ -13,6 +13,9 @@ use crate::text::cut::{Content, CutBlock, Hint, Role};
 /// Percent of the bytes that have to be told apart.
 const SHARE: usize = 80;
 
+/// Percent of the lines that are a runner's own, from which on all else was printed by its tests.
+const RUNNER: usize = 40;
+
 /// Lines of one failure that are kept before all else.
 const CRITICAL: usize = 14;
 
@@ -25,9 +28,13 @@ pub fn detect(text: &str, _: &Hint<'_>) -> bool {
     if lines.iter().any(|line| line.text.trim_start().starts_with("```")) {
         return false;
     }
-    let strong = lines.iter().any(|line| classify(line.look()).is_some_and(|(_, strong)| strong));
-    if !strong {
+    let strong = lines.iter().filter(|line| classify(line.look()).is_some_and(|(_, strong)| strong)).count();
+    if strong == 0 {
         return false;
+    }
+    // What tests print stands between their names and their verdicts.
+    if mostly(strong, lines.iter().filter(|line| !line.is_blank()).count(), RUNNER) {
+        return true;
     }
     let told = walk(&lines);
     let (bytes, whole) = share(&lines, |at, _| told[at].told);

@@ -1,0 +1,228 @@
+//! A message whose material is not marked off: a run of paragraphs.
+
+use std::{collections::HashMap, ops::Range};
+
+use super::{
+    Part, RECURS, SHORT,
+    labels::{is_cue, is_pair, label_key},
+    layout::Layout,
+};
+use crate::{
+    plan::{
+        elements::{Element, Form},
+        phrase::{self, Strength},
+    },
+    text::lines::Line,
+};
+
+/// As many short paragraphs among long ones are wording; or this share of them, as a divisor.
+const AMONG: (usize, usize) = (3, 33);
+/// Short paragraphs that are no headings all stay while they are at most this share of the message, as a divisor.
+pub(super) const AMONG_SHARE: usize = 16;
+/// Wording among the material has fewer tokens than this, unless it is a question.
+const AMONG_SIZE: usize = 60;
+/// As many elements of a form among paragraphs are no habit of the material.
+const RARE: usize = 2;
+/// Bytes of the longest line of wrapped text.
+const WRAPPED: usize = 100;
+
+/// A message whose material is not marked off: a run of paragraphs.
+pub(super) struct Run<'a> {
+    pub(super) text: &'a str,
+    pub(super) elements: &'a [Element],
+    pub(super) total: usize,
+    /// Paragraphs below this size are short.
+    pub(super) short: usize,
+    /// How often a first and a last line of an element recur as labels.
+    pub(super) labels: [HashMap<String, usize>; 2],
+    /// Whether paragraphs that pair a question with its answer are examples.
+    pub(super) shows: bool,
+    /// Most tokens of wording.
+    pub(super) limit: usize,
+    /// The named passages that make up the message.
+    pub(super) layout: Option<Layout>,
+}
+
+impl<'a> Run<'a> {
+    /// `None` where all of it is wording.
+    pub(super) fn new(text: &'a str, elements: &'a [Element], total: usize, limit: usize) -> Option<Self> {
+        let mut sizes: Vec<usize> = elements.iter().map(|e| e.size).collect();
+        sizes.sort_unstable();
+        let mut seen = 0;
+        // Half of the text stands in paragraphs of this size or more.
+        let median = sizes.iter().find(|size| {
+            seen += **size;
+            2 * seen >= total
+        });
+        let short = (median.copied().unwrap_or(0) / 2).clamp(SHORT.0, SHORT.1);
+        let mut labels: [HashMap<String, usize>; 2] = Default::default();
+        for element in elements {
+            for (labels, line) in labels.iter_mut().zip([element.first_line(text), element.last_line(text)]) {
+                if let Some(key) = label_key(line) {
+                    *labels.entry(key).or_default() += 1;
+                }
+            }
+        }
+        let pairs: Vec<&Element> = elements.iter().filter(|element| is_pair(element, text)).collect();
+        let size: usize = pairs.iter().map(|element| element.size).sum();
+        // More pairs than may be wording are a document, unless the last one waits for its answer.
+        if pairs.len() >= RECURS
+            && size > limit
+            && pairs.last().is_some_and(|last| is_cue(last.last_line(text)))
+        {
+            return None;
+        }
+        let shows = size <= limit;
+        let layout = Layout::of(text, elements, total, limit);
+        Some(Self { text, elements, total, short, labels, shows, limit, layout })
+    }
+
+    pub(super) fn found(&self) -> Option<Vec<(Range<usize>, Part)>> {
+        let limit = self.limit;
+        let head = self.bounded(false);
+        let tail = self.bounded(true);
+        let count = self.elements.len();
+        let first = head.wording + head.margin;
+        let last = count.checked_sub(tail.wording + tail.margin)?;
+        let said = |range: Range<usize>| self.elements[range].iter().map(|e| e.size).sum::<usize>();
+        if first >= last || said(0..head.wording) + said(count - tail.wording..count) > limit {
+            return None;
+        }
+        let mut out = Vec::new();
+        if head.margin > 0 {
+            out.push((self.bytes(head.wording..first), Part::Margin));
+        }
+        let (mut start, mut end) = (self.elements[first].range.start, self.elements[last - 1].range.end);
+        if head.parts {
+            let margin = self.fragment_margin(first, false);
+            out.push((margin.clone(), Part::Margin));
+            start = margin.end;
+        }
+        if let Some(layout) = &self.layout {
+            start = if layout.closes { start } else { start.max(layout.range.start) };
+            end = if layout.closes { end.min(layout.range.end) } else { end };
+        }
+        let mut behind = None;
+        if tail.parts {
+            let margin = self.fragment_margin(last - 1, true);
+            end = margin.start;
+            behind = Some(margin);
+        }
+        let among = self.among(first..last);
+        for element in among {
+            let range = &self.elements[element].range;
+            if range.start > start && range.end < end {
+                out.push((trimmed(self.text, start..range.start), Part::Material));
+                out.push((range.clone(), Part::Pinned));
+                start = range.end;
+            }
+        }
+        if start < end {
+            out.push((trimmed(self.text, start..end), Part::Material));
+        }
+        out.extend(behind.map(|range| (range, Part::Margin)));
+        if tail.margin > 0 {
+            out.push((self.bytes(last..last + tail.margin), Part::Margin));
+        }
+        out.retain(|(range, _)| !range.is_empty());
+        out.sort_by_key(|(range, _)| range.start);
+        Some(out)
+    }
+
+    fn bytes(&self, elements: Range<usize>) -> Range<usize> {
+        self.elements[elements.start].range.start..self.elements[elements.end - 1].range.end
+    }
+
+    /// Elements among the material that are wording: the few short ones among long ones, and the few that ask.
+    fn among(&self, inside: Range<usize>) -> Vec<usize> {
+        let (first, last) = (inside.start, inside.end);
+        let count = inside.len();
+        let few = AMONG.0.max(count / AMONG.1);
+        let paragraphs: Vec<usize> = inside.filter(|i| self.elements[*i].form.is_paragraph()).collect();
+        let text = |i: usize| self.text.get(self.elements[i].range.clone()).unwrap_or_default();
+        let short = |i: &usize| self.is_short(*i) && self.elements[*i].size < AMONG_SIZE;
+        // A paragraph in one long line, where the others are wrapped, was not written with them.
+        let wrapped =
+            |i: &usize| text(*i).lines().count() > 1 && text(*i).lines().all(|line| line.len() <= WRAPPED);
+        let is_wrapped = 2 * paragraphs.iter().filter(|i| wrapped(i)).count() > paragraphs.len();
+        let unlike = |i: &usize| is_wrapped && text(*i).lines().any(|line| line.len() > WRAPPED);
+        let asks = |i: &usize| {
+            let strength = phrase::strength(text(*i));
+            let size = self.elements[*i].size;
+            size < AMONG_SIZE && strength.is_some()
+                || size < SHORT.1 && strength.is_some_and(|strength| strength >= Strength::Question)
+        };
+        let heading = |i: &usize| {
+            let line = Line { start: 0, text: text(*i) };
+            !line.text.contains('\n') && (line.atx_level().is_some() || line.plain_heading_level().is_some())
+        };
+        let mut among: Vec<usize> = Vec::new();
+        let brief: Vec<usize> = paragraphs.iter().copied().filter(short).collect();
+        let plain: Vec<usize> = brief.iter().copied().filter(|i| !heading(i)).collect();
+        let size = |of: &[usize]| of.iter().map(|i| self.elements[*i].size).sum::<usize>();
+        if brief.len() <= few {
+            among.extend(brief);
+        } else if self.layout.is_none() && AMONG_SHARE * size(&plain) <= self.total {
+            among.extend(plain);
+        }
+        for found in [
+            paragraphs.iter().copied().filter(unlike).collect::<Vec<_>>(),
+            paragraphs.iter().copied().filter(asks).collect(),
+        ] {
+            if found.len() <= few {
+                among.extend(found);
+            }
+        }
+        let said = |i: &usize| {
+            let element = &self.elements[*i];
+            element.form.is_said() || self.shows && is_pair(element, self.text)
+        };
+        among.extend((first..last).filter(said));
+        among.extend(self.of_rare_forms(first..last));
+        among.sort_unstable();
+        among.dedup();
+        among
+    }
+
+    /// Small elements of a form that the material hardly has: the one list, table or fence among paragraphs.
+    fn of_rare_forms(&self, inside: Range<usize>) -> Vec<usize> {
+        let is_row = |line: &str| line.trim_start().starts_with('|');
+        let form = |element: &Element| match &element.form {
+            Form::Paragraph { items: true } => Some(0),
+            Form::Paragraph { items: false } => {
+                let text = self.text.get(element.range.clone()).unwrap_or_default();
+                (2 * text.lines().filter(|line| is_row(line)).count() > text.lines().count()).then_some(1)
+            }
+            Form::Rule => None,
+            Form::Fence(_) => Some(2),
+            Form::Tag(_) | Form::Html => Some(3),
+            Form::Quote => Some(4),
+            Form::Json => Some(5),
+        };
+        let mut of: [Vec<usize>; 6] = Default::default();
+        for index in inside.clone() {
+            if let Some(form) = form(&self.elements[index]) {
+                of[form].push(index);
+            }
+        }
+        let size = |all: &[usize]| all.iter().map(|i| self.elements[*i].size).sum::<usize>();
+        let rare = |all: &Vec<usize>| all.len() <= RARE && AMONG_SHARE * size(all) <= self.total;
+        let found: Vec<usize> = of.into_iter().filter(rare).flatten().collect();
+        // What is said around a list or a table stands in short paragraphs beside it.
+        let beside = |at: &usize| self.is_short(*at) && self.elements[*at].size < AMONG_SIZE;
+        let around = |at: usize| {
+            let before = (inside.start..at).rev().take_while(beside).count();
+            at - before..at + 1 + (at + 1..inside.end).take_while(beside).count()
+        };
+        let mut all: Vec<usize> = found.iter().flat_map(|at| around(*at)).collect();
+        all.sort_unstable();
+        all.dedup();
+        if AMONG_SHARE * size(&all) <= self.total { all } else { found }
+    }
+}
+
+fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
+    let Some(part) = text.get(range.clone()) else { return range.start..range.start };
+    let start = range.start + (part.len() - part.trim_start().len());
+    start..start + part.trim().len()
+}
