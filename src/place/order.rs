@@ -8,13 +8,15 @@ use super::{
 };
 use crate::{
     rank::Ranking,
-    text::{Content, Document, Role},
+    text::{Content, Document, Kind, Role},
 };
 
 /// Outlines come first while they are at most this share of the budget, as a divisor.
 const OUTLINE: usize = 3;
 /// What is critical comes next, up to this share of it.
 const CRITICAL: usize = 2;
+/// Lines that name a failure come before what tells more of it, up to this share of that, as a ratio.
+const NAMES: (usize, usize) = (3, 5);
 /// Where nothing is asked no score says what is needed: then what is critical leaves this share of it to all else.
 const UNASKED: usize = 5;
 
@@ -47,17 +49,25 @@ pub(super) fn order<'u>(
 ) -> Vec<Cow<'u, Unit>> {
     let mut order: Vec<&Unit> = units.iter().collect();
     let better = |a: &Unit, b: &Unit| b.score.total_cmp(&a.score).then(a.spans.start.cmp(&b.spans.start));
-    let shown = |unit: &Unit| doc.spans[unit.spans.start].content == Content::Code;
-    order.sort_by(|a, b| shown(a).cmp(&shown(b)).then(better(a, b)));
+    // A line that names a failure, what else tells of one, the code that it shows.
+    let rank = |unit: &Unit| match doc.spans[unit.spans.start].content {
+        Content::Line if doc.kind == Kind::Tests => 0_u8,
+        Content::Code => 2,
+        _ => 1,
+    };
+    order.sort_by(|a, b| rank(a).cmp(&rank(b)).then(better(a, b)));
     let outline: usize =
         units.iter().filter(|unit| unit.role == Role::Outline).map(|unit| unit.tokens + ENTRY).sum();
     let mut critical = limits.critical;
+    let mut names = limits.critical * NAMES.0 / NAMES.1;
     let mut classed: Vec<(u8, Cow<'u, Unit>)> = Vec::with_capacity(order.len());
     for unit in order {
         let class = match unit.role {
             _ if unit.is_pinned(pin_code) => 0,
             Role::Outline if outline <= limits.outline => 1,
+            Role::Critical if rank(unit) == 0 && unit.tokens > names => 3,
             Role::Critical if unit.tokens <= critical => {
+                names = names.saturating_sub(unit.tokens);
                 critical -= unit.tokens;
                 2
             }
@@ -75,7 +85,7 @@ pub(super) fn order<'u>(
         classed.push((class, Cow::Borrowed(unit)));
     }
     classed.sort_by(|(class, a), (other, b)| {
-        let told = if *class == 2 { shown(a).cmp(&shown(b)) } else { Ordering::Equal };
+        let told = if *class == 2 { rank(a).cmp(&rank(b)) } else { Ordering::Equal };
         class.cmp(other).then(told).then(better(a, b))
     });
     classed.into_iter().map(|(_, unit)| unit).collect()

@@ -29,7 +29,7 @@ use crate::{
     config::{self, DenseKind, FusionKind},
     model::{ModelError, Models},
     remote::{Embeddings, RemoteError},
-    text::{Document, Role, terms::query_terms},
+    text::{Document, Kind, Role, terms::query_terms},
 };
 
 use dense::{Lookups, SpanVectors, cosine};
@@ -184,12 +184,13 @@ fn rank_one(
     (ranking.dense, ranking.dense_block) = (zeros(), zeros());
     (ranking.cross, ranking.cross_window) = (vec![f32::NAN; count], vec![f32::NAN; count]);
 
+    let mut by_far = false;
     if let Some(query) = query {
         let lexical = lexical::rank(doc, &query_terms(query));
         ranking.lexical_block = doc.spans.iter().map(|span| lexical.blocks[span.block]).collect();
         ranking.lexical = lexical.spans;
         if doc.kind.is_in_place() && !doc.kind.is_calibrated() {
-            ranking.named = asked_by_name(doc, &ranking.lexical);
+            (ranking.named, by_far) = asked_by_name(doc, &ranking.lexical);
             ranking.lexical = named(doc, &ranking.lexical);
         }
         tools.cancel.check()?;
@@ -250,6 +251,10 @@ fn rank_one(
             ranking.probability = odds.iter().map(|odds| 1.0 / (1.0 + (-odds).exp())).collect();
         }
         let mut salience = odds;
+        if by_far && doc.kind == Kind::Html {
+            let named = salience.iter_mut().zip(&ranking.named).filter(|(_, named)| **named);
+            named.for_each(|(salience, _)| *salience += UNDER_NAME);
+        }
         if regions::is_transcript(doc) {
             regions::spread(doc, &mut salience);
         }
@@ -279,19 +284,33 @@ fn named(doc: &Document<'_>, lexical: &[f32]) -> Vec<f32> {
     (0..lexical.len()).map(|span| lexical[span] + NAMED * name(span)).collect()
 }
 
-/// Whether the name of what a span is part of, such as the file of a hunk, is the best of all names for the query.
-fn asked_by_name(doc: &Document<'_>, lexical: &[f32]) -> Vec<bool> {
+/// Whether the name of what a span is part of, such as the file of a hunk or the term of a definition, is the best of
+/// all names for the query; and whether it is so by far.
+fn asked_by_name(doc: &Document<'_>, lexical: &[f32]) -> (Vec<bool>, bool) {
     let name = |span: &usize| doc.spans[*span].role == Role::Label;
-    let names = doc.headings.iter().map(|heading| heading.span).filter(name);
-    let best = names.map(|span| lexical[span]).fold(0.0, f32::max);
+    let headings = doc.headings.iter().map(|heading| heading.span).filter(name);
+    // The terms of a page; of a table the header names every row.
+    let own = |block: usize| {
+        let spans = &doc.blocks[block].spans;
+        (doc.kind == Kind::Html && spans.len() > 1).then_some(spans.start).filter(name)
+    };
+    let names: Vec<usize> = headings.chain((0..doc.blocks.len()).filter_map(own)).collect();
+    let best = names.iter().map(|span| lexical[*span]).fold(0.0, f32::max);
     let asked: Vec<bool> = (0..doc.blocks.len())
         .map(|block| {
-            best > 0.0 && doc.heading_path(block).iter().any(|span| name(span) && lexical[*span] >= best)
+            let path = doc.heading_path(block);
+            let mut names = path.into_iter().filter(name).chain(own(block));
+            best > 0.0 && names.any(|span| lexical[span] >= best)
         })
         .collect();
-    doc.spans.iter().map(|span| asked[span.block]).collect()
+    let others = names.iter().map(|span| lexical[*span]).filter(|score| *score < best).fold(0.0, f32::max);
+    (doc.spans.iter().map(|span| asked[span.block]).collect(), best > 0.0 && best >= BY_FAR * others)
 }
 
+/// How much better than all others the name is that a query asks for.
+const BY_FAR: f32 = 1.5;
+/// What stands under such a name on a page counts so much more, in log-odds.
+const UNDER_NAME: f32 = 2.0;
 /// Share of the score of what names a span in the score of the span.
 const NAMED: f32 = 0.5;
 /// Weights of BM25 over spans and over blocks where nothing else can read the text.

@@ -1125,7 +1125,6 @@ fn failures_among_many_passed_subtests() {
 }
 
 #[test]
-#[ignore = "fault: where not all that is critical has room, the line that names a failure goes and not what repeats it"]
 fn failed_assertions_with_their_location() {
     fixture("tests/pytest-short.txt")
         .command("pytest --tb=short")
@@ -1211,7 +1210,6 @@ fn what_is_asked_for_by_its_name() {
 }
 
 #[test]
-#[ignore = "fault: what stands under the name that is asked for scores less than long names that are like it"]
 fn what_is_asked_for_by_its_name_in_html() {
     fixture("html/sphinx.html")
         .asked("What does textwrap.dedent do?")

@@ -146,7 +146,11 @@ fn walk(lines: &[Line<'_>]) -> Vec<Told> {
         let known = class.is_some() || state != State::Plain;
         let shown = matches!(state, State::Below(_)) || state == State::Details && shows_code(text);
         let content = if shown { Content::Code } else { Content::Log };
-        let content = if class.is_some() { Content::Log } else { content };
+        let content = match class {
+            Some(Class::Failed) => Content::Line,
+            Some(_) => Content::Log,
+            None => content,
+        };
         told.push(Told {
             mark: Mark::new(place, content, role),
             class,
