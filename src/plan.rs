@@ -197,7 +197,7 @@ pub fn plan(
                 tokens,
                 budget: share(budget, tokens, whole, margin * tokens / whole.max(1)),
                 query: query.clone(),
-                origin: turns.origin(at),
+                origin: Origin { called: query.as_ref().is_some_and(Query::is_call), ..turns.origin(at) },
                 part: several,
                 pinned,
                 later: Vec::new(),
@@ -272,7 +272,7 @@ fn pieces(stretches: &[material::Stretch], text: &str) -> (Vec<Piece>, Vec<Range
                 pinned = Some(Vec::new());
             }
             (Part::Pinned, _) => pinned.iter_mut().for_each(|pinned| pinned.push(range.clone())),
-            (Part::Margin, _) => {
+            (Part::Margin | Part::Outer, _) => {
                 margins.push(range);
                 pinned = None;
             }

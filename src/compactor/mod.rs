@@ -32,7 +32,7 @@ use crate::{
     measure::shares::Ledger,
     model::Models,
     place,
-    rank::{self, relevance},
+    rank::{self, relevance, uses},
     remote::{Embeddings, Remotes},
     render::Templates,
     steps::Stage,
@@ -245,12 +245,18 @@ impl Compactor {
 
         cancel.steps().enter(Stage::Fit);
         let units = place::units(&doc, &ranking, self.config.place.beside);
+        let called = request.origin.called && query.is_some();
         let floor = match request.budget {
             Budget::Floor(floor) => Some(floor),
             Budget::Tokens(_) | Budget::Share(_) => None,
         };
         if let Some(floor) = floor {
-            let Some(smallest) = place::smallest(&doc, &ranking, &units, floor as f32, cancel)? else {
+            let smallest = if called {
+                uses::share(doc.kind, floor).map(|share| (before as f64 * share) as usize)
+            } else {
+                place::smallest(&doc, &ranking, &units, floor as f32, cancel)?
+            };
+            let Some(smallest) = smallest else {
                 return Ok(passed(text, PassReason::NoPrediction, figures, started));
             };
             budget = smallest.min(before - 1);
@@ -270,6 +276,9 @@ impl Compactor {
             figures.summary_share = self.summary_share(query, peak, !ranking.probability.is_empty());
         }
         let retention = |fitted: &Fitted| {
+            if called {
+                return uses::retention(doc.kind, fitted.tokens as f64 / before as f64);
+            }
             let elsewhere = place::elsewhere(&doc, |span| fitted.places[span].is_some());
             let repeated: HashSet<usize> = elsewhere.values().flatten().copied().collect();
             // What stands in the result once is there wherever the text says it.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     rank::Ranking,
-    text::{Content, Document, Kind, Role},
+    text::{Content, Document, Role},
 };
 
 /// Outlines come first while they are at most this share of the budget, as a divisor.
@@ -51,7 +51,7 @@ pub(super) fn order<'u>(
     let better = |a: &Unit, b: &Unit| b.score.total_cmp(&a.score).then(a.spans.start.cmp(&b.spans.start));
     // A line that names a failure, what else tells of one, the code that it shows.
     let rank = |unit: &Unit| match doc.spans[unit.spans.start].content {
-        Content::Line if doc.kind == Kind::Tests => 0_u8,
+        Content::Line => 0_u8,
         Content::Code => 2,
         _ => 1,
     };

@@ -22,6 +22,9 @@ use run::Run;
 pub enum Part {
     /// Said to the model.
     Wording,
+    /// Outermost of a passage that has no name of its own: it may be said to the model, and is treated like a margin,
+    /// but asks where nothing does so explicitly.
+    Outer,
     /// Long text beside the material that may be said to the model: it stays like wording, but counts against
     /// the budget.
     Margin,

@@ -132,7 +132,7 @@ pub fn bare(text: &str) -> String {
 
 /// What a few lines ask, without label and cue; `None` if they do not look like it.
 pub(super) fn classify(text: &str) -> Option<(Strength, String)> {
-    let text = without_cue(text.trim());
+    let text = without_cue(without_signs(text));
     if text.is_empty() {
         return None;
     }
@@ -285,6 +285,13 @@ pub(super) fn is_cue(paragraph: &str) -> bool {
 }
 
 /// `text` without the cues at its end.
+/// A text without the white space around it, and without signs that show nothing, such as a byte order mark.
+fn without_signs(text: &str) -> &str {
+    text.trim_matches(|c: char| {
+        c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\0')
+    })
+}
+
 fn without_cue(text: &str) -> &str {
     let mut text = text.trim_end();
     while let Some(at) = text.rfind('\n') {

@@ -46,6 +46,12 @@ pub struct Query {
 }
 
 impl Query {
+    /// Whether it is the call that gave a text, without anybody's question.
+    pub fn is_call(&self) -> bool {
+        let asks = |line: &str| phrase::strength(line) >= Some(Strength::Question);
+        self.source == QuerySource::Call && !self.text.lines().any(asks)
+    }
+
     /// Both, this one first.
     pub(super) fn and(self, other: &Query) -> Query {
         Query { text: format!("{}\n{}", self.text, other.text), ..self }
@@ -59,6 +65,8 @@ pub struct Said<'a> {
     pub text: &'a str,
     /// Where they stand.
     pub at: At,
+    /// Whether they may be part of the material: then nothing but a label makes a question of them.
+    pub doubtful: bool,
 }
 
 /// Where wording stands; at equal strength the later of these asks.
@@ -104,12 +112,11 @@ const NOTICES: [&str; 8] = [
 pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
     let mut asks: Vec<Ask> = said.iter().filter(|said| said.at > At::Margin).flat_map(asks_of).collect();
     asks.retain(|ask| ask.text.chars().any(char::is_alphanumeric));
-    // A question within the text may be the text's own.
-    if asks
-        .iter()
-        .any(|ask| ask.at != At::Among && (ask.strength >= Some(Strength::Task) || material.tells(&ask.text)))
-    {
-        asks.retain(|ask| ask.at != At::Among);
+    // A question within the text may be the text's own; a label says that it is not, where nothing else asks.
+    let outside = |ask: &Ask| ask.at != At::Among;
+    let explicit = asks.iter().any(|ask| outside(ask) && ask.strength >= Some(Strength::Task));
+    if explicit || asks.iter().any(|ask| outside(ask) && material.tells(&ask.text)) {
+        asks.retain(|ask| outside(ask) || !explicit && ask.strength == Some(Strength::Labelled));
     }
     if asks.iter().any(|ask| ask.strength >= Some(Strength::Task)) {
         let first = asks.iter().position(|ask| ask.at == At::Before);
@@ -129,9 +136,21 @@ pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
     }
     // Of much that is said, what is about the material.
     if asks.iter().map(Ask::words).sum::<usize>() > ASK_WORDS {
-        asks = asks.iter().flat_map(Ask::sentences).collect();
+        // What is outermost is no part of the material that was taken for wording.
+        let first = asks.iter().position(|ask| ask.at == At::Before);
+        let last = asks.iter().rposition(|ask| ask.at == At::Behind);
+        let outermost =
+            |index: usize| [first, last].contains(&Some(index)) && material.tells(&asks[index].text);
+        let (sentences, outer): (Vec<Ask>, Vec<bool>) = (0..asks.len())
+            .flat_map(|index| {
+                let outer = outermost(index) && asks[index].words() <= ASK_WORDS;
+                asks[index].sentences().into_iter().map(move |ask| (ask, outer))
+            })
+            .unzip();
+        asks = sentences;
         let mut order: Vec<usize> = (0..asks.len()).collect();
-        order.sort_by(|a, b| material.weight(&asks[*b].text).total_cmp(&material.weight(&asks[*a].text)));
+        let weight = |at: usize| material.weight(&asks[at].text);
+        order.sort_by(|a, b| outer[*b].cmp(&outer[*a]).then(weight(*b).total_cmp(&weight(*a))));
         let mut words = 0;
         let mut keep = vec![false; asks.len()];
         for at in order {
@@ -281,16 +300,21 @@ fn asks_of(said: &Said<'_>) -> Vec<Ask> {
     let text = without_notices(said.text);
     // In a margin a question may stand right below a line of the material.
     let parts = if said.at == At::Margin { text.lines().collect() } else { paragraphs(&text) };
-    for paragraph in parts {
+    let count = parts.len();
+    for (index, paragraph) in parts.into_iter().enumerate() {
         let ask = |text: &str, strength| Ask { text: one_line(&without_marks(text)), strength, at: said.at };
-        match phrase::classify(paragraph) {
+        let asked = phrase::classify(paragraph);
+        match asked.filter(|(strength, _)| !said.doubtful || *strength == Strength::Labelled) {
             Some((strength @ (Strength::Question | Strength::Labelled), words)) => {
                 let parts = questions(&words);
                 out.extend(parts.into_iter().map(|part| ask(part, Some(strength))));
             }
             Some((strength, words)) => out.push(ask(&words, Some(strength))),
-            // What ends with a colon above the material announces it, and is a task as a rule.
+            // What ends with a colon right above the material, or as the first of all, announces it, and is a task as
+            // a rule.
             None if said.at == At::Before
+                && !said.doubtful
+                && (index == 0 || index + 1 == count)
                 && paragraph.trim_end().ends_with([':', '：'])
                 && is_long(paragraph) =>
             {

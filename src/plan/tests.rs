@@ -480,12 +480,13 @@ fn retrieved(layout: impl Fn(usize, &str) -> String) -> String {
 fn names_of_passages_tell_what_was_handed_over() {
     let asked = "Question: Who pays the keeper's pension?\nThink step by step.\nFinal answer:";
     let rule = "Answer from the excerpts alone; name the file you rely on.";
-    let before: [&dyn Fn(usize, &str) -> String; 3] = [
+    type Layout<'a> = &'a dyn Fn(usize, &str) -> String;
+    let before: [Layout<'_>; 3] = [
         &|i, body| format!("File: notice-{i}.txt\n\n{body}"),
         &|i, body| format!("Passage {i} (ledger-{i}.pdf):\n{body}"),
         &|i, body| format!("page_label: {i}\nfile_path: data/survey-{i}.docx\n\n{body}"),
     ];
-    let behind: [&dyn Fn(usize, &str) -> String; 3] = [
+    let behind: [Layout<'_>; 3] = [
         &|i, body| format!("{body} (minutes-{i}.pdf)"),
         &|i, body| format!("{body}\n— letter-{i}.txt"),
         &|i, body| format!("{body}\n[report-{i}.pdf, p. {i}]"),

@@ -273,7 +273,7 @@ impl<'c> Turns<'c> {
     fn of_system(&self, is_before: impl Fn(usize) -> bool, lines: &Lines) -> Option<Query> {
         let before = self.system.iter().filter(|(message, _)| is_before(*message));
         let text = before.map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n\n");
-        let said = [Said { text: &text, at: At::Before }];
+        let said = [Said { text: &text, at: At::Before, doubtful: false }];
         query::of_wording(&said, lines).map(|query| Query { source: QuerySource::System, ..query })
     }
 
@@ -282,7 +282,7 @@ impl<'c> Turns<'c> {
         let mut out = Vec::new();
         for written in self.written.iter().filter(|w| which(w)) {
             let Some(stretches) = &written.stretches else {
-                out.push(Said { text: &written.text, at: At::Behind });
+                out.push(Said { text: &written.text, at: At::Behind, doubtful: false });
                 continue;
             };
             let material = |s: &Stretch| s.part == Part::Material;
@@ -295,7 +295,8 @@ impl<'c> Turns<'c> {
                     _ if index > last => At::Behind,
                     _ => At::Among,
                 };
-                out.push(Said { text: written.text.get(stretch.range.clone()).unwrap_or_default(), at });
+                let text = written.text.get(stretch.range.clone()).unwrap_or_default();
+                out.push(Said { text, at, doubtful: stretch.part == Part::Outer });
             }
         }
         out

@@ -20,6 +20,7 @@ pub mod queries;
 pub mod regions;
 pub mod relevance;
 pub mod static_dense;
+pub mod uses;
 
 use thiserror::Error;
 

@@ -101,7 +101,7 @@ fn opens_passage(doc: &Document<'_>, span: usize) -> bool {
 }
 
 /// Linear between the points, flat outside them; `at` itself without points.
-fn interpolate(points: impl Iterator<Item = (f32, f32)>, at: f32) -> f32 {
+pub(super) fn interpolate(points: impl Iterator<Item = (f32, f32)>, at: f32) -> f32 {
     let mut before: Option<(f32, f32)> = None;
     for (x, y) in points {
         if at <= x {

@@ -78,6 +78,8 @@ pub struct Origin {
     pub file: Option<String>,
     /// A media type.
     pub media_type: Option<String>,
+    /// Whether the query is that call, rather than a question about the text.
+    pub called: bool,
 }
 
 impl Origin {

@@ -1468,26 +1468,6 @@ fn wrapped_text_without_blank_lines() {
 }
 
 #[test]
-fn encoded_data_gives_way_to_a_marker() {
-    let data: String = (0..3000_u32).map(|i| char::from(b'A' + (i * 7 % 26) as u8)).collect();
-    let story = include_str!("../../eval/corpus/story.txt");
-    let page = &story[..story.floor_char_boundary(12_000)];
-    let token = "eyJh.".repeat(80);
-    let result = serde_json::json!({ "mime": "image/png", "data": data, "page": page, "token": token });
-    let marker = "\"[3000 characters of encoded data left out]\"";
-    for share in [0.5, 0.25] {
-        let case = given("a page with its image", result.to_string()).at(share).kind("json");
-        let compacted = case.compacted();
-        assert!(compacted.text.contains(marker), "{}", compacted.text);
-        case.keeps(&[&token]).check();
-    }
-    // Nothing but data is what was asked for.
-    given("data alone", serde_json::json!({ "data": data }).to_string())
-        .kind("json")
-        .passes(PassReason::NotShorter);
-}
-
-#[test]
 fn settings_with_what_they_are_nested_in() {
     fixture("lines/ci-yaml.txt")
         .asked("What does the step for the C bindings without AVX2 run?")

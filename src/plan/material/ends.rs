@@ -28,6 +28,9 @@ const ANNOUNCED: (usize, usize) = (8, 200);
 /// Words of a line that announces the material from further in.
 const BRIEF: usize = 4;
 
+/// Paragraphs outside the names of passages that ask, where they may as well be part of one.
+const OUTERMOST: usize = 2;
+
 /// One end of the material.
 pub(super) struct End {
     /// Elements that are wording.
@@ -38,6 +41,8 @@ pub(super) struct End {
     pub(super) sure: bool,
     /// Whether a part of the next element stays, since what is said may stand in it.
     pub(super) parts: bool,
+    /// Whether the wording may as well be part of a passage.
+    pub(super) outer: bool,
 }
 
 impl Run<'_> {
@@ -50,7 +55,7 @@ impl Run<'_> {
         let (outside, other) = if from_behind { (behind(), before()) } else { (before(), behind()) };
         if layout.closes == from_behind {
             // What is outside is no passage, since it has no name.
-            return End { wording: outside, margin: 0, sure: true, parts: false };
+            return End { wording: outside, margin: 0, sure: true, parts: false, outer: false };
         }
         // The passage outside the first name, or the last: it cannot be told from what is said there.
         let wording = end.wording.min(outside);
@@ -61,10 +66,11 @@ impl Run<'_> {
             self.elements.get(outside).is_some_and(|e| e.range.start >= layout.range.start)
         };
         let sure = end.sure || next && wording + margin == outside;
-        // Where there is wording on the other side, this does not ask.
         let parts = !sure && margin == 0;
-        let (wording, margin) = if other > 0 { (0, wording + margin) } else { (wording, margin) };
-        End { wording, margin, sure, parts }
+        // Where there is wording on the other side, no more of this asks than what is outermost.
+        let asks = if other > 0 { wording.min(OUTERMOST) } else { wording };
+        let (wording, margin) = (asks, wording + margin - asks);
+        End { wording, margin, sure, parts, outer: other > 0 }
     }
 
     /// What stays at one end, from the outside in.
@@ -119,7 +125,7 @@ impl Run<'_> {
                 margin += 1;
             }
         }
-        End { wording, margin, sure, parts: !sure && margin == 0 }
+        End { wording, margin, sure, parts: !sure && margin == 0, outer: false }
     }
 
     /// Whether one of a few words with a colon, such as `Document:`, stands alone before the long run of the text.

@@ -89,6 +89,9 @@ impl<'a> Run<'a> {
             return None;
         }
         let mut out = Vec::new();
+        if head.outer && head.wording > 0 {
+            out.push((self.bytes(0..head.wording), Part::Outer));
+        }
         if head.margin > 0 {
             out.push((self.bytes(head.wording..first), Part::Margin));
         }
@@ -123,6 +126,9 @@ impl<'a> Run<'a> {
         out.extend(behind.map(|range| (range, Part::Margin)));
         if tail.margin > 0 {
             out.push((self.bytes(last..last + tail.margin), Part::Margin));
+        }
+        if tail.outer && tail.wording > 0 {
+            out.push((self.bytes(count - tail.wording..count), Part::Outer));
         }
         out.retain(|(range, _)| !range.is_empty());
         out.sort_by_key(|(range, _)| range.start);

@@ -111,7 +111,7 @@ impl Virtual {
                     let start = to(start);
                     start..to(end)
                 }
-                What::Nested(_) | What::Data(_) => unit.raw.clone(),
+                What::Nested(_) => unit.raw.clone(),
             }
         };
         ranges.iter().map(&mut place).collect()

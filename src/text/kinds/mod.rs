@@ -8,6 +8,7 @@ pub mod json;
 mod machine;
 pub mod pages;
 pub mod passages;
+mod session;
 pub mod turns;
 pub mod xml;
 
@@ -105,6 +106,13 @@ pub fn omission(kind: Kind, text: &str, range: Range<usize>) -> String {
 
 /// Tells the kind of a text and cuts it. JSON is not cut: see [`json::open`].
 pub fn cut(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
+    // What a command of a session printed is no session.
+    session::cut(text, &|text| one(text, Hint::default()))
+        .map_or_else(|| one(text, hint), |blocks| (Kind::Lines, blocks))
+}
+
+/// The same for a text that is no session.
+fn one(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
     if diff::detect(text, &hint) {
         return (Kind::Diff, diff::cut(text));
     }
@@ -126,7 +134,10 @@ pub fn cut(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
         return found;
     }
     let known = Hint { file: file.as_deref(), ..hint };
-    if let Some(found) = machine::machine(text, &known).or_else(|| code(&named)) {
+    let found = machine::machine(text, &known);
+    // Constants and macros look like keys with values, and like columns.
+    let listed = found.as_ref().is_none_or(|(kind, _)| matches!(kind, Kind::Lines | Kind::Table));
+    if let Some(found) = (listed && !searches(&hint)).then(|| code(&named)).flatten().or(found) {
         return found;
     }
     if turns::detect(text, &hint) {

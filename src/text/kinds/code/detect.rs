@@ -142,6 +142,7 @@ fn structured(node: Node<'_>, nested: usize) -> bool {
     node.named_children(&mut cursor).any(|node| match class(node) {
         Class::Function(_) | Class::Container(_) | Class::Import => true,
         Class::Data(_) => node.kind() != "expression_statement" && !node.is_error(),
+        Class::Item => node.kind().starts_with("preproc_"),
         Class::Transparent => nested > 0 && structured(node, nested - 1),
         _ => false,
     })

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::Range};
 use super::{
     Cut, Virtual,
     classify::{classify, inner, is_group},
-    label, literal, opaque,
+    label, literal,
     tree::{Kind, Node, Tree},
 };
 use crate::text::{
@@ -47,8 +47,6 @@ pub enum What {
     Text(usize),
     /// A string that holds JSON.
     Nested(Box<Virtual>),
-    /// Data of so many characters, which has no text of its own and always goes.
-    Data(usize),
 }
 
 /// What stands in place of records.
@@ -130,8 +128,7 @@ pub fn build(raw: &str, tree: Tree, cut: Cut<'_>, nested: usize) -> Option<Virtu
         }
         at = unit.next;
     }
-    // Where nothing but data might go, it is what was handed over.
-    units.iter().any(|unit| !matches!(unit.what, What::Data(_))).then_some(Virtual {
+    (!units.is_empty()).then_some(Virtual {
         text,
         blocks,
         code,
@@ -179,7 +176,6 @@ impl Builder<'_> {
         }
         match node.kind {
             Kind::Text | Kind::Nested => self.string(at, node),
-            Kind::Opaque => self.data(node),
             Kind::Object | Kind::Array | Kind::Lines => {}
             _ => return node.next as usize,
         }
@@ -192,13 +188,10 @@ impl Builder<'_> {
     fn leave(&mut self) {
         let Some(Frame { unit: Some(unit), .. }) = self.frames.pop() else { return };
         self.records.pop();
-        // All that might have gone was opaque: then the record stays or goes with it.
-        if self.units[unit + 1..].iter().all(|unit| matches!(unit.what, What::Data(_))) {
-            self.units.truncate(unit + 1);
-        }
         let parts = self.units.len() - unit - 1;
         let Some(record) = self.units.get_mut(unit) else { return };
         record.next = unit + 1 + parts;
+        // All that might have gone was opaque.
         if parts == 0 {
             let raw = record.raw.clone();
             let text = self.plain(raw, &[]);
@@ -308,16 +301,6 @@ impl Builder<'_> {
         };
         let unit = Unit { raw, text: start..self.text.len(), next: self.units.len() + 1, what };
         self.units.push(unit);
-    }
-
-    /// Data that a marker may stand for.
-    fn data(&mut self, node: &Node) {
-        let raw = node.start as usize + 1..node.end as usize - 1;
-        let Some(text) = literal::decode(inner(self.raw, node)).filter(|text| opaque::is_data(text)) else {
-            return;
-        };
-        let what = What::Data(text.chars().count());
-        self.units.push(Unit { raw, text: 0..0, next: self.units.len() + 1, what });
     }
 
     /// Adds a decoded string with its blocks and what of it is code, and ends it with a line break.

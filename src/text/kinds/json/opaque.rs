@@ -13,22 +13,6 @@ pub fn is_opaque(text: &str) -> bool {
     is_word(trimmed) || is_data_url(trimmed) || is_wrapped(trimmed) || is_pem(trimmed)
 }
 
-/// The least length of data that gives way to a marker.
-const DATA: usize = 2048;
-
-/// Whether a string that is opaque is the bytes of a file, which no model reads as text: a data URL, or Base64 or
-/// hexadecimal digits of some length. A signed URL, a token or a key is none.
-pub fn is_data(text: &str) -> bool {
-    let trimmed = text.trim_ascii();
-    let digits = |b: u8| b.is_ascii_alphanumeric() || b"+/=-_\r\n".contains(&b);
-    trimmed.len() >= DATA && (is_data_url(trimmed) || trimmed.bytes().all(digits))
-}
-
-/// What stands in place of data of so many characters.
-pub fn marker(length: usize) -> String {
-    format!("[{length} characters of encoded data left out]")
-}
-
 /// Base64 in one line, hexadecimal digits, JWT and URLs have this in common. Text in scripts that need no
 /// spaces is not ASCII.
 fn is_word(text: &str) -> bool {
@@ -67,17 +51,6 @@ fn is_pem(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn data_is_no_url_and_no_key() {
-        let line = "QUJD".repeat(19);
-        let wrapped = format!("{line}\n").repeat(40);
-        let url = format!("https://example.org/file?sig={}", line.repeat(40));
-        assert!(is_data(&line.repeat(40)) && is_data(&wrapped) && is_data(&"deadbeef".repeat(400)));
-        assert!(is_data(&format!("data:image/png;base64,{}", line.repeat(40))));
-        assert!(!is_data(&line) && !is_data(&url) && !is_data(&format!("a.{}.c", line.repeat(40))));
-        assert!(!is_data(&format!("-----BEGIN KEY-----\n{wrapped}-----END KEY-----")));
-    }
 
     #[test]
     fn opaque_strings() {

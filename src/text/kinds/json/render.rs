@@ -6,7 +6,6 @@ use super::{
     Virtual,
     build::{Form, Unit, What},
     literal::{self, Walk},
-    opaque,
 };
 
 /// White space longer than this is not kept around a marker.
@@ -65,12 +64,6 @@ impl Renderer<'_> {
                 What::Text(length) => {
                     self.copy_to(unit.raw.start, false);
                     self.string(unit, *length, within(kept, &unit.text));
-                    at += 1;
-                }
-                What::Data(length) => {
-                    self.copy_to(unit.raw.start, false);
-                    self.out.text.push_str(&opaque::marker(*length));
-                    self.at = unit.raw.end;
                     at += 1;
                 }
                 What::Nested(inner) => {
