@@ -170,7 +170,7 @@ pub fn plan(
             continue;
         }
         let query = match &wishes.query {
-            Some(query) => Some(Query { text: query.clone(), source: QuerySource::Header }),
+            Some(query) => Some(Query { text: query.clone(), source: QuerySource::Header, question: true }),
             None => {
                 let parts: Vec<&str> =
                     pieces.iter().filter_map(|piece| decoded.get(piece.range.clone())).collect();

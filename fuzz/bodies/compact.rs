@@ -50,7 +50,11 @@ pub fn compact(data: &[u8]) {
         },
         model: None,
         explain: dice.one_in(2),
-        origin: Origin { file: dice.one_in(2).then(|| dice.pick(&FILES).to_owned()), ..Origin::default() },
+        origin: Origin {
+            file: dice.one_in(2).then(|| dice.pick(&FILES).to_owned()),
+            called: dice.one_in(4),
+            ..Origin::default()
+        },
         pinned: if dice.one_in(4) { vec![dice.part_of(&text)] } else { Vec::new() },
         part: dice.one_in(2),
         later: if dice.one_in(2) { vec![later] } else { Vec::new() },

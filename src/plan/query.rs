@@ -43,18 +43,20 @@ pub struct Query {
     pub text: String,
     /// Where it was found.
     pub source: QuerySource,
+    /// Whether somebody's question is part of it.
+    pub question: bool,
 }
 
 impl Query {
     /// Whether it is the call that gave a text, without anybody's question.
     pub fn is_call(&self) -> bool {
-        let asks = |line: &str| phrase::strength(line) >= Some(Strength::Question);
-        self.source == QuerySource::Call && !self.text.lines().any(asks)
+        self.source == QuerySource::Call && !self.question
     }
 
     /// Both, this one first.
     pub(super) fn and(self, other: &Query) -> Query {
-        Query { text: format!("{}\n{}", self.text, other.text), ..self }
+        let question = self.question || other.question;
+        Query { text: format!("{}\n{}", self.text, other.text), question, ..self }
     }
 }
 
@@ -125,14 +127,17 @@ pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
         let most = explicit.map(|ask| material.weight(&ask.text)).fold(0.0, f32::max);
         let mut index = 0;
         asks.retain(|ask| {
+            // A question that may be part of the material is not explicit, but may ask.
+            let doubtful = ask.doubtful && material.tells(&ask.text);
             // A postscript or a rule says little of the material; a task without a verb says as much as a question.
             let outermost = [first, last].contains(&Some(index))
                 && material.tells(&ask.text)
                 && material.weight(&ask.text) >= OUTERMOST * most;
             index += 1;
-            ask.strength >= Some(Strength::Task) || outermost
+            ask.strength >= Some(Strength::Task) || outermost || doubtful
         });
-        return Some(Query { text: lines(asks, ASKS, material), source: QuerySource::Question });
+        let question = asks.iter().any(|ask| ask.strength >= Some(Strength::Question));
+        return Some(Query { text: lines(asks, ASKS, material), source: QuerySource::Question, question });
     }
     // Of much that is said, what is about the material.
     if asks.iter().map(Ask::words).sum::<usize>() > ASK_WORDS {
@@ -164,14 +169,15 @@ pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
         asks.retain(|_| keep.next().unwrap_or_default());
     }
     let text = lines(asks, ASKS, material);
-    Some(Query { text, source: QuerySource::Wording }).filter(|query| !query.text.is_empty())
+    Some(Query { text, source: QuerySource::Wording, question: false }).filter(|query| !query.text.is_empty())
 }
 
 /// What the margins ask, from `least` on: only where nothing else does, for they may be material.
 pub fn of_margins(said: &[Said<'_>], least: Strength, material: &Lines) -> Option<Query> {
     let mut asks: Vec<Ask> = said.iter().filter(|said| said.at == At::Margin).flat_map(asks_of).collect();
     asks.retain(|ask| ask.strength >= Some(least));
-    Some(Query { text: lines(asks, ASKS, material), source: QuerySource::Question })
+    let question = asks.iter().any(|ask| ask.strength >= Some(Strength::Question));
+    Some(Query { text: lines(asks, ASKS, material), source: QuerySource::Question, question })
         .filter(|query| !query.text.is_empty())
 }
 
@@ -183,7 +189,7 @@ pub fn of_call(arguments: &str, words: &str, result: &Lines) -> Option<Query> {
     let call = values.split_whitespace().filter(says).take(ASK_WORDS).collect::<Vec<_>>().join(" ");
     let mut asked = vec![last_words(words), call];
     asked.retain(|text| result.tells(text));
-    (!asked.is_empty()).then(|| Query { text: asked.join("\n"), source: QuerySource::Call })
+    (!asked.is_empty()).then(|| Query { text: asked.join("\n"), source: QuerySource::Call, question: false })
 }
 
 /// Whether a word is a name with an ending, such as `notes.md`.
@@ -270,6 +276,8 @@ struct Ask {
     text: String,
     strength: Option<Strength>,
     at: At,
+    /// Whether it is a question that may be part of the material.
+    doubtful: bool,
 }
 
 impl Ask {
@@ -287,7 +295,7 @@ impl Ask {
             let text = self.text.get(start..end).unwrap_or_default().trim().to_owned();
             start = end;
             if !text.is_empty() {
-                out.push(Ask { text, strength: self.strength, at: self.at });
+                out.push(Ask { text, strength: self.strength, at: self.at, doubtful: self.doubtful });
             }
         }
         out
@@ -302,8 +310,14 @@ fn asks_of(said: &Said<'_>) -> Vec<Ask> {
     let parts = if said.at == At::Margin { text.lines().collect() } else { paragraphs(&text) };
     let count = parts.len();
     for (index, paragraph) in parts.into_iter().enumerate() {
-        let ask = |text: &str, strength| Ask { text: one_line(&without_marks(text)), strength, at: said.at };
         let asked = phrase::classify(paragraph);
+        let question = asked.as_ref().is_some_and(|(strength, _)| *strength == Strength::Question);
+        let ask = |text: &str, strength| Ask {
+            text: one_line(&without_marks(text)),
+            strength,
+            at: said.at,
+            doubtful: said.doubtful && question,
+        };
         match asked.filter(|(strength, _)| !said.doubtful || *strength == Strength::Labelled) {
             Some((strength @ (Strength::Question | Strength::Labelled), words)) => {
                 let parts = questions(&words);

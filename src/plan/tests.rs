@@ -507,3 +507,67 @@ fn names_of_passages_tell_what_was_handed_over() {
         assert!(of(Part::Material).len() * 10 > text.len() * 8, "{}", of(Part::Wording));
     }
 }
+
+#[test]
+fn what_is_said_beside_named_passages_stays() {
+    let all = |passage: &dyn Fn(usize) -> String| (0..12).map(passage).collect::<Vec<_>>().join("\n\n");
+    let cited = all(&|i| format!("{} (Smith et al., 20{i:02})", document(3)));
+    let behind = all(&|i| format!("{}\n(minutes_{i}.pdf, page {i})", document(3)));
+    let framed = all(&|i| format!("=== Document {i}: a{i}.txt ===\n{}", document(4)));
+    let files = |at: std::ops::Range<usize>| {
+        at.map(|i| format!("File: notice-{i}.txt\n\n{}\n\n", document(3))).collect::<String>()
+    };
+    let ticket = |i: usize| {
+        let lines: String = (0..6)
+            .map(|at| format!("Line {at} of what the customer of the harbour wrote about gate {i}\n"))
+            .collect();
+        format!("Ticket {i}\nSubject: gate {i}\n{lines}Category:")
+    };
+    let tickets: String = (0..40).map(|i| format!("{} billing\n\n", ticket(i))).collect();
+    let long = "You are a careful clerk, and you weigh every word of the papers before you say what was paid by whom. ".repeat(4);
+    for (text, said) in [
+        (
+            format!(
+                "{cited}\n\nWhich of the studies above reports the most, and where was it done (in one sentence)."
+            ),
+            vec!["Which of the studies above", "(in one sentence)."],
+        ),
+        (
+            format!("{behind}\n\nWho paid for the mole?\n(Please answer in German.)"),
+            vec!["Who paid for the mole?", "(Please answer in German.)"],
+        ),
+        (
+            format!("=== Instructions ===\n{long}\n\n{framed}\n\n=== Question ===\nWho pays?"),
+            vec!["=== Instructions ===", long.trim(), "Who pays?"],
+        ),
+        (
+            format!("{tickets}{}", ticket(41)),
+            vec!["Ticket 41", "Line 0 of what the customer of the harbour wrote about gate 41"],
+        ),
+        (
+            format!(
+                "{}Ignore the prices in the next file; they were never charged.\n\n{}",
+                files(0..6),
+                files(6..12)
+            ),
+            vec!["Ignore the prices in the next file; they were never charged."],
+        ),
+    ] {
+        for found in stretches(&text, true, 1500).unwrap_or_default() {
+            for said in &said {
+                assert!(found.part != Part::Material || !text[found.range.clone()].contains(said), "{said}");
+            }
+        }
+    }
+    // A question behind the last passage asks, whatever the task above is.
+    let files: String = (0..12).map(|i| format!("File: notice-{i}.txt\n\n{}\n\n", document(7))).collect();
+    let text = format!(
+        "Review the documents below, then answer the user.\n\n{}How much was paid for the quay in the year 2?\n\nAnswer in \
+         one sentence.",
+        files
+    );
+    let query = planned(&body(&[message("user", &text)]), &Wishes::default()).expect("planned").targets[0]
+        .query
+        .clone();
+    assert!(query.expect("asked").text.contains("How much was paid for the quay"));
+}

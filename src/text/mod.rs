@@ -230,7 +230,7 @@ impl<'a> Document<'a> {
             // The number of a page governs what stands on it, whatever the sections are.
             let page = kind == Kind::Pages && label;
             let heading = raw.content == Content::Heading && !raw.closes && !page;
-            if heading || raw.level > 0 {
+            if heading || raw.level > 0 && !page {
                 while open.last().is_some_and(|h| headings[*h].level >= raw.level) {
                     open.pop();
                 }

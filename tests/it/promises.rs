@@ -332,3 +332,28 @@ fn all_that_is_asked_is_looked_for() {
         );
     }
 }
+
+#[test]
+fn a_call_alone_is_not_trusted_with_little() {
+    let line =
+        |at: usize| format!("src/{}/file{at}.rs:{}:    let total = price(order{at});\n", at % 9, at * 3);
+    let listing: String = (0..300).map(line).collect();
+    let asked = |called: bool, budget: Budget| {
+        let mut request = request(&listing, Some("total"), budget);
+        request.origin.call = Some(("grep".to_owned(), r#"{"pattern":"total"}"#.to_owned()));
+        request.origin.called = called;
+        compactor().compact(&request, &Cancel::never()).unwrap()
+    };
+    // A quarter of a listing holds about a quarter of what is used of it later.
+    let scarce = asked(true, Budget::Share(0.25));
+    assert_eq!(scarce.outcome, Outcome::Passed(PassReason::LowRetention));
+    assert!(scarce.figures.retention.is_some_and(|held| (0.15..0.4).contains(&held)), "{:?}", scarce.figures);
+    assert_eq!(asked(true, Budget::Share(0.75)).outcome, Outcome::Compacted);
+    // A floor is held by the same figures.
+    let floor = asked(true, Budget::Floor(0.6));
+    assert_eq!(floor.outcome, Outcome::Compacted);
+    assert!(floor.figures.retention.is_some_and(|held| held >= 0.6), "{:?}", floor.figures);
+    // A question about it is another matter, for which nothing is measured.
+    let question = asked(false, Budget::Share(0.25));
+    assert_eq!((question.outcome, question.figures.retention), (Outcome::Compacted, None));
+}

@@ -29,7 +29,7 @@ const ANNOUNCED: (usize, usize) = (8, 200);
 const BRIEF: usize = 4;
 
 /// Paragraphs outside the names of passages that ask, where they may as well be part of one.
-const OUTERMOST: usize = 2;
+const OUTERMOST: usize = 3;
 
 /// One end of the material.
 pub(super) struct End {
@@ -53,19 +53,21 @@ impl Run<'_> {
         let before = || self.elements.iter().take_while(|e| e.range.end <= layout.range.start).count();
         let behind = || self.elements.iter().rev().take_while(|e| e.range.start >= layout.range.end).count();
         let (outside, other) = if from_behind { (behind(), before()) } else { (before(), behind()) };
-        if layout.closes == from_behind {
+        if layout.closes == from_behind && layout.sure {
             // What is outside is no passage, since it has no name.
             return End { wording: outside, margin: 0, sure: true, parts: false, outer: false };
         }
-        // The passage outside the first name, or the last: it cannot be told from what is said there.
-        let wording = end.wording.min(outside);
-        let margin = end.margin.min(outside - wording);
         let next = if from_behind {
             self.elements.iter().rev().nth(outside).is_some_and(|e| e.range.end <= layout.range.end)
         } else {
             self.elements.get(outside).is_some_and(|e| e.range.start >= layout.range.start)
         };
-        let sure = end.sure || next && wording + margin == outside;
+        // The passage outside the first name, or the last, and what stands in one paragraph with that name: it cannot be
+        // told from what is said there.
+        let most = outside + usize::from(!next);
+        let wording = end.wording.min(most);
+        let margin = end.margin.min(most - wording);
+        let sure = end.sure || wording + margin == most && most > 0;
         let parts = !sure && margin == 0;
         // Where there is wording on the other side, no more of this asks than what is outermost.
         let asks = if other > 0 { wording.min(OUTERMOST) } else { wording };

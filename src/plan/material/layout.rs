@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{RECURS, labels::is_said};
+use super::labels::is_said;
 use crate::{
     plan::elements::{Element, estimate},
     text::kinds::passages,
@@ -13,33 +13,61 @@ const PASSAGES: usize = 4;
 
 /// Passages with names before or behind them.
 pub(super) struct Layout {
-    /// From the first name to the last, both included.
+    /// From the first name to the last of which it is sure, both included.
     pub(super) range: Range<usize>,
     /// Whether the names stand behind the passages.
     pub(super) closes: bool,
+    /// Whether what stands outside on the side of the names is said to the model for sure.
+    pub(super) sure: bool,
+    /// The names.
+    names: Vec<Range<usize>>,
 }
 
 impl Layout {
     /// `None` where named passages are not most of the message.
     pub(super) fn of(text: &str, elements: &[Element], total: usize, limit: usize) -> Option<Self> {
         let (first, last) = (elements.first()?.range.start, elements.last()?.range.end);
-        let part = text.get(first..last)?;
-        let marks = passages::marks(part)?;
+        let marks = passages::marks(text.get(first..last)?)?;
         let closes = marks.iter().filter(|mark| mark.closes).count() >= marks.len().div_ceil(2);
-        let marks: Vec<Range<usize>> = marks
+        let names: Vec<Range<usize>> = marks
             .into_iter()
             .filter(|mark| mark.closes == closes)
             .map(|mark| first + mark.range.start..first + mark.range.end)
+            .filter(|name| text.get(name.clone()).is_some_and(names_passage))
             .collect();
-        let range = marks.first()?.start..marks.last()?.end;
+        let count = names.len();
+        if count < PASSAGES {
+            return None;
+        }
+        // What the message ends with may only look like a name.
+        let sure = !closes || names.last()?.end < last;
+        let range = names.first()?.start..names[if sure { count - 1 } else { count - 2 }].end;
         let size = text.get(range.clone()).map_or(0, estimate);
-        let names = marks.iter().filter_map(|mark| text.get(mark.clone()));
-        let said = names.filter(|name| is_said(name)).count();
         let outside = if closes { range.end..last } else { first..range.start };
-        let wording = text.get(outside).map_or(0, estimate) <= limit;
-        let most = marks.len() >= PASSAGES && 2 * size >= total && size > limit && wording;
-        (most && RECURS * said < marks.len()).then_some(Self { range, closes })
+        let wording = !sure || text.get(outside).map_or(0, estimate) <= limit;
+        (2 * size >= total && size > limit && wording).then_some(Self { range, closes, sure, names })
     }
+
+    /// Whether an element is nothing but a name.
+    pub(super) fn is_name(&self, element: &Element) -> bool {
+        let at = self.names.partition_point(|name| name.end < element.range.end);
+        self.names.get(at).is_some_and(|name| name.start <= element.range.start)
+    }
+}
+
+/// Whether a label names one passage among others: a field with a fixed name, a tag, or words with a number or the name
+/// of a file; but not what is said to a model.
+fn names_passage(label: &str) -> bool {
+    let label = label.trim();
+    let line = label.lines().find(|line| line.chars().any(char::is_alphanumeric)).unwrap_or_default();
+    let line = line.trim().trim_start_matches("> ");
+    let field = line.starts_with('<') || line.starts_with("- ") || line.contains(": ");
+    let file = |word: &str| {
+        let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
+        word.rsplit_once('.').is_some_and(|(name, end)| name.len() > 2 && (2..=5).contains(&end.len()))
+    };
+    let told = label.bytes().any(|b| b.is_ascii_digit()) || label.split_whitespace().any(file);
+    (field || told) && !is_said(line)
 }
 
 #[cfg(test)]
@@ -47,18 +75,34 @@ mod tests {
     use super::*;
     use crate::plan::elements::elements;
 
+    const BODY: &str =
+        "The harbour was rebuilt in the year after the great storm, and nobody knows what it cost. ";
+
+    fn found(text: &str) -> bool {
+        let elements = elements(text, 0..text.len());
+        let total = elements.iter().map(|element| element.size).sum();
+        Layout::of(text, &elements, total, 300).is_some()
+    }
+
     #[test]
     fn rules_and_examples_are_no_passages() {
-        let body =
-            "The harbour was rebuilt in the year after the great storm, and nobody knows what it cost. "
-                .repeat(4);
         let layout = |name: &str| {
-            let text: String = (0..12).map(|i| format!("{name} {i}: the first\n{body}\n\n")).collect();
-            let elements = elements(&text, 0..text.len());
-            let total = elements.iter().map(|element| element.size).sum();
-            Layout::of(&text, &elements, total, 300).is_some()
+            found(
+                &(0..12)
+                    .map(|i| format!("{name} {i}: the first\n{}\n\n", BODY.repeat(4)))
+                    .collect::<String>(),
+            )
         };
         assert!(layout("File") && layout("Report"));
         assert!(!layout("Rule") && !layout("Example") && !layout("Steps"));
+    }
+
+    #[test]
+    fn sections_of_a_prompt_are_no_passages() {
+        let layout = |open: &str, close: &str| {
+            let names = ["Role", "Audience", "Article", "Style", "Length", "Language"];
+            found(&names.map(|name| format!("{open}{name}{close}\n{}\n\n", BODY.repeat(5))).concat())
+        };
+        assert!(!layout("**", "**") && !layout("[", "]") && !layout("=== ", " ==="));
     }
 }

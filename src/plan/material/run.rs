@@ -163,12 +163,13 @@ impl<'a> Run<'a> {
             !line.text.contains('\n') && (line.atx_level().is_some() || line.plain_heading_level().is_some())
         };
         let mut among: Vec<usize> = Vec::new();
-        let brief: Vec<usize> = paragraphs.iter().copied().filter(short).collect();
+        let name = |i: &usize| self.layout.as_ref().is_some_and(|layout| layout.is_name(&self.elements[*i]));
+        let brief: Vec<usize> = paragraphs.iter().copied().filter(short).filter(|i| !name(i)).collect();
         let plain: Vec<usize> = brief.iter().copied().filter(|i| !heading(i)).collect();
         let size = |of: &[usize]| of.iter().map(|i| self.elements[*i].size).sum::<usize>();
         if brief.len() <= few {
             among.extend(brief);
-        } else if self.layout.is_none() && AMONG_SHARE * size(&plain) <= self.total {
+        } else if AMONG_SHARE * size(&plain) <= self.total {
             among.extend(plain);
         }
         for found in [

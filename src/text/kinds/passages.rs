@@ -253,11 +253,17 @@ fn is_field(line: &Line<'_>) -> bool {
 /// What a label has in common with its like. Names of passages that [`Line::label`] knows are none: they are part of
 /// running text.
 fn key(line: &Line<'_>) -> Option<String> {
-    let text = line.text.trim();
-    if let Some(quoted) = text.strip_prefix("> ") {
-        let line = Line { start: line.start, text: quoted };
-        return key(&line).map(|key| format!("> {key}"));
+    // A quotation in a quotation is no passage.
+    let quoted = line.text.trim_start().strip_prefix("> ").filter(|text| !text.starts_with('>'));
+    match quoted {
+        Some(text) => bare_key(&Line { start: line.start, text }).map(|key| format!("> {key}")),
+        None => bare_key(line),
     }
+}
+
+/// The same of a line that is not quoted.
+fn bare_key(line: &Line<'_>) -> Option<String> {
+    let text = line.text.trim();
     if text.is_empty() || text.len() > LONGEST || text.starts_with('#') {
         return None;
     }

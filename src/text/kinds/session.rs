@@ -8,6 +8,8 @@ use crate::text::{
 
 /// Fewest commands.
 const COMMANDS: usize = 3;
+/// Bytes of the longest command that is a heading.
+const COMMAND: usize = 400;
 /// Bytes of the longest prompt.
 const PROMPT: usize = 120;
 /// By how many levels the headings in what a command printed are below it.
@@ -31,10 +33,17 @@ pub fn cut(text: &str, inner: Cut<'_>) -> Option<Vec<CutBlock>> {
         let line_end =
             text.get(line_end..end).and_then(|rest| rest.find('\n')).map_or(end, |at| line_end + at + 1);
         let printed = line_end..end;
-        if text.get(printed.clone()).is_none_or(|printed| printed.trim().is_empty()) {
+        let silent = text.get(printed.clone()).is_none_or(|printed| printed.trim().is_empty());
+        if silent {
             blocks.push(line(start..end, Content::Line, Role::Text));
         } else {
-            blocks.push(line(start..line_end, Content::Heading, Role::Label));
+            // A long command does not come along with all that it printed.
+            let (content, role) = if command.text.len() <= COMMAND {
+                (Content::Heading, Role::Label)
+            } else {
+                (Content::Line, Role::Text)
+            };
+            blocks.push(line(start..line_end, content, role));
             blocks.extend(shifted(inner(&text[printed.clone()]).1, printed.start));
         }
         start = end;
@@ -72,8 +81,8 @@ fn shifted(mut blocks: Vec<CutBlock>, start: usize) -> Vec<CutBlock> {
 /// the sign, `$ ls` the sign alone.
 fn prompt(text: &str) -> Option<(&str, char)> {
     let text = text.trim_end();
-    if let Some(command) = ["$ ", "❯ ", "➜ "].iter().find_map(|sign| text.strip_prefix(sign)) {
-        return (!command.trim().is_empty()).then(|| ("", text.chars().next().unwrap_or('$')));
+    if let Some(command) = text.strip_prefix("$ ") {
+        return is_command(command).then_some(("", '$'));
     }
     if text.starts_with("PS ") && text.get(3..)?.contains(":\\") {
         return text.contains("> ").then_some(("PS", '>'));
@@ -90,6 +99,15 @@ fn prompt(text: &str) -> Option<(&str, char)> {
     let host = host.split([':', ' ']).next()?;
     (named(user) && named(host) && !command.trim().is_empty())
         .then(|| (&name[..user.len() + 1 + host.len()], sign))
+}
+
+/// Whether words behind a bare sign are a command rather than a price or a sentence.
+fn is_command(text: &str) -> bool {
+    let name = text.split_whitespace().next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "./_-~+".contains(c);
+    name.starts_with(|c: char| c.is_ascii_lowercase() || "./~_".contains(c))
+        && name.chars().all(plain)
+        && !text.ends_with(['.', '!', '?'])
 }
 
 #[cfg(test)]
@@ -126,6 +144,8 @@ mod tests {
             ("ann@laptop ~ % ls", Some('%')),
             ("PS C:\\Users\\ann> dir", Some('>')),
             ("$", None),
+            ("$ 1,200 rent", None),
+            ("➜ The pension is 40 pounds a year.", None),
             ("The price is $ 5 and the address is ann@example.com, # 3", None),
             ("ann@example.com", None),
             ("# A heading", None),

@@ -8,12 +8,17 @@ use crate::text::cut::{Content, CutBlock, Piece, Role};
 const LINES: usize = 8;
 /// Percent of the lines that show structure, at least, and that are sentences, at most.
 const SHARES: (usize, usize) = (60, 10);
+/// Percent of the lines that are indented, or end as statements do, or begin as they do: names with values alone may be
+/// what people say.
+const SURE: usize = 20;
 /// Words of a line that reads as running text.
 const SENTENCE: usize = 9;
 /// Words of a line that ends like a sentence and is none.
 const BRIEF: usize = 4;
 /// Percent of the lines that end with a semicolon, from which on statements are of several lines.
 const STATEMENTS: usize = 15;
+/// Letters of a sentence in a script without spaces.
+const UNSPACED: usize = 12;
 /// Words that go on with a statement.
 const GOES_ON: [&str; 19] = [
     "FROM", "WHERE", "AND", "OR", "JOIN", "LEFT", "RIGHT", "INNER", "OUTER", "CROSS", "ON", "GROUP", "ORDER",
@@ -27,7 +32,11 @@ pub fn detect(text: &str) -> bool {
     let count = said().count();
     let structured = said().filter(|line| is_structured(line.look())).count();
     let sentences = said().filter(|line| is_sentence(line.look())).count();
+    let indented = said().filter(|line| indent(line.text) >= 2).count();
+    let ended = said().filter(|line| line.look().trim_end().ends_with([';', '{', '}', '\\'])).count();
+    let begun = said().filter(|line| is_keyword(line.look().trim())).count();
     count >= LINES
+        && [indented, ended, begun].iter().any(|sure| mostly(*sure, count, SURE))
         && mostly(structured, count, SHARES.0)
         && sentences * 100 <= count * SHARES.1
         && !lines.iter().any(|line| line.text.trim_start().starts_with("```"))
@@ -35,7 +44,7 @@ pub fn detect(text: &str) -> bool {
 
 fn is_comment(text: &str) -> bool {
     let text = text.trim_start();
-    ["#", "--", "//", "/*", "* "].iter().any(|mark| text.starts_with(mark)) && text != "---"
+    ["#", "--", "//", "/*"].iter().any(|mark| text.starts_with(mark)) && text != "---"
 }
 
 /// `name: value`, `name:`, `- name: value`; or a line that ends with a mark of structure, or begins with a keyword.
@@ -72,6 +81,11 @@ fn is_sentence(text: &str) -> bool {
         !word.is_empty() && word.chars().all(|c| c.is_alphabetic() || c == '-' || c == '’' || c == '\'')
     };
     let plain = words.iter().filter(word).count();
+    // Scripts without spaces.
+    let unspaced = text.chars().filter(|c| !c.is_ascii() && c.is_alphabetic()).count();
+    if unspaced >= UNSPACED && unspaced * 2 > text.chars().count() && words.len() < SENTENCE {
+        return true;
+    }
     let ends = text.trim_end().ends_with(['.', '!', '?', '。', '！', '？', '…']);
     10 * plain >= 9 * words.len() && (words.len() >= SENTENCE || ends && words.len() > BRIEF)
 }
@@ -210,7 +224,15 @@ mod tests {
         let verse = "Tyger Tyger, burning bright,\nIn the forests of the night;\nWhat immortal hand or eye,\nCould frame thy \
                      fearful symmetry?\n"
             .repeat(4);
-        for text in [prose, notes, verse] {
+        let spoken =
+            "A: Yeah , I think we should , um , put it there .\nB: Okay , but what about the other one ?\n"
+                .repeat(6);
+        let chat = "ann: did u get the 2 keys\nbob: not yet\n".repeat(8);
+        let dialogue =
+            "张三: 我觉得这个方案在技术上是可行的。\n李四: 但是预算方面还有一些问题需要讨论。\n".repeat(6);
+        let changes =
+            "v2.1:\n* The proxy answers faster than before\n* A fault in the parser is mended\n".repeat(8);
+        for text in [prose, notes, verse, spoken, chat, dialogue, changes] {
             assert!(!detect(&text), "{text}");
         }
     }

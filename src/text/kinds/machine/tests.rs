@@ -28,12 +28,16 @@ pub fn detect(text: &str, _: &Hint<'_>) -> bool {
     if lines.iter().any(|line| line.text.trim_start().starts_with("```")) {
         return false;
     }
-    let strong = lines.iter().filter(|line| classify(line.look()).is_some_and(|(_, strong)| strong)).count();
-    if strong == 0 {
+    let is_strong = |line: &&Line<'_>| classify(line.look()).is_some_and(|(_, strong)| strong);
+    if !lines.iter().any(|line| is_strong(&line)) {
         return false;
     }
-    // What tests print stands between their names and their verdicts.
-    if mostly(strong, lines.iter().filter(|line| !line.is_blank()).count(), RUNNER) {
+    // What tests print stands between their names and their verdicts. A sign before a line is no verdict yet.
+    let verdicts = lines
+        .iter()
+        .filter(is_strong)
+        .filter(|line| line.look().trim_start().starts_with(|c: char| c.is_ascii()));
+    if mostly(verdicts.count(), lines.iter().filter(|line| !line.is_blank()).count(), RUNNER) {
         return true;
     }
     let told = walk(&lines);
