@@ -163,8 +163,15 @@ impl<'a> Run<'a> {
             !line.text.contains('\n') && (line.atx_level().is_some() || line.plain_heading_level().is_some())
         };
         let mut among: Vec<usize> = Vec::new();
-        let name = |i: &usize| self.layout.as_ref().is_some_and(|layout| layout.is_name(&self.elements[*i]));
-        let brief: Vec<usize> = paragraphs.iter().copied().filter(short).filter(|i| !name(i)).collect();
+        let mut brief: Vec<usize> = paragraphs.iter().copied().filter(short).collect();
+        if let Some(layout) = &self.layout {
+            // The names are part of the layout, and so is what recurs in the passages, such as how letters begin and end.
+            brief.retain(|i| !layout.is_name(&self.elements[*i]));
+            let word = |i: usize| text(i).split_whitespace().next().unwrap_or_default();
+            let mut times: HashMap<&str, usize> = HashMap::new();
+            brief.iter().for_each(|i| *times.entry(word(*i)).or_default() += 1);
+            brief.retain(|i| times[word(*i)] < RECURS);
+        }
         let plain: Vec<usize> = brief.iter().copied().filter(|i| !heading(i)).collect();
         let size = |of: &[usize]| of.iter().map(|i| self.elements[*i].size).sum::<usize>();
         if brief.len() <= few {
