@@ -571,3 +571,19 @@ fn what_is_said_beside_named_passages_stays() {
         .clone();
     assert!(query.expect("asked").text.contains("How much was paid for the quay"));
 }
+
+#[test]
+fn how_letters_begin_and_end_is_no_remark() {
+    let mail = |i: usize| {
+        let name = ["Ann", "Bob", "Cleo"][i % 3];
+        format!(
+            "From: {name} <{name}@parish.example>\nTo: Dan\nSubject: works\n\nHi Dan,\n\n{}\n\nBest\n{name}",
+            document(3)
+        )
+    };
+    let thread = (0..14).map(mail).collect::<Vec<_>>().join("\n\n");
+    let found =
+        stretches(&format!("I only need the year of the mill.\n\n{thread}"), true, 1000).expect("material");
+    assert!(found.iter().all(|stretch| stretch.part != Part::Pinned), "{found:?}");
+    assert_eq!(found.iter().filter(|stretch| stretch.part == Part::Material).count(), 1);
+}

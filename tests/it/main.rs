@@ -28,6 +28,7 @@ mod remote;
 mod remote_service;
 mod serve;
 mod shadow;
+mod snapshots;
 mod support;
 mod trust;
 mod wire;
