@@ -48,14 +48,19 @@ impl Form {
     /// Whether its tag says that what it encloses is said to the model.
     pub(super) fn is_said(&self) -> bool {
         let Form::Tag(name) = self else { return false };
-        let name = name.to_lowercase().replace(['-', '.', ':'], "_");
-        SAID.contains(&name.as_str())
+        tag_is_said(name)
     }
 
     /// Whether a second one of it may be a format or a sample rather than another document.
     pub(super) fn may_show(&self) -> bool {
         matches!(self, Form::Fence(_) | Form::Quote | Form::Json)
     }
+}
+
+/// Whether the name of a tag says that what it encloses is said to a model.
+pub(super) fn tag_is_said(name: &str) -> bool {
+    let name = name.to_lowercase().replace(['-', '.', ':'], "_");
+    SAID.contains(&name.as_str())
 }
 
 /// Names of tags around what is said to a model.

@@ -138,10 +138,12 @@ pub(super) fn classify(text: &str) -> Option<(Strength, String)> {
     }
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        if let Some((strength, skip)) = label_of(line) {
+        // Text above a label of this very paragraph belongs to the question's surroundings.
+        if let Some((strength, skip)) = label_of(line)
+            && (strength == Strength::Labelled || start == 0)
+        {
             let words = untagged(text.get(start + skip..).unwrap_or_default());
-            // Text above a label of this very paragraph belongs to the question's surroundings.
-            if !words.is_empty() && (strength == Strength::Labelled || start == 0) {
+            if !words.is_empty() {
                 return Some((strength, words.to_owned()));
             }
         }

@@ -96,6 +96,9 @@ const OUTERMOST: f32 = 0.75;
 /// a divisor.
 const COMMON: usize = 5;
 
+/// Bytes of the longest tag.
+const TAG: usize = 1024;
+
 /// Blocks that a program adds to what people say.
 const NOTICES: [&str; 8] = [
     "system-reminder",
@@ -346,11 +349,20 @@ pub(super) fn without_notices(text: &str) -> Cow<'_, str> {
     let mut out = Cow::Borrowed(text);
     for name in NOTICES {
         let (open, close) = (format!("<{name}"), format!("</{name}>"));
-        while let Some(start) = out.find(&open)
-            && let Some(end) = out[start..].find(&close)
-        {
-            out.to_mut().replace_range(start..start + end + close.len(), "\n\n");
+        if !out.contains(&open) {
+            continue;
         }
+        let mut kept = String::with_capacity(out.len());
+        let mut rest: &str = &out;
+        while let Some(start) = rest.find(&open)
+            && let Some(end) = rest[start..].find(&close)
+        {
+            kept.push_str(&rest[..start]);
+            kept.push_str("\n\n");
+            rest = &rest[start + end + close.len()..];
+        }
+        kept.push_str(rest);
+        out = Cow::Owned(kept);
     }
     out
 }
@@ -409,12 +421,15 @@ fn without_marks(text: &str) -> String {
     while let Some(open) = rest.find('<') {
         out.push_str(&rest[..open]);
         let tag = &rest[open..];
-        match tag.find('>') {
-            Some(close) if tag[1..].starts_with(|c: char| c.is_alphabetic() || c == '/') => {
+        let named = tag[1..].starts_with(|c: char| c.is_alphabetic() || c == '/');
+        // A tag is short: what is not closed soon is none.
+        let close = tag.bytes().take(if named { TAG } else { 0 }).position(|byte| byte == b'>');
+        match close {
+            Some(close) => {
                 out.push(' ');
                 rest = &tag[close + 1..];
             }
-            _ => {
+            None => {
                 out.push('<');
                 rest = &tag[1..];
             }
@@ -457,7 +472,7 @@ fn first_words(text: &str, most: usize) -> String {
 }
 
 /// The last sentences of what the assistant said before its call.
-fn last_words(text: &str) -> String {
+pub(super) fn last_words(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words[words.len().saturating_sub(ASK_WORDS)..].join(" ")
 }

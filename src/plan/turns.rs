@@ -21,6 +21,9 @@ use crate::{
 /// Texts that are longer may be material.
 const LONG: usize = 400;
 
+/// Texts of people before a result of a tool among which its task is looked for.
+const BACK: usize = 64;
+
 /// A text of a message that somebody wrote, in its parts.
 struct Written {
     message: usize,
@@ -52,7 +55,8 @@ fn without_halves(stretches: Vec<Stretch>, text: &str, halves: &[usize]) -> Vec<
                 out.push(Stretch { range, part });
             }
         };
-        for half in halves.iter().filter(|half| range.contains(*half)) {
+        let first = halves.partition_point(|half| *half < range.start);
+        for half in halves[first..].iter().take_while(|half| **half < range.end) {
             if *half < at {
                 continue;
             }
@@ -93,8 +97,10 @@ pub(super) struct Turns<'c> {
     written: Vec<Written>,
     /// Of each of `written`, by where its literal begins, its index.
     starts: HashMap<usize, usize>,
-    /// The call that each message answers, and what the assistant said with it.
-    answers: HashMap<usize, (&'c Call, String)>,
+    /// The call that each message answers, and the message that holds it.
+    answers: HashMap<usize, (&'c Call, usize)>,
+    /// What the assistant said in each of those messages, as far as it is asked for.
+    words: HashMap<usize, String>,
     /// What the system and developer messages say, with the message that says it.
     system: Vec<(usize, String)>,
 }
@@ -116,7 +122,7 @@ impl<'c> Turns<'c> {
         let mut turns = Vec::with_capacity(chat.messages.len());
         let (mut turn, mut answered) = (0, false);
         let mut calls: HashMap<&str, (&Call, usize)> = HashMap::new();
-        let mut answers = HashMap::new();
+        let (mut answers, mut words) = (HashMap::new(), HashMap::new());
         let mut last: Option<(&Call, usize)> = None;
         let mut system: Vec<(usize, String)> = Vec::new();
         let text_of = |at: usize| -> Vec<String> {
@@ -144,7 +150,9 @@ impl<'c> Turns<'c> {
                     message.answers.is_none() && message.name.as_ref().is_none_or(|name| *name == call.name)
                 });
                 if let Some((call, said)) = by_id.or(by_name) {
-                    answers.insert(at, (call, text_of(said).join("\n")));
+                    answers.insert(at, (call, said));
+                    // Many results may answer one message.
+                    words.entry(said).or_insert_with(|| query::last_words(&text_of(said).join("\n")));
                 }
             }
         }
@@ -178,7 +186,7 @@ impl<'c> Turns<'c> {
         }
         let roles = chat.messages.iter().map(|message| message.role.as_str()).collect();
         let starts = written.iter().enumerate().map(|(index, written)| (written.start, index)).collect();
-        Ok(Self { turns, roles, written, starts, answers, system })
+        Ok(Self { turns, roles, written, starts, answers, words, system })
     }
 
     /// The text, decoded, and its stretches; `None` where it holds no material.
@@ -208,7 +216,10 @@ impl<'c> Turns<'c> {
         if is_tool(self.roles[at]) {
             let lines = Lines::of(text);
             let call = self.answers.get(&at);
-            let asked = call.and_then(|(call, words)| query::of_call(&call.arguments, words, &lines));
+            let asked = call.and_then(|(call, said)| {
+                let words = self.words.get(said).map_or("", String::as_str);
+                query::of_call(&call.arguments, words, &lines)
+            });
             let task = self.task_before(at, &lines);
             return match (asked, task) {
                 // The task says more of this result than its own call does: both are asked.
@@ -220,7 +231,7 @@ impl<'c> Turns<'c> {
         }
         let turn = self.turns[at];
         let lines = Lines::of(text);
-        let own = self.said(|w| self.turns[w.message] == turn);
+        let own = self.said(self.of_turn(turn));
         let said = query::of_wording(&own, &lines);
         let margin = || query::of_margins(&own, Strength::Question, &lines);
         match said {
@@ -244,9 +255,9 @@ impl<'c> Turns<'c> {
             .collect();
         turns.dedup();
         let asks = |turn: usize| {
-            let own = |w: &Written| self.turns[w.message] == turn && is_human(self.roles[w.message]);
-            let query = query::of_wording(&self.said(own), &Lines::of(""))?;
-            let last = self.written.iter().rev().filter(|w| own(w)).find(|w| says(&w.text))?;
+            let own = || self.of_turn(turn).iter().filter(|w| is_human(self.roles[w.message]));
+            let query = query::of_wording(&self.said(own()), &Lines::of(""))?;
+            let last = own().rev().find(|w| says(&w.text))?;
             Some(Asked { query, slot: last.start, turn })
         };
         turns.into_iter().skip(1).filter_map(asks).collect()
@@ -259,12 +270,12 @@ impl<'c> Turns<'c> {
 
     /// What a human asked last before message `at`.
     fn task_before(&self, at: usize, lines: &Lines) -> Option<Query> {
-        let before = |w: &&Written| w.message < at && is_human(self.roles[w.message]);
-        let mut turns: Vec<usize> =
-            self.written.iter().filter(before).map(|w| self.turns[w.message]).collect();
+        let end = self.written.partition_point(|w| w.message < at);
+        let humans = self.written[..end].iter().rev().filter(|w| is_human(self.roles[w.message]));
+        let mut turns: Vec<usize> = humans.take(BACK).map(|w| self.turns[w.message]).collect();
         turns.dedup();
-        let asked = turns.into_iter().rev().find_map(|turn| {
-            query::of_wording(&self.said(|w| w.message < at && self.turns[w.message] == turn), lines)
+        let asked = turns.into_iter().find_map(|turn| {
+            query::of_wording(&self.said(self.of_turn(turn).iter().filter(|w| w.message < at)), lines)
         });
         asked.or_else(|| self.of_system(|message| message < at, lines))
     }
@@ -277,10 +288,17 @@ impl<'c> Turns<'c> {
         query::of_wording(&said, lines).map(|query| Query { source: QuerySource::System, ..query })
     }
 
+    /// The texts of a turn.
+    fn of_turn(&self, turn: usize) -> &[Written] {
+        let start = self.written.partition_point(|w| self.turns[w.message] < turn);
+        let end = self.written.partition_point(|w| self.turns[w.message] <= turn);
+        &self.written[start..end]
+    }
+
     /// The wording of some texts.
-    fn said(&self, which: impl Fn(&Written) -> bool) -> Vec<Said<'_>> {
+    fn said<'a>(&'a self, which: impl IntoIterator<Item = &'a Written>) -> Vec<Said<'a>> {
         let mut out = Vec::new();
-        for written in self.written.iter().filter(|w| which(w)) {
+        for written in which {
             let Some(stretches) = &written.stretches else {
                 out.push(Said { text: &written.text, at: At::Behind, doubtful: false });
                 continue;

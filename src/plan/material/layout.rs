@@ -1,10 +1,10 @@
 //! Passages that a retrieval application put together: the names of most of the message tell what was handed over.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use super::labels::is_said;
 use crate::{
-    plan::elements::{Element, estimate},
+    plan::elements::{Element, estimate, tag_is_said},
     text::kinds::passages,
 };
 
@@ -35,6 +35,7 @@ impl Layout {
             .map(|mark| first + mark.range.start..first + mark.range.end)
             .filter(|name| text.get(name.clone()).is_some_and(names_passage))
             .collect();
+        let names = recurring(text, names);
         let count = names.len();
         if count < PASSAGES {
             return None;
@@ -48,11 +49,32 @@ impl Layout {
         (2 * size >= total && size > limit && wording).then_some(Self { range, closes, sure, names })
     }
 
+    /// How many passages there are.
+    pub(super) fn count(&self) -> usize {
+        self.names.len()
+    }
+
     /// Whether an element is nothing but a name.
     pub(super) fn is_name(&self, element: &Element) -> bool {
         let at = self.names.partition_point(|name| name.end < element.range.end);
         self.names.get(at).is_some_and(|name| name.start <= element.range.start)
     }
+}
+
+/// The names but those of tags that stand around a few things only.
+fn recurring(text: &str, mut names: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    let tag = |name: &Range<usize>| tag_of(text.get(name.clone()).unwrap_or_default().trim());
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    names.iter().filter_map(tag).for_each(|tag| *times.entry(tag).or_default() += 1);
+    names.retain(|name| tag(name).is_none_or(|tag| times.get(tag).is_some_and(|times| *times >= PASSAGES)));
+    names
+}
+
+/// The name of the tag that a label begins with.
+fn tag_of(label: &str) -> Option<&str> {
+    let inner = label.strip_prefix('<')?.trim_start_matches('/');
+    let end = inner.find(|c: char| !(c.is_alphanumeric() || "_-:.".contains(c))).unwrap_or(inner.len());
+    inner.get(..end)
 }
 
 /// Whether a label names one passage among others: a field with a fixed name, a tag, or words with a number or the name
@@ -67,7 +89,7 @@ fn names_passage(label: &str) -> bool {
         word.rsplit_once('.').is_some_and(|(name, end)| name.len() > 2 && (2..=5).contains(&end.len()))
     };
     let told = label.bytes().any(|b| b.is_ascii_digit()) || label.split_whitespace().any(file);
-    (field || told) && !is_said(line)
+    (field || told) && !is_said(line) && !tag_of(line).is_some_and(tag_is_said)
 }
 
 #[cfg(test)]
@@ -95,6 +117,16 @@ mod tests {
         };
         assert!(layout("File") && layout("Report"));
         assert!(!layout("Rule") && !layout("Example") && !layout("Steps"));
+    }
+
+    #[test]
+    fn tags_around_a_few_things_are_no_names() {
+        let tagged = |name: &str| format!("<{name}>\n{}\n</{name}>\n\n", BODY.repeat(5));
+        let few: String =
+            ["important", "email", "email", "report", "report", "minutes", "minutes"].map(tagged).concat();
+        assert!(!found(&few));
+        assert!(found(&(0..8).map(|_| tagged("document")).collect::<String>()));
+        assert!(!found(&(0..8).map(|_| tagged("criteria")).collect::<String>()));
     }
 
     #[test]

@@ -153,8 +153,8 @@ impl<'a> Run<'a> {
         let is_wrapped = 2 * paragraphs.iter().filter(|i| wrapped(i)).count() > paragraphs.len();
         let unlike = |i: &usize| is_wrapped && text(*i).lines().any(|line| line.len() > WRAPPED);
         let asks = |i: &usize| {
-            let strength = phrase::strength(text(*i));
             let size = self.elements[*i].size;
+            let strength = if size < SHORT.1.max(AMONG_SIZE) { phrase::strength(text(*i)) } else { None };
             size < AMONG_SIZE && strength.is_some()
                 || size < SHORT.1 && strength.is_some_and(|strength| strength >= Strength::Question)
         };
@@ -165,12 +165,13 @@ impl<'a> Run<'a> {
         let mut among: Vec<usize> = Vec::new();
         let mut brief: Vec<usize> = paragraphs.iter().copied().filter(short).collect();
         if let Some(layout) = &self.layout {
-            // The names are part of the layout, and so is what recurs in the passages, such as how letters begin and end.
+            // The names are part of the layout, and so is what most passages have, such as how letters begin and end.
             brief.retain(|i| !layout.is_name(&self.elements[*i]));
             let word = |i: usize| text(i).split_whitespace().next().unwrap_or_default();
             let mut times: HashMap<&str, usize> = HashMap::new();
             brief.iter().for_each(|i| *times.entry(word(*i)).or_default() += 1);
-            brief.retain(|i| times[word(*i)] < RECURS);
+            let most = layout.count().div_ceil(2).max(RECURS);
+            brief.retain(|i| times.get(word(*i)).is_none_or(|times| *times < most));
         }
         let plain: Vec<usize> = brief.iter().copied().filter(|i| !heading(i)).collect();
         let size = |of: &[usize]| of.iter().map(|i| self.elements[*i].size).sum::<usize>();

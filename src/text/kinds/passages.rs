@@ -26,7 +26,14 @@ const PASSAGE: usize = 160;
 
 /// The blocks of a text that is passages with names, or `None` if it is not.
 pub fn cut(text: &str) -> Option<Vec<CutBlock>> {
-    marks(text).map(|marks| blocks(text, marks))
+    let mut marks = marks(text)?;
+    let mut end = 0;
+    marks.retain(|mark| {
+        let apart = mark.range.start >= end;
+        end = end.max(mark.range.end);
+        apart
+    });
+    Some(blocks(text, marks))
 }
 
 /// What names the passages of a text, in order; `None` if it is not passages with names.
@@ -34,7 +41,7 @@ pub fn marks(text: &str) -> Option<Vec<Mark>> {
     let lines = lines(text);
     let tagged = tagged(text, &lines);
     let long = |marks: &Vec<Mark>| {
-        let bodies = text.len() - marks.iter().map(|mark| mark.range.len()).sum::<usize>();
+        let bodies = text.len().saturating_sub(marks.iter().map(|mark| mark.range.len()).sum::<usize>());
         let closes = marks.iter().filter(|mark| mark.closes).count();
         bodies >= PASSAGE * closes.max(marks.len() - closes)
     };
@@ -205,12 +212,14 @@ fn labelled(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
         (Some((_, above)), behind)
             if behind.as_ref().is_none_or(|(_, behind)| behind.len() <= above.len()) =>
         {
+            let nexts: Vec<usize> = above.iter().skip(1).copied().chain([lines.len()]).collect();
             above
                 .into_iter()
-                .map(|at| {
+                .zip(nexts)
+                .map(|(at, next)| {
                     // Further lines of the same label: a title, an address.
                     let more =
-                        lines[at + 1..].iter().take(LINES - 1).take_while(|line| is_field(line)).count();
+                        lines[at + 1..next].iter().take(LINES - 1).take_while(|line| is_field(line)).count();
                     let rule = at.checked_sub(1).filter(|before| is_rule(&lines[*before])).unwrap_or(at);
                     Mark { range: start_of(rule)..start_of(at + 1 + more), closes: false }
                 })
@@ -382,6 +391,29 @@ mod tests {
             let found = marks(&layout);
             assert_eq!((found.len(), found[2].0.as_str(), found[2].1), (4, label, true), "{layout}");
         }
+    }
+
+    #[test]
+    fn names_below_each_other_do_not_overlap() {
+        let text = format!("Passage 1: Report (a):\nPassage 2: Report (b):\n{BODY}\n\n").repeat(4);
+        let found = marks(&text);
+        assert!(found.len() >= 4, "{found:?}");
+    }
+
+    #[test]
+    fn a_few_files_in_parentheses_name_no_passages() {
+        let text: String = (0..120)
+            .map(|i| {
+                let file = match i {
+                    20 => " (see config.yaml).",
+                    60 => " (deploy.yaml)",
+                    100 => " (notes.md)",
+                    _ => "",
+                };
+                format!("{BODY}{file}\n\n")
+            })
+            .collect();
+        assert!(marks(&text).is_empty());
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::text::lines::Line;
 const LINE: usize = 80;
 /// Words of it.
 const WORDS: usize = 10;
+/// Paragraphs of a passage, on average, at most.
+const PARAGRAPHS: usize = 24;
 /// Bytes of a citation, at most.
 const CITATION: usize = 120;
 
@@ -116,6 +118,9 @@ pub fn cited(text: &str, lines: &[Line<'_>]) -> Option<Vec<Mark>> {
             // Names of files may stand behind passages of several paragraphs.
             marks.retain(|mark| names_file(text[mark.range.clone()].trim_end()));
             names.retain(|name| names_file(name));
+            if marks.len() * PARAGRAPHS < paragraphs {
+                return None;
+            }
         }
         (marks.len() >= RECURS && names.len() > 1).then_some(marks)
     })
@@ -132,8 +137,9 @@ fn names_file(citation: &str) -> bool {
                 && name.len() >= 3
         })
     };
-    let words = citation.split_whitespace();
-    words.clone().any(file) && words.count() <= 4
+    let mut words = citation.split_whitespace();
+    let behind = words.clone().count();
+    words.next().is_some_and(file) && behind <= 4
 }
 
 /// Where the citation begins with which a paragraph ends.
