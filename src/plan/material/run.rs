@@ -168,10 +168,14 @@ impl<'a> Run<'a> {
             // The names are part of the layout, and so is what most passages have, such as how letters begin and end.
             brief.retain(|i| !layout.is_name(&self.elements[*i]));
             let word = |i: usize| text(i).split_whitespace().next().unwrap_or_default();
-            let mut times: HashMap<&str, usize> = HashMap::new();
-            brief.iter().for_each(|i| *times.entry(word(*i)).or_default() += 1);
+            let (mut words, mut wholes): (HashMap<&str, usize>, HashMap<&str, usize>) = Default::default();
+            for i in &brief {
+                *words.entry(word(*i)).or_default() += 1;
+                *wholes.entry(text(*i)).or_default() += 1;
+            }
             let most = layout.count().div_ceil(2).max(RECURS);
-            brief.retain(|i| times.get(word(*i)).is_none_or(|times| *times < most));
+            let fewer = |times: Option<&usize>, most: usize| times.is_none_or(|times| *times < most);
+            brief.retain(|i| fewer(words.get(word(*i)), most) && fewer(wholes.get(text(*i)), RECURS));
         }
         let plain: Vec<usize> = brief.iter().copied().filter(|i| !heading(i)).collect();
         let size = |of: &[usize]| of.iter().map(|i| self.elements[*i].size).sum::<usize>();

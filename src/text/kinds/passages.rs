@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn names_below_each_other_do_not_overlap() {
-        let text = format!("Passage 1: Report (a):\nPassage 2: Report (b):\n{BODY}\n\n").repeat(4);
+        let text = format!("Passage 1: Report (a):\nPassage 2: Report (b):\n{BODY}\n\n{BODY}\n\n").repeat(4);
         let found = marks(&text);
         assert!(found.len() >= 4, "{found:?}");
     }
