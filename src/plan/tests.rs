@@ -587,3 +587,28 @@ fn how_letters_begin_and_end_is_no_remark() {
     assert!(found.iter().all(|stretch| stretch.part != Part::Pinned), "{found:?}");
     assert_eq!(found.iter().filter(|stretch| stretch.part == Part::Material).count(), 1);
 }
+
+#[test]
+fn a_question_is_asked_of_a_result_whatever_the_assistant_said() {
+    let listing: String = (0..400)
+        .map(|i| match i {
+            7 => "-rwxr-xr-x 1 root root 6831736 python3.11\n".to_owned(),
+            9 => "-rwxr-xr-x 1 root root 12 look\n".to_owned(),
+            i => format!("-rwxr-xr-x 1 root root {} tool{i}\n", i * 37),
+        })
+        .collect();
+    let of = |question: &str| {
+        let messages = [
+            message("user", question),
+            call("bash", r#"{"command":"ls -la /usr/bin"}"#, Some("Let me look.")),
+            result(&listing),
+        ];
+        let plan = planned(&body(&messages), &Wishes::default()).expect("planned");
+        let target = &plan.targets[0];
+        (target.query.clone().expect("asked").text, target.origin.called)
+    };
+    let (query, called) = of("How large is python3.11 in /usr/bin?");
+    assert!(query.contains("How large is python3.11") && !called, "{query}");
+    let (query, called) = of("Fix the build.");
+    assert!(!query.contains("Fix the build") && called, "{query}");
+}
