@@ -99,6 +99,11 @@ const COMMON: usize = 5;
 /// Bytes of the longest tag.
 const TAG: usize = 1024;
 
+/// Words that say something in what an assistant said before a call, at least.
+const SAYING: usize = 3;
+/// Names of arguments that hold the line of a command.
+const COMMANDS: [&str; 3] = ["command", "cmd", "script"];
+
 /// Blocks that a program adds to what people say.
 const NOTICES: [&str; 8] = [
     "system-reminder",
@@ -190,7 +195,10 @@ pub fn of_call(arguments: &str, words: &str, result: &Lines) -> Option<Query> {
     let values = values(arguments).join(" ");
     let says = |word: &&str| !word.starts_with('-') && !word.contains(['/', '\\']) && !is_file_name(word);
     let call = values.split_whitespace().filter(says).take(ASK_WORDS).collect::<Vec<_>>().join(" ");
-    let mut asked = vec![last_words(words), call];
+    // "Let me look." says nothing, though a word of it may stand in the result.
+    let words = Some(last_words(words))
+        .filter(|words| query_terms(words).iter().filter(|term| !is_stop_word(term)).count() >= SAYING);
+    let mut asked: Vec<String> = words.into_iter().chain([call]).collect();
     asked.retain(|text| result.tells(text));
     (!asked.is_empty()).then(|| Query { text: asked.join("\n"), source: QuerySource::Call, question: false })
 }
@@ -212,7 +220,14 @@ fn values(arguments: &str) -> Vec<String> {
                 items.iter().for_each(|v| collect(v, out, depth - 1))
             }
             serde_json::Value::Object(members) if depth > 0 => {
-                members.values().for_each(|v| collect(v, out, depth - 1));
+                for (name, value) in members {
+                    match value.as_str().filter(|_| COMMANDS.contains(&name.as_str())) {
+                        // The name of a program is not what is looked for.
+                        Some(line) => out
+                            .push(line.trim_start().split_once(' ').map_or("", |(_, rest)| rest).to_owned()),
+                        None => collect(value, out, depth - 1),
+                    }
+                }
             }
             _ => {}
         }

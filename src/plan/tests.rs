@@ -589,26 +589,23 @@ fn how_letters_begin_and_end_is_no_remark() {
 }
 
 #[test]
-fn a_question_is_asked_of_a_result_whatever_the_assistant_said() {
+fn words_that_say_nothing_are_not_asked() {
     let listing: String = (0..400)
         .map(|i| match i {
             7 => "-rwxr-xr-x 1 root root 6831736 python3.11\n".to_owned(),
             9 => "-rwxr-xr-x 1 root root 12 look\n".to_owned(),
+            11 => "-rwxr-xr-x 1 root root 142 ls\n".to_owned(),
             i => format!("-rwxr-xr-x 1 root root {} tool{i}\n", i * 37),
         })
         .collect();
-    let of = |question: &str| {
+    for said in [None, Some("Let me look."), Some("I will list the directory.")] {
         let messages = [
-            message("user", question),
-            call("bash", r#"{"command":"ls -la /usr/bin"}"#, Some("Let me look.")),
+            message("user", "How large is python3.11 in /usr/bin?"),
+            call("bash", r#"{"command":"ls -la /usr/bin"}"#, said),
             result(&listing),
         ];
         let plan = planned(&body(&messages), &Wishes::default()).expect("planned");
-        let target = &plan.targets[0];
-        (target.query.clone().expect("asked").text, target.origin.called)
-    };
-    let (query, called) = of("How large is python3.11 in /usr/bin?");
-    assert!(query.contains("How large is python3.11") && !called, "{query}");
-    let (query, called) = of("Fix the build.");
-    assert!(!query.contains("Fix the build") && called, "{query}");
+        assert_eq!(asked(&plan), ("How large is python3.11 in /usr/bin?", "question"), "{said:?}");
+        assert!(!plan.targets[0].origin.called);
+    }
 }

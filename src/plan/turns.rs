@@ -222,11 +222,8 @@ impl<'c> Turns<'c> {
             });
             let task = self.task_before(at, &lines);
             return match (asked, task) {
-                // Somebody's question about it, or a task that says more of this result than its own call does.
-                (Some(call), Some(task))
-                    if task.question && lines.tells(&task.text)
-                        || lines.weight(&task.text) > lines.weight(&call.text) =>
-                {
+                // The task says more of this result than its own call does: both are asked.
+                (Some(call), Some(task)) if lines.weight(&task.text) > lines.weight(&call.text) => {
                     Some(call.and(&task))
                 }
                 (call, task) => call.or(task),
