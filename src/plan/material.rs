@@ -2,9 +2,9 @@
 //! Words count in two places: names of tags and labels, and questions among the material.
 //!
 //! Material is a long body that is marked off (a tag, a fence, quotation marks, JSON, rules), or else the long run of
-//! paragraphs between the short ones at both ends. All else is wording. Where it is not sure which of the two
-//! something is, it counts as wording: so the first and the last of the long paragraphs stay, too, unless a
-//! mark stands between them and what is short.
+//! paragraphs between the short ones at both ends, or passages whose names recur. All else is wording. Where it is not
+//! sure which of the two something is, it counts as wording: so the first and the last of the long paragraphs stay, too,
+//! unless a mark stands between them and what is short.
 
 mod ends;
 mod labels;
