@@ -20,7 +20,7 @@ const QUERY_WORDS: usize = 30;
 /// Most bytes of a cue such as `Final answer:`.
 const CUE_BYTES: usize = 60;
 
-const QUESTION_LABELS: [&str; 13] = [
+const QUESTION_LABELS: [&str; 24] = [
     "question",
     "q",
     "query",
@@ -32,8 +32,19 @@ const QUESTION_LABELS: [&str; 13] = [
     "pregunta",
     "pergunta",
     "domanda",
+    "vraag",
+    "fråga",
+    "pytanie",
+    "soru",
+    "вопрос",
+    "питання",
+    "ερώτηση",
+    "سؤال",
+    "प्रश्न",
     "问题",
+    "問題",
     "質問",
+    "질문",
 ];
 const TASK_LABELS: [&str; 9] = [
     "task",
@@ -267,6 +278,11 @@ fn label_of(line: &str) -> Option<(Strength, usize)> {
     }
 }
 
+/// Whether a line begins with the label of a question or a task.
+pub(super) fn is_labelled(line: &str) -> bool {
+    label_of(line).is_some()
+}
+
 /// A paragraph that is only a label.
 pub(super) fn is_label(paragraph: &str) -> bool {
     !paragraph.trim().contains('\n')
@@ -286,7 +302,6 @@ pub(super) fn is_cue(paragraph: &str) -> bool {
     (heading || announces) && !is_label(line)
 }
 
-/// `text` without the cues at its end.
 /// A text without the white space around it, and without signs that show nothing, such as a byte order mark.
 fn without_signs(text: &str) -> &str {
     text.trim_matches(|c: char| {
@@ -294,6 +309,7 @@ fn without_signs(text: &str) -> &str {
     })
 }
 
+/// `text` without the cues at its end.
 fn without_cue(text: &str) -> &str {
     let mut text = text.trim_end();
     while let Some(at) = text.rfind('\n') {

@@ -105,6 +105,21 @@ fn what_stands_around_the_material_is_wording_in_any_form_and_language() {
 }
 
 #[test]
+fn a_question_asked_three_times_is_no_label_of_passages() {
+    let doc = document(40);
+    let (above, below) = doc.split_at(doc.len() / 2);
+    for question in
+        ["質問: どの注文が失われましたか。", "Вопрос: кто построил мост?", "Kysymys: kuka rakensi sillan?"]
+    {
+        let text =
+            format!("{question}\nBe brief.\n\n{above}\n\n{question}\n\n{below}\n\n{question}\nBe brief.");
+        let (material, wording) = parts(&text);
+        assert!(!material.is_empty());
+        assert_eq!(wording.matches(question).count(), 3, "{question}: {wording}");
+    }
+}
+
+#[test]
 fn a_body_that_is_marked_off_is_the_material_as_a_whole() {
     let doc = document(40);
     for (open, close) in [

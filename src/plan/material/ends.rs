@@ -8,7 +8,10 @@ use super::{
     run::{AMONG_SHARE, Run},
 };
 use crate::{
-    plan::elements::{Element, Form, estimate, fragments},
+    plan::{
+        elements::{Element, Form, estimate, fragments},
+        phrase::{self, Strength},
+    },
     text::lines::Line,
 };
 
@@ -179,8 +182,20 @@ impl Run<'_> {
         let example = |key: &str| EXAMPLES.contains(&key.trim_end_matches(':').to_lowercase().as_str());
         element.size >= SHORT.0
             && label_key(line).is_some_and(|key| {
-                !(example(&key) || from_behind && key.ends_with([':', '#'])) && recurs(key)
+                let said = example(&key) || phrase::is_labelled(line) || self.asks(index);
+                !(said || from_behind && key.ends_with([':', '#'])) && recurs(key)
             })
+    }
+
+    /// Whether an element is a short question, whatever label it has.
+    fn asks(&self, index: usize) -> bool {
+        let element = &self.elements[index];
+        element.size < SHORT.1
+            && self
+                .text
+                .get(element.range.clone())
+                .and_then(phrase::strength)
+                .is_some_and(|strength| strength >= Strength::Question)
     }
 
     /// Whether an element is one of a few examples: its last line is a label with a value, as `Answer: none` is.

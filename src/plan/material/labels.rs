@@ -1,6 +1,6 @@
 //! Lines that name what stands below or above them, and what they name.
 
-use crate::plan::elements::Element;
+use crate::plan::{elements::Element, phrase};
 
 /// Labels of examples, which are wording however often they recur.
 pub(super) const EXAMPLES: [&str; 14] = [
@@ -39,8 +39,11 @@ const SAID: [&str; 12] = [
     "point",
 ];
 
-/// Whether a label names what is said to a model, such as an example or a rule.
+/// Whether a label names what is said to a model, such as a question, an example or a rule.
 pub(super) fn is_said(label: &str) -> bool {
+    if phrase::is_labelled(label) {
+        return true;
+    }
     let word: String = label
         .trim_start_matches(|c: char| !c.is_alphabetic())
         .chars()
