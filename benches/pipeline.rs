@@ -14,16 +14,17 @@ use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput};
-use epitome::{
+use epitome::config::Config;
+use epitome_compactor::{
     budget::Budget,
     cache::Cache,
-    compaction::{Cancel, CompactRequest, Compaction, Outcome},
-    compactor::Compactor,
-    config::{CacheConfig, Config, DenseKind, Rank},
-    model::Models,
+    compaction::{CompactRequest, Compaction, Outcome},
+    config::{CacheConfig, DenseKind, Rank},
     rank::{self, Ranking, Tools},
-    text::Document,
 };
+use epitome_engine::Models;
+use epitome_text::Document;
+use epitome_work::Cancel;
 use serde_json::json;
 use tempfile::TempDir;
 use text_splitter::{ChunkConfig, ChunkSizer, TextSplitter};
@@ -194,8 +195,8 @@ fn cold(bench: &Bench, input: &Input, cache: Cache) -> Compaction {
 
 /// Compacts with a cache that is dropped at the end, so that what it holds is on disk.
 fn compact(bench: &Bench, input: &Input, cache: Cache) -> Compaction {
-    let compactor =
-        Compactor::new(bench.config.clone(), bench.models.clone(), Arc::new(cache)).expect("a compactor");
+    let compactor = epitome::compactor::compactor(&bench.config, bench.models.clone(), Arc::new(cache))
+        .expect("a compactor");
     let request = CompactRequest {
         text: input.text.clone(),
         query: Some(QUERY.into()),

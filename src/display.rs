@@ -7,6 +7,7 @@ use std::{
 };
 
 use console::Term;
+use epitome_work::progress;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 /// How often a line is written where there is no terminal.
@@ -78,17 +79,42 @@ fn together(bar: ProgressBar) -> ProgressBar {
     bars().add(bar)
 }
 
-/// A bar that counts bytes; only on a terminal.
-pub(crate) fn bytes(total: u64, message: String) -> ProgressBar {
-    let style = style("{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}").progress_chars("=> ");
-    together(ProgressBar::new(total).with_style(style).with_message(message))
+/// Shows on a terminal what libraries report, such as downloads of model files.
+pub(crate) struct Shown;
+
+impl progress::Sink for Shown {
+    fn begin(&self, message: String, bytes: Option<u64>) -> Box<dyn progress::Bar> {
+        let bar = match bytes {
+            Some(total) => {
+                let style = style("{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+                ProgressBar::new(total).with_style(style.progress_chars("=> "))
+            }
+            None => ProgressBar::new_spinner(),
+        };
+        let bar = together(bar.with_message(message));
+        if bytes.is_none() {
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        Box::new(ShownBar(bar))
+    }
 }
 
-/// A sign of life where the amount of work is not known; only on a terminal.
-pub(crate) fn spinner(message: String) -> ProgressBar {
-    let spinner = together(ProgressBar::new_spinner().with_message(message));
-    spinner.enable_steady_tick(Duration::from_millis(100));
-    spinner
+struct ShownBar(ProgressBar);
+
+impl progress::Bar for ShownBar {
+    fn set_length(&self, bytes: u64) {
+        self.0.set_length(bytes);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+}
+
+impl Drop for ShownBar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
 }
 
 /// Standard error for lines that come while there are bars: they go above them.

@@ -2,11 +2,12 @@
 
 use std::{io, path::Path};
 
+use epitome_compactor::pipeline::CompactError;
+use epitome_engine::ModelError;
 use thiserror::Error;
 
 use crate::{
     batch::BatchError,
-    compactor::CompactError,
     config::ConfigError,
     eval::{
         arms::ArmError,
@@ -18,7 +19,6 @@ use crate::{
     },
     exit::is_misnamed,
     http::keys::KeysError,
-    model::ModelError,
 };
 
 /// What a command can end with.

@@ -70,33 +70,12 @@ pub mod wire;
 
 pub mod plan;
 
-pub mod text;
-
-pub mod rank;
-
-pub mod summarize;
-
-pub mod place;
-
-pub mod remote;
-pub mod render;
-
 pub mod compactor;
-
-pub mod compaction;
-pub mod steps;
-
-pub mod budget;
 
 mod display;
 mod exit;
 mod lock;
 pub mod room;
-pub mod workers;
-
-pub mod model;
-
-pub mod cache;
 
 pub mod upstream;
 

@@ -12,17 +12,18 @@ mod turns;
 
 use std::ops::Range;
 
-use crate::{
-    budget::Budget,
-    compaction::{Cancel, Later, Stopped},
-    config,
-    text::{Origin, tokens::TokenCounter},
-    wire::openai_chat::{ChatRequest, Text},
-};
+use epitome_compactor::{budget::Budget, compaction::Later};
+use epitome_text::{Origin, tokens::TokenCounter};
+use epitome_work::{Cancel, Stopped};
 
 use material::Part;
 use query::{Query, QuerySource};
 use turns::Turns;
+
+use crate::{
+    config,
+    wire::openai_chat::{ChatRequest, Text},
+};
 
 /// What the client asks for beside the configuration.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,6 +1,6 @@
 //! Logs, metrics and ids.
 //!
-//! Logs go to standard error. Every metric is named here and nowhere else:
+//! Logs go to standard error. Every metric, those of the engine and the compactor included:
 //!
 //! | metric | kind | unit | labels |
 //! | --- | --- | --- | --- |
@@ -51,15 +51,21 @@ use std::{
     time::Duration,
 };
 
+use epitome_compactor::compaction::Figures;
+use epitome_compactor::telemetry::{REMOTE_CALLS, REMOTE_TIME, UNDERFILLED};
+use epitome_engine::telemetry::{
+    CLASSES, ENCODER_CLASSES, ENGINE_BATCH, ENGINE_CANCELLED, ENGINE_ENCODED, ENGINE_KV, ENGINE_KV_PEAK,
+    ENGINE_LIVE, ENGINE_PASS, ENGINE_PROMPT, ENGINE_QUEUE, ENGINE_REFUSED, ENGINE_STEP, ENGINE_WRITTEN,
+    MODEL_MEMORY,
+};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{compaction::Figures, config, display::Beside};
+use crate::{config, display::Beside};
 
 const REQUESTS: &str = "epitome_requests_total";
 const QUERIES: &str = "epitome_queries_total";
-const UNDERFILLED: &str = "epitome_underfilled_total";
 const TOKENS_IN: &str = "epitome_tokens_in_total";
 const TOKENS_OUT: &str = "epitome_tokens_out_total";
 const TOKENS_SAVED: &str = "epitome_tokens_saved_total";
@@ -69,22 +75,6 @@ const FIRST_BYTE: &str = "epitome_upstream_first_byte_seconds";
 const UPSTREAM_ERRORS: &str = "epitome_upstream_errors_total";
 const CACHE_LOOKUPS: &str = "epitome_cache_lookups_total";
 const CACHE_HITS: &str = "epitome_cache_hits_total";
-const REMOTE_CALLS: &str = "epitome_remote_calls_total";
-const REMOTE_TIME: &str = "epitome_remote_call_seconds";
-const ENGINE_QUEUE: &str = "epitome_engine_queue_seconds";
-const ENGINE_REFUSED: &str = "epitome_engine_refused_total";
-const ENGINE_CANCELLED: &str = "epitome_engine_cancelled_total";
-const ENGINE_STEP: &str = "epitome_engine_step_seconds";
-const ENGINE_BATCH: &str = "epitome_engine_batch_sequences";
-#[cfg(feature = "cuda")]
-const ENGINE_PASS: &str = "epitome_engine_pass_pieces";
-const ENGINE_PROMPT: &str = "epitome_engine_prompt_tokens_total";
-const ENGINE_ENCODED: &str = "epitome_engine_encoded_tokens_total";
-const ENGINE_WRITTEN: &str = "epitome_engine_written_tokens_total";
-const MODEL_MEMORY: &str = "epitome_model_memory_bytes";
-const ENGINE_LIVE: &str = "epitome_engine_live_sequences";
-const ENGINE_KV: &str = "epitome_engine_kv_bytes";
-const ENGINE_KV_PEAK: &str = "epitome_engine_kv_peak_bytes";
 const JOULES: &str = "epitome_energy_joules_total";
 const CO2: &str = "epitome_co2_grams_total";
 const IN_FLIGHT: &str = "epitome_requests_in_flight";
@@ -97,11 +87,6 @@ const SHADOW_AGREEMENT: &str = "epitome_shadow_agreement";
 const SHADOW_SAVED: &str = "epitome_shadow_tokens_saved_total";
 const COMPACTION_OFF: &str = "epitome_compaction_off";
 const DISCONNECTS: &str = "epitome_client_disconnects_total";
-
-/// What requests to models are for, by the names of [`crate::model::Class`] and of what encoders do.
-pub(crate) const CLASSES: [&str; 6] = ["chat", "summary", "reading", "rank-attention", "rank", "embed"];
-/// Those of encoders.
-pub(crate) const ENCODER_CLASSES: [&str; 2] = ["rank", "embed"];
 
 /// Upper bounds of every histogram, in seconds: from a pass-through to a long compaction.
 const SECONDS: [f64; 16] =
@@ -170,7 +155,6 @@ fn describe() {
     describe_counter!(ENGINE_CANCELLED, Unit::Count, "Requests to a model that were given up");
     describe_histogram!(ENGINE_STEP, Unit::Seconds, "Time of one step of a model");
     describe_gauge!(ENGINE_BATCH, Unit::Count, "Sequences in the decoder's last step");
-    #[cfg(feature = "cuda")]
     describe_gauge!(ENGINE_PASS, Unit::Count, "Pieces of requests in the last pass of an encoder on a GPU");
     describe_counter!(ENGINE_PROMPT, Unit::Count, "Tokens of prompts that the decoder read");
     describe_counter!(ENGINE_ENCODED, Unit::Count, "Tokens that the encoders read");
@@ -232,11 +216,6 @@ pub fn query_from(source: &'static str) {
     counter!(QUERIES, "source" => source).increment(1);
 }
 
-/// A result filled less than half of its budget although needed spans were left out; the text passed.
-pub fn underfilled() {
-    counter!(UNDERFILLED).increment(1);
-}
-
 /// Planning and compacting of one request took `time`.
 pub fn compaction(outcome: &'static str, time: Duration) {
     histogram!(COMPACTION, "outcome" => outcome).record(time);
@@ -274,60 +253,6 @@ pub fn energy(figures: &Figures) {
         totals.1 += grams;
         counter!(CO2).absolute(totals.1 as u64);
     }
-}
-
-/// A request to the decoder begins after it has waited.
-pub fn engine_admitted(class: &'static str, waited: Duration) {
-    histogram!(ENGINE_QUEUE, "class" => class).record(waited);
-}
-
-/// A request found the decoder's queue full.
-pub fn engine_refused(class: &'static str) {
-    counter!(ENGINE_REFUSED, "class" => class).increment(1);
-}
-
-/// A request to the decoder was given up.
-pub fn engine_cancelled(class: &'static str) {
-    counter!(ENGINE_CANCELLED, "class" => class).increment(1);
-}
-
-/// A step of the decoder read and wrote so many tokens.
-pub fn engine_step(time: Duration, sequences: usize, read: usize, written: usize) {
-    histogram!(ENGINE_STEP, "class" => "decode").record(time);
-    gauge!(ENGINE_BATCH).set(sequences as f64);
-    counter!(ENGINE_PROMPT).increment(read as u64);
-    counter!(ENGINE_WRITTEN).increment(written as u64);
-}
-
-/// A model was loaded, whose weights take so many bytes.
-pub fn model_loaded(model: &str, weight_bytes: usize) {
-    gauge!(MODEL_MEMORY, "model" => model.to_owned()).set(weight_bytes as f64);
-}
-
-/// The decoder holds so many sequences, and so many bytes of keys and values.
-pub fn engine_holds(sequences: usize, kv_bytes: usize, kv_peak_bytes: usize) {
-    gauge!(ENGINE_LIVE).set(sequences as f64);
-    gauge!(ENGINE_KV).set(kv_bytes as f64);
-    gauge!(ENGINE_KV_PEAK).set(kv_peak_bytes as f64);
-}
-
-/// An encoder on a GPU read pieces of so many requests together.
-#[cfg(feature = "cuda")]
-pub fn encoder_pass(pieces: usize) {
-    gauge!(ENGINE_PASS).set(pieces as f64);
-}
-
-/// An encoder read so many tokens in one piece.
-pub fn encoder_step(class: &'static str, time: Duration, tokens: usize) {
-    histogram!(ENGINE_STEP, "class" => class).record(time);
-    counter!(ENGINE_ENCODED, "class" => class).increment(tokens as u64);
-}
-
-/// A model on another server was called.
-pub fn remote_call(role: &'static str, good: bool, time: Duration) {
-    let result = if good { "ok" } else { "failed" };
-    counter!(REMOTE_CALLS, "role" => role, "result" => result).increment(1);
-    histogram!(REMOTE_TIME, "role" => role).record(time);
 }
 
 /// The room that request bodies take has changed by so many bytes.

@@ -10,10 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use epitome::{
-    config::Config,
-    model::{Class, Decoder, Gpu, Models, Passage, Sampling},
-};
+use epitome::config::Config;
+use epitome_engine::{Class, Decoder, Gpu, Models, Passage, Sampling};
 
 use super::{
     ROUNDS, median, row,
@@ -31,7 +29,7 @@ const MERGED: usize = 12;
 const OPERATIONS: f64 = 2.0;
 
 pub fn run(config: &Config) {
-    let gpu = match epitome::model::gpu() {
+    let gpu = match epitome_engine::gpu() {
         Ok(gpu) => gpu,
         Err(error) => {
             println!("\n{error}");

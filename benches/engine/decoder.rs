@@ -3,10 +3,8 @@
 
 use std::{ops::ControlFlow, path::Path, process::Command, thread, time::Instant};
 
-use epitome::{
-    config::{self, DecoderPrecision},
-    model::{ChatMessage, Class, Decoder, Models, Rates, Sampling},
-};
+use epitome::config;
+use epitome_engine::{ChatMessage, Class, Decoder, Models, Rates, Sampling, config::DecoderPrecision};
 use serde_json::Value;
 
 use super::{ROUNDS, median, row, stock};

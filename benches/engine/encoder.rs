@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use epitome::model::{Models, Rates, Window};
+use epitome_engine::{Models, Rates, Window};
 
 use super::{ROUNDS, median, row, stock};
 

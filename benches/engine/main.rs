@@ -20,10 +20,8 @@ mod encoder;
 mod mixed;
 mod shapes;
 
-use epitome::{
-    config::{Config, Device},
-    model::Models,
-};
+use epitome::config::Config;
+use epitome_engine::{Models, config::Device};
 
 /// Rounds in which the sides take turns.
 const ROUNDS: usize = 3;
@@ -34,7 +32,7 @@ fn main() {
     let mut config = Config::load(None, &[]).unwrap();
     config.models.device = Device::Cpu;
     let models = Models::new(&config.models).unwrap();
-    let rates = epitome::model::rates();
+    let rates = epitome_engine::rates();
     println!(
         "{} threads, {}: {:.1} G multiply-adds/s in 8 bits, {:.1} GB/s\n",
         std::thread::available_parallelism().unwrap(),

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use epitome::model::{Class, Decoder, Models, Sampling};
+use epitome_engine::{Class, Decoder, Models, Sampling};
 
 const REQUESTS: usize = 60;
 const BATCH: usize = 8;

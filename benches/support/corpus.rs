@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs, path::Path};
 
-use epitome::text::{
+use epitome_text::{
     Document, SegmentSize,
     tokens::{TokenCounter, TokenTable, tiktoken},
 };

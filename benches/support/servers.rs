@@ -13,13 +13,12 @@ use actix_web::{
 };
 use bytes::Bytes;
 use epitome::{
-    cache::Cache,
-    compactor::Compactor,
     config::Config,
     http::{server::server, state::State},
-    model::Models,
     upstream::Upstream,
 };
+use epitome_compactor::cache::Cache;
+use epitome_engine::Models;
 
 /// What the upstream answers.
 pub const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello.","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}"#;
@@ -79,7 +78,7 @@ pub fn proxy(config: &Config, models: Arc<Models>, upstream: &Running) -> Runnin
     config.serve.upstream = format!("http://{}/v1", upstream.address);
     let config = Arc::new(config);
     let cache = Arc::new(Cache::memory_only());
-    let pipeline = Compactor::new(config.clone(), models.clone(), cache).expect("a compactor");
+    let pipeline = epitome::compactor::compactor(&config, models.clone(), cache).expect("a compactor");
     let upstream = Upstream::new(&config.serve, models).expect("an upstream");
     let state = State::new(config, Arc::new(pipeline), upstream);
     Running::start(|listener| server(listener, state).expect("a server"))

@@ -7,12 +7,10 @@ use std::{
     ops::ControlFlow,
 };
 
-use epitome::{
-    config::Config,
-    model::Models,
-    rank::attention,
-    text::{Document, SegmentSize, tokens},
-};
+use epitome::config::Config;
+use epitome_compactor::rank::attention;
+use epitome_engine::Models;
+use epitome_text::{Document, SegmentSize, tokens};
 
 fn main() {
     let config = Config::load(None, &[]).unwrap();

@@ -9,15 +9,13 @@ use std::{
 };
 
 use epitome::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{Cancel, CompactRequest},
-    compactor::Compactor,
-    config::{CodePolicy, Config},
-    model::Models,
+    config::Config,
     plan::{self, Wishes},
     wire::openai_chat::ChatRequest,
 };
+use epitome_compactor::{budget::Budget, cache::Cache, compaction::CompactRequest, config::CodePolicy};
+use epitome_engine::Models;
+use epitome_work::Cancel;
 use serde_json::{Value, json};
 
 const SHARES: [f64; 4] = [0.1, 0.25, 0.5, 0.75];
@@ -27,7 +25,7 @@ fn main() {
     (config.plan.code, config.plan.floor) = (CodePolicy::Rank, 0.0);
     let models = Arc::new(Models::new(&config.models).unwrap());
     let cache = Arc::new(Cache::memory_only());
-    let compactor = Compactor::new(Arc::new(config.clone()), models, cache).unwrap();
+    let compactor = epitome::compactor::compactor(&config, models, cache).unwrap();
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let row: Value = serde_json::from_str(&line.unwrap()).unwrap();

@@ -2,15 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use epitome::{
+use epitome::config::Config;
+use epitome_compactor::{
     budget::Budget,
     cache::Cache,
-    compaction::{Cancel, CompactRequest, Later, Outcome},
-    compactor::{CompactError, Compactor},
-    config::{CodePolicy, Config, DenseKind},
-    model::Models,
-    text::Origin,
+    compaction::{CompactRequest, Later, Outcome},
+    config::{CodePolicy, DenseKind},
+    pipeline::{CompactError, Compactor},
 };
+use epitome_engine::Models;
+use epitome_text::Origin;
+use epitome_work::Cancel;
 use serde_json::value::RawValue;
 
 use super::{dice::Dice, tiles::copied};
@@ -28,7 +30,8 @@ fn compactor(code: CodePolicy) -> Compactor {
     (config.rank.dense, config.rank.cross_tokens) = (DenseKind::None, 0);
     config.plan.code = code;
     let models = Arc::new(Models::new(&config.models).expect("the manifest"));
-    Compactor::new(Arc::new(config), models, Arc::new(Cache::memory_only())).expect("the built-in templates")
+    epitome::compactor::compactor(&config, models, Arc::new(Cache::memory_only()))
+        .expect("the built-in templates")
 }
 
 /// What is compacted is in its budget, holds what is pinned, is its source piece for piece, and is JSON where it was; the

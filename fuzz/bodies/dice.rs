@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use epitome::text::tokens::TokenCounter;
+use epitome_text::tokens::TokenCounter;
 
 /// The last bytes of an input and its length decide, so that a change anywhere else leaves the choices as they were.
 const DECIDING: usize = 8;

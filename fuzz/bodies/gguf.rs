@@ -2,9 +2,10 @@
 
 use std::{fs, ops::ControlFlow};
 
-use epitome::{
-    config::{self, Device, Pip},
-    model::{ChatMessage, Class, Models, Sampling},
+use epitome::config;
+use epitome_engine::{
+    ChatMessage, Class, Models, Sampling,
+    config::{Device, Pip},
 };
 
 /// Bytes of an edit.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use epitome::text::{
+use epitome_text::{
     cut::{Hint, Role},
     kinds::{
         self, Kind,

@@ -1,16 +1,17 @@
 //! Every kind of text: how it is cut, its structure, and what is kept of it in its place.
 
-use epitome::{
-    compaction::{Cancel, PieceKind},
+use epitome_compactor::{
+    compaction::PieceKind,
     place::Kept,
     render::in_place::{held, render},
-    text::{
-        Document, Hint, Kind, SegmentSize,
-        cut::CutBlock,
-        kinds::{self, code, diff, html, omission, pages, passages, turns, xml},
-        tokens::{Bytes, TokenCounter},
-    },
 };
+use epitome_text::{
+    Document, Hint, Kind, SegmentSize,
+    cut::CutBlock,
+    kinds::{self, code, diff, html, omission, pages, passages, turns, xml},
+    tokens::{Bytes, TokenCounter},
+};
+use epitome_work::Cancel;
 
 use super::{
     dice::{Dice, Words},

@@ -1,8 +1,6 @@
 //! Chat requests: what is found in them, and what is put back.
 
 use epitome::{
-    budget::Budget,
-    compaction::Cancel,
     config::{self, WithoutQuery},
     plan::{Wishes, plan},
     wire::{
@@ -10,6 +8,8 @@ use epitome::{
         openai_chat::ChatRequest,
     },
 };
+use epitome_compactor::budget::Budget;
+use epitome_work::Cancel;
 use serde_json::value::RawValue;
 
 use super::dice::{Dice, Words};

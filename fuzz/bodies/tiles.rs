@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use epitome::text::cut::CutBlock;
+use epitome_text::cut::CutBlock;
 
 /// The pieces tile the text, none is empty, and each ends between characters.
 pub fn tile(text: &str, blocks: &[CutBlock]) {

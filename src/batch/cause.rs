@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use epitome_compactor::{pipeline::CompactError, remote::RemoteError};
+use epitome_engine::ModelError;
+use epitome_work::Stopped;
 use serde::{Deserialize, Serialize};
-
-use crate::{compaction::Stopped, compactor::CompactError, model::ModelError, remote::RemoteError};
 
 /// Why a line failed open, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

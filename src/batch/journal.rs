@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{BatchError, resume::cut};
+use super::BatchError;
 use crate::lock::lock_exclusive;
 
 /// A short BLAKE3 hash.
@@ -178,6 +178,13 @@ pub(super) fn beside(output: &Path, suffix: &str) -> PathBuf {
     let mut name = output.file_name().map(OsString::from).unwrap_or_default();
     name.push(suffix);
     output.with_file_name(name)
+}
+
+/// Cuts a file and stands at its end.
+pub(super) fn cut(mut file: File, len: u64) -> io::Result<File> {
+    file.set_len(len)?;
+    file.seek(SeekFrom::Start(len))?;
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -17,13 +17,14 @@ use std::{
     time::Duration,
 };
 
+use epitome_compactor::{
+    compaction::{CompactRequest, Compaction},
+    pipeline::{CompactError, Compactor},
+};
+use epitome_work::Cancel;
 use thiserror::Error;
 
-use crate::{
-    compaction::{Cancel, CompactRequest, Compaction},
-    compactor::{CompactError, Compactor},
-    exit::{FAILED_OPEN, INTERRUPTED, is_misnamed},
-};
+use crate::exit::{FAILED_OPEN, INTERRUPTED, is_misnamed};
 
 pub mod cause;
 mod journal;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use epitome_engine::{Models, memory_words};
+
 use super::{
     BatchError,
     cause::Causes,
@@ -14,7 +16,6 @@ use crate::{
         energy::{co2_grams, per_1000_tokens, words},
         shares::Ledger,
     },
-    model::{Models, memory_words},
 };
 
 /// Counts lines and tokens, and shows them.

@@ -2,15 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use epitome_compactor::{
+    budget::Budget,
+    compaction::{self, CompactRequest, Compaction, Piece, PieceKind, Place},
+};
+use epitome_text::Origin;
+use epitome_work::Cancel;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Compact, cause::Cause, source::Line};
-use crate::{
-    budget::Budget,
-    compaction::{self, Cancel, CompactRequest, Compaction, Piece, PieceKind, Place},
-    text::Origin,
-};
 
 /// The outcome of a line that could not be used.
 const BAD: &str = "error";

@@ -7,7 +7,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Seek, SeekFrom},
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,7 @@ pub use super::journal::{Digest, Journal};
 use super::{
     BatchError,
     cause::{Cause, Causes},
-    journal::Entry,
+    journal::{Entry, cut},
     record::{self, Written},
     source::Lines,
 };
@@ -162,11 +162,4 @@ fn go_on<R: BufRead>(
     let file = cut(outputs.into_inner(), output_len).map_err(&on_output)?;
     let journal = journal.cut(journal_len)?;
     Ok(Resumed { path: output.to_owned(), output: file, journal, earlier, failed })
-}
-
-/// Cuts a file and stands at its end.
-pub(super) fn cut(mut file: File, len: u64) -> io::Result<File> {
-    file.set_len(len)?;
-    file.seek(SeekFrom::Start(len))?;
-    Ok(file)
 }

@@ -8,6 +8,9 @@ use std::{
     thread,
 };
 
+use epitome_compactor::{budget::Budget, pipeline::Compactor};
+use epitome_work::Cancel;
+
 use super::signal;
 use crate::{
     batch::{
@@ -18,9 +21,6 @@ use crate::{
         sink::Sink,
         source::Lines,
     },
-    budget::Budget,
-    compaction::Cancel,
-    compactor::Compactor,
     config::Config,
     error::Error,
 };
@@ -96,7 +96,10 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         Output::File(resumed) => resumed.earlier.clone(),
     };
     let mut progress = Progress::new(total, earlier)
-        .measured(compactor.ledger(), config.measure.grid_gco2_per_kwh)
+        .measured(
+            crate::measure::shares::Ledger::of(config.measure.powercap.as_ref()),
+            config.measure.grid_gco2_per_kwh,
+        )
         .with_memory_of(compactor.models().clone())
         .quiet(quiet);
     progress.begin();

@@ -10,19 +10,17 @@ use std::{
 };
 
 use clap::ValueEnum;
+use epitome_compactor::{
+    budget::Budget,
+    compaction::{CompactRequest, Compaction, Outcome},
+};
+use epitome_engine::{ModelMemory, memory_words};
+use epitome_text::Origin;
+use epitome_work::Cancel;
 use serde::Serialize;
 
 use super::thousands;
-use crate::{
-    budget::Budget,
-    compaction::{Cancel, CompactRequest, Compaction, Outcome},
-    config::Config,
-    display::Display,
-    error::Error,
-    measure::energy,
-    model::{ModelMemory, memory_words},
-    text::Origin,
-};
+use crate::{config::Config, display::Display, error::Error, measure::energy};
 
 /// How often a terminal is told how far it is.
 const SHOW_EVERY: Duration = Duration::from_millis(200);

@@ -8,16 +8,19 @@ use std::{
     time::Duration,
 };
 
+use epitome_compactor::{
+    cache::{self, Cache, DiskStats},
+    remote,
+    render::Templates,
+};
+use epitome_engine as model;
+use epitome_engine::Models;
 use serde::Serialize;
 
 use crate::{
-    cache::{self, Cache, DiskStats},
     config::{self, Config},
     error::Error,
     measure::energy::{self, Meter},
-    model::{self, Models},
-    remote,
-    render::Templates,
 };
 
 mod speed;
@@ -262,7 +265,7 @@ impl Server {
 }
 
 fn servers(config: &Config) -> Vec<Server> {
-    remote::probe(config)
+    remote::probe(&config.compactor())
         .into_iter()
         .map(|remote::Probe { role, url, model, result }| Server {
             role,

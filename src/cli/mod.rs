@@ -8,8 +8,11 @@ use std::{
 };
 
 use clap::{ArgAction, Parser, Subcommand};
+use epitome_compactor::{cache::Cache, pipeline::Compactor};
+use epitome_engine::Models;
+use epitome_work::progress;
 
-use crate::{cache::Cache, compactor::Compactor, config::Config, error::Error, model::Models, telemetry};
+use crate::{config::Config, display::Shown, error::Error, telemetry};
 
 pub mod batch;
 pub mod compact;
@@ -77,6 +80,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     }
     let config = Config::load(global.config.as_deref(), &flags)?;
     telemetry::init(&config.log);
+    progress::install(Box::new(Shown));
     let quiet = global.quiet;
     match command {
         Command::Serve(args) => serve::run(args, config),
@@ -114,7 +118,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 fn compactor(config: Config) -> Result<Compactor, Error> {
     let models = Arc::new(Models::new(&config.models)?);
     let cache = Arc::new(Cache::open(&config.cache));
-    Ok(Compactor::new(Arc::new(config), models, cache)?)
+    Ok(crate::compactor::compactor(&config, models, cache)?)
 }
 
 /// Reads a whole file, or standard input for `-`.

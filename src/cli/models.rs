@@ -3,13 +3,10 @@
 use std::io::{self, Write};
 
 use clap::Subcommand;
+use epitome_engine::{ModelStatus, Models};
 use serde_json::json;
 
-use crate::{
-    config::Config,
-    error::Error,
-    model::{ModelStatus, Models},
-};
+use crate::{config::Config, error::Error};
 
 /// Model files: what is here, getting more, checking them.
 #[derive(Debug, clap::Args)]

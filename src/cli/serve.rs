@@ -7,15 +7,14 @@ use std::{
 };
 
 use actix_web::{dev::ServerHandle, rt};
+use epitome_compactor::cache::Cache;
+use epitome_engine::Models;
 
 use super::signal::Signals;
 use crate::{
-    cache::Cache,
-    compactor::Compactor,
     config::Config,
     error::Error,
     http::{keys::Keys, server::server, state::State},
-    model::Models,
     upstream::Upstream,
 };
 
@@ -56,7 +55,7 @@ pub fn run(_: Args, config: Config) -> Result<(), Error> {
     let config = Arc::new(config);
     let models = Arc::new(Models::unattended(&config.models)?);
     let cache = Arc::new(Cache::open(&config.cache));
-    let compactor = Compactor::new(config.clone(), models.clone(), cache)?;
+    let compactor = crate::compactor::compactor(&config, models.clone(), cache)?;
     let upstream = Upstream::new(&config.serve, models).map_err(|error| Error::Usage(error.to_string()))?;
 
     let at = |source| Error::File { path: config.serve.listen.clone(), source };

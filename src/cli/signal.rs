@@ -2,7 +2,9 @@
 
 use std::{io, thread};
 
-use crate::{compaction::Cancel, error::Error, exit::INTERRUPTED};
+use epitome_work::Cancel;
+
+use crate::{error::Error, exit::INTERRUPTED};
 
 /// The first signal cancels, so that what is done is kept; the second ends the process.
 ///

@@ -1,13 +1,15 @@
 //! The layers of the configuration: file, environment and flags over the defaults; and what is wrong
 //! with the result.
 
-use std::{env, ffi::OsString, fs, net::SocketAddr, path::Path, path::PathBuf};
+use std::{env, ffi::OsString, fs, path::Path, path::PathBuf};
 
+use epitome_compactor::budget::Budget;
+use epitome_compactor::config::failed;
+use epitome_engine::config::DEFAULT_DECODER;
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::{Config, DenseKind, FusionKind, SummarizerKind, found, models::DEFAULT_DECODER};
-use crate::{budget::Budget, measure::cost::Price};
+use super::{Config, DenseKind, FusionKind, SummarizerKind, SummaryShare, found};
 
 /// What is wrong with the configuration, all of it at once.
 #[derive(Debug, Error)]
@@ -104,120 +106,43 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
     }
 
-    /// Values out of range.
+    /// Values out of range, each with its key.
     fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut check = |ok: bool, text: &str| {
-            if !ok {
-                problems.push(text.to_owned());
-            }
-        };
-        check(
-            self.serve.listen.parse::<SocketAddr>().is_ok(),
-            "serve.listen: not an address such as 127.0.0.1:8080",
-        );
-        check(
-            self.serve.upstream.is_empty()
-                || self.serve.upstream.starts_with("http://")
-                || self.serve.upstream.starts_with("https://"),
-            "serve.upstream: not an http:// or https:// URL",
-        );
-        check(
-            self.serve.bodies_bytes >= self.serve.body_limit_bytes,
-            "serve.bodies_bytes: must be at least serve.body_limit_bytes, or a body of that size could never be read",
-        );
-        check(self.serve.body_wait_ms > 0, "serve.body_wait_ms: must be at least 1");
-        check(self.serve.max_concurrent > 0, "serve.max_concurrent: must be at least 1");
-        check(self.serve.deadline_ms > 0, "serve.deadline_ms: must be at least 1");
-        check(self.text.segment_min > 0, "text.segment_min: must be at least 1");
-        check(
-            self.text.segment_max >= 2 * self.text.segment_min,
-            "text.segment_max: must be at least twice text.segment_min",
-        );
-        check(
-            crate::text::tokens::is_encoding(&self.text.default_encoding),
-            "text.default_encoding: not one of o200k_base, cl100k_base, p50k_base, r50k_base",
-        );
-        check(
-            self.summarize.share == "auto"
-                || self.summarize.share.parse::<f64>().is_ok_and(|share| (0.0..=1.0).contains(&share)),
-            "summarize.share: neither \"auto\" nor a number from 0 to 1",
-        );
-        check(self.summarize.leaf_tokens >= 20, "summarize.leaf_tokens: must be at least 20");
-        for (used, remote, url, model, concurrency, deadline) in [
+        let (summarizer, embedder) =
+            (self.summarize.kind == SummarizerKind::OpenAi, self.rank.dense == DenseKind::OpenAi);
+        let sections = [
+            self.serve.problems(),
+            self.text.problems(),
+            self.summarize.problems(),
+            self.place.problems(),
+            self.rank.problems(),
+            self.shadow.problems(),
+            self.eval.problems(),
+            self.measure.problems(),
+            self.plan.problems(),
+            self.models_problems(),
+        ];
+        let servers = [
+            self.summarizer.problems("summarizer", "summarize.kind", summarizer),
+            self.embedder.problems("embedder", "rank.dense", embedder),
+        ];
+        sections.into_iter().flatten().map(str::to_owned).chain(servers.into_iter().flatten()).collect()
+    }
+
+    fn models_problems(&self) -> Vec<&'static str> {
+        let models = &self.models;
+        let fitted = models.decoder == DEFAULT_DECODER && models.decoder_lora.is_empty();
+        failed([
             (
-                self.summarize.kind == SummarizerKind::OpenAi,
-                &self.summarizer,
-                "summarizer.url: needed for summarize.kind = \"openai\", an http:// or https:// URL",
-                "summarizer.model: needed for summarize.kind = \"openai\"",
-                "summarizer.concurrency: must be from 1 to 4096",
-                "summarizer.deadline_ms: must be at least 1",
+                models.decoder_lora.iter().all(|path| !path.is_empty()),
+                "models.decoder_lora: an empty path; name the directories of the adapters",
             ),
             (
-                self.rank.dense == DenseKind::OpenAi,
-                &self.embedder,
-                "embedder.url: needed for rank.dense = \"openai\", an http:// or https:// URL",
-                "embedder.model: needed for rank.dense = \"openai\"",
-                "embedder.concurrency: must be from 1 to 4096",
-                "embedder.deadline_ms: must be at least 1",
+                self.rank.fusion != FusionKind::Attention || fitted,
+                "rank.fusion: \"attention\" goes by a probe that was fitted to the default of models.decoder, without \
+                 adapters",
             ),
-        ] {
-            let is_url = remote.url.starts_with("http://") || remote.url.starts_with("https://");
-            check(is_url || (remote.url.is_empty() && !used), url);
-            check(!remote.model.is_empty() || !used, model);
-            // More are never needed, and a semaphore counts no further than it does.
-            check((1..=4096).contains(&remote.concurrency), concurrency);
-            check(remote.deadline_ms > 0, deadline);
-        }
-        check(self.place.beside >= 0.0, "place.beside: must be 0 or more");
-        let rank = &self.rank;
-        let cheap = [rank.lexical, rank.lexical_block, rank.dense_span, rank.dense_block];
-        let weights = [&cheap[..], &[rank.cross_span, rank.cross_window]].concat();
-        check(
-            weights.iter().all(|w| w.is_finite() && *w >= 0.0) && cheap.iter().any(|w| *w > 0.0),
-            "rank: weights must be finite, not negative, and those of the cheap stages not all 0",
-        );
-        check(
-            rank.fusion != FusionKind::Attention
-                || self.models.decoder == DEFAULT_DECODER && self.models.decoder_lora.is_empty(),
-            "rank.fusion: \"attention\" goes by a probe that was fitted to the default of models.decoder, without \
-             adapters",
-        );
-        let share = |value: f64| (0.0..=1.0).contains(&value);
-        check(share(self.shadow.sample), "shadow.sample: must be from 0 to 1");
-        check(share(self.shadow.floor), "shadow.floor: must be from 0 to 1");
-        check(
-            (1..=self.shadow.window).contains(&self.shadow.min_samples),
-            "shadow.min_samples: must be at least 1 and at most shadow.window",
-        );
-        check(self.shadow.reference > 0, "shadow.reference: must be at least 1");
-        check(self.shadow.max_concurrent > 0, "shadow.max_concurrent: must be at least 1");
-        check(self.shadow.deadline_ms > 0, "shadow.deadline_ms: must be at least 1");
-        check(self.eval.timeout_ms > 0, "eval.timeout_ms: must be at least 1");
-        check(
-            self.models.decoder_lora.iter().all(|path| !path.is_empty()),
-            "models.decoder_lora: an empty path; name the directories of the adapters",
-        );
-        check(self.eval.attempts > 0, "eval.attempts: must be at least 1");
-        check(
-            self.eval.prices.values().all(Price::is_sound),
-            "eval.prices: a price must be a number and not negative",
-        );
-        let grid = self.measure.grid_gco2_per_kwh;
-        check(
-            grid.is_finite() && grid >= 0.0,
-            "measure.grid_gco2_per_kwh: must be 0 (unknown) or more grams of CO2 for a kilowatt-hour",
-        );
-        check(
-            !self.measure.powercap.is_empty(),
-            "measure.powercap: must be a folder, as /sys/class/powercap",
-        );
-        const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
-        check(
-            self.plan.roles.iter().all(|role| ROLES.contains(&role.as_str())),
-            "plan.roles: may name system, developer, user, assistant, tool, function",
-        );
-        problems
+        ])
     }
 
     /// The effective configuration as TOML, each key with its environment variable.
@@ -286,6 +211,9 @@ fn set(merged: &mut Table, defaults: &Table, key: &str, text: &str, from: &str, 
             Ok(_) => Ok(Value::String(text.to_owned())),
             Err(error) => Err(error.to_string()),
         },
+        _ if key == "summarize.share" => {
+            text.parse::<SummaryShare>().map(|share| Value::String(share.to_string()))
+        }
         Some(Value::Integer(_)) => {
             text.parse().map(Value::Integer).map_err(|_| "not a whole number".to_owned())
         }

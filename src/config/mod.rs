@@ -9,14 +9,25 @@
 
 mod found;
 mod layers;
-mod models;
 
+use std::net::SocketAddr;
+
+use epitome_compactor::config::failed;
 use serde::{Deserialize, Serialize};
 
+pub use epitome_compactor::config::{
+    CacheConfig, CodePolicy, DenseKind, FusionKind, Order, PlaceConfig, Rank, RemoteModel, Render, Summarize,
+    SummarizerKind, SummaryShare, Text,
+};
+pub use epitome_engine::config::{DecoderPrecision, Device, Models, Pip, Precision};
 pub use layers::ConfigError;
-pub use models::{DecoderPrecision, Device, Models, Pip, Precision};
 
-use crate::{budget::Budget, measure::cost::PriceTable};
+use epitome_compactor::budget::Budget;
+
+use crate::measure::cost::{Price, PriceTable};
+
+/// The roles that messages have.
+const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
 
 /// Everything that can be set. The defaults are what an empty file gives.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,6 +63,24 @@ pub struct Config {
     pub measure: Measure,
     /// Logging, to standard error.
     pub log: Log,
+}
+
+impl Config {
+    /// The part of it that a compactor goes by.
+    pub fn compactor(&self) -> epitome_compactor::config::Config {
+        epitome_compactor::config::Config {
+            code: self.plan.code,
+            floor: self.plan.floor,
+            text: self.text.clone(),
+            rank: self.rank.clone(),
+            summarize: self.summarize.clone(),
+            summarizer: self.summarizer.clone(),
+            embedder: self.embedder.clone(),
+            connect_timeout_ms: self.models.connect_timeout_ms,
+            place: self.place.clone(),
+            render: self.render.clone(),
+        }
+    }
 }
 
 /// The proxy.
@@ -142,16 +171,6 @@ pub enum WithoutQuery {
     Condense,
 }
 
-/// What happens to fenced code blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CodePolicy {
-    /// All stay.
-    Keep,
-    /// Kept or left out whole, by score.
-    Rank,
-}
-
 impl Default for Plan {
     fn default() -> Self {
         Self {
@@ -163,233 +182,6 @@ impl Default for Plan {
             code: CodePolicy::Keep,
             floor: 0.5,
         }
-    }
-}
-
-/// Tokens, spans and segments.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Text {
-    /// Tokenizer for a model whose own is not known: a tiktoken encoding.
-    pub default_encoding: String,
-    /// Fewest tokens of a segment, the last one excepted.
-    pub segment_min: usize,
-    /// Most tokens of a segment, a single unit that is larger excepted.
-    pub segment_max: usize,
-}
-
-impl Default for Text {
-    fn default() -> Self {
-        Self { default_encoding: "cl100k_base".into(), segment_min: 1000, segment_max: 2000 }
-    }
-}
-
-/// Salience.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Rank {
-    /// Whose vectors take part: `static` (a table that is compiled in), `encoder`
-    /// (`models.embedder`), `openai` (the server in `embedder`), or `none`.
-    pub dense: DenseKind,
-    /// Most tokens that `encoder` embeds. Of a longer text the segments are whose lexical scores
-    /// (without a query: whose criticality) are highest.
-    pub dense_tokens: usize,
-    /// Most tokens that the cross-encoder reads, those first that the other scores find promising; 0
-    /// turns it off.
-    pub cross_tokens: usize,
-    /// How the scores become one: `fitted` (to the probability that a span is needed, by weights that are
-    /// compiled in; with `static` vectors and the cross-encoder), `weighted` (by the weights below, which
-    /// also decide what the cross-encoder reads) or `attention` (none of them counts where there is a query,
-    /// but what `models.decoder` attends to when it reads text and query; for its default alone). `fitted`
-    /// holds for the built-in cross-encoder; with another one in `models.ranker` the scores are `weighted`.
-    pub fusion: FusionKind,
-    /// Weight of BM25 over sentences.
-    pub lexical: f32,
-    /// Weight of BM25 over paragraphs.
-    pub lexical_block: f32,
-    /// Weight of the cosine of sentences.
-    pub dense_span: f32,
-    /// Weight of the cosine of paragraphs.
-    pub dense_block: f32,
-    /// Weight of the cross-encoder's log-odds of sentences.
-    pub cross_span: f32,
-    /// Weight of the cross-encoder's log-odds of whole windows.
-    pub cross_window: f32,
-}
-
-/// How the scores of ranking become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FusionKind {
-    /// By the weights that are compiled in.
-    Fitted,
-    /// By the configured ones.
-    Weighted,
-    /// By a decoder's attention alone.
-    Attention,
-}
-
-/// Whose vectors take part in ranking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DenseKind {
-    /// The table that is compiled in.
-    Static,
-    /// `models.embedder`.
-    Encoder,
-    /// A server's.
-    #[serde(rename = "openai")]
-    OpenAi,
-    /// Nobody's.
-    None,
-}
-
-impl Default for Rank {
-    fn default() -> Self {
-        Self {
-            dense: DenseKind::Static,
-            dense_tokens: 160_000,
-            cross_tokens: 16_384,
-            fusion: FusionKind::Fitted,
-            lexical: 0.3,
-            lexical_block: 0.0,
-            dense_span: 0.0,
-            dense_block: 0.2,
-            cross_span: 1.0,
-            cross_window: 1.5,
-        }
-    }
-}
-
-/// The summary tree.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Summarize {
-    /// Which summarizer.
-    pub kind: SummarizerKind,
-    /// Share of the budget for summaries: `auto` by the breadth of the query, or a number from 0 to 1.
-    pub share: String,
-    /// Most tokens of one leaf summary.
-    pub leaf_tokens: usize,
-    /// Whether the decoder is kept from writing figures and capitalised words that its source does not
-    /// hold, token by token, beside the check of what it wrote.
-    pub grounded_decoding: bool,
-}
-
-/// Which summarizer writes the leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SummarizerKind {
-    /// The most central and least redundant sentences, verbatim.
-    Extractive,
-    /// Generated by `models.decoder`, grounded in the source.
-    Abstractive,
-    /// Generated by the server in `summarizer`, grounded likewise.
-    #[serde(rename = "openai")]
-    OpenAi,
-    /// No summaries.
-    None,
-}
-
-impl Default for Summarize {
-    fn default() -> Self {
-        Self {
-            kind: SummarizerKind::Extractive,
-            share: "auto".into(),
-            leaf_tokens: 120,
-            grounded_decoding: false,
-        }
-    }
-}
-
-/// A model on a server of the OpenAI dialect.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RemoteModel {
-    /// Base URL, such as `http://host:8000/v1`.
-    pub url: String,
-    /// The name that the server knows the model by.
-    pub model: String,
-    /// The environment variable that holds the key. Empty: no key is sent.
-    pub key_env: String,
-    /// Calls that may be under way at once.
-    pub concurrency: usize,
-    /// How long a call may take, its further attempts with it.
-    pub deadline_ms: u64,
-}
-
-impl Default for RemoteModel {
-    fn default() -> Self {
-        Self {
-            url: String::new(),
-            model: String::new(),
-            key_env: String::new(),
-            concurrency: 8,
-            deadline_ms: 30_000,
-        }
-    }
-}
-
-/// In which order what is kept stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Order {
-    /// `source` for running text (paragraphs, most of them without a label) if the budget is at most 1,000
-    /// tokens, else `ends`.
-    Auto,
-    /// The best first, the next best last, the rest between in the order of the source.
-    Ends,
-    /// All in the order of the source.
-    Source,
-}
-
-/// Head and tail.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PlaceConfig {
-    /// What stands at the ends.
-    pub order: Order,
-    /// Tokens of the head; never more than a third of the budget.
-    pub head: usize,
-    /// Tokens of the tail; never more than two fifteenths of the budget.
-    pub tail: usize,
-    /// How much less a sentence counts, at most, than the one beside it in its paragraph: in log-odds of
-    /// fitted scores, of which it then counts as -4.5 at most; else in standard scores. Small values keep
-    /// longer runs, from fewer places.
-    pub beside: f32,
-}
-
-impl Default for PlaceConfig {
-    fn default() -> Self {
-        Self { order: Order::Auto, head: 500, tail: 200, beside: 1.5 }
-    }
-}
-
-/// Templates.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Render {
-    /// A directory whose files replace the built-in templates of the same name.
-    pub templates: String,
-}
-
-/// Segment cache.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CacheConfig {
-    /// Whether segments are cached at all.
-    pub enabled: bool,
-    /// Directory of the disk layer. Empty: the platform's cache directory.
-    pub dir: String,
-    /// Ceiling of the memory layer, MiB.
-    pub memory_mb: u64,
-    /// Ceiling of the disk layer, MiB; 0 turns it off.
-    pub disk_mb: u64,
-}
-
-impl Default for CacheConfig {
-    fn default() -> Self {
-        Self { enabled: true, dir: String::new(), memory_mb: 256, disk_mb: 1024 }
     }
 }
 
@@ -484,5 +276,77 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self { level: "warn".into(), json: false }
+    }
+}
+
+impl Serve {
+    fn problems(&self) -> Vec<&'static str> {
+        let is_url = self.upstream.starts_with("http://") || self.upstream.starts_with("https://");
+        failed([
+            (
+                self.listen.parse::<SocketAddr>().is_ok(),
+                "serve.listen: not an address such as 127.0.0.1:8080",
+            ),
+            (self.upstream.is_empty() || is_url, "serve.upstream: not an http:// or https:// URL"),
+            (
+                self.bodies_bytes >= self.body_limit_bytes,
+                "serve.bodies_bytes: must be at least serve.body_limit_bytes, or a body of that size could never be read",
+            ),
+            (self.body_wait_ms > 0, "serve.body_wait_ms: must be at least 1"),
+            (self.max_concurrent > 0, "serve.max_concurrent: must be at least 1"),
+            (self.deadline_ms > 0, "serve.deadline_ms: must be at least 1"),
+        ])
+    }
+}
+
+impl Plan {
+    fn problems(&self) -> Vec<&'static str> {
+        failed([(
+            self.roles.iter().all(|role| ROLES.contains(&role.as_str())),
+            "plan.roles: may name system, developer, user, assistant, tool, function",
+        )])
+    }
+}
+
+impl Shadow {
+    fn problems(&self) -> Vec<&'static str> {
+        let is_share = |value: f64| (0.0..=1.0).contains(&value);
+        failed([
+            (is_share(self.sample), "shadow.sample: must be from 0 to 1"),
+            (is_share(self.floor), "shadow.floor: must be from 0 to 1"),
+            (
+                (1..=self.window).contains(&self.min_samples),
+                "shadow.min_samples: must be at least 1 and at most shadow.window",
+            ),
+            (self.reference > 0, "shadow.reference: must be at least 1"),
+            (self.max_concurrent > 0, "shadow.max_concurrent: must be at least 1"),
+            (self.deadline_ms > 0, "shadow.deadline_ms: must be at least 1"),
+        ])
+    }
+}
+
+impl Eval {
+    fn problems(&self) -> Vec<&'static str> {
+        failed([
+            (self.timeout_ms > 0, "eval.timeout_ms: must be at least 1"),
+            (self.attempts > 0, "eval.attempts: must be at least 1"),
+            (
+                self.prices.values().all(Price::is_sound),
+                "eval.prices: a price must be a number and not negative",
+            ),
+        ])
+    }
+}
+
+impl Measure {
+    fn problems(&self) -> Vec<&'static str> {
+        let grid = self.grid_gco2_per_kwh;
+        failed([
+            (
+                grid.is_finite() && grid >= 0.0,
+                "measure.grid_gco2_per_kwh: must be 0 (unknown) or more grams of CO2 for a kilowatt-hour",
+            ),
+            (!self.powercap.is_empty(), "measure.powercap: must be a folder, as /sys/class/powercap"),
+        ])
     }
 }

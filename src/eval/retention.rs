@@ -3,12 +3,13 @@
 
 use std::{borrow::Cow, ops::Range};
 
+use epitome_text::sentence_ends;
+
 use super::{
     row::{Row, Scoring},
     scoring::{contains_words, normalize},
     tasks::gold::label_length,
 };
-use crate::text::sentence_ends;
 
 /// Words below which a sentence alone does not show that its gold place survives.
 const SENTENCE: usize = 4;

@@ -1,8 +1,9 @@
 //! A suite: what an evaluation run consists of, as a TOML file.
 
+use epitome_compactor::budget::Budget;
 use serde::{Deserialize, Serialize};
 
-use crate::{budget::Budget, config::DecoderPrecision};
+use crate::config::DecoderPrecision;
 
 /// A suite file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use epitome_work::Cancel;
 use tokio::{task, time};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     rewrite::{self, Rewrite},
     state::{Readiness, State},
 };
-use crate::{compaction::Cancel, telemetry};
+use crate::telemetry;
 
 /// A body of at most this many bytes is looked at where it came in; a larger one on a blocking
 /// thread, so that it does not hold up others.

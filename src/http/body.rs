@@ -9,6 +9,7 @@ use std::{io, sync::Arc};
 
 use actix_web::{HttpRequest, http::header, rt, web};
 use bytes::Bytes;
+use epitome_compactor::client::{Body, ByteStream};
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,7 +18,6 @@ use super::error::ApiError;
 use crate::{
     config,
     room::{Late, Pace, Rooms},
-    upstream::{Body, ByteStream},
 };
 
 /// Chunks that may wait between client and upstream.

@@ -1,6 +1,7 @@
 //! `POST /v1/chat/completions`.
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use epitome_compactor::client::Body;
 
 use super::{
     account::Account,
@@ -15,7 +16,7 @@ use super::{
     shadow::Sample,
     state::State,
 };
-use crate::{telemetry, upstream::Body};
+use crate::telemetry;
 
 /// What goes upstream, and why it is that.
 struct Decided {

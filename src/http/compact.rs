@@ -1,6 +1,15 @@
 //! `POST /v1/compact`: the compaction itself.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use epitome_compactor::{
+    budget::Budget,
+    compaction::{CompactRequest, Outcome},
+    pipeline::CompactError,
+    remote::RemoteError,
+};
+use epitome_engine::ModelError;
+use epitome_text::Origin;
+use epitome_work::{Cancel, Stopped};
 use serde::Deserialize;
 
 use super::{
@@ -10,15 +19,7 @@ use super::{
     observe::request_id,
     state::State,
 };
-use crate::{
-    budget::Budget,
-    compaction::{Cancel, CompactRequest, Outcome, Stopped},
-    compactor::CompactError,
-    model::ModelError,
-    remote::RemoteError,
-    telemetry,
-    text::Origin,
-};
+use crate::telemetry;
 
 /// What may be asked.
 #[derive(Deserialize)]
@@ -35,7 +36,7 @@ struct Asked {
     explain: bool,
 }
 
-/// Compacts `text` and answers with the whole [`crate::compaction::Compaction`] as JSON.
+/// Compacts `text` and answers with the whole [`epitome_compactor::compaction::Compaction`] as JSON.
 pub async fn compact(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
     match compacted(&req, payload, &state).await {
         Ok((json, outcome, reason)) => {

@@ -1,11 +1,12 @@
 //! Errors of our own, as clients of the OpenAI dialect know them.
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use epitome_compactor::pipeline::CompactError;
 use serde_json::json;
 use thiserror::Error;
 
 use super::account::{OUTCOME, REASON};
-use crate::{compactor::CompactError, telemetry, wire::openai_error::OpenAiError};
+use crate::{telemetry, wire::openai_error::OpenAiError};
 
 /// Why a request gets an error from the proxy itself.
 #[derive(Debug, Error)]

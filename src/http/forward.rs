@@ -13,6 +13,7 @@ use actix_web::{
     http::{ConnectionType, Method, StatusCode, Version, header},
 };
 use bytes::Bytes;
+use epitome_compactor::client::{self, Answer, Body, ByteStream, Call};
 use futures_util::{Stream, stream};
 
 use super::{
@@ -22,10 +23,7 @@ use super::{
     shadow::Sample,
     state::State,
 };
-use crate::{
-    telemetry,
-    upstream::{self, Answer, Body, ByteStream, Call},
-};
+use crate::telemetry;
 
 /// A request under way. If it is dropped before it is done, its client has left.
 pub struct Flight {
@@ -77,7 +75,7 @@ pub async fn forward(
         tracing::error!(%error, "no answer from the upstream");
         ApiError::Upstream { request_id }
     };
-    let method = match upstream::Method::from_bytes(req.method().as_str().as_bytes()) {
+    let method = match client::Method::from_bytes(req.method().as_str().as_bytes()) {
         Ok(method) => method,
         Err(error) => {
             flight.done();
@@ -89,7 +87,7 @@ pub async fn forward(
     // What the upstream logs can be found by what is logged here. The client's own stays as it is, also
     // where it is too long for the log, or no text.
     if !headers.contains_key(REQUEST_ID)
-        && let Ok(id) = upstream::header::HeaderValue::try_from(request_id(req))
+        && let Ok(id) = client::header::HeaderValue::try_from(request_id(req))
     {
         headers.insert(REQUEST_ID, id);
     }

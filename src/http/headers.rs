@@ -3,8 +3,7 @@
 //! Server and client know two types of header maps; they are converted here.
 
 use actix_web::http::header as server;
-
-use crate::upstream::header as client;
+use epitome_compactor::client::header as client;
 
 /// Headers that hold for one connection only.
 const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];

@@ -7,31 +7,11 @@
 
 use std::{env, fmt};
 
-use actix_web::{
-    Error, HttpMessage, HttpRequest,
-    body::{EitherBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
-    http::{
-        Method,
-        header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
-    },
-    middleware::Next,
-};
+use actix_web::{HttpMessage, HttpRequest};
+use epitome_compactor::cache::Salt;
 use thiserror::Error as Typed;
 
-use super::{
-    error::{ApiError, Dialect},
-    state::State,
-};
-use crate::{cache::Salt, config};
-
-const OWN: HeaderName = HeaderName::from_static("x-epitome-key");
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const SCHEME: &[u8] = b"bearer ";
-/// Where anyone may ask whether the process is there and ready.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
-/// The route of Anthropic's dialect, and what stands below it.
-const MESSAGES: &str = "/v1/messages";
+use crate::config;
 
 /// Why the keys of clients cannot be had.
 #[derive(Debug, PartialEq, Eq, Typed)]
@@ -90,7 +70,7 @@ struct Key {
 
 /// By which key a request came in.
 #[derive(Clone, Copy)]
-struct Client(usize);
+pub(super) struct Client(pub(super) usize);
 
 impl Keys {
     /// No key is asked for.
@@ -144,6 +124,11 @@ impl Keys {
         }
     }
 
+    /// Whether a key is asked for.
+    pub fn are_needed(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// How many there are; none where no key is asked for.
     pub fn count(&self) -> Option<usize> {
         self.0.as_ref().map(Vec::len)
@@ -155,7 +140,7 @@ impl Keys {
     }
 
     /// Which one it is. All are looked at, so that the time tells nothing.
-    fn find(&self, shown: &[u8]) -> Option<usize> {
+    pub(super) fn find(&self, shown: &[u8]) -> Option<usize> {
         let shown = blake3::hash(shown);
         let keys = self.0.iter().flatten().enumerate();
         keys.fold(None, |found, (at, key)| if key.hash == shown { Some(at) } else { found })
@@ -173,84 +158,9 @@ fn is_loopback(listen: &str) -> bool {
     listen.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().to_canonical().is_loopback())
 }
 
-/// Turns away who shows no key where one is wanted, notes whose request it is, and takes the key out of it.
-///
-/// # Errors
-///
-/// Those of the steps within; who is turned away has an answer.
-pub async fn guard(
-    mut req: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
-    // Without it nothing is known of keys, and nobody gets in.
-    let found = match req.app_data::<actix_web::web::Data<State>>().cloned() {
-        Some(state) if state.keys.0.is_none() => return inner(next, req).await,
-        Some(state) => admitted(&state.keys, req.headers_mut()),
-        None => Err(false),
-    };
-    let open = matches!(*req.method(), Method::GET | Method::HEAD) && OPEN.contains(&req.path());
-    match found {
-        Ok(client) => {
-            req.extensions_mut().insert(Client(client));
-        }
-        Err(_) if open => {}
-        Err(given) => {
-            let refusal = ApiError::Key { given, dialect: dialect(&req) }.refuse("other");
-            return Ok(req.into_response(refusal).map_into_right_body());
-        }
-    }
-    inner(next, req).await
-}
-
-async fn inner<B: MessageBody>(
-    next: Next<B>,
-    req: ServiceRequest,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    next.call(req).await.map(ServiceResponse::map_into_left_body)
-}
-
-/// The client, whose key is taken out of the headers; or whether a wrong key was shown.
-fn admitted(keys: &Keys, headers: &mut HeaderMap) -> Result<usize, bool> {
-    let client = match headers.get(OWN) {
-        Some(own) => keys.find(own.as_bytes().trim_ascii()).ok_or(true)?,
-        None => {
-            let shown: Vec<&[u8]> = headers.iter().filter_map(|(name, value)| shown(name, value)).collect();
-            shown.iter().find_map(|shown| keys.find(shown)).ok_or(!shown.is_empty())?
-        }
-    };
-    headers.retain(|name, value| shown(name, value).is_none_or(|shown| keys.find(shown).is_none()));
-    headers.remove(OWN);
-    Ok(client)
-}
-
-/// The key that a header of two that carry one shows.
-fn shown<'a>(name: &HeaderName, value: &'a HeaderValue) -> Option<&'a [u8]> {
-    let value = value.as_bytes().trim_ascii();
-    if *name == API_KEY {
-        return Some(value);
-    }
-    let (scheme, key) = value.split_at_checked(SCHEME.len())?;
-    (*name == AUTHORIZATION && scheme.eq_ignore_ascii_case(SCHEME)).then_some(key.trim_ascii())
-}
-
-fn dialect(req: &ServiceRequest) -> Dialect {
-    let below = req.path().strip_prefix(MESSAGES);
-    let messages = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if messages || req.headers().contains_key("anthropic-version") {
-        Dialect::Anthropic
-    } else {
-        Dialect::OpenAi
-    }
-}
-
 /// The place of the key among all that the request came in with; none where none was asked for.
 pub fn client(req: &HttpRequest) -> Option<usize> {
     req.extensions().get::<Client>().map(|client| client.0)
-}
-
-/// Whether who sent the request may use the proxy, and not only ask how it is.
-pub fn may_use(req: &HttpRequest, state: &State) -> bool {
-    state.keys.0.is_none() || client(req).is_some()
 }
 
 #[cfg(test)]
@@ -286,44 +196,5 @@ mod tests {
             assert_eq!(error, KeysError::Unsendable { variable: "V".into(), number: 2 });
             assert!(!error.to_string().contains(bad));
         }
-    }
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        headers
-    }
-
-    #[test]
-    fn a_key_goes_no_further_and_all_else_does() {
-        let keys = Keys::parse(&serve("127.0.0.1:1", "V", false), "one,two").unwrap();
-        let cases: [(&[_], Result<usize, bool>, &[&str]); 14] = [
-            (&[("authorization", "Bearer one"), ("accept", "a")], Ok(0), &["a"]),
-            (&[("authorization", "bearer  two ")], Ok(1), &[]),
-            (&[("x-api-key", "two")], Ok(1), &[]),
-            (&[("authorization", "Bearer up"), ("x-api-key", "two")], Ok(1), &["Bearer up"]),
-            (&[("authorization", "Bearer two"), ("x-api-key", "up")], Ok(1), &["up"]),
-            (&[("x-epitome-key", "one"), ("authorization", "Bearer up")], Ok(0), &["Bearer up"]),
-            (&[("x-epitome-key", "one"), ("authorization", "Bearer two"), ("x-api-key", "one")], Ok(0), &[]),
-            (&[("authorization", "Bearer one"), ("authorization", "Bearer up")], Ok(0), &["Bearer up"]),
-            (&[("x-epitome-key", "up"), ("authorization", "Bearer one")], Err(true), &[]),
-            (&[("x-epitome-key", "")], Err(true), &[]),
-            (&[("authorization", "Bearer on")], Err(true), &[]),
-            (&[("authorization", "Basic one")], Err(false), &[]),
-            (&[("authorization", "one")], Err(false), &[]),
-            (&[], Err(false), &[]),
-        ];
-        for (pairs, client, left) in cases {
-            let mut headers = headers(pairs);
-            assert_eq!(admitted(&keys, &mut headers), client, "{pairs:?}");
-            if client.is_ok() {
-                let values: Vec<&[u8]> = headers.iter().map(|(_, value)| value.as_bytes()).collect();
-                assert_eq!(values, left.iter().map(|value| value.as_bytes()).collect::<Vec<_>>());
-            }
-        }
-        assert_eq!(admitted(&Keys::of_nobody(), &mut headers(&[("x-api-key", "")])), Err(true));
-        assert!(!format!("{keys:?}").contains("one"));
     }
 }

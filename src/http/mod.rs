@@ -28,6 +28,7 @@ pub mod chat;
 pub mod compact;
 pub mod error;
 pub mod forward;
+mod guard;
 pub mod headers;
 pub mod keys;
 pub mod observe;

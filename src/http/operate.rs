@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use super::{
-    keys,
+    guard,
     state::{Readiness, State},
 };
 use crate::telemetry;
@@ -20,7 +20,7 @@ pub async fn ready(req: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let (mut response, body) = match state.readiness() {
         Readiness::Ready => (HttpResponse::Ok(), json!({ "status": "ready" })),
         Readiness::Loading => (HttpResponse::ServiceUnavailable(), json!({ "status": "loading" })),
-        Readiness::Failed(_) if !keys::may_use(&req, &state) => {
+        Readiness::Failed(_) if !guard::may_use(&req, &state) => {
             (HttpResponse::ServiceUnavailable(), json!({ "status": "failed" }))
         }
         Readiness::Failed(reason) => {

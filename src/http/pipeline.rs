@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::{
+use epitome_compactor::{
     cache::Salt,
-    compaction::{Cancel, CompactRequest, Compaction},
-    compactor::{CompactError, Compactor},
-    text::tokens::TokenCounter,
+    compaction::{CompactRequest, Compaction},
+    pipeline::{CompactError, Compactor},
 };
+use epitome_text::tokens::TokenCounter;
+use epitome_work::Cancel;
 
 /// Makes texts short. One implementation is real; tests have others, that are slow or fail.
 pub trait Compact: Send + Sync {

@@ -2,19 +2,23 @@
 
 use std::{collections::BTreeMap, ops::Range, time::Instant};
 
+use epitome_compactor::{
+    compaction::{CompactRequest, Compaction, Evidence, Figures, Outcome, PassReason},
+    pipeline::CompactError,
+    remote::RemoteError,
+};
+use epitome_engine::ModelError;
+use epitome_text::tokens::TokenCounter;
+use epitome_work::{Cancel, Stopped};
+
 use super::{
     account::{Account, Verdict},
     pipeline::Compact,
 };
 use crate::{
-    compaction::{Cancel, CompactRequest, Compaction, Evidence, Figures, Outcome, PassReason, Stopped},
-    compactor::CompactError,
     config,
-    model::ModelError,
     plan::{self, LeaveReason, Plan, Wishes, query::QuerySource},
-    remote::RemoteError,
     telemetry,
-    text::tokens::TokenCounter,
     wire::{
         json::{self, JsonError, Replacement},
         openai_chat::{ChatError, ChatRequest},

@@ -8,7 +8,7 @@ use tokio::time;
 use super::{
     chat::chat,
     compact::compact,
-    keys,
+    guard,
     observe::observe,
     operate::{health, metrics, ready},
     passthrough::passthrough,
@@ -44,7 +44,7 @@ pub fn server(listener: TcpListener, state: Arc<State>) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::from(state.clone()))
-            .wrap(from_fn(keys::guard))
+            .wrap(from_fn(guard::guard))
             // The last is the outermost: what is refused has an id and a line in the log too.
             .wrap(from_fn(observe))
             .configure(routes)

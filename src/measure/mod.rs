@@ -4,6 +4,7 @@ pub mod cost;
 pub mod energy;
 pub mod gpu;
 pub mod hardware;
-pub mod memory;
 pub mod shares;
 pub mod turns;
+
+pub use epitome_engine::host_memory as memory;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, ops::Range};
 
-use crate::text::{
+use epitome_text::{
     json_value_end,
     lines::{Fence, Line, lines},
     sentence_ends,

@@ -2,8 +2,9 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use epitome_text::terms::{is_stop_word, query_terms, terms};
+
 use super::phrase::{self, Strength};
-use crate::text::terms::{is_stop_word, query_terms, terms};
 
 /// Where a query was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,9 @@ use std::{
     ops::Range,
 };
 
+use epitome_text::Origin;
+use epitome_work::{Cancel, Stopped};
+
 use super::{
     elements::estimate,
     material::{Part, Stretch, stretches},
@@ -12,9 +15,7 @@ use super::{
     query::{self, At, Lines, Query, QuerySource, Said},
 };
 use crate::{
-    compaction::{Cancel, Stopped},
     config,
-    text::Origin,
     wire::openai_chat::{Call, ChatRequest, Text},
 };
 

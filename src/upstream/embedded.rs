@@ -12,15 +12,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use epitome_compactor::client::{Answer, Call, Method, StatusCode};
+use epitome_engine::{Class, Decoder, Finish, Generated, ModelError, Models, Sampling};
 use futures_util::{StreamExt, stream};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use self::{chat::Usage, reply::Reply};
-use super::{Answer, Call, Method, StatusCode, Uncollected};
+use super::{Uncollected, collect};
 use crate::{
     config,
-    model::{Class, Decoder, Finish, Generated, ModelError, Models, Sampling},
     room::{Pace, Rooms},
     wire::openai_error::OpenAiError,
 };
@@ -116,7 +117,8 @@ impl Embedded {
     }
 
     async fn chat(&self, call: Call) -> Result<Answer, Refusal> {
-        let body = match call.body.collect(self.body_limit, &self.rooms, Pace::new(self.body_wait_ms)).await {
+        let body = match collect(call.body, self.body_limit, &self.rooms, Pace::new(self.body_wait_ms)).await
+        {
             Ok(body) => body,
             Err(Uncollected::Slow) => {
                 let message = format!(

@@ -1,88 +1,22 @@
 //! Where requests go: a remote server, or the embedded backend on the local decoder.
 
-pub mod base_url;
 pub mod embedded;
-pub mod key;
-pub mod remote;
-pub mod retry;
 
-use std::{io, pin::Pin, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
-pub use reqwest::{Method, StatusCode, header, header::HeaderMap};
-use thiserror::Error;
+use epitome_compactor::client::{Answer, Body, Call, Server, UpstreamError};
+use epitome_engine::Models;
 
 use crate::{
     config,
-    model::Models,
     room::{Late, Pace, Rooms},
 };
-
-/// Bytes as they come.
-pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, io::Error>> + Send>>;
-
-/// A request on its way to the upstream.
-pub struct Call {
-    /// The method, as the client sent it.
-    pub method: Method,
-    /// Path and query, as the client sent them.
-    pub path: String,
-    /// Headers, without those that hold for one connection only.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Body,
-}
-
-/// The body of a request.
-pub enum Body {
-    /// None.
-    Empty,
-    /// All of it.
-    Bytes(Bytes),
-    /// As the client sends it. Its length, if known, is in the headers.
-    Stream(ByteStream),
-}
-
-/// What the upstream says.
-pub struct Answer {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its headers, all of them.
-    pub headers: HeaderMap,
-    /// Its body, chunk by chunk as it comes. Dropping it ends the request.
-    pub body: ByteStream,
-}
-
-/// Why there is no answer.
-#[derive(Debug, Error)]
-pub enum UpstreamError {
-    /// The configured base URL is none.
-    #[error("serve.upstream {url:?}: {reason}; give a base URL such as https://host/v1")]
-    BaseUrl {
-        /// As configured.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The client could not be set up.
-    #[error("the HTTP client cannot be set up: {0}")]
-    Client(String),
-    /// The path of the request cannot be joined with the base URL.
-    #[error("the path {0:?} cannot be sent to the upstream")]
-    Path(String),
-    /// No connection.
-    #[error("no connection to the upstream: {0}")]
-    Unreachable(String),
-    /// The connection broke before the answer began.
-    #[error("the upstream broke off before it answered: {0}")]
-    Broken(String),
-}
 
 /// One of the two kinds.
 pub enum Upstream {
     /// A server with a base URL.
-    Remote(remote::Remote),
+    Remote(Server),
     /// The local decoder.
     Embedded(embedded::Embedded),
 }
@@ -97,7 +31,8 @@ impl Upstream {
         if config.upstream.is_empty() {
             Ok(Upstream::Embedded(embedded::Embedded::new(models, config)))
         } else {
-            remote::Remote::new(config).map(Upstream::Remote)
+            Server::new(&config.upstream, Duration::from_millis(config.connect_timeout_ms))
+                .map(Upstream::Remote)
         }
     }
 
@@ -147,32 +82,30 @@ enum Uncollected {
     Broken(io::Error),
 }
 
-impl Body {
-    /// All of it, if it is at most `limit` bytes; what comes in pieces takes its room from `rooms`, and has
-    /// to come at the pace.
-    async fn collect(self, limit: usize, rooms: &Arc<Rooms>, mut pace: Pace) -> Result<Bytes, Uncollected> {
-        match self {
-            Body::Empty => Ok(Bytes::new()),
-            Body::Bytes(bytes) if bytes.len() > limit => Err(Uncollected::TooLarge),
-            Body::Bytes(bytes) => Ok(bytes),
-            Body::Stream(mut stream) => {
-                let mut room = rooms.take(0).ok_or(Uncollected::NoRoom)?;
-                let mut all = BytesMut::new();
-                while let Some(chunk) =
-                    pace.next(&mut stream, all.len()).await.map_err(|Late| Uncollected::Slow)?
-                {
-                    let chunk = chunk.map_err(Uncollected::Broken)?;
-                    let length = all.len() + chunk.len();
-                    if length > limit {
-                        return Err(Uncollected::TooLarge);
-                    }
-                    if !room.grow_to(length) {
-                        return Err(Uncollected::NoRoom);
-                    }
-                    all.extend_from_slice(&chunk);
+/// All of `body`, if it is at most `limit` bytes; what comes in pieces takes its room from `rooms`, and has to come at
+/// the pace.
+async fn collect(body: Body, limit: usize, rooms: &Arc<Rooms>, mut pace: Pace) -> Result<Bytes, Uncollected> {
+    match body {
+        Body::Empty => Ok(Bytes::new()),
+        Body::Bytes(bytes) if bytes.len() > limit => Err(Uncollected::TooLarge),
+        Body::Bytes(bytes) => Ok(bytes),
+        Body::Stream(mut stream) => {
+            let mut room = rooms.take(0).ok_or(Uncollected::NoRoom)?;
+            let mut all = BytesMut::new();
+            while let Some(chunk) =
+                pace.next(&mut stream, all.len()).await.map_err(|Late| Uncollected::Slow)?
+            {
+                let chunk = chunk.map_err(Uncollected::Broken)?;
+                let length = all.len() + chunk.len();
+                if length > limit {
+                    return Err(Uncollected::TooLarge);
                 }
-                Ok(room.hold(all))
+                if !room.grow_to(length) {
+                    return Err(Uncollected::NoRoom);
+                }
+                all.extend_from_slice(&chunk);
             }
+            Ok(room.hold(all))
         }
     }
 }
@@ -188,11 +121,11 @@ mod tests {
         let rooms = Rooms::new(100);
         let first = stream::iter([Ok(Bytes::from_static(b"first"))]);
         let body = Body::Stream(Box::pin(first.chain(stream::pending())));
-        let collected = body.collect(100, &rooms, Pace::new(20)).await;
+        let collected = collect(body, 100, &rooms, Pace::new(20)).await;
         assert!(matches!(collected, Err(Uncollected::Slow)));
         assert_eq!(rooms.taken(), 0);
         let all = stream::iter([b"one", b"two"].map(|part| Ok(Bytes::from_static(part))));
-        let collected = Body::Stream(Box::pin(all)).collect(100, &rooms, Pace::new(u64::MAX)).await;
+        let collected = collect(Body::Stream(Box::pin(all)), 100, &rooms, Pace::new(u64::MAX)).await;
         assert_eq!(collected.ok().as_deref(), Some(&b"onetwo"[..]));
     }
 }

@@ -1,5 +1,6 @@
 //! The answer to an OpenAI chat request: one JSON object, or server-sent events.
 
+use epitome_compactor::client::message_of;
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
@@ -237,13 +238,6 @@ fn text_of(value: &Value) -> String {
         }
         _ => String::new(),
     }
-}
-
-/// The message of an error body: of its `error` if it has one, else of itself.
-pub fn message_of(error: &Value) -> String {
-    let inner = error.get("error").unwrap_or(error);
-    let named = inner.get("message").and_then(Value::as_str).or_else(|| inner.as_str());
-    named.map_or_else(|| inner.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

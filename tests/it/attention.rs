@@ -2,14 +2,15 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use epitome::{
+use epitome::config::Config;
+use epitome_compactor::{
     budget::Budget,
     cache::Cache,
-    compaction::{Cancel, CompactRequest, Compaction, Outcome},
-    compactor::Compactor,
-    config::{Config, FusionKind},
-    model::Models,
+    compaction::{CompactRequest, Compaction, Outcome},
+    config::FusionKind,
 };
+use epitome_engine::Models;
+use epitome_work::Cancel;
 
 use crate::corpus;
 
@@ -18,7 +19,7 @@ fn compact(cache: &Arc<Cache>, decoder: Option<&str>) -> Result<Compaction, Stri
     config.rank.fusion = FusionKind::Attention;
     config.models.decoder = decoder.map_or(config.models.decoder, str::to_owned);
     let models = Arc::new(Models::new(&config.models).unwrap());
-    let compactor = Compactor::new(Arc::new(config), models, cache.clone()).unwrap();
+    let compactor = epitome::compactor::compactor(&config, models, cache.clone()).unwrap();
     let request = CompactRequest {
         text: corpus::text("documents.txt"),
         query: Some("When did Phineas Pratt die?".into()),

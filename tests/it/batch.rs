@@ -12,19 +12,20 @@ use std::{
     time::Duration,
 };
 
-use epitome::{
-    batch::{
-        self, BatchError, Compact,
-        progress::Progress,
-        record::Defaults,
-        resume::{self, Digest, Earlier, Journal},
-        sink::Sink,
-        source::Lines,
-    },
-    budget::Budget,
-    compaction::{Cancel, CompactRequest, Compaction, Figures, Outcome, PassReason},
-    compactor::CompactError,
+use epitome::batch::{
+    self, BatchError, Compact,
+    progress::Progress,
+    record::Defaults,
+    resume::{self, Digest, Earlier, Journal},
+    sink::Sink,
+    source::Lines,
 };
+use epitome_compactor::{
+    budget::Budget,
+    compaction::{CompactRequest, Compaction, Figures, Outcome, PassReason},
+    pipeline::CompactError,
+};
+use epitome_work::Cancel;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -11,16 +11,14 @@ use std::{
     time::Duration,
 };
 
-use epitome::{
-    batch::{
-        self, BatchError, Compact,
-        progress::Progress,
-        resume::{self, Digest, Journal},
-        sink::Sink,
-        source::Lines,
-    },
-    compaction::Cancel,
+use epitome::batch::{
+    self, BatchError, Compact,
+    progress::Progress,
+    resume::{self, Digest, Journal},
+    sink::Sink,
+    source::Lines,
 };
+use epitome_work::Cancel;
 use serde_json::{Value, json};
 
 use crate::{
@@ -211,9 +209,9 @@ struct Half(Echo);
 impl Compact for Half {
     fn compact(
         &self,
-        request: &epitome::compaction::CompactRequest,
+        request: &epitome_compactor::compaction::CompactRequest,
         cancel: &Cancel,
-    ) -> Result<epitome::compaction::Compaction, epitome::compactor::CompactError> {
+    ) -> Result<epitome_compactor::compaction::Compaction, epitome_compactor::pipeline::CompactError> {
         assert_ne!(request.text, "panic");
         self.0.compact(request, cancel)
     }

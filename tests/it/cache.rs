@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use epitome::{
+use epitome_compactor::{
     cache::{Cache, DiskStats, Key, KeyParts, Source},
     config::CacheConfig,
 };

@@ -76,7 +76,7 @@ fn the_answers_survive() {
         let found =
             question.answers.iter().any(|answer| text.to_lowercase().contains(&answer.to_lowercase()));
         assert!(found, "{:?} got\n{text}", question.query);
-        let counter = epitome::text::tokens::tiktoken("cl100k_base").unwrap();
+        let counter = epitome_text::tokens::tiktoken("cl100k_base").unwrap();
         assert!(counter.count(text.trim_end_matches('\n')) <= 1500);
     }
 }

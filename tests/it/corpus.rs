@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use epitome::text::tokens::tiktoken;
+use epitome_text::tokens::tiktoken;
 use serde::Deserialize;
 
 /// A question on a text of the corpus.

@@ -8,9 +8,6 @@ use std::{
 };
 
 use epitome::{
-    budget::Budget,
-    cache::Cache,
-    compaction::Cancel,
     config::Config,
     eval::{
         arms::{Arm, ArmContext, ArmError},
@@ -20,8 +17,10 @@ use epitome::{
         suite::{ArmKind, ArmSpec, Format, Suite, TaskSpec},
         tasks::{self, Task, TaskError},
     },
-    model::Models,
 };
+use epitome_compactor::{budget::Budget, cache::Cache};
+use epitome_engine::Models;
+use epitome_work::Cancel;
 use proptest::prelude::*;
 
 fn spec(path: &str, format: Format) -> TaskSpec {
@@ -319,7 +318,7 @@ fn lexical() -> ArmKind {
 fn check(arm: &Arm, row: &Row, budget: Option<Budget>) {
     let produced = arm.produce(row, budget, &Cancel::never());
     let (name, at) = (arm.name(), format!("{} {} {budget:?}", row.task, row.id));
-    let counter = epitome::text::tokens::tiktoken("cl100k_base").unwrap();
+    let counter = epitome_text::tokens::tiktoken("cl100k_base").unwrap();
     assert_eq!(produced.tokens_full, counter.count(&row.context), "{name} {at}");
     assert_eq!(produced.tokens, counter.count(&produced.text), "{name} {at}");
     match produced.outcome.as_str() {

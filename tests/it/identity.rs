@@ -7,12 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use epitome::{
+use epitome::config::Config;
+use epitome_compactor::{
     cache::Cache,
-    compactor::Compactor,
-    config::{Config, DenseKind, SummarizerKind},
-    model::Models,
+    config::{DenseKind, SummarizerKind},
 };
+use epitome_engine::Models;
 use serde_json::json;
 
 use crate::{cli::epitome, corpus};
@@ -37,7 +37,10 @@ fn identity(adjust: impl FnOnce(&mut Config)) -> String {
     config.rank.dense = DenseKind::None;
     adjust(&mut config);
     let models = Arc::new(Models::new(&config.models).unwrap());
-    Compactor::new(Arc::new(config), models, Arc::new(Cache::memory_only())).unwrap().identity().unwrap()
+    epitome::compactor::compactor(&config, models, Arc::new(Cache::memory_only()))
+        .unwrap()
+        .identity()
+        .unwrap()
 }
 
 /// Adds a blank to a file: for what reads it, it stays what it was.

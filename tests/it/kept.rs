@@ -3,15 +3,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use epitome::{
+use epitome::config::Config;
+use epitome_compactor::{
     budget::Budget,
     cache::Cache,
-    compaction::{Cancel, CompactRequest, Compaction, Outcome, PassReason},
-    compactor::Compactor,
-    config::{CodePolicy, Config},
-    model::Models,
-    text::Origin,
+    compaction::{CompactRequest, Compaction, Outcome, PassReason},
+    config::CodePolicy,
+    pipeline::Compactor,
 };
+use epitome_engine::Models;
+use epitome_text::Origin;
+use epitome_work::Cancel;
 
 /// A compactor by default but for its policy on code.
 fn new(code: CodePolicy) -> Compactor {
@@ -19,7 +21,7 @@ fn new(code: CodePolicy) -> Compactor {
     let mut config = Config { models: Config::load(None, &[]).unwrap().models, ..Config::default() };
     config.plan.code = code;
     let models = MODELS.get_or_init(|| Arc::new(Models::new(&config.models).unwrap()));
-    Compactor::new(Arc::new(config), Arc::clone(models), Arc::new(Cache::memory_only())).unwrap()
+    epitome::compactor::compactor(&config, Arc::clone(models), Arc::new(Cache::memory_only())).unwrap()
 }
 
 /// Code is kept whole.
@@ -1460,9 +1462,9 @@ fn wrapped_text_without_blank_lines() {
     let chars: Vec<char> = solid.repeat(20).chars().collect();
     let chars: String = chars.chunks(24).map(|line| line.iter().collect::<String>() + "\n").collect();
     for text in [wrapped(words.repeat(20), 26), wrapped(figures.repeat(20), 50), chars] {
-        let (kind, blocks) = epitome::text::kinds::cut(&text, epitome::text::Hint::default());
+        let (kind, blocks) = epitome_text::kinds::cut(&text, epitome_text::Hint::default());
         assert_eq!(kind.as_str(), "prose", "{text}");
-        let crosses = |piece: &epitome::text::cut::Piece| text[piece.range.clone()].trim().contains('\n');
+        let crosses = |piece: &epitome_text::cut::Piece| text[piece.range.clone()].trim().contains('\n');
         assert!(blocks.iter().flat_map(|block| &block.pieces).any(crosses), "{text}");
     }
 }

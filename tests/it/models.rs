@@ -6,10 +6,8 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use epitome::{
-    config::{self, Config},
-    model::{ChatMessage, Class, Decoder, Finish, Generated, ModelError, Models, Sampling},
-};
+use epitome::config::{self, Config};
+use epitome_engine::{ChatMessage, Class, Decoder, Finish, Generated, ModelError, Models, Sampling};
 use serde::Deserialize;
 
 const SMOLLM: &str = "smollm2-135m-instruct";
@@ -254,7 +252,7 @@ fn keys_are_those_of_the_device() {
     assert_eq!(cpu.precision().unwrap(), config::Precision::Int8);
     assert_eq!(cpu.decoder_key().unwrap(), format!("{}/File", cpu.decoder_id().unwrap().hash));
     let open = on(config::Device::Auto);
-    let (precision, key) = match epitome::model::gpu() {
+    let (precision, key) = match epitome_engine::gpu() {
         Ok(gpu) if gpu.check.is_ok() => (config::Precision::Gpu, "Bf16"),
         _ => (config::Precision::Int8, "File"),
     };

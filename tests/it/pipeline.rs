@@ -3,14 +3,16 @@
 
 use std::{fmt::Write as _, sync::Arc, sync::OnceLock};
 
-use epitome::{
+use epitome::config::Config;
+use epitome_compactor::{
     budget::Budget,
     cache::Cache,
-    compaction::{Cancel, CompactRequest, Compaction, Outcome, PassReason, PieceKind, Place, Stopped},
-    compactor::{CompactError, Compactor},
-    config::{CodePolicy, Config, DenseKind, Order, SummarizerKind},
-    model::Models,
+    compaction::{CompactRequest, Compaction, Outcome, PassReason, PieceKind, Place},
+    config::{CodePolicy, DenseKind, Order, SummarizerKind},
+    pipeline::{CompactError, Compactor},
 };
+use epitome_engine::Models;
+use epitome_work::{Cancel, Stopped};
 use proptest::prelude::*;
 
 fn compactor(adjust: impl FnOnce(&mut Config)) -> Compactor {
@@ -18,7 +20,7 @@ fn compactor(adjust: impl FnOnce(&mut Config)) -> Compactor {
     let mut config = Config { models: Config::load(None, &[]).unwrap().models, ..Config::default() };
     adjust(&mut config);
     let models = Arc::new(Models::new(&config.models).unwrap());
-    Compactor::new(Arc::new(config), models, Arc::new(Cache::memory_only())).unwrap()
+    epitome::compactor::compactor(&config, models, Arc::new(Cache::memory_only())).unwrap()
 }
 
 /// Ranks by words alone: no model, fast enough for many cases.
@@ -361,7 +363,7 @@ fn a_written_summary_holds_no_invented_figure() {
     let text: String = corpus("story.txt").chars().take(9_000).collect();
     let compactor = compactor(|config| {
         config.summarize.kind = SummarizerKind::Abstractive;
-        config.summarize.share = "0.7".into();
+        config.summarize.share = "0.7".parse().unwrap();
         config.summarize.leaf_tokens = 80;
     });
     let compaction = compactor.compact(&request(&text, None, Budget::Tokens(400)), &Cancel::never()).unwrap();

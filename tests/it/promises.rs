@@ -6,15 +6,16 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use epitome::{
+use epitome::{config::Config, telemetry};
+use epitome_compactor::{
     budget::Budget,
     cache::Cache,
-    compaction::{Cancel, CompactRequest, Compaction, Outcome, PassReason},
-    compactor::{CompactError, Compactor},
-    config::{CodePolicy, Config, DenseKind},
-    model::Models,
-    telemetry,
+    compaction::{CompactRequest, Compaction, Outcome, PassReason},
+    config::{CodePolicy, DenseKind},
+    pipeline::{CompactError, Compactor},
 };
+use epitome_engine::Models;
+use epitome_work::Cancel;
 use serde_json::json;
 
 /// Ranks by words alone.
@@ -23,7 +24,7 @@ fn new(code: CodePolicy) -> Compactor {
     (config.rank.dense, config.rank.cross_tokens) = (DenseKind::None, 0);
     config.plan.code = code;
     let models = Arc::new(Models::new(&config.models).unwrap());
-    Compactor::new(Arc::new(config), models, Arc::new(Cache::memory_only())).unwrap()
+    epitome::compactor::compactor(&config, models, Arc::new(Cache::memory_only())).unwrap()
 }
 
 fn compactor() -> &'static Compactor {

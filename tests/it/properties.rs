@@ -4,13 +4,8 @@
 use std::{ops::Range, sync::Arc, sync::OnceLock};
 
 use epitome::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{Cancel, CompactRequest, Compaction, Outcome},
-    compactor::{CompactError, Compactor},
-    config::{CodePolicy, Config, DenseKind},
+    config::Config,
     http::rewrite::rewrite,
-    model::Models,
     plan::{
         Wishes,
         material::{Part, stretches},
@@ -20,6 +15,15 @@ use epitome::{
         openai_chat::ChatRequest,
     },
 };
+use epitome_compactor::{
+    budget::Budget,
+    cache::Cache,
+    compaction::{CompactRequest, Compaction, Outcome},
+    config::{CodePolicy, DenseKind},
+    pipeline::{CompactError, Compactor},
+};
+use epitome_engine::Models;
+use epitome_work::Cancel;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::value::RawValue;
 
@@ -42,7 +46,7 @@ fn compactor() -> &'static Compactor {
     static ONE: OnceLock<Compactor> = OnceLock::new();
     ONE.get_or_init(|| {
         let models = Arc::new(Models::new(&config().models).unwrap());
-        Compactor::new(Arc::clone(config()), models, Arc::new(Cache::memory_only())).unwrap()
+        epitome::compactor::compactor(config(), models, Arc::new(Cache::memory_only())).unwrap()
     })
 }
 

@@ -12,12 +12,13 @@ use std::{
 
 use actix_web::rt;
 use bytes::Bytes;
-use epitome::{
-    compaction::{Cancel, CompactRequest, Compaction},
-    compactor::CompactError,
-    http::pipeline::Compact,
-    text::tokens::{TokenCounter, tiktoken},
+use epitome::http::pipeline::Compact;
+use epitome_compactor::{
+    compaction::{CompactRequest, Compaction},
+    pipeline::CompactError,
 };
+use epitome_text::tokens::{TokenCounter, tiktoken};
+use epitome_work::Cancel;
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;

@@ -4,13 +4,12 @@ use std::{fs, path::Path, sync::Arc};
 
 use async_openai::{Client, config::OpenAIConfig, types::chat::CreateChatCompletionRequest};
 use epitome::{
-    cache::Cache,
-    compactor::Compactor,
     config::Config,
     http::state::{Readiness, State},
-    model::Models,
     upstream::Upstream as Above,
 };
+use epitome_compactor::cache::Cache;
+use epitome_engine::Models;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -29,7 +28,7 @@ async fn start(upstream: &str) -> Proxy {
     let config = Arc::new(config);
     let models = Arc::new(Models::new(&config.models).expect("the manifest"));
     let cache = Arc::new(Cache::memory_only());
-    let compactor = Compactor::new(config.clone(), models.clone(), cache).expect("a compactor");
+    let compactor = epitome::compactor::compactor(&config, models.clone(), cache).expect("a compactor");
     let above = Above::new(&config.serve, models).expect("an upstream");
     let proxy = Proxy::with(State::new(config, Arc::new(compactor), above));
     proxy.state.load();
@@ -84,7 +83,7 @@ async fn a_long_document_arrives_short() {
     let text = seen["messages"][0]["content"].as_str().expect("text");
     assert!(text.ends_with(question) && text.len() < content.len() / 2);
     // The model that reads it counts as the header says.
-    let counted = epitome::text::tokens::tiktoken("gpt-4o").expect("known").count(text);
+    let counted = epitome_text::tokens::tiktoken("gpt-4o").expect("known").count(text);
     assert!(counted <= 800 + 40, "{counted}");
 
     let (_, hits) = send().await;

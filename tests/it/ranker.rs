@@ -9,14 +9,14 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor, safetensors};
-use epitome::{
+use epitome::config::{self, Config};
+use epitome_compactor::{
     budget::Budget,
     cache::Cache,
-    compaction::{Cancel, CompactRequest, Compaction, Outcome},
-    compactor::Compactor,
-    config::{self, Config},
-    model::{CrossEncoder, ModelError, Models, Passage},
+    compaction::{CompactRequest, Compaction, Outcome},
 };
+use epitome_engine::{CrossEncoder, ModelError, Models, Passage};
+use epitome_work::Cancel;
 use serde_json::{Value, json};
 
 const FILES: [&str; 3] = ["model.safetensors", "tokenizer.json", "config.json"];
@@ -85,7 +85,7 @@ fn key(copy: &Copy) -> String {
 fn compact(ranker: &str) -> Compaction {
     let config = Config { models: models(ranker), ..Config::default() };
     let models = Arc::new(Models::new(&config.models).unwrap());
-    let compactor = Compactor::new(Arc::new(config), models, Arc::new(Cache::memory_only())).unwrap();
+    let compactor = epitome::compactor::compactor(&config, models, Arc::new(Cache::memory_only())).unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/corpus/meeting.txt");
     let request = CompactRequest {
         text: fs::read_to_string(path).unwrap(),

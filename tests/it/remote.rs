@@ -8,15 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use epitome::{
+use epitome::config::Config;
+use epitome_compactor::{
     budget::Budget,
     cache::Cache,
-    compaction::{Cancel, CompactRequest, Compaction, PieceKind, Stopped},
-    compactor::{CompactError, Compactor},
-    config::{Config, DenseKind, SummarizerKind},
-    model::Models,
+    compaction::{CompactRequest, Compaction, PieceKind},
+    config::{DenseKind, SummarizerKind},
+    pipeline::{CompactError, Compactor},
     remote::RemoteError,
 };
+use epitome_engine::Models;
+use epitome_work::{Cancel, Stopped};
 
 use crate::support::engine::{EngineServer, INVENTED};
 
@@ -30,14 +32,14 @@ pub fn compactor(adjust: impl FnOnce(&mut Config)) -> Result<Compactor, Box<Comp
     (config.text.segment_min, config.text.segment_max) = (200, 400);
     adjust(&mut config);
     let models = Arc::new(Models::new(&config.models).unwrap());
-    Compactor::new(Arc::new(config), models, Arc::new(Cache::memory_only())).map_err(Box::new)
+    epitome::compactor::compactor(&config, models, Arc::new(Cache::memory_only())).map_err(Box::new)
 }
 
 pub fn summarizing(url: &str, adjust: impl FnOnce(&mut Config)) -> Compactor {
     let by_server = |config: &mut Config| {
         config.rank.dense = DenseKind::None;
         config.summarize.kind = SummarizerKind::OpenAi;
-        config.summarize.share = "0.8".into();
+        config.summarize.share = "0.8".parse().unwrap();
         (config.summarizer.url, config.summarizer.model) = (url.to_owned(), "writer".into());
         adjust(config);
     };
@@ -347,7 +349,7 @@ fn llama_cpp_writes_and_embeds() {
             config.rank.dense = DenseKind::OpenAi;
             (config.embedder.url, config.embedder.model) = (embeds.clone(), "smollm2".into());
             config.summarize.kind = SummarizerKind::OpenAi;
-            config.summarize.share = "0.7".into();
+            config.summarize.share = "0.7".parse().unwrap();
             (config.summarizer.url, config.summarizer.model) = (writes.clone(), "smollm2".into());
             (config.embedder.deadline_ms, config.summarizer.deadline_ms) = (300_000, 300_000);
             config.summarizer.concurrency = 1;

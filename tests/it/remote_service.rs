@@ -2,7 +2,8 @@
 
 use std::{net::TcpListener, sync::Arc};
 
-use epitome::{compactor::Compactor, http::pipeline::Compact};
+use epitome::http::pipeline::Compact;
+use epitome_compactor::pipeline::Compactor;
 use serde_json::{Value, json};
 
 use crate::{

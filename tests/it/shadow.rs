@@ -3,12 +3,9 @@
 use std::sync::Arc;
 
 use actix_web::rt;
-use epitome::{
-    cache::Cache,
-    compactor::Compactor,
-    config::{Config, DenseKind},
-    model::Models,
-};
+use epitome::config::Config;
+use epitome_compactor::{cache::Cache, config::DenseKind};
+use epitome_engine::Models;
 use serde_json::json;
 
 use crate::support::{
@@ -163,7 +160,7 @@ fn embeddings_tell_answers_apart() {
         config.rank.dense = if dense { DenseKind::Static } else { DenseKind::None };
         let config = Arc::new(config);
         let models = Arc::new(Models::new(&config.models).expect("the manifest"));
-        Compactor::new(config, models, Arc::new(Cache::disabled())).expect("a compactor")
+        epitome::compactor::compactor(&config, models, Arc::new(Cache::disabled())).expect("a compactor")
     };
     assert_eq!(compactor(false).similarity("a", "a"), None);
     let compactor = compactor(true);

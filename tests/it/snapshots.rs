@@ -3,15 +3,17 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use epitome::{
+use epitome::config::Config;
+use epitome_compactor::{
     budget::Budget,
     cache::Cache,
-    compaction::{Cancel, CompactRequest, Outcome},
-    compactor::Compactor,
-    config::{CodePolicy, Config, DenseKind},
-    model::Models,
-    text::Origin,
+    compaction::{CompactRequest, Outcome},
+    config::{CodePolicy, DenseKind},
+    pipeline::Compactor,
 };
+use epitome_engine::Models;
+use epitome_text::Origin;
+use epitome_work::Cancel;
 
 /// A file, from the root of the repository; the name that is told of it; and what is asked.
 const TEXTS: [(&str, Option<&str>, &str); 20] = [
@@ -42,7 +44,7 @@ fn compactor() -> Compactor {
     (config.rank.dense, config.rank.cross_tokens) = (DenseKind::None, 0);
     (config.plan.code, config.plan.floor) = (CodePolicy::Rank, 0.0);
     let models = Arc::new(Models::new(&config.models).unwrap());
-    Compactor::new(Arc::new(config), models, Arc::new(Cache::memory_only())).unwrap()
+    epitome::compactor::compactor(&config, models, Arc::new(Cache::memory_only())).unwrap()
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use epitome::{
-    compaction::Cancel,
     config,
     http::rewrite::rewrite,
     plan::{Wishes, material::stretches},
@@ -12,6 +11,7 @@ use epitome::{
         openai_chat::ChatRequest,
     },
 };
+use epitome_work::Cancel;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::support::double::{Double, Manner, SHORT};

@@ -5,13 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use epitome_engine as model;
+use epitome_engine::{Class, Finish, Gpu, Models, Sampling};
 use serde::Serialize;
 
 use super::{Finding, mebibytes};
-use crate::{
-    config::{Device, Precision},
-    model::{self, Class, Finish, Gpu, Models, Sampling},
-};
+use crate::config::{Device, Precision};
 
 /// How long the decoder may take.
 const AT_MOST: Duration = Duration::from_secs(8);

@@ -6,13 +6,17 @@ use std::{
     sync::Arc,
 };
 
-use super::Origin;
-use crate::{
+use epitome_compactor::{
     budget::Budget,
     cache::{self, Cache},
+    pipeline::CompactError,
+};
+use epitome_engine::Models;
+use epitome_work::Cancel;
+
+use super::Origin;
+use crate::{
     cli::{is_standard, signal},
-    compaction::Cancel,
-    compactor::CompactError,
     config::Config,
     error::Error,
     eval::{
@@ -24,7 +28,6 @@ use crate::{
         tasks::{self, Task},
     },
     measure::{energy::Meter, turns::Turns},
-    model::Models,
 };
 
 /// Runs a suite: every row through every arm at every budget, and then through every reader.

@@ -1,16 +1,15 @@
 //! Selection by one criterion alone.
 
-use super::{Arm, Made, model_label, select::select};
-use crate::{
-    compaction::Cancel,
-    eval::{row::Row, tasks::sample::Draw},
-    rank::{
-        RankError,
-        dense::{self, cosine},
-        lexical,
-    },
-    text::{Document, terms::query_terms},
+use epitome_compactor::rank::{
+    RankError,
+    dense::{self, cosine},
+    lexical,
 };
+use epitome_text::{Document, terms::query_terms};
+use epitome_work::Cancel;
+
+use super::{Arm, Made, model_label, select::select};
+use crate::eval::{row::Row, tasks::sample::Draw};
 
 /// What spans are chosen by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,10 @@ mod select;
 
 use std::{borrow::Cow, iter, ops::Range, path::PathBuf, sync::Arc, time::Instant};
 
+use epitome_compactor::{budget::Budget, cache::Cache, compaction::PassReason, pipeline::CompactError};
+use epitome_engine::{ModelError, Models};
+use epitome_text::{SegmentSize, tokens::TokenCounter};
+use epitome_work::Cancel;
 use thiserror::Error;
 
 use super::{
@@ -18,15 +22,7 @@ use super::{
     row::Row,
     suite::{ArmKind, ArmSpec, Suite},
 };
-use crate::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{Cancel, PassReason},
-    compactor::{CompactError, Compactor},
-    config::{Config, ConfigError},
-    model::{ModelError, Models},
-    text::{SegmentSize, tokens::TokenCounter},
-};
+use crate::config::{Config, ConfigError};
 
 /// What all arms of a run share.
 #[derive(Clone)]
@@ -236,7 +232,8 @@ impl Arm {
     /// [`ArmError`] names the arm.
     pub fn new(spec: &ArmSpec, context: &ArmContext) -> Result<Self, ArmError> {
         let name = spec.label().to_owned();
-        let base = Compactor::new(context.config.clone(), context.models.clone(), context.cache.clone());
+        let base =
+            crate::compactor::compactor(&context.config, context.models.clone(), context.cache.clone());
         let base = base.map_err(|error| ArmError::Compact { arm: name.clone(), source: Box::new(error) })?;
         let counter = base.counter(None);
         let way = match &spec.kind {
@@ -356,7 +353,7 @@ fn oracle(row: &Row) -> Made {
 }
 
 /// A model as the account names it.
-fn model_label(id: &crate::model::ModelId) -> String {
+fn model_label(id: &epitome_engine::ModelId) -> String {
     let hash: Cow<'_, str> = id.hash.chars().take(12).collect();
     format!("{}@{hash}", id.name)
 }

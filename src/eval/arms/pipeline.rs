@@ -2,16 +2,20 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{ArmContext, ArmError, Made};
-use crate::{
+use epitome_compactor::{
     budget::Budget,
     cache::Cache,
-    compaction::{Cancel, CompactRequest, Outcome},
-    compactor::{CompactError, Compactor},
+    compaction::{CompactRequest, Outcome},
+    pipeline::{CompactError, Compactor},
+};
+use epitome_engine::{ModelMemory, Models};
+use epitome_text::Origin;
+use epitome_work::Cancel;
+
+use super::{ArmContext, ArmError, Made};
+use crate::{
     config::Config,
     eval::{retention::merged, row::Row},
-    model::{ModelMemory, Models},
-    text::Origin,
 };
 
 /// A compactor of the arm's own configuration.
@@ -65,7 +69,7 @@ impl Pipeline {
         } else {
             Arc::new(Cache::open(&config.cache))
         };
-        Compactor::new(Arc::new(config), models, cache)
+        crate::compactor::compactor(&config, models, cache)
             .map(Self)
             .map_err(|error| ArmError::Compact { arm: arm.to_owned(), source: Box::new(error) })
     }

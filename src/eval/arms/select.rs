@@ -2,7 +2,7 @@
 
 use std::{iter, ops::Range};
 
-use crate::text::{Document, tokens::TokenCounter};
+use epitome_text::{Document, tokens::TokenCounter};
 
 /// A text of whole spans, and the ranges that they are.
 pub(super) struct Selection {

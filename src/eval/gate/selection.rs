@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use epitome_compactor::budget::Budget;
 use toml::{Table, Value};
 
 use super::{GateError, Options};
-use crate::{
-    budget::Budget,
-    eval::{record::Record, report::escape, results::Results},
-};
+use crate::eval::{record::Record, report::escape, results::Results};
 
 /// The kind of an arm that runs the pipeline.
 const PIPELINE: &str = "epitome";

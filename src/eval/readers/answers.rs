@@ -14,11 +14,11 @@ use std::{
     },
 };
 
+use epitome_compactor::cache::Key;
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, ReaderError};
-use crate::cache::Key;
 
 /// The file's name; its number changes with the layout of its lines.
 const FILE: &str = "answers-v1.jsonl";
@@ -155,7 +155,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::cache::KeyParts;
+    use epitome_compactor::cache::KeyParts;
 
     fn key(text: &str) -> Key {
         let parts = KeyParts { stage: "t", segment: text.as_bytes(), model: "", template: "", params: b"" };

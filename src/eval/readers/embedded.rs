@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use epitome_engine::{ChatMessage, Class, Decoder, Finish, Models, Sampling};
+use epitome_work::Cancel;
+
 use super::{Answer, ReaderContext, ReaderError};
 use crate::{
-    compaction::Cancel,
     config::{DecoderPrecision, Device},
     eval::suite::ReaderSpec,
     measure::turns::Turns,
-    model::{ChatMessage, Class, Decoder, Finish, Models, Sampling},
 };
 
 /// A local model. It takes its turn with all other work of the run, so that nothing else slows it.

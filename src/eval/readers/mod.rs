@@ -12,18 +12,15 @@ pub mod prompt;
 
 use std::sync::Arc;
 
+use epitome_compactor::cache::{Key, KeyParts};
+use epitome_engine::{ModelError, Models};
+use epitome_work::Cancel;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::{answers::Answers, embedded::Embedded, openai::OpenAi, prompt::Prompts};
 use super::{row::Row, suite::ReaderSpec};
-use crate::{
-    cache::{Key, KeyParts},
-    compaction::Cancel,
-    config::Config,
-    measure::turns::Turns,
-    model::{ModelError, Models},
-};
+use crate::{config::Config, measure::turns::Turns};
 
 /// What a reader said, and what it took.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

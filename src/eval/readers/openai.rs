@@ -5,28 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use epitome_compactor::client::{
+    Blocking, Body, Call, Method, Server, StatusCode, UpstreamError, asked_wait, bearer, may_pass, message_of,
+};
+use epitome_work::Cancel;
 use futures_util::StreamExt;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
-use tokio::{
-    runtime::{Builder, Runtime},
-    time,
-};
+use tokio::time;
 
 use super::{Answer, ReaderContext, ReaderError, embedded::millis};
-use crate::{
-    compaction::Cancel,
-    config,
-    eval::suite::ReaderSpec,
-    upstream::{
-        self, Body, Call, Method, StatusCode,
-        base_url::BaseUrl,
-        key,
-        remote::Remote,
-        retry::{asked_wait, may_pass},
-    },
-    wire::openai_answer::{Collector, message_of},
-};
+use crate::{eval::suite::ReaderSpec, wire::openai_answer::Collector};
 
 /// The first wait before another attempt; it doubles each time.
 const WAIT: Duration = Duration::from_millis(500);
@@ -34,8 +23,6 @@ const WAIT: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 /// The longest wait that a server may ask for.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How often a wait looks whether the run was told to stop.
-const LOOK: Duration = Duration::from_millis(25);
 /// The key for the most tokens of an answer that every server knows, and the one that some servers want
 /// in its place.
 const LIMIT: [&str; 2] = ["max_tokens", "max_completion_tokens"];
@@ -44,9 +31,8 @@ const LARGEST: usize = 16 << 20;
 
 /// A server. Every answer is streamed, so that the time to its first token is known.
 pub struct OpenAi {
-    server: Remote,
-    /// None only while it is dropped.
-    runtime: Option<Runtime>,
+    server: Server,
+    blocking: Blocking,
     url: String,
     model: String,
     key: Option<HeaderValue>,
@@ -73,33 +59,27 @@ impl OpenAi {
     ///
     /// [`ReaderError::Url`], [`ReaderError::ApiKey`], [`ReaderError::Client`].
     pub fn new(spec: &ReaderSpec, url: &str, context: &ReaderContext) -> Result<Self, ReaderError> {
-        let bad = |error: upstream::UpstreamError| match error {
-            upstream::UpstreamError::BaseUrl { url, reason } => {
+        let bad = |error: UpstreamError| match error {
+            UpstreamError::BaseUrl { url, reason } => {
                 ReaderError::Url { reader: spec.name.clone(), url, reason }
             }
             other => ReaderError::Client(other.to_string()),
         };
-        let base = BaseUrl::parse(url).map_err(bad)?;
-        let serve = config::Serve { upstream: url.to_owned(), ..context.config.serve.clone() };
-        let server = Remote::new(&serve).map_err(bad)?;
+        let connect = Duration::from_millis(context.config.serve.connect_timeout_ms);
+        let server = Server::new(url, connect).map_err(bad)?;
+        let blocking = Blocking::new().map_err(bad)?;
         let key = match &spec.api_key_env {
             None => None,
             Some(variable) => {
                 let missing =
                     || ReaderError::ApiKey { reader: spec.name.clone(), variable: variable.clone() };
-                Some(key::bearer(variable).ok_or_else(missing)?)
+                Some(bearer(variable).ok_or_else(missing)?)
             }
         };
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("reader")
-            .enable_all()
-            .build()
-            .map_err(|error| ReaderError::Client(error.to_string()))?;
         Ok(Self {
+            url: server.base().to_string(),
             server,
-            runtime: Some(runtime),
-            url: base.to_string(),
+            blocking,
             model: spec.model.clone(),
             key,
             seed: context.seed,
@@ -130,13 +110,8 @@ impl OpenAi {
     ///
     /// [`ReaderError`].
     pub fn ask(&self, prompt: &str, max_tokens: usize) -> Result<Answer, ReaderError> {
-        let Some(runtime) = &self.runtime else { return Err(ReaderError::Stopped) };
-        runtime.block_on(async {
-            tokio::select! {
-                answer = self.persist(prompt, max_tokens) => answer,
-                () = stopped(&self.cancel) => Err(ReaderError::Stopped),
-            }
-        })
+        let answer = self.blocking.wait(&self.cancel, self.persist(prompt, max_tokens));
+        answer.map_err(|_| ReaderError::Stopped)?
     }
 
     async fn persist(&self, prompt: &str, max_tokens: usize) -> Result<Answer, ReaderError> {
@@ -264,20 +239,5 @@ impl OpenAi {
         } else {
             ReaderError::Status { url: self.url.clone(), status: status.as_u16(), message }
         })
-    }
-}
-
-impl Drop for OpenAi {
-    fn drop(&mut self) {
-        // Waiting for its threads would not be allowed where the caller is a runtime itself.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-async fn stopped(cancel: &Cancel) {
-    while cancel.check().is_ok() {
-        time::sleep(LOOK).await;
     }
 }

@@ -2,12 +2,10 @@
 
 use std::{fs, path::Path};
 
+use epitome_compactor::render::TemplateError;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
-use crate::{
-    eval::row::{Row, Scoring},
-    render::TemplateError,
-};
+use crate::eval::row::{Row, Scoring};
 
 /// The template for a question with a text, and the one for a question alone.
 const OPEN: (&str, &str) = ("reader.txt", include_str!("../../../templates/reader.txt"));

@@ -1,20 +1,19 @@
 //! What a report says, in the order of reading, before it is known where it is shown.
 
+use epitome_compactor::budget::Budget;
+
 use super::{
     plot::{Axis, Plot, Point, Series},
     provenance::Provenance,
     table::Table,
     tables,
 };
-use crate::{
-    budget::Budget,
-    eval::{
-        results::Results,
-        row::Stratum,
-        statistics::{
-            Analysis, Summary,
-            figures::{Curve, CurvePoint, LENGTHS, Measure, POSITIONS, Scope, Size},
-        },
+use crate::eval::{
+    results::Results,
+    row::Stratum,
+    statistics::{
+        Analysis, Summary,
+        figures::{Curve, CurvePoint, LENGTHS, Measure, POSITIONS, Scope, Size},
     },
 };
 

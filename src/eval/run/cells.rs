@@ -1,14 +1,13 @@
 //! What a run consists of, in the order of its records.
 
-use crate::{
-    budget::Budget,
-    eval::{
-        arms::Arm,
-        record::Record,
-        row::Row,
-        suite::{ArmSpec, Suite},
-        tasks::Task,
-    },
+use epitome_compactor::budget::Budget;
+
+use crate::eval::{
+    arms::Arm,
+    record::Record,
+    row::Row,
+    suite::{ArmSpec, Suite},
+    tasks::Task,
 };
 
 /// One row through one arm at one size.

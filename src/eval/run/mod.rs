@@ -54,6 +54,9 @@ pub use file::ResultsFile;
 pub use header::make as make_header;
 pub use suite_file::{SuiteError, read as read_suite};
 
+use epitome_engine::host_memory as memory;
+use epitome_work::Cancel;
+
 use super::{
     arms::{Arm, Produced},
     readers::{Answer, Reader, ReaderError},
@@ -62,13 +65,10 @@ use super::{
     row::Row,
     scoring,
 };
-use crate::{
-    compaction::Cancel,
-    measure::{
-        cost::{PriceTable, Usage},
-        energy, gpu, memory,
-        turns::Turns,
-    },
+use crate::measure::{
+    cost::{PriceTable, Usage},
+    energy, gpu,
+    turns::Turns,
 };
 
 /// Cells that may be under way for each thread that works on them.

@@ -5,9 +5,10 @@ use std::{
     collections::{BTreeSet, HashMap},
 };
 
+use epitome_compactor::budget::Budget;
 use toml::{Table, Value};
 
-use crate::{budget::Budget, eval::record::Header};
+use crate::eval::record::Header;
 
 /// The names of one kind, each with its place.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
+use epitome_engine::{DatasetFile, Hub};
 use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 use serde_json::value::RawValue;
 
 use super::TaskError;
-use crate::model::{DatasetFile, Hub};
 
 /// Most bytes of an unpacked file.
 const LIMIT: u64 = 4 << 30;

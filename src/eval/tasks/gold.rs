@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use crate::text::sentence_ends;
+use epitome_text::sentence_ends;
 
 /// A run of words this long is the evidence itself, not a coincidence, if it is two fifths of the
 /// sentence.

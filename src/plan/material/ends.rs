@@ -2,17 +2,16 @@
 
 use std::ops::Range;
 
+use epitome_text::lines::Line;
+
 use super::{
     RECURS, SHORT,
     labels::{EXAMPLES, is_pair, label_key},
     run::{AMONG_SHARE, Run},
 };
-use crate::{
-    plan::{
-        elements::{Element, Form, estimate, fragments},
-        phrase::{self, Strength},
-    },
-    text::lines::Line,
+use crate::plan::{
+    elements::{Element, Form, estimate, fragments},
+    phrase::{self, Strength},
 };
 
 /// A list, or a small body such as an example of a format, is as good as short up to this many tokens.

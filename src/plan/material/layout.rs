@@ -2,11 +2,10 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use epitome_text::kinds::passages;
+
 use super::labels::is_said;
-use crate::{
-    plan::elements::{Element, estimate, tag_is_said},
-    text::kinds::passages,
-};
+use crate::plan::elements::{Element, estimate, tag_is_said};
 
 /// As many named passages that make up most of the message are its material.
 const PASSAGES: usize = 4;

@@ -2,17 +2,16 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use epitome_text::lines::Line;
+
 use super::{
     Part, RECURS, SHORT,
     labels::{is_cue, is_pair, label_key},
     layout::Layout,
 };
-use crate::{
-    plan::{
-        elements::{Element, Form},
-        phrase::{self, Strength},
-    },
-    text::lines::Line,
+use crate::plan::{
+    elements::{Element, Form},
+    phrase::{self, Strength},
 };
 
 /// As many short paragraphs among long ones are wording; or this share of them, as a divisor.

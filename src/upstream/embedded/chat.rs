@@ -1,12 +1,10 @@
 //! The chat request as the embedded backend understands it.
 
+use epitome_engine::{ChatMessage, Sampling};
 use serde::Deserialize;
 
 use super::invalid;
-use crate::{
-    model::{ChatMessage, Sampling},
-    wire::openai_error::OpenAiError,
-};
+use crate::wire::openai_error::OpenAiError;
 
 /// Tokens of an answer when the request names no limit. The small default model tends to go on.
 const DEFAULT_MAX_TOKENS: usize = 512;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use epitome_engine::Generated;
 use serde_json::{Value, json};
 
 use super::{chat::Usage, finish_reason};
-use crate::{model::Generated, telemetry};
+use crate::telemetry;
 
 /// What all parts of one answer have in common.
 #[derive(Clone)]

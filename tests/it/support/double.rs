@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
-use epitome::{
-    compaction::{Cancel, CompactRequest, Compaction, Figures, Outcome, PassReason},
-    compactor::CompactError,
-    http::pipeline::Compact,
-    text::tokens::{TokenCounter, tiktoken},
+use epitome::http::pipeline::Compact;
+use epitome_compactor::{
+    compaction::{CompactRequest, Compaction, Figures, Outcome, PassReason},
+    pipeline::CompactError,
 };
+use epitome_text::tokens::{TokenCounter, tiktoken};
+use epitome_work::Cancel;
 
 /// What the double makes of every text.
 pub const SHORT: &str = "the \"gist\"\n\\ of it: é😀";

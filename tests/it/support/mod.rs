@@ -20,9 +20,9 @@ use epitome::{
         server::server,
         state::{Readiness, State},
     },
-    model::Models,
     upstream::Upstream,
 };
+use epitome_engine::Models;
 
 /// A proxy on a free port of the loopback; it stops when it is dropped.
 pub struct Proxy {

@@ -1,0 +1,117 @@
+//! Summaries of what does not survive verbatim: leaves of segments, merged by topic, level by level
+//! ([`tree`]). A summary is a list of [`Point`]s: sentences of the source, or generated ones that
+//! passed [`grounding`].
+
+pub mod abstractive;
+pub mod breadth;
+pub mod extractive;
+pub mod facts;
+pub mod grounding;
+pub mod tree;
+
+use std::ops::Range;
+
+use epitome_engine::{ModelError, Models};
+use epitome_text::Document;
+use epitome_work::{Cancel, Stopped};
+use thiserror::Error;
+
+use crate::{
+    cache::Cache,
+    rank::Ranking,
+    remote::RemoteError,
+    render::{TemplateError, Templates},
+};
+
+/// Why a summary could not be made.
+#[derive(Debug, Error)]
+pub enum SummarizeError {
+    /// The decoder could not be had or run.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The server that writes could not be used.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// A summary prompt could not be filled.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// Told to stop.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// One statement of a summary.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Point {
+    /// A span of the document, verbatim.
+    Span(usize),
+    /// A generated sentence, and the bytes that it stands for.
+    Text {
+        /// The sentence.
+        text: String,
+        /// Bytes of the input.
+        source: Range<usize>,
+        /// Tokens.
+        tokens: usize,
+    },
+}
+
+/// What a summarizer works on and with.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The document.
+    pub doc: &'a Document<'a>,
+    /// Its scores and vectors.
+    pub ranking: &'a Ranking,
+    /// Prompts.
+    pub templates: &'a Templates,
+    /// The decoder.
+    pub models: &'a Models,
+    /// Segment cache.
+    pub cache: &'a Cache,
+    /// Counts tokens of generated text.
+    pub counter: &'a dyn epitome_text::tokens::TokenCounter,
+    /// Checked between generations.
+    pub cancel: &'a Cancel,
+}
+
+impl Context<'_> {
+    /// Tokens of a point.
+    pub fn tokens(&self, point: &Point) -> usize {
+        match point {
+            Point::Span(span) => self.doc.spans[*span].tokens,
+            Point::Text { tokens, .. } => *tokens,
+        }
+    }
+}
+
+/// A summary and what was refused on the way.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Its statements, in the order of the source.
+    pub points: Vec<Point>,
+    /// Generated sentences that held something their source does not.
+    pub ungrounded: usize,
+}
+
+/// Makes summaries of segments and merges them.
+pub trait Summarizer: Send + Sync {
+    /// How many summaries it can be asked for at once: as many as there are cores, unless it waits for
+    /// an engine that batches.
+    fn at_once(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    /// The summary of a segment in at most `budget` tokens.
+    fn leaf(&self, context: &Context<'_>, segment: usize, budget: usize) -> Result<Summary, SummarizeError>;
+
+    /// One summary for consecutive ones, in at most `budget` tokens. `segments` are those that they
+    /// stand for.
+    fn merge(
+        &self,
+        context: &Context<'_>,
+        children: &[Summary],
+        segments: &[usize],
+        budget: usize,
+    ) -> Result<Summary, SummarizeError>;
+}

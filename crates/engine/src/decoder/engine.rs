@@ -1,0 +1,407 @@
+//! Continuous batching: one thread owns the model, and whoever wants text sends it a request.
+//!
+//! In every step all live sequences go through the layers together: those that write, by their next
+//! token; those whose prompt is not read yet, by as much of it as the step's budget of tokens allows.
+//! Sequences join and leave between steps. What a sequence gets does not depend on its company.
+//!
+//! 1. A request waits in a queue; where too many are open the answer comes at once ([`ModelError::Busy`]).
+//! 2. It is admitted when its keys and values fit the memory that is set aside: interactive ones first, for
+//!    which a quarter of everything is kept free, each class in the order of arrival. What has been
+//!    cancelled meanwhile leaves before it costs.
+//! 3. Blocks of keys and values that a prompt shares with an earlier one are taken over
+//!    ([`PrefixCache`]); a request that begins as one that is just being read waits for it.
+//! 4. While few write, each may have some tokens more in a step, which its prompt makes likely
+//!    ([`Lookup`](super::lookup)).
+//! 5. The budget of tokens follows the measured speed, so that a step takes about [`STEP`].
+
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, TryRecvError, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    backend::Backend,
+    generation::{Class, Generated, Sampling},
+    kv::KvCache,
+    prefix::PrefixCache,
+    sequence::Sequence,
+    step::{Step, Watch},
+};
+use crate::{ModelError, decoder::Text, kernels::KV_BLOCK, memory::KeysAndValues, telemetry};
+
+/// Time that a step should take: how long a short request waits for a long prompt at most.
+const STEP: Duration = Duration::from_millis(250);
+/// Tokens of the first step, and the bounds of what the measured speed makes of them.
+const FIRST_BUDGET: usize = 256;
+const LEAST_BUDGET: usize = 64;
+/// Tokens of prompts that every step reads at least, however many sequences write.
+const LEAST_READ: usize = 32;
+/// Tokens that a step takes together, those that are only likely among them: as long as reading the
+/// weights takes longer than multiplying with them.
+const MOST_TOGETHER: usize = 8;
+/// What is kept free for interactive requests: of the places, the memory and the queue, as a divisor.
+const KEPT_FREE: usize = 4;
+/// The share of the memory for keys and values that the prefixes may hold, as a divisor.
+const PREFIX_SHARE: usize = 8;
+
+/// A request to the engine.
+pub(super) struct Request {
+    pub(super) class: Class,
+    pub(super) ids: Vec<u32>,
+    pub(super) sampling: Sampling,
+    /// Ranges of the prompt that its last token may attend to; an [`Event::Attention`] tells how much.
+    pub(super) watched: Option<Vec<Range<usize>>>,
+    pub(super) events: Sender<Event>,
+    /// Set by whoever does not want the rest any more.
+    pub(super) cancelled: Arc<AtomicBool>,
+    pub(super) arrived: Instant,
+}
+
+/// What a request gets.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Some text, and how many tokens were written by then.
+    Piece { text: String, tokens: usize },
+    /// How much the prompt's last token attends to what is watched: by layer, by head, by range.
+    Attention(Vec<f32>),
+    /// The end.
+    Done(Result<Generated, ModelError>),
+}
+
+/// The way to the thread that owns a model. The thread ends when this is dropped.
+pub(super) struct Engine {
+    requests: Sender<Request>,
+    /// Requests that wait or are live, and how many there may be.
+    open: Arc<AtomicUsize>,
+    most: usize,
+    context: usize,
+    words: usize,
+    model: String,
+}
+
+/// Bounds of an engine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Requests that wait or are being answered at most.
+    pub(super) open: usize,
+    /// Bytes for keys and values, where they are in this memory.
+    pub(super) kv_bytes: usize,
+    /// Whether greedy output is looked up in its prompt; it changes the time alone.
+    pub(super) lookup: bool,
+}
+
+impl Engine {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Forward`] where the system gives no thread.
+    pub(super) fn start(
+        model: &str,
+        backend: Backend,
+        text: Arc<Text>,
+        limits: Limits,
+    ) -> Result<Self, ModelError> {
+        let (requests, receiver) = channel();
+        let open = Arc::new(AtomicUsize::new(0));
+        let blocks = backend.blocks(limits.kv_bytes);
+        let for_sequences = blocks - blocks / PREFIX_SHARE;
+        let context = backend.context().min(for_sequences * KV_BLOCK);
+        let words = backend.words();
+        let state = State {
+            receiver,
+            waiting: VecDeque::new(),
+            live: Vec::new(),
+            prefixes: PrefixCache::new(blocks / PREFIX_SHARE),
+            blocks: for_sequences,
+            context,
+            budget: FIRST_BUDGET,
+            lookup: limits.lookup && backend.may_look_up(),
+            open: open.clone(),
+            model: model.to_owned(),
+            keys_and_values: backend.keys_and_values(),
+            backend,
+            text,
+        };
+        thread::Builder::new()
+            .name(format!("decoder {model}"))
+            .spawn(move || state.run())
+            .map_err(|error| ModelError::forward(model, "starting the engine", error))?;
+        Ok(Self { requests, open, most: limits.open, context, words, model: model.to_owned() })
+    }
+
+    /// Most tokens of a sequence: what the model was made for, or what the memory holds.
+    pub(super) fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Tokens that the model has weights for.
+    pub(super) fn words(&self) -> usize {
+        self.words
+    }
+
+    /// Puts a request into the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Busy`] where the queue is full.
+    pub(super) fn submit(&self, request: Request) -> Result<(), ModelError> {
+        let open = self.open.fetch_add(1, Ordering::Relaxed);
+        if open >= request.class.part_of(self.most) {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            telemetry::engine_refused(request.class.name());
+            return Err(ModelError::Busy { model: self.model.clone(), waiting: open });
+        }
+        self.requests.send(request).map_err(|_| {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            ModelError::forward(&self.model, "generating", "the engine's thread has ended")
+        })
+    }
+}
+
+impl Class {
+    /// How much of something a class may take.
+    fn part_of(self, all: usize) -> usize {
+        if self == Class::Chat { all } else { all - all / KEPT_FREE }
+    }
+}
+
+struct State {
+    receiver: Receiver<Request>,
+    waiting: VecDeque<Request>,
+    live: Vec<Live>,
+    prefixes: PrefixCache,
+    /// Blocks that live sequences may take in all.
+    blocks: usize,
+    /// Most tokens of a sequence.
+    context: usize,
+    /// Tokens of a step.
+    budget: usize,
+    /// Whether likely tokens are looked up.
+    lookup: bool,
+    open: Arc<AtomicUsize>,
+    model: String,
+    keys_and_values: KeysAndValues,
+    backend: Backend,
+    text: Arc<Text>,
+}
+
+struct Live {
+    sequence: Sequence,
+    class: Class,
+    watched: Option<Vec<Range<usize>>>,
+    cache: KvCache,
+    /// Blocks that it may take.
+    reserved: usize,
+    events: Sender<Event>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl State {
+    fn run(mut self) {
+        while self.take_in() {
+            self.drop_cancelled();
+            self.admit();
+            if self.live.is_empty() {
+                continue;
+            }
+            // Should a step panic, those who are in it get an error and the thread goes on.
+            let step = panic::catch_unwind(AssertUnwindSafe(|| self.step()));
+            let failed = match step {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => ModelError::forward(&self.model, "generating", error),
+                Err(_) => ModelError::forward(&self.model, "generating", "the forward pass panicked"),
+            };
+            for live in std::mem::take(&mut self.live) {
+                self.end(&live.events, Err(failed.clone()));
+            }
+        }
+    }
+
+    /// Takes what has arrived, and waits where there is nothing to do; false when nobody is left to ask.
+    fn take_in(&mut self) -> bool {
+        let (bytes, most) = self.keys_and_values.bytes();
+        telemetry::engine_holds(self.live.len(), bytes, most);
+        if self.live.is_empty() && self.waiting.is_empty() {
+            match self.receiver.recv() {
+                Ok(request) => self.waiting.push_back(request),
+                Err(_) => return false,
+            }
+        }
+        loop {
+            match self.receiver.try_recv() {
+                Ok(request) => self.waiting.push_back(request),
+                // Those that wait and are live are still served.
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return true,
+            }
+        }
+    }
+
+    fn drop_cancelled(&mut self) {
+        let gone = |cancelled: &AtomicBool, class: Class, open: &AtomicUsize| {
+            let gone = cancelled.load(Ordering::Relaxed);
+            if gone {
+                open.fetch_sub(1, Ordering::Relaxed);
+                telemetry::engine_cancelled(class.name());
+            }
+            gone
+        };
+        self.waiting.retain(|request| !gone(&request.cancelled, request.class, &self.open));
+        self.live.retain(|live| !gone(&live.cancelled, live.class, &self.open));
+    }
+
+    /// Makes those live that fit.
+    fn admit(&mut self) {
+        // Stable: each class in the order of arrival.
+        self.waiting.make_contiguous().sort_by_key(|request| request.class);
+        let mut held = VecDeque::new();
+        while let Some(request) = self.waiting.pop_front() {
+            let tokens = request.ids.len().saturating_add(request.sampling.max_tokens);
+            let wanted = tokens.min(self.context).div_ceil(KV_BLOCK);
+            let taken: usize = self.live.iter().map(|live| live.reserved).sum();
+            let (places, blocks) =
+                (request.class.part_of(self.backend.most_live()), request.class.part_of(self.blocks));
+            // A single one always fits: none is longer than the context.
+            let fits = self.live.is_empty() || taken + wanted <= blocks;
+            if self.live.len() >= places || !fits {
+                // What is larger waits for its turn, and so do those behind it.
+                held.push_back(request);
+                break;
+            }
+            let known = self.prefixes.find(&request.ids);
+            let being_read = |live: &Live| {
+                live.class <= request.class && live.sequence.reads_what(&request.ids, known.len() + 1)
+            };
+            if known.len() < self.prefixes.most() && self.live.iter().any(being_read) {
+                held.push_back(request);
+                continue;
+            }
+            telemetry::engine_admitted(request.class.name(), request.arrived.elapsed());
+            let cache = KvCache::beginning_with(known);
+            let read = cache.length();
+            let Request { class, ids, sampling, watched, events, cancelled, .. } = request;
+            self.live.push(Live {
+                sequence: Sequence::new(ids, read, sampling, self.context, self.lookup),
+                class,
+                watched,
+                cache,
+                reserved: wanted,
+                events,
+                cancelled,
+            });
+        }
+        held.append(&mut self.waiting);
+        self.waiting = held;
+    }
+
+    /// One step of all live sequences.
+    fn step(&mut self) -> candle_core::Result<()> {
+        let began = Instant::now();
+        let writing = self.live.iter().filter(|live| live.sequence.writes()).count();
+        let mut left = self.budget.saturating_sub(writing).max(LEAST_READ);
+        // Interactive prompts first, of a class the shortest; none takes all while others wait.
+        let mut unread: Vec<(Class, usize, usize)> = Vec::new();
+        for (at, live) in self.live.iter().enumerate().filter(|(_, live)| !live.sequence.writes()) {
+            unread.push((live.class, live.sequence.unread(), at));
+        }
+        unread.sort_unstable();
+        let mut share = vec![1; self.live.len()];
+        let prompts = unread.len();
+        if prompts == 0 {
+            let more = (MOST_TOGETHER / writing.max(1)).saturating_sub(1);
+            for (live, share) in self.live.iter_mut().zip(&mut share) {
+                *share = live.sequence.propose(more);
+            }
+        }
+        for (served, (_, tokens, at)) in unread.into_iter().enumerate() {
+            let count = tokens.min(left.div_ceil(prompts - served));
+            left -= count;
+            if let Some(share) = share.get_mut(at) {
+                *share = count;
+            }
+        }
+        let mut steps: Vec<Step<'_>> = Vec::new();
+        let mut owners = Vec::new();
+        let mut masses: Vec<Vec<f32>> = vec![Vec::new(); self.live.len()];
+        for (at, ((live, masses), count)) in self.live.iter_mut().zip(&mut masses).zip(&share).enumerate() {
+            if *count > 0 {
+                let Live { sequence, cache, watched, .. } = live;
+                let logits =
+                    if sequence.writes() { *count } else { usize::from(*count == sequence.unread()) };
+                let ends = !sequence.writes() && logits > 0;
+                let watch = watched.as_deref().filter(|_| ends).map(|ranges| Watch { ranges, masses });
+                let best_only = sequence.follows_the_best();
+                steps.push(Step { ids: sequence.next(*count), cache, logits, best_only, watch });
+                owners.push((at, *count));
+            }
+        }
+        let tokens: usize = share.iter().sum();
+        let follows = self.backend.forward(&mut steps)?;
+        drop(steps);
+        let time = began.elapsed();
+        let read = if prompts == 0 { 0 } else { tokens - writing };
+
+        let (sequences, words) = (owners.len(), self.backend.words());
+        let (mut ended, mut written) = (Vec::new(), 0);
+        for ((at, count), next) in owners.into_iter().zip(follows) {
+            let Some(live) = self.live.get_mut(at) else { continue };
+            let writes = live.sequence.writes();
+            if !writes {
+                self.prefixes.keep(live.sequence.prompt(), live.cache.full_blocks());
+            }
+            live.sequence.has_read(count);
+            if next.is_empty() {
+                continue;
+            }
+            if !writes && live.watched.is_some() {
+                let masses = masses.get_mut(at).map(std::mem::take).unwrap_or_default();
+                let _ = live.events.send(Event::Attention(masses));
+            }
+            let (outcome, taken) = live.sequence.take_all(next.each(words), &self.text);
+            if writes {
+                live.cache.shorten_to(live.cache.length() + taken - count);
+            }
+            written += taken;
+            if !outcome.text.is_empty() {
+                let tokens = live.sequence.written();
+                // Who has stopped listening has also cancelled.
+                let _ = live.events.send(Event::Piece { text: outcome.text, tokens });
+            }
+            if let Some(end) = outcome.end {
+                ended.push((at, end));
+            }
+        }
+        telemetry::engine_step(time, sequences, read, written);
+        for (at, end) in ended.into_iter().rev() {
+            let live = self.live.remove(at);
+            let end = end.map_err(|reason| ModelError::forward(&self.model, "generating", reason));
+            self.end(&live.events, end);
+        }
+        self.adapt(tokens, time);
+        Ok(())
+    }
+
+    /// Brings the budget to what the last step's speed makes of [`STEP`], half way at a time.
+    fn adapt(&mut self, tokens: usize, time: Duration) {
+        // A step of single tokens says nothing of how fast prompts are read.
+        if tokens * 2 < self.budget {
+            return;
+        }
+        let possible = tokens as f64 * STEP.as_secs_f64() / time.as_secs_f64().max(1e-6);
+        let wanted = (self.budget as f64 + possible) / 2.0;
+        self.budget = (wanted as usize).clamp(LEAST_BUDGET, self.backend.most_tokens());
+    }
+
+    fn end(&self, events: &Sender<Event>, result: Result<Generated, ModelError>) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        let _ = events.send(Event::Done(result));
+    }
+}

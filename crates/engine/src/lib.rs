@@ -1,0 +1,408 @@
+//! Local models: their files, tokenizers, encoder and decoder.
+//!
+//! A name of the configuration becomes files (`manifest`, `store`, `fetch`, `verify`), and files
+//! become an [`Encoder`], a [`CrossEncoder`] or a [`Decoder`]. Nothing else in the crate opens a model file.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use config::{BUILT_IN_RANKER, DecoderPrecision, Device, Precision};
+
+mod bert;
+pub mod config;
+mod cross_encoder;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod decoder;
+mod device;
+mod encoder;
+mod error;
+mod fetch;
+mod gguf;
+mod heads;
+pub mod host_memory;
+mod kernels;
+mod linear;
+mod manifest;
+mod memory;
+mod modern_bert;
+mod norm;
+mod pruner;
+mod schedule;
+mod shards;
+mod slot;
+mod static_embedder;
+mod store;
+pub mod telemetry;
+mod tensors;
+#[cfg(test)]
+mod testing;
+mod verify;
+
+pub use cross_encoder::{CrossEncoder, Passage, QUERY_TOKENS, Relevance, TITLE_TOKENS, WINDOW_TOKENS};
+pub use decoder::{Attention, ChatMessage, Class, Decoder, Finish, Generated, Grounds, Sampling};
+pub use device::{Gpu, gpu};
+pub use encoder::{Encoder, Pooled, Window};
+pub use error::{Attempt, ModelError};
+pub use kernels::{Rates, rates};
+pub use manifest::{FileSpec, Manifest, ModelSpec, Role};
+pub use memory::{ModelMemory, words as memory_words};
+pub use schedule::{Admitted, Kind, Turn};
+pub use static_embedder::StaticEmbedder;
+pub use store::{Located, ModelStatus};
+
+pub use fetch::hub::{DatasetFile, Hub};
+
+use decoder::Language;
+use memory::{KeysAndValues, Taken};
+use schedule::Schedule;
+use slot::Slot;
+use store::Store;
+
+/// Which model, exactly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelId {
+    /// Its name in the manifest, or the file's stem.
+    pub name: String,
+    /// SHA-256, hexadecimal: of the weights; of a decoder that is more than one file, adapters among them,
+    /// of the hashes of all.
+    pub hash: String,
+}
+
+/// Model files and the models loaded from them, each on first use and once.
+pub struct Models {
+    store: Store,
+    embedder: Slot<Encoder>,
+    decoder: Slot<Decoder>,
+    /// None: the one that is compiled in.
+    ranker: Option<Slot<CrossEncoder>>,
+    built_in: Mutex<Option<Arc<CrossEncoder>>>,
+    table: Mutex<Option<Arc<StaticEmbedder>>>,
+    taken: Mutex<Taken>,
+    /// As configured, for the processor.
+    precision: Precision,
+    decoder_precision: DecoderPrecision,
+    prompt_lookup: bool,
+    schedule: Schedule,
+    device: Device,
+    /// Where the device is decided: what models are loaded in.
+    decided: OnceLock<Result<Precision, ModelError>>,
+}
+
+impl Models {
+    /// Reads the manifest. Touches no weights.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Manifest`], which only a faulty build gives.
+    pub fn new(config: &config::Models) -> Result<Self, ModelError> {
+        Store::new(config).map(|store| Self::of(store, config))
+    }
+
+    /// As [`Models::new`], for a process that nobody watches: it runs pip only where `models.pip` is `always`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::new`].
+    pub fn unattended(config: &config::Models) -> Result<Self, ModelError> {
+        Store::new(config).map(|store| Self::of(store.unattended(), config))
+    }
+
+    fn of(store: Store, config: &config::Models) -> Self {
+        Self {
+            store,
+            embedder: Slot::new(&config.embedder, Role::Embedder, &[]),
+            decoder: Slot::new(&config.decoder, Role::Decoder, &config.decoder_lora),
+            ranker: (!matches!(config.ranker.as_str(), "" | BUILT_IN_RANKER))
+                .then(|| Slot::new(&config.ranker, Role::Ranker, &[])),
+            built_in: Mutex::default(),
+            table: Mutex::default(),
+            taken: Mutex::default(),
+            precision: config.precision,
+            decoder_precision: config.decoder_precision,
+            prompt_lookup: config.prompt_lookup,
+            schedule: Schedule::new(),
+            device: config.device,
+            decided: OnceLock::new(),
+        }
+    }
+
+    /// The precision that models are loaded in, and with it the device: a GPU has one of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Device`] where `models.device` is `cuda` and there is none.
+    pub fn precision(&self) -> Result<Precision, ModelError> {
+        self.decided.get_or_init(|| device::decide(self.device, self.precision)).clone()
+    }
+
+    /// The configured cross-encoder that ranks: the one that is compiled in, or another; fetched and
+    /// loaded if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`], the same one for a minute after a failure.
+    pub fn ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
+        match &self.ranker {
+            Some(slot) => {
+                let precision = self.precision()?;
+                slot.loaded(&self.store, |files| {
+                    let ranker = CrossEncoder::load(files, precision)?;
+                    self.takes(&ranker.id().name, ranker.weight_bytes(), KeysAndValues::None);
+                    Ok(ranker)
+                })
+            }
+            None => self.built_in_ranker(),
+        }
+    }
+
+    /// Lets a request of about so many tokens to the encoders in; its pieces are then done in turns.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Busy`] where too many are open.
+    pub fn admit(&self, kind: Kind, tokens: usize) -> Result<Admitted<'_>, ModelError> {
+        self.schedule.admit(kind, tokens, self.in_passes())
+    }
+
+    /// Whether encoders read the windows of all callers in common passes, as on a GPU, which wants many callers.
+    pub fn in_passes(&self) -> bool {
+        matches!(self.precision(), Ok(Precision::Gpu))
+    }
+
+    /// The cross-encoder that is compiled in, unpacked on first use, whichever is configured.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Invalid`], which only a faulty build gives.
+    pub fn built_in_ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
+        let precision = self.precision()?;
+        unpacked(&self.built_in, || {
+            let ranker = CrossEncoder::built_in(precision)?;
+            self.takes(&ranker.id().name, ranker.weight_bytes(), KeysAndValues::None);
+            Ok(ranker)
+        })
+    }
+
+    /// The static embedder, unpacked on first use. Its tokens are those of [`Models::built_in_ranker`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::built_in_ranker`].
+    pub fn static_embedder(&self) -> Result<Arc<StaticEmbedder>, ModelError> {
+        unpacked(&self.table, || {
+            let table = StaticEmbedder::built_in()?;
+            self.takes("static-embedder", table.weight_bytes(), KeysAndValues::None);
+            Ok(table)
+        })
+    }
+
+    /// All that the static embedder's vectors depend on besides the text: the hash of its table, and that of
+    /// the vocabulary that cuts the text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::static_embedder`].
+    pub fn static_embedder_key(&self) -> Result<String, ModelError> {
+        Ok(format!("{}/{}", StaticEmbedder::built_in_hash(), self.built_in_ranker()?.id().hash))
+    }
+
+    /// The configured embedder; fetched and loaded if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`], the same one for a minute after a failure.
+    pub fn embedder(&self) -> Result<Arc<Encoder>, ModelError> {
+        let precision = self.precision()?;
+        self.embedder.loaded(&self.store, |files| {
+            let embedder = Encoder::load(files, precision)?;
+            self.takes(&embedder.id().name, embedder.weight_bytes(), KeysAndValues::None);
+            Ok(embedder)
+        })
+    }
+
+    /// The configured embedder's identity, without loading it; fetched if need be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::embedder`].
+    pub fn embedder_id(&self) -> Result<ModelId, ModelError> {
+        self.embedder.located(&self.store)?.id()
+    }
+
+    /// All that an embedder's vectors depend on besides the text: the hash of each of its files
+    /// and the precision.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::embedder_id`].
+    pub fn embedder_key(&self) -> Result<String, ModelError> {
+        let located = self.embedder.located(&self.store)?;
+        let hashes: Vec<&str> = located.spec.files.iter().map(|file| file.sha256.as_str()).collect();
+        Ok(format!("{}/{}", hashes.join("/"), self.precision()?.key()))
+    }
+
+    /// The configured decoder; fetched and loaded if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`], the same one for a minute after a failure.
+    pub fn decoder(&self) -> Result<Arc<Decoder>, ModelError> {
+        let precision = self.decoder_precision()?;
+        self.decoder.loaded(&self.store, |files| {
+            let decoder = Decoder::load(files, precision, self.prompt_lookup)?;
+            self.takes(&decoder.id().name, decoder.weight_bytes(), decoder.keys_and_values());
+            Ok(decoder)
+        })
+    }
+
+    /// As configured, or what a GPU has.
+    fn decoder_precision(&self) -> Result<DecoderPrecision, ModelError> {
+        Ok(match self.precision()? {
+            Precision::Gpu => DecoderPrecision::Gpu,
+            Precision::Int8 | Precision::Int4 | Precision::F32 | Precision::Bf16 => self.decoder_precision,
+        })
+    }
+
+    /// The configured decoder's identity, without loading it; fetched if need be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::decoder`].
+    pub fn decoder_id(&self) -> Result<ModelId, ModelError> {
+        self.decoder.located(&self.store)?.id()
+    }
+
+    /// All that the decoder's greedy output depends on besides the prompt: the hash of its files and the
+    /// precision.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::decoder_id`].
+    pub fn decoder_key(&self) -> Result<String, ModelError> {
+        Ok(decoder::key(&self.decoder_id()?, self.decoder_precision()?))
+    }
+
+    /// The tokenizer of a model whose files are already here: a name of the manifest, or the
+    /// configured decoder by its name or path. Never fetches.
+    /// Special tokens in a text are counted as the text that they are.
+    pub fn tokenizer(&self, model: &str) -> Option<tokenizers::Tokenizer> {
+        let located = self.counting(model)?;
+        let read = match located.spec.role {
+            Role::Embedder | Role::Ranker => located.path("tokenizer.json").and_then(encoder::read_tokenizer),
+            Role::Decoder => Language::read(&located).map(|language| language.tokenizer),
+        };
+        match read {
+            Ok(mut tokenizer) => {
+                tokenizer.set_encode_special_tokens(true);
+                Some(tokenizer)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the tokenizer of {model} cannot be used");
+                None
+            }
+        }
+    }
+
+    /// The hashes of the files that [`Models::tokenizer`] takes for a model; none where it has none.
+    pub fn tokenizer_key(&self, model: &str) -> Option<String> {
+        let located = self.counting(model)?;
+        let hashes: Vec<&str> = located.spec.files.iter().map(|file| file.sha256.as_str()).collect();
+        Some(hashes.join("/"))
+    }
+
+    /// The files of a model that counts tokens.
+    fn counting(&self, model: &str) -> Option<Located> {
+        let known = self.manifest().get(model).is_some();
+        let configured = self.slots().into_iter().any(|(name, _)| name == model);
+        if known || configured {
+            self.locate(model).ok()
+        } else if self.manifest().get(&self.decoder.name).is_none() {
+            // A decoder that was configured by its path goes by the file's stem.
+            self.locate(&self.decoder.name).ok().filter(|located| located.spec.name == model)
+        } else {
+            None
+        }
+    }
+
+    /// The models of the manifest.
+    pub fn manifest(&self) -> &Manifest {
+        self.store.manifest()
+    }
+
+    /// The state of the configured models, embedder first; a ranker that is compiled in is not among them.
+    /// Never fetches.
+    pub fn status(&self) -> Vec<ModelStatus> {
+        self.slots().into_iter().map(|(name, role)| self.store.status(name, role, true)).collect()
+    }
+
+    /// The state of every model of the manifest, and of configured models that are not in it. Never
+    /// fetches.
+    pub fn list(&self) -> Vec<ModelStatus> {
+        let slots = self.slots();
+        let known = self.manifest().models.iter().map(|spec| (spec.name.as_str(), spec.role));
+        let others = slots.iter().copied().filter(|(name, _)| self.manifest().get(name).is_none());
+        known
+            .chain(others)
+            .map(|(name, role)| self.store.status(name, role, slots.contains(&(name, role))))
+            .collect()
+    }
+
+    /// Brings the files of a model here, if they are not here yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`]; where no source has a file, it names each of them.
+    pub fn pull(&self, name: &str) -> Result<Located, ModelError> {
+        self.store.ensure(name, self.role_of(name))
+    }
+
+    /// The files of a model that are already here. Never fetches.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Missing`] where one is not here.
+    pub fn locate(&self, name: &str) -> Result<Located, ModelError> {
+        self.store.locate(name, self.role_of(name))
+    }
+
+    /// Reads every file of a model in full and compares its hash.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::WrongHash`], or [`ModelError::Missing`].
+    pub fn verify(&self, name: &str) -> Result<Located, ModelError> {
+        self.store.verify(name, self.role_of(name))
+    }
+
+    fn slots(&self) -> Vec<(&str, Role)> {
+        let mut slots: Vec<(&str, Role)> =
+            vec![(&self.embedder.name, Role::Embedder), (&self.decoder.name, Role::Decoder)];
+        slots.extend(self.ranker.as_ref().map(|ranker| (ranker.name.as_str(), Role::Ranker)));
+        slots
+    }
+
+    fn role_of(&self, name: &str) -> Role {
+        match self.manifest().get(name) {
+            Some(spec) => spec.role,
+            None => match self.slots().into_iter().find(|(slot, _)| *slot == name) {
+                Some((_, role)) => role,
+                None if store::names_repository(name) => Role::Ranker,
+                None => Role::Decoder,
+            },
+        }
+    }
+}
+
+/// What is compiled in, unpacked once.
+fn unpacked<T>(
+    slot: &Mutex<Option<Arc<T>>>,
+    read: impl FnOnce() -> Result<T, ModelError>,
+) -> Result<Arc<T>, ModelError> {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = &*slot {
+        return Ok(known.clone());
+    }
+    let new = Arc::new(read()?);
+    *slot = Some(new.clone());
+    Ok(new)
+}

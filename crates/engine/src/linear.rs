@@ -1,0 +1,104 @@
+//! Linear layers, in the precision that is wanted.
+
+use candle_core::{Result, Tensor, bail};
+
+use super::kernels::{BLOCK, Bf16, Block4, FloatMatrix, Int4Matrix, Int8Matrix, Panels, best};
+use crate::config::Precision;
+
+/// A weight of shape (outputs, inputs). A row of the product depends on its row of the input alone.
+#[derive(Debug)]
+pub(crate) enum Linear {
+    F32(FloatMatrix<f32>),
+    Bf16(FloatMatrix<Bf16>),
+    Int8(Int8Matrix),
+    Int4(Int4Matrix),
+}
+
+/// The same of whatever kind of matrix it is.
+macro_rules! each {
+    ($linear:expr, $weight:ident => $of:expr) => {
+        match $linear {
+            Linear::F32($weight) => $of,
+            Linear::Bf16($weight) => $of,
+            Linear::Int8($weight) => $of,
+            Linear::Int4($weight) => $of,
+        }
+    };
+}
+
+impl Linear {
+    /// From a tensor of that shape.
+    pub(crate) fn new(weight: &Tensor, precision: Precision) -> Result<Self> {
+        let (_, inputs) = weight.dims2()?;
+        Self::of(&weight.flatten_all()?.to_vec1::<f32>()?, inputs, precision)
+    }
+
+    /// From rows of `inputs` values.
+    pub(crate) fn of(weight: &[f32], inputs: usize, precision: Precision) -> Result<Self> {
+        if inputs == 0 || weight.len() < inputs {
+            bail!("a weight of {} values in rows of {inputs}", weight.len());
+        }
+        Ok(match precision {
+            Precision::F32 => Self::F32(FloatMatrix::new(weight, inputs)),
+            Precision::Int8 => Self::Int8(Int8Matrix::new(weight, inputs, best())),
+            Precision::Int4 => Self::Int4(Int4Matrix::new(&Block4::all(weight, inputs), inputs, best())),
+            Precision::Bf16 => Self::Bf16(FloatMatrix::new(weight, inputs)),
+            Precision::Gpu => bail!("the weights are for a GPU"),
+        })
+    }
+
+    /// From the blocks of rows of `inputs` values, as they are.
+    pub(crate) fn of_blocks(weight: &[Block4], inputs: usize) -> Result<Self> {
+        if inputs == 0 || !inputs.is_multiple_of(BLOCK) || weight.len() * BLOCK < inputs {
+            bail!("a weight of {} blocks in rows of {inputs}", weight.len());
+        }
+        Ok(Self::Int4(Int4Matrix::new(weight, inputs, best())))
+    }
+
+    /// Bytes of the weights as they are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        each!(self, weight => weight.bytes())
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        each!(self, weight => weight.inputs())
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        each!(self, weight => weight.outputs())
+    }
+
+    /// The product with rows of `inputs` values, on this thread: `outputs` values a row.
+    pub(crate) fn forward(&self, x: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; x.len() / self.inputs() * self.outputs()];
+        self.forward_into(x, &mut out);
+        out
+    }
+
+    /// The same into a place of that size.
+    pub(crate) fn forward_into(&self, x: &[f32], out: &mut [f32]) {
+        each!(self, weight => weight.product(&weight.rows(x), out));
+    }
+
+    /// The product with a few rows, on all threads, each of which reads its own part of the weights.
+    pub(crate) fn forward_parallel(&self, x: &[f32]) -> Vec<f32> {
+        each!(self, weight => weight.product_by_outputs(&weight.rows(x)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_as_large_as_their_precision() -> Result<()> {
+        let weight = vec![0.5; 64 * 128];
+        let bytes = |precision| Ok::<_, candle_core::Error>(Linear::of(&weight, 128, precision)?.bytes());
+        assert_eq!(bytes(Precision::F32)?, 64 * 128 * 4);
+        assert_eq!(bytes(Precision::Bf16)?, 64 * 128 * 2);
+        // A byte or half of one a value, and one or two scales for 32 of them.
+        assert_eq!(bytes(Precision::Int8)?, 64 * 128 * (32 + 4) / 32);
+        assert_eq!(bytes(Precision::Int4)?, 64 * 128 * (16 + 8) / 32);
+        Ok(())
+    }
+}

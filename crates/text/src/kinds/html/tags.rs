@@ -1,0 +1,124 @@
+//! The tags of a page with their places.
+
+use std::ops::Range;
+
+use html5gum::{
+    Span, Tokenizer,
+    emitters::callback::{CallbackEmitter, CallbackEvent},
+};
+
+use super::names::{self, Named};
+
+/// What a stretch of markup is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `<p>`.
+    Start,
+    /// `</p>`.
+    End,
+    /// A comment or a document type.
+    Comment,
+}
+
+/// A stretch of markup.
+#[derive(Clone, Debug)]
+pub struct Tag {
+    /// Its bytes.
+    pub range: Range<usize>,
+    /// What it is.
+    pub form: Form,
+    /// The element, empty for one that HTML does not have.
+    pub name: &'static str,
+    /// What its attributes say of the element.
+    pub traits: Traits,
+}
+
+/// What the attributes of an element say of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// Not shown.
+    pub hidden: bool,
+    /// What its class, identifier or role names it.
+    pub named: Option<Named>,
+    /// A `meta` element with the description of the page.
+    pub description: bool,
+    /// A table for the sake of its layout.
+    pub layout: bool,
+}
+
+/// The tags of `text` in order.
+pub fn tags(text: &str) -> Vec<Tag> {
+    let mut scan = Scan::default();
+    let mut emitter =
+        CallbackEmitter::new(|event: CallbackEvent<'_>, span: Span<usize>| scan.event(event, span));
+    emitter.naively_switch_states(true);
+    let mut tags: Vec<Tag> = Vec::new();
+    for tag in Tokenizer::new_with_emitter(text, emitter) {
+        let Ok(tag) = tag;
+        let start = tag.range.start.max(tags.last().map_or(0, |last| last.range.end));
+        let end = tag.range.end.min(text.len());
+        let whole = start < end && text.is_char_boundary(start) && text.is_char_boundary(end);
+        if whole && text.as_bytes()[start] == b'<' {
+            tags.push(Tag { range: start..end, ..tag });
+        }
+    }
+    tags
+}
+
+/// The element that is read.
+#[derive(Default)]
+struct Scan {
+    start: usize,
+    name: &'static str,
+    attribute: Vec<u8>,
+    traits: Traits,
+}
+
+impl Scan {
+    fn event(&mut self, event: CallbackEvent<'_>, span: Span<usize>) -> Option<Tag> {
+        let (form, start) = match event {
+            CallbackEvent::OpenStartTag { name } => {
+                (self.start, self.name, self.traits) = (span.start, names::known(name), Traits::default());
+                return None;
+            }
+            CallbackEvent::AttributeName { name } => {
+                self.attribute.clear();
+                self.attribute.extend_from_slice(name);
+                self.traits.hidden |= name == b"hidden";
+                return None;
+            }
+            CallbackEvent::AttributeValue { value } => {
+                self.value(&String::from_utf8_lossy(value));
+                return None;
+            }
+            CallbackEvent::CloseStartTag { .. } => (Form::Start, self.start),
+            CallbackEvent::EndTag { name } => {
+                (self.name, self.traits) = (names::known(name), Traits::default());
+                (Form::End, span.start)
+            }
+            CallbackEvent::Comment { .. } | CallbackEvent::Doctype { .. } => {
+                (self.name, self.traits) = ("", Traits::default());
+                (Form::Comment, span.start)
+            }
+            CallbackEvent::String { .. } | CallbackEvent::Error(_) => return None,
+        };
+        Some(Tag { range: start..span.end, form, name: self.name, traits: self.traits })
+    }
+
+    fn value(&mut self, value: &str) {
+        let traits = &mut self.traits;
+        match self.attribute.as_slice() {
+            b"class" | b"id" => traits.named = traits.named.max(names::named(value)),
+            b"role" if value == "presentation" => traits.layout = true,
+            b"role" => traits.named = traits.named.max(names::role(value)),
+            b"aria-hidden" => traits.hidden |= value == "true",
+            b"name" => traits.description |= self.name == "meta" && value.eq_ignore_ascii_case("description"),
+            b"content" if value.trim().is_empty() => traits.description = false,
+            b"style" => {
+                let style: String = value.chars().take(200).filter(|c| !c.is_whitespace()).collect();
+                traits.hidden |= style.contains("display:none") || style.contains("visibility:hidden");
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Separated values: which sign separates them, and where each record ends.
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+
+use super::marks::{Line, mostly};
+use crate::cut::Hint;
+
+/// Fewer rows are no table.
+const ROWS: usize = 3;
+
+/// Rows that are looked at to tell the separator.
+const SAMPLE: usize = 500;
+
+/// Rows under a header, more than which it takes for the header alone to tell of a table.
+const HEADED: usize = 6;
+
+/// Bytes of the longest name of a column.
+const NAME: usize = 40;
+
+/// Lines that one record spans at most.
+const RECORD_LINES: usize = 60;
+
+/// How the values of a table are separated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// The separator.
+    pub separator: u8,
+    /// Fields that most rows have.
+    pub fields: usize,
+}
+
+/// Fields of a line. Separators in quotation marks at the start of a field do not count.
+pub fn fields(text: &str, separator: u8) -> usize {
+    let (mut quoted, mut count, mut fresh) = (false, 1, true);
+    for byte in text.bytes() {
+        if byte == b'"' && (quoted || fresh) {
+            quoted = !quoted;
+        } else if byte == separator && !quoted {
+            count += 1;
+        }
+        fresh = byte == separator || (fresh && byte == b'"');
+    }
+    count
+}
+
+/// The format in which most lines are rows; none where the text does not look like separated values.
+pub fn format(lines: &[Line<'_>], hint: &Hint<'_>) -> Option<Format> {
+    let rows: Vec<&Line<'_>> = lines.iter().filter(|line| !line.is_blank()).take(SAMPLE).collect();
+    let first = rows.first()?.text.trim_start();
+    if rows.len() < ROWS || first.starts_with(['{', '[', '<', '#', '|']) {
+        return None;
+    }
+    let named = named(hint);
+    b"\t,;|".iter().find_map(|separator| {
+        let mut counts: Vec<usize> = rows.iter().map(|row| fields(row.text, *separator)).collect();
+        let all = counts.len();
+        counts.sort_unstable();
+        let (fields, most) = mode(&counts);
+        let format = Format { separator: *separator, fields };
+        let agrees = mostly(most, all, if fields == 2 { 95 } else { 80 });
+        let sure = || mostly(most, all, 95) && headed(&rows, format);
+        let likely = fields >= 2 && agrees && (named || plain(&rows, format) || sure());
+        likely.then_some(format)
+    })
+}
+
+/// Whether lines are rows under a header, whatever stands in their cells.
+pub fn is_headed(lines: &[Line<'_>], hint: &Hint<'_>) -> bool {
+    let rows: Vec<&Line<'_>> = lines.iter().filter(|line| !line.is_blank()).take(SAMPLE).collect();
+    format(lines, hint).is_some_and(|format| headed(&rows, format))
+}
+
+/// Whether the first of several rows names at least three columns.
+fn headed(rows: &[&Line<'_>], format: Format) -> bool {
+    let Some(first) = rows.first() else { return false };
+    let names: Vec<&str> = first.text.trim().split(char::from(format.separator)).collect();
+    let name = |name: &&str| {
+        let name = name.trim_matches('"');
+        name.len() <= NAME
+            && name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_alphanumeric() || "_- #()%".contains(c))
+    };
+    let mut distinct = names.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    rows.len() > HEADED
+        && names.len() >= 3
+        && names.len() == format.fields
+        && distinct.len() == names.len()
+        && names.iter().all(name)
+}
+
+/// Whether the name or type of the text says that it is separated values.
+fn named(hint: &Hint<'_>) -> bool {
+    let file = hint.file.is_some_and(|file| {
+        let file = file.to_ascii_lowercase();
+        [".csv", ".tsv", ".tab", ".psv"].iter().any(|end| file.ends_with(end))
+    });
+    file || hint.media_type.is_some_and(|media| media.contains("csv") || media.contains("separated"))
+}
+
+/// The commonest of sorted numbers, and how often it occurs.
+fn mode(sorted: &[usize]) -> (usize, usize) {
+    let runs = sorted.chunk_by(|a, b| a == b).map(|run| (run[0], run.len()));
+    runs.max_by_key(|(_, times)| *times).unwrap_or((0, 0))
+}
+
+/// Whether rows hold values, not sentences or code: the separators do not stand before spaces as punctuation
+/// does, and no row reads on in the next.
+fn plain(rows: &[&Line<'_>], format: Format) -> bool {
+    let (mut signs, mut spaced, mut closed, mut length) = (0, 0, 0, 0);
+    for row in rows {
+        let bytes = row.text.trim_end().as_bytes();
+        for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == format.separator) {
+            signs += 1;
+            spaced += usize::from(bytes.get(at + 1) == Some(&b' '));
+        }
+        let statement = |byte: &u8| *byte == format.separator && format.fields == 2;
+        closed += usize::from(bytes.last().is_some_and(|byte| b".!?{}()".contains(byte) || statement(byte)));
+        length += bytes.len();
+    }
+    let few = rows.len() < 4 || length > 120 * rows.len();
+    let wordy = length > 160 * format.fields * rows.len();
+    match format.separator {
+        b'\t' => (format.fields > 2 || !few) && !wordy,
+        b'|' => format.fields > 2 && !wordy && closed * 4 < rows.len(),
+        _ => {
+            !mostly(spaced, signs, 25)
+                && closed * 4 < rows.len()
+                && !wordy
+                && (format.fields > 2 || !few && spaced == 0)
+        }
+    }
+}
+
+/// The lines at which records begin: one for each, and none for a line that goes on in quotation marks.
+pub fn starts(text: &str, lines: &[Line<'_>], format: Format) -> Vec<bool> {
+    let mut reader = ReaderBuilder::new().delimiter(format.separator).build();
+    let mut buffers = Buffers::default();
+    let mut starts = vec![true; lines.len()];
+    let mut at = 0;
+    while at < lines.len() {
+        let line = lines[at];
+        if !line.text.contains('"') || fields(line.text, format.separator) == format.fields && even(line.text)
+        {
+            at += 1;
+            continue;
+        }
+        let last = lines[(at + RECORD_LINES).min(lines.len()) - 1];
+        let (count, read) = buffers.record(&mut reader, &text.as_bytes()[line.start..last.end]);
+        let next = lines.partition_point(|line| line.start < last.start.min(lines[at].start + read));
+        let spans = next.max(at + 1);
+        if count == format.fields && lines[at].start + read <= last.end {
+            starts[at + 1..spans].fill(false);
+            at = spans;
+        } else {
+            at += 1;
+        }
+    }
+    starts
+}
+
+fn even(text: &str) -> bool {
+    text.bytes().filter(|byte| *byte == b'"').count() % 2 == 0
+}
+
+#[derive(Default)]
+struct Buffers {
+    output: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Buffers {
+    /// Fields of the record that `input` begins with, and the bytes it takes.
+    fn record(&mut self, reader: &mut Reader, input: &[u8]) -> (usize, usize) {
+        reader.reset();
+        self.output.resize(input.len() + 16, 0);
+        self.ends.resize(input.len().min(4096) + 16, 0);
+        let (result, read, _, ends) = reader.read_record(input, &mut self.output, &mut self.ends);
+        match result {
+            ReadRecordResult::Record => (ends, read),
+            _ => (0, 0),
+        }
+    }
+}
+
+/// Whether the first row names the columns of the others.
+pub fn has_header(rows: &[&str], format: Format) -> bool {
+    let split = |row: &str| -> Vec<String> {
+        let mut quoted = false;
+        let mut values = vec![String::new()];
+        for c in row.chars() {
+            if c == '"' {
+                quoted = !quoted;
+            } else if c == char::from(format.separator) && !quoted {
+                values.push(String::new());
+            } else if let Some(value) = values.last_mut() {
+                value.push(c);
+            }
+        }
+        values
+    };
+    let [first, rest @ ..] = rows else { return false };
+    let names = split(first);
+    let name = |value: &String| {
+        let value = value.trim();
+        let begins = value.chars().next().is_some_and(|c| c.is_alphabetic() || "_#@".contains(c));
+        begins && value.chars().count() <= 40 && !value.ends_with('.')
+    };
+    if rest.len() < 2 || !names.iter().all(name) {
+        return false;
+    }
+    let sample: Vec<Vec<String>> = rest.iter().take(50).map(|row| split(row)).collect();
+    let columns = || (0..names.len()).map(|at| sample.iter().filter_map(move |row| row.get(at)));
+    let numeric = |value: &&String| value.trim().starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    let numbers = columns().any(|values| mostly(values.filter(numeric).count(), sample.len(), 60));
+    let repeated = columns().zip(&names).any(|(mut values, name)| values.any(|value| value == name));
+    let lower = |name: &String| name.chars().all(|c| c.is_ascii_lowercase() || "_-".contains(c));
+    numbers || !repeated && names.iter().all(lower)
+}

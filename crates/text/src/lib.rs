@@ -1,0 +1,580 @@
+//! The input as a [`Document`]: spans (sentences and other smallest units), blocks (paragraphs and
+//! the like) and segments. All are byte ranges of the untouched text, and spans tile it.
+
+mod blocks;
+mod breaks;
+pub mod cut;
+mod json;
+pub mod kinds;
+pub mod lines;
+mod long;
+mod numbered;
+mod scripts;
+mod segments;
+pub mod sentences;
+pub mod terms;
+pub mod tokens;
+
+use std::{borrow::Cow, collections::HashMap, convert::Infallible, ops::Range};
+
+use epitome_work::{Cancel, Stopped};
+
+pub use cut::{Content, Hint, Role};
+pub use json::value_end as json_value_end;
+pub use kinds::Kind;
+pub use sentences::sentence_ends;
+
+use blocks::RawBlock;
+use cut::{CutBlock, Piece};
+use tokens::{Check, TokenCounter, TokenTable};
+
+/// The smallest unit: a sentence, a heading, a list item's sentence, a line where line breaks are meant, a
+/// table row, a log record or a sentence of a long one, an element of a JSON value, a whole fenced code block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Bytes of the text, white space behind it included.
+    pub range: Range<usize>,
+    /// Kind of content.
+    pub content: Content,
+    /// Index of its block.
+    pub block: usize,
+    /// Index of its segment.
+    pub segment: usize,
+    /// Tokens.
+    pub tokens: usize,
+    /// What it is to the spans around it.
+    pub role: Role,
+    /// Whether it goes on what the span before it begins: both are parts of one long piece.
+    pub part: bool,
+    /// Whether it is of a file of code, or of code in a fence, which may have to stay whole.
+    pub code: bool,
+}
+
+/// A paragraph or another stretch that belongs together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its spans.
+    pub spans: Range<usize>,
+    /// Kind of content.
+    pub content: Content,
+    /// Whether its first span is a label or a table header that every other span of it needs.
+    pub labelled: bool,
+    /// Whether that label names it alone: it has a number, as `Document [3]` has, and begins no other block.
+    pub numbered: bool,
+    /// Index of the heading that governs it.
+    pub heading: Option<usize>,
+    /// The span behind it that names it, such as a closing tag or the mark of its page.
+    pub closing: Option<usize>,
+    /// Tokens.
+    pub tokens: usize,
+}
+
+/// What is known of where a text comes from. All of it may be missing or wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The tool that gave it: its name, and the arguments of its call as JSON.
+    pub call: Option<(String, String)>,
+    /// A file name or path.
+    pub file: Option<String>,
+    /// A media type.
+    pub media_type: Option<String>,
+    /// Whether the query is that call, rather than a question about the text.
+    pub called: bool,
+}
+
+impl Origin {
+    /// The same, borrowed.
+    pub fn hint(&self) -> Hint<'_> {
+        Hint {
+            call: self.call.as_ref().map(|(name, arguments)| (name.as_str(), arguments.as_str())),
+            file: self.file.as_deref(),
+            media_type: self.media_type.as_deref(),
+        }
+    }
+}
+
+/// A heading and the one above it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heading {
+    /// Its span.
+    pub span: usize,
+    /// 1 is the highest.
+    pub level: u8,
+    /// The heading of the section that this one is part of.
+    pub parent: Option<usize>,
+}
+
+/// A segment: 1,000-2,000 tokens; unit of summaries and of the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Bytes of the text.
+    pub range: Range<usize>,
+    /// Its spans.
+    pub spans: Range<usize>,
+    /// Tokens.
+    pub tokens: usize,
+}
+
+/// A text with its structure.
+#[derive(Clone, Debug)]
+pub struct Document<'a> {
+    /// The input.
+    pub text: &'a str,
+    /// What it is as a whole.
+    pub kind: Kind,
+    /// Token ends.
+    pub tokens: TokenTable,
+    /// Spans in order; they tile the text.
+    pub spans: Vec<Span>,
+    /// Blocks in order; their spans tile the spans.
+    pub blocks: Vec<Block>,
+    /// Headings in order.
+    pub headings: Vec<Heading>,
+    /// Segments in order; their spans tile the spans.
+    pub segments: Vec<Segment>,
+    /// The span that numbers the page of each span; empty where no page is numbered.
+    page_marks: Vec<Option<usize>>,
+}
+
+/// Sizes of segments, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentSize {
+    /// Fewest.
+    pub min: usize,
+    /// Most.
+    pub max: usize,
+}
+
+/// Finds the labels that name one block alone.
+fn number(text: &str, spans: &[Span], blocks: &mut [Block]) {
+    let label = |block: &Block| text[spans[block.spans.start].range.clone()].trim();
+    let named = |block: &&Block| block.labelled && block.content != Content::Table;
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for block in blocks.iter().filter(named) {
+        *times.entry(label(block)).or_default() += 1;
+    }
+    for block in blocks.iter_mut() {
+        block.numbered = named(&&*block)
+            && label(block).contains(|c: char| c.is_ascii_digit())
+            && times.get(label(block)) == Some(&1);
+    }
+}
+
+impl<'a> Document<'a> {
+    /// Finds the structure of `text`, taken as running text with whatever stands in it.
+    pub fn new(text: &'a str, counter: &dyn TokenCounter, size: SegmentSize) -> Self {
+        let Ok(document) =
+            Self::checked::<Infallible>(text, Kind::Prose, prose(text), counter, size, &|| Ok(()));
+        document
+    }
+
+    /// The structure of `text` of a `kind`, cut into `cut`, which tiles it, for as long as `cancel` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] when `cancel` says so.
+    pub fn cut(
+        text: &'a str,
+        kind: Kind,
+        cut: Vec<CutBlock>,
+        counter: &dyn TokenCounter,
+        size: SegmentSize,
+        cancel: &Cancel,
+    ) -> Result<Self, Stopped> {
+        Self::checked(text, kind, cut, counter, size, &|| cancel.check())
+    }
+
+    fn checked<E: Send>(
+        text: &'a str,
+        kind: Kind,
+        cut: Vec<CutBlock>,
+        counter: &dyn TokenCounter,
+        size: SegmentSize,
+        check: Check<'_, E>,
+    ) -> Result<Self, E> {
+        let tokens = TokenTable::checked(counter, text, check)?;
+        let marked = |b: &&CutBlock| {
+            b.content == Content::Heading
+                && b.pieces.first().is_some_and(|p| text[p.range.clone()].starts_with('#'))
+        };
+        let markdown =
+            cut.iter().any(|b| b.content == Content::Code) || cut.iter().filter(marked).count() > 1;
+        let (mut spans, mut blocks): (Vec<Span>, Vec<Block>) = (Vec::new(), Vec::with_capacity(cut.len()));
+        let mut headings: Vec<Heading> = Vec::new();
+        let mut open: Vec<usize> = Vec::new();
+        let mut unclosed = 0;
+        for raw in cut {
+            check()?;
+            let first = spans.len();
+            let index = blocks.len();
+            let label = raw.pieces.first().is_some_and(|piece| piece.role == Role::Label);
+            let labelled = label && raw.content != Content::Heading;
+            let bytes =
+                raw.pieces.first().map_or(0, |p| p.range.start)..raw.pieces.last().map_or(0, |p| p.range.end);
+            for piece in raw.pieces {
+                let mut start = piece.range.start;
+                for end in long::part_ends(text, kind, &piece) {
+                    spans.push(Span {
+                        tokens: tokens.count(&(start..end)),
+                        range: start..end,
+                        content: piece.content,
+                        block: index,
+                        segment: 0,
+                        role: piece.role,
+                        part: start > piece.range.start,
+                        code: kind.has_fences() && piece.content == Content::Code,
+                    });
+                    start = end;
+                }
+            }
+            // The number of a page governs what stands on it, whatever the sections are.
+            let page = kind == Kind::Pages && label;
+            let heading = raw.content == Content::Heading && !raw.closes && !page;
+            if heading || raw.level > 0 && !page {
+                while open.last().is_some_and(|h| headings[*h].level >= raw.level) {
+                    open.pop();
+                }
+            }
+            if heading {
+                headings.push(Heading { span: first, level: raw.level, parent: open.last().copied() });
+            }
+            blocks.push(Block {
+                spans: first..spans.len(),
+                content: raw.content,
+                labelled,
+                numbered: false,
+                heading: open.last().copied(),
+                closing: None,
+                tokens: tokens.count(&bytes),
+            });
+            if heading {
+                open.push(headings.len() - 1);
+            }
+            if raw.closes {
+                for block in &mut blocks[unclosed..index] {
+                    block.closing = Some(first);
+                }
+                unclosed = index + 1;
+            }
+        }
+        number(text, &spans, &mut blocks);
+        let segments = segments::segments(text, &spans, &tokens, markdown, (size.min, size.max), check)?;
+        let segments: Vec<Segment> = segments
+            .into_iter()
+            .map(|range| {
+                let bytes = spans[range.start].range.start..spans[range.end - 1].range.end;
+                Segment { tokens: tokens.count(&bytes), range: bytes, spans: range }
+            })
+            .collect();
+        for (index, segment) in segments.iter().enumerate() {
+            for span in &mut spans[segment.spans.clone()] {
+                span.segment = index;
+            }
+        }
+        let page_marks = if kind == Kind::Pages { kinds::pages::marks_of(text, &spans) } else { Vec::new() };
+        Ok(Document { text, kind, tokens, spans, blocks, headings, segments, page_marks })
+    }
+
+    /// The span that numbers the page on which a span begins.
+    pub fn page_mark(&self, span: usize) -> Option<usize> {
+        self.page_marks.get(span).copied().flatten()
+    }
+
+    /// Takes the spans in `ranges`, which are sorted, for code that may have to stay whole.
+    pub fn mark_code(&mut self, ranges: &[Range<usize>]) {
+        for range in ranges {
+            let first = self.spans.partition_point(|span| span.range.end <= range.start);
+            for at in first..self.spans.len() {
+                if self.spans[at].range.start >= range.end {
+                    break;
+                }
+                // What names a block comes along with it.
+                if self.spans[at].role != Role::Label && !self.span_text(at).is_empty() {
+                    let span = &mut self.spans[at];
+                    span.code = true;
+                    if span.content == Content::Heading {
+                        span.content = Content::Code;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The text of a span as it is read: of a page, with the words joined that a line break parts.
+    pub fn reading(&self, span: usize) -> Cow<'a, str> {
+        let text = self.span_text(span);
+        if self.kind == Kind::Pages { kinds::pages::joined(text) } else { Cow::Borrowed(text) }
+    }
+
+    /// Whether most of it was written by programs: rows, records, lines.
+    pub fn is_mostly_machine(&self) -> bool {
+        let machine = |span: &&Span| span.content.is_machine();
+        let tokens: usize = self.spans.iter().filter(machine).map(|span| span.tokens).sum();
+        self.kind.is_in_place() && 2 * tokens > self.tokens.total()
+    }
+
+    /// The text of a span without the white space around it.
+    pub fn span_text(&self, span: usize) -> &'a str {
+        self.text[self.spans[span].range.clone()].trim()
+    }
+
+    /// The bytes of consecutive spans without the white space around them.
+    pub fn trimmed(&self, spans: &Range<usize>) -> Range<usize> {
+        if spans.is_empty() {
+            return 0..0;
+        }
+        let start = self.spans[spans.start].range.start;
+        let end = self.spans[spans.end - 1].range.end;
+        let text = &self.text[start..end];
+        let left = start + (text.len() - text.trim_start().len());
+        left..left + text.trim().len()
+    }
+
+    /// The headings above a block, the highest first, as spans.
+    pub fn heading_path(&self, block: usize) -> Vec<usize> {
+        let mut path = Vec::new();
+        let mut next = self.blocks[block].heading;
+        while let Some(heading) = next {
+            path.push(self.headings[heading].span);
+            next = self.headings[heading].parent;
+        }
+        path.reverse();
+        path
+    }
+}
+
+/// The blocks of running text and of what may stand in it.
+pub fn prose(text: &str) -> Vec<CutBlock> {
+    let cut = |raw: RawBlock| {
+        let (pieces, labelled) = pieces(text, &raw);
+        let role = |index: usize| if index == 0 && labelled { Role::Label } else { Role::Text };
+        let piece = |(index, (range, content))| Piece { range, content, role: role(index) };
+        CutBlock {
+            pieces: pieces.into_iter().enumerate().map(piece).collect(),
+            content: raw.content,
+            level: raw.level,
+            closes: false,
+        }
+    };
+    blocks::blocks(text).into_iter().map(cut).filter(|block| !block.pieces.is_empty()).collect()
+}
+
+/// The spans of a block, and whether the first is a label.
+fn pieces(text: &str, block: &RawBlock) -> (Vec<(Range<usize>, Content)>, bool) {
+    let mut pieces: Vec<(Range<usize>, Content)> = Vec::new();
+    let mut start = block.range.start;
+    let mut push = |end: usize, content: Content| {
+        if end > start {
+            pieces.push((start..end, content));
+            start = end;
+        }
+    };
+    let end = block.range.end;
+    let mut labelled = false;
+    match block.content {
+        Content::Heading | Content::Code | Content::Line => push(end, block.content),
+        Content::Log => {
+            // A long record is a trace, or what somebody said under a time stamp.
+            if end - block.range.start > sentences::LONGEST {
+                let lines = lines::lines(&text[block.range.clone()]);
+                let mut starts: Vec<usize> = lines
+                    .iter()
+                    .filter(|line| !line.is_blank())
+                    .map(|l| block.range.start + l.start)
+                    .collect();
+                starts.push(end);
+                for line in starts.windows(2) {
+                    for sentence in sentences::sentence_ends(&text[line[0]..line[1]]) {
+                        push(line[0] + sentence, Content::Log);
+                    }
+                }
+            }
+            push(end, Content::Log);
+        }
+        Content::Json => {
+            for cut in json::cuts(text, block.range.clone()) {
+                push(cut, Content::Json);
+            }
+            push(end, Content::Json);
+        }
+        Content::Table => {
+            let rows = lines::lines(&text[block.range.clone()]);
+            let at = |row: usize| rows.get(row).map_or(end, |line| block.range.start + line.start);
+            let ruled = rows.get(1).is_some_and(lines::Line::is_table_rule);
+            let header = if ruled { 2 } else { 1 };
+            labelled = rows.iter().filter(|row| !row.is_blank()).count() > header;
+            push(at(header), if labelled { Content::Heading } else { Content::Table });
+            for line in rows.iter().skip(header + 1).filter(|line| !line.is_blank()) {
+                push(block.range.start + line.start, Content::Table);
+            }
+            push(end, Content::Table);
+        }
+        Content::Prose | Content::List => {
+            let from = block.range.start + block.label;
+            if block.label > 0 && from < end {
+                push(from, Content::Heading);
+                labelled = true;
+            }
+            let from = from.min(end);
+            let before = text[block.range.start..from].chars().count();
+            let meant = breaks::line_ends(&text[from..end], before);
+            let mut start = from;
+            for stop in meant.unwrap_or_else(|| vec![end - from]) {
+                for sentence in sentences::sentence_ends(&text[start..from + stop]) {
+                    push(start + sentence, block.content);
+                }
+                start = from + stop;
+            }
+            push(end, block.content);
+        }
+    }
+    (pieces, labelled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SIZE: SegmentSize = SegmentSize { min: 1000, max: 2000 };
+
+    fn document<'a>(text: &'a str) -> Document<'a> {
+        Document::new(text, tokens::tiktoken("gpt-4").expect("known").as_ref(), SIZE)
+    }
+
+    fn check(doc: &Document<'_>) {
+        let mut at = 0;
+        for span in &doc.spans {
+            assert_eq!(span.range.start, at);
+            assert!(span.range.end > at && doc.text.is_char_boundary(span.range.end));
+            at = span.range.end;
+        }
+        assert_eq!(at, doc.text.len());
+        let mut next = 0;
+        for block in &doc.blocks {
+            assert_eq!(block.spans.start, next);
+            next = block.spans.end;
+        }
+        assert_eq!(next, doc.spans.len());
+        let mut next = 0;
+        for (i, segment) in doc.segments.iter().enumerate() {
+            assert_eq!(segment.spans.start, next);
+            assert!(!segment.spans.is_empty());
+            next = segment.spans.end;
+            let last = i + 1 == doc.segments.len();
+            assert!(segment.tokens <= SIZE.max + 1 || segment.spans.len() == 1, "{} tokens", segment.tokens);
+            let single =
+                doc.spans[segment.spans.clone()].iter().chain(doc.spans.get(next)).any(|s| s.tokens > 1000);
+            assert!(last || segment.tokens + 1 >= SIZE.min || single, "{} tokens", segment.tokens);
+        }
+        assert_eq!(next, doc.spans.len());
+    }
+
+    #[test]
+    fn separated_values_are_rows() {
+        let rows = "code,place,remark\nAD,+42+01,\n\"AE,OM\",+25+55,Crozet\nAF,+34+69,\n";
+        for text in [rows.to_owned(), rows.replace(',', ";"), rows.replace(',', "|")] {
+            let doc = document(&text);
+            check(&doc);
+            let kinds: Vec<_> = doc.spans.iter().map(|s| s.content.as_str()).collect();
+            assert_eq!(kinds, ["heading", "table", "table", "table"], "{text}");
+        }
+        for text in [
+            "He came, saw, won\nand went, slept, ate\nthen rose, ran, fell\n",
+            "One,two,three\nand four,five,six\n\nbut not more,than,two\n",
+            "1,200,000 people\nlived in 3,400 towns\nof 2,100,300 houses\n",
+        ] {
+            assert!(document(text).spans.iter().all(|s| s.content != Content::Table), "{text}");
+        }
+    }
+
+    #[test]
+    fn kinds_of_content() {
+        let text = "# Title\n\nFirst one. Second one.\n\n```rust\nfn main() {}\n\nlet x;\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |\n\n- item one\n- item two. More.\n\n## Part\nDocument [2](Title: Y) It is. Yes.\n{\"k\": [1, 2, 3], \"l\": 1.10}\n2026-01-02T03:04:05Z up\n  detail\n";
+        let doc = document(text);
+        check(&doc);
+        let kinds: Vec<_> =
+            doc.spans.iter().map(|s| (s.content.as_str(), doc.text[s.range.clone()].trim())).collect();
+        assert_eq!(
+            kinds,
+            [
+                ("heading", "# Title"),
+                ("prose", "First one."),
+                ("prose", "Second one."),
+                ("code", "```rust\nfn main() {}\n\nlet x;\n```"),
+                ("heading", "| a | b |\n|---|---|"),
+                ("table", "| 1 | 2 |"),
+                ("table", "| 3 | 4 |"),
+                ("list", "- item one"),
+                ("list", "- item two."),
+                ("list", "More."),
+                ("heading", "## Part"),
+                ("heading", "Document [2](Title: Y)"),
+                ("prose", "It is."),
+                ("prose", "Yes."),
+                ("json", "{\"k\": [1, 2, 3], \"l\": 1.10}"),
+                ("log", "2026-01-02T03:04:05Z up\n  detail"),
+            ]
+        );
+        let last = doc.spans.last().map(|s| s.block).unwrap_or_default();
+        assert_eq!(doc.heading_path(last).len(), 2);
+    }
+
+    #[test]
+    fn long_records_are_cut_and_transcripts_are_prose() {
+        let frame = "  at org.example.Deep.call(Deep.java:12)\n";
+        let trace = format!("2026-01-02T03:04:05Z failed\n{}", frame.repeat(40));
+        let doc = document(&trace);
+        assert_eq!((doc.blocks.len(), doc.spans.len()), (1, 41));
+        assert!(doc.spans.iter().all(|span| span.content == Content::Log));
+        let doc = document("2026-01-02T03:04:05Z failed. Tried again.\n  detail\n\n\n");
+        assert_eq!(doc.spans.len(), 1);
+        let said = "[00:12:30] Ann: Thank you. The budget was approved by the board in May.\n";
+        let doc = document(said);
+        assert!(doc.spans.len() > 1 && doc.spans.iter().all(|span| span.content != Content::Log));
+    }
+
+    #[test]
+    fn comments_are_no_headings() {
+        let headings =
+            |text: &str| document(text).spans.iter().filter(|span| span.content == Content::Heading).count();
+        assert_eq!(headings("# Part\n\nText.\n\n## Section\nMore text.\n"), 2);
+        assert_eq!(headings("# This comment goes\n# over two lines.\nx = 1\n"), 0);
+        assert_eq!(headings("all:\n\t# build it\n\tmake\n"), 0);
+    }
+
+    #[test]
+    fn odd_inputs_tile() {
+        let lines = "x\n".repeat(100_000);
+        let words = "lorem ipsum dolor ".repeat(300_000);
+        let solid = "a".repeat(5_000_000);
+        let deep = "[".repeat(100_000);
+        let fences = "```a\n".repeat(20_000);
+        let code =
+            "if this_line_is_long_enough_to_stand_for_itself_in_code:\n    then_this_one(follows, it)\n";
+        let blank = code.repeat(3) + &"\n".repeat(1_000_000);
+        for text in [
+            "",
+            "\n\n\n",
+            "\0\0",
+            "a",
+            &lines,
+            &words,
+            &solid,
+            &deep,
+            &fences,
+            &blank,
+            "``` \n```",
+            "| a |\n| b |",
+        ] {
+            check(&document(text));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_tiles(text in "([A-Za-z ,.#|`\\-\\[\\]{}:\"0-9é。]{0,60}\n{0,3}){0,40}") {
+            check(&document(&text));
+        }
+    }
+}

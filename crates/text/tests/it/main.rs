@@ -1,0 +1,12 @@
+//! The kinds of text on what real programs wrote.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod code;
+mod common;
+mod diff;
+mod html;
+mod json;
+mod pages;
+mod scripts;
+mod turns;
+mod xml;

@@ -1,0 +1,64 @@
+//! The request to stop, and why.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use crate::steps::Steps;
+
+/// Tells a compaction to stop: its client has left, or its deadline has passed. The way back tells who
+/// waits how far it is.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+    deadline: Option<Instant>,
+    steps: Arc<Steps>,
+}
+
+/// A compaction was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// The caller has left.
+    #[error("the caller left before the compaction was done")]
+    Cancelled,
+    /// Time is up.
+    #[error("the deadline passed before the compaction was done")]
+    Deadline,
+}
+
+impl Cancel {
+    /// Never stops unless `cancel` is called.
+    pub fn never() -> Self {
+        Self::default()
+    }
+
+    /// Stops at `deadline`.
+    pub fn at(deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..Self::default() }
+    }
+
+    /// Asks the work to stop at its next check. All clones share the request.
+    pub fn cancel(&self) {
+        self.flag.store(true, Ordering::Relaxed);
+    }
+
+    /// How far the work is. All clones share it.
+    pub fn steps(&self) -> &Steps {
+        &self.steps
+    }
+
+    /// Between two steps of work: go on, or stop and why.
+    pub fn check(&self) -> Result<(), Stopped> {
+        if self.flag.load(Ordering::Relaxed) {
+            return Err(Stopped::Cancelled);
+        }
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(Stopped::Deadline),
+            _ => Ok(()),
+        }
+    }
+}

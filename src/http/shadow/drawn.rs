@@ -1,0 +1,94 @@
+//! Which requests are drawn, and what their comparisons come to.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::Semaphore;
+
+use super::ledger::{Change, Comparison, Ledger};
+use crate::{config, telemetry};
+
+/// The one route that compacts what it forwards.
+pub(super) const ROUTE: &str = "chat";
+
+/// The samples of all routes.
+pub struct Shadow {
+    pub(super) config: config::Shadow,
+    ledger: Mutex<Ledger>,
+    pub(super) permits: Arc<Semaphore>,
+}
+
+impl Shadow {
+    /// Without samples.
+    pub fn new(config: &config::Shadow) -> Self {
+        Self {
+            config: config.clone(),
+            ledger: Mutex::new(Ledger::new(config)),
+            permits: Arc::new(Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+
+    /// Whether compaction is turned off now, because answers had become too different.
+    pub fn is_off(&self) -> bool {
+        let (off, back) = self.ledger().is_off(Instant::now());
+        if back {
+            telemetry::compaction_off(ROUTE, false);
+            tracing::info!(route = ROUTE, "compaction is on again after shadow.cooldown_s");
+        }
+        off
+    }
+
+    /// Whether the request of this id and these bytes is drawn.
+    pub(super) fn draws(&self, id: &str, body: &[u8]) -> bool {
+        if self.config.sample <= 0.0 {
+            return false;
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(id.len() as u64).to_le_bytes()).update(id.as_bytes()).update(body);
+        let mut first = [0; 8];
+        hasher.finalize_xof().fill(&mut first);
+        // 53 bits are what a float can tell apart.
+        let point = (u64::from_le_bytes(first) >> 11) as f64 / (1u64 << 53) as f64;
+        point < self.config.sample
+    }
+
+    pub(super) fn add(&self, comparison: Comparison, saved: usize) {
+        let (means, change) = self.ledger().add(comparison, Instant::now());
+        telemetry::shadow_means(ROUTE, means.retention, means.drift, &means.figures());
+        telemetry::shadow_saved(ROUTE, saved);
+        if change == Change::Off {
+            telemetry::compaction_off(ROUTE, true);
+            tracing::warn!(
+                route = ROUTE,
+                retention = means.retention,
+                floor = self.config.floor,
+                cooldown_s = self.config.cooldown_s,
+                "shadow answers differ too much; compaction is off and requests pass untouched"
+            );
+        }
+    }
+
+    fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_are_by_hash_and_near_the_share() {
+        let shadow = Shadow::new(&config::Shadow { sample: 0.25, ..config::Shadow::default() });
+        let drawn: Vec<bool> = (0..2000).map(|n| shadow.draws(&n.to_string(), b"{}")).collect();
+        let again: Vec<bool> = (0..2000).map(|n| shadow.draws(&n.to_string(), b"{}")).collect();
+        assert_eq!(drawn, again);
+        let count = drawn.iter().filter(|drawn| **drawn).count();
+        assert!((430..570).contains(&count), "{count}");
+        let with = |sample| Shadow::new(&config::Shadow { sample, ..config::Shadow::default() });
+        assert!((0..50).all(|n| with(1.0).draws(&n.to_string(), b"")));
+        assert!(!(0..50).any(|n| with(0.0).draws(&n.to_string(), b"")));
+    }
+}

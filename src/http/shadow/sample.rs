@@ -1,0 +1,282 @@
+//! One request that is answered both ways.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_web::HttpRequest;
+use bytes::Bytes;
+use epitome_compactor::client::{
+    Answer, Body, ByteStream, Call, Method,
+    header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
+};
+use futures_util::{Stream, StreamExt};
+use serde_json::json;
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, task, time};
+
+use super::{drawn::ROUTE, ledger::Comparison};
+use crate::{
+    eval::scoring::token_f1,
+    http::{account::Account, headers, state::State},
+    telemetry,
+    wire::{
+        json::Raw,
+        openai_answer::{ChatAnswer, Collector},
+    },
+};
+
+/// Most bytes of an answer that are looked at.
+const LARGEST: usize = 4 << 20;
+/// Tells an upstream that reads it that nobody waits for the answer.
+const MARK: &str = "x-epitome-shadow";
+/// Keys of a request that may have an effect beside the answer, or an answer beside the text.
+const EFFECTS: [&str; 6] = ["tools", "functions", "web_search_options", "audio", "modalities", "background"];
+/// The question for the judge.
+const JUDGE: &str = include_str!("../../../templates/judge.txt");
+
+/// A request that was drawn.
+pub struct Sample {
+    state: Arc<State>,
+    original: Bytes,
+    path: String,
+    headers: HeaderMap,
+    /// Tokens that compaction took away.
+    saved: usize,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The client's answer on its way, noted as it passes.
+struct Tee {
+    inner: ByteStream,
+    noted: Option<Noted>,
+    runtime: Handle,
+}
+
+/// What the client was given.
+struct Noted {
+    sample: Sample,
+    kind: String,
+    chunks: Vec<Bytes>,
+    bytes: usize,
+}
+
+/// Why there is no comparison: the word for metrics.
+type Skipped = &'static str;
+
+impl Sample {
+    /// The sample of a compacted request, if it is drawn and may be taken now.
+    pub fn draw(
+        state: &Arc<State>,
+        req: &HttpRequest,
+        id: &str,
+        original: &Bytes,
+        account: &Account,
+    ) -> Option<Self> {
+        if !state.shadow.draws(id, original) {
+            return None;
+        }
+        let Ok(permit) = state.shadow.permits.clone().try_acquire_owned() else {
+            telemetry::shadow_sample(ROUTE, "busy");
+            return None;
+        };
+        let mut headers = headers::to_upstream(req.headers(), Some(original.len()));
+        // The answer is read here, and it must be an answer of its own.
+        headers.remove(ACCEPT_ENCODING);
+        headers.remove("idempotency-key");
+        headers.insert(MARK, HeaderValue::from_static("1"));
+        Some(Self {
+            state: state.clone(),
+            original: original.clone(),
+            path: req.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            headers,
+            saved: account.tokens.map_or(0, |(before, after)| before.saturating_sub(after)),
+            _permit: permit,
+        })
+    }
+
+    /// Notes the client's answer as it passes; its bytes stay as they are.
+    pub fn watch(self, answer: Answer) -> Answer {
+        let skipped = if !answer.status.is_success() {
+            Some("failed")
+        } else if headers::is_answer_encoded(&answer.headers) {
+            Some("encoded")
+        } else {
+            None
+        };
+        let runtime = match (skipped, Handle::try_current()) {
+            (None, Ok(runtime)) => runtime,
+            (skipped, _) => {
+                telemetry::shadow_sample(ROUTE, skipped.unwrap_or("failed"));
+                return answer;
+            }
+        };
+        let kind = kind_of(&answer.headers);
+        let noted = Some(Noted { sample: self, kind, chunks: Vec::new(), bytes: 0 });
+        Answer { body: Box::pin(Tee { inner: answer.body, noted, runtime }), ..answer }
+    }
+
+    /// Sends the original and compares the answers.
+    async fn compare(&self, given: ChatAnswer) -> Result<Comparison, Skipped> {
+        if !is_harmless(&self.original) || given.calls_tools {
+            return Err("effects");
+        }
+        let full = self.ask(self.headers.clone(), self.original.clone()).await?;
+        if full.calls_tools {
+            return Err("effects");
+        }
+        let (full, given) = (full.text, given.text);
+        let exact = full.trim() == given.trim();
+        let judge = if exact { None } else { self.judge(&full, &given).await };
+        let state = self.state.clone();
+        let work = move || {
+            let embedding = state.pipeline.similarity(&full, &given);
+            let token_f1 = if exact { 1.0 } else { token_f1(&given, &full) };
+            Comparison { exact: f64::from(u8::from(exact)), token_f1, embedding, judge }
+        };
+        task::spawn_blocking(work).await.map_err(|_| "failed")
+    }
+
+    /// Whether both answers say the same, if there is a judge and it says yes or no.
+    async fn judge(&self, full: &str, given: &str) -> Option<f64> {
+        let model = &self.state.shadow.config.judge;
+        if model.is_empty() {
+            return None;
+        }
+        let prompt = minijinja::Environment::new()
+            .render_str(JUDGE, minijinja::context! { first => full, second => given })
+            .ok()?;
+        let body = Bytes::from(
+            json!({
+                "model": model,
+                "messages": [{ "role": "user", "content": prompt }],
+                "temperature": 0,
+                "max_tokens": 8,
+            })
+            .to_string(),
+        );
+        let mut headers = self.headers.clone();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let said = self.ask(headers, body).await.ok()?.text.trim().to_ascii_lowercase();
+        let verdict = [("yes", 1.0), ("no", 0.0)].into_iter().find(|(word, _)| said.starts_with(word));
+        if verdict.is_none() {
+            tracing::debug!("the judge said neither yes nor no");
+        }
+        verdict.map(|(_, verdict)| verdict)
+    }
+
+    async fn ask(&self, headers: HeaderMap, body: Bytes) -> Result<ChatAnswer, Skipped> {
+        let call = Call { method: Method::POST, path: self.path.clone(), headers, body: Body::Bytes(body) };
+        let mut answer = self.state.upstream.send(call).await.map_err(|error| {
+            tracing::debug!(%error, "no answer to a shadow request");
+            "failed"
+        })?;
+        if !answer.status.is_success() {
+            return Err("failed");
+        }
+        let mut collector = Collector::new(&kind_of(&answer.headers));
+        while let Some(chunk) = answer.body.next().await {
+            collector.push(&chunk.map_err(|_| "failed")?);
+            if collector.len() > LARGEST {
+                return Err("too-large");
+            }
+        }
+        collector.finish().map_err(|_| "failed")
+    }
+}
+
+impl Noted {
+    /// Runs in the background; the client has its answer.
+    async fn compare(self) {
+        let Noted { sample, kind, chunks, bytes } = self;
+        let mut collector = Collector::new(&kind);
+        let given = if bytes > LARGEST {
+            Err("too-large")
+        } else {
+            chunks.iter().for_each(|chunk| collector.push(chunk));
+            drop(chunks);
+            // The client, or the upstream, left before the end.
+            collector.finish().map_err(|_| "incomplete")
+        };
+        let deadline = Duration::from_millis(sample.state.shadow.config.deadline_ms);
+        let result = match given {
+            Ok(given) => time::timeout(deadline, sample.compare(given)).await.unwrap_or(Err("deadline")),
+            Err(skipped) => Err(skipped),
+        };
+        match result {
+            Ok(comparison) => {
+                sample.state.shadow.add(comparison, sample.saved);
+                telemetry::shadow_sample(ROUTE, "compared");
+            }
+            Err(skipped) => telemetry::shadow_sample(ROUTE, skipped),
+        }
+    }
+}
+
+impl Stream for Tee {
+    type Item = Result<Bytes, io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.inner.as_mut().poll_next(cx);
+        if let (Poll::Ready(Some(Ok(chunk))), Some(noted)) = (&polled, &mut self.noted) {
+            noted.bytes += chunk.len();
+            if noted.bytes <= LARGEST {
+                noted.chunks.push(chunk.clone());
+            }
+        }
+        polled
+    }
+}
+
+impl Drop for Tee {
+    /// The answer is over, or given up; which of them, its bytes tell.
+    fn drop(&mut self) {
+        if let Some(noted) = self.noted.take() {
+            drop(self.runtime.spawn(noted.compare()));
+        }
+    }
+}
+
+/// Whether a request can be sent a second time without any effect but its answer.
+fn is_harmless(body: &[u8]) -> bool {
+    let Some(members) = Raw::parse(body).ok().and_then(Raw::members) else { return false };
+    let single = match members.get("n") {
+        Ok(None) => true,
+        Ok(Some(n)) => n.is_one_or_null(),
+        Err(_) => false,
+    };
+    let kept_away = members.get("store").is_ok_and(|store| !store.is_some_and(Raw::is_true));
+    single && kept_away && EFFECTS.iter().all(|key| !members.has(key))
+}
+
+fn kind_of(headers: &HeaderMap) -> String {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_an_effect_is_sent_once() {
+        for harmless in ["{}", r#"{"n":1,"store":false,"tools":null}"#, r#"{"n":null,"messages":[]}"#] {
+            assert!(is_harmless(harmless.as_bytes()), "{harmless}");
+        }
+        for other in [
+            r#"{"tools":[{}]}"#,
+            r#"{"functions":[]}"#,
+            r#"{"store":true}"#,
+            r#"{"n":2}"#,
+            r#"{"n":1,"n":3}"#,
+            r#"{"audio":{}}"#,
+            "[]",
+            "{",
+        ] {
+            assert!(!is_harmless(other.as_bytes()), "{other}");
+        }
+    }
+}
