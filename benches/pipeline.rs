@@ -16,11 +16,10 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput};
 use epitome::config::Config;
 use epitome_compactor::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{CompactRequest, Compaction, Outcome},
+    Budget, Cache, CompactRequest, Compaction,
+    compaction::Outcome,
     config::{CacheConfig, DenseKind, Rank},
-    rank::{self, Ranking, Tools},
+    internals::{self, Ranking, Tools},
 };
 use epitome_engine::Models;
 use epitome_text::Document;
@@ -147,7 +146,7 @@ fn ranking(bench: &Bench, criterion: &mut Criterion, ten: &Input, hundred: &Inpu
 fn rank(bench: &Bench, doc: &Document<'_>, config: &Rank, cache: &Cache) -> Ranking {
     let cancel = Cancel::never();
     let tools = Tools { config, models: &bench.models, embedder: None, cache, cancel: &cancel };
-    rank::rank(doc, Some(QUERY), tools).expect("a ranking")
+    internals::rank(doc, Some(QUERY), tools).expect("a ranking")
 }
 
 /// The whole, from text to shorter text. Cold means that the cache is empty; the embedder is loaded.

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use epitome_compactor::pipeline::CompactError;
+use epitome_compactor::CompactError;
 use epitome_engine::ModelError;
 use thiserror::Error;
 

@@ -12,7 +12,7 @@ mod turns;
 
 use std::ops::Range;
 
-use epitome_compactor::{budget::Budget, compaction::Later};
+use epitome_compactor::{Budget, compaction::Later};
 use epitome_text::{Origin, tokens::TokenCounter};
 use epitome_work::{Cancel, Stopped};
 

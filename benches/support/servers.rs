@@ -17,7 +17,7 @@ use epitome::{
     http::{server::server, state::State},
     upstream::Upstream,
 };
-use epitome_compactor::cache::Cache;
+use epitome_compactor::Cache;
 use epitome_engine::Models;
 
 /// What the upstream answers.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use epitome::config::Config;
-use epitome_compactor::rank::attention;
+use epitome_compactor::internals::watch;
 use epitome_engine::Models;
 use epitome_text::{Document, SegmentSize, tokens};
 
@@ -24,7 +24,7 @@ fn main() {
         let doc = Document::new(context, counter.as_ref(), size);
         for (index, segment) in doc.segments.iter().enumerate() {
             let go_on = &mut || ControlFlow::Continue(());
-            let attention = attention::watch(&doc, index, query, &decoder, go_on).unwrap().unwrap();
+            let attention = watch(&doc, index, query, &decoder, go_on).unwrap().unwrap();
             let spans = &doc.spans[segment.spans.clone()];
             let written = serde_json::json!({
                 "spans": spans.iter().map(|span| [span.range.start, span.range.end]).collect::<Vec<_>>(),

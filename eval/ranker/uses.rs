@@ -13,7 +13,7 @@ use epitome::{
     plan::{self, Wishes},
     wire::openai_chat::ChatRequest,
 };
-use epitome_compactor::{budget::Budget, cache::Cache, compaction::CompactRequest, config::CodePolicy};
+use epitome_compactor::{Budget, Cache, CompactRequest, config::CodePolicy};
 use epitome_engine::Models;
 use epitome_work::Cancel;
 use serde_json::{Value, json};

@@ -4,11 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use epitome::config::Config;
 use epitome_compactor::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{CompactRequest, Later, Outcome},
+    Budget, Cache, CompactError, CompactRequest, Compactor,
+    compaction::{Later, Outcome},
     config::{CodePolicy, DenseKind},
-    pipeline::{CompactError, Compactor},
 };
 use epitome_engine::Models;
 use epitome_text::Origin;

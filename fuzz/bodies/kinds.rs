@@ -2,8 +2,7 @@
 
 use epitome_compactor::{
     compaction::PieceKind,
-    place::Kept,
-    render::in_place::{held, render},
+    internals::{Kept, held, render},
 };
 use epitome_text::{
     Document, Hint, Kind, SegmentSize,

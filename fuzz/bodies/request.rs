@@ -8,7 +8,7 @@ use epitome::{
         openai_chat::ChatRequest,
     },
 };
-use epitome_compactor::budget::Budget;
+use epitome_compactor::Budget;
 use epitome_work::Cancel;
 use serde_json::value::RawValue;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use epitome_compactor::{pipeline::CompactError, remote::RemoteError};
+use epitome_compactor::{CompactError, RemoteError};
 use epitome_engine::ModelError;
 use epitome_work::Stopped;
 use serde::{Deserialize, Serialize};

@@ -17,10 +17,7 @@ use std::{
     time::Duration,
 };
 
-use epitome_compactor::{
-    compaction::{CompactRequest, Compaction},
-    pipeline::{CompactError, Compactor},
-};
+use epitome_compactor::{CompactError, CompactRequest, Compaction, Compactor};
 use epitome_work::Cancel;
 use thiserror::Error;
 

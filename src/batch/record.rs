@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use epitome_compactor::{
-    budget::Budget,
-    compaction::{self, CompactRequest, Compaction, Piece, PieceKind, Place},
+    Budget, CompactRequest, Compaction,
+    compaction::{self, Piece, PieceKind, Place},
 };
 use epitome_text::Origin;
 use epitome_work::Cancel;

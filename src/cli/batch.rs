@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use epitome_compactor::{budget::Budget, pipeline::Compactor};
+use epitome_compactor::{Budget, Compactor};
 use epitome_work::Cancel;
 
 use super::signal;

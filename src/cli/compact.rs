@@ -10,10 +10,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use epitome_compactor::{
-    budget::Budget,
-    compaction::{CompactRequest, Compaction, Outcome},
-};
+use epitome_compactor::{Budget, CompactRequest, Compaction, compaction::Outcome};
 use epitome_engine::{ModelMemory, memory_words};
 use epitome_text::Origin;
 use epitome_work::Cancel;

@@ -9,9 +9,8 @@ use std::{
 };
 
 use epitome_compactor::{
-    cache::{self, Cache, DiskStats},
-    remote,
-    render::Templates,
+    Cache, Templates,
+    cache::{self, DiskStats},
 };
 use epitome_engine as model;
 use epitome_engine::Models;
@@ -265,9 +264,9 @@ impl Server {
 }
 
 fn servers(config: &Config) -> Vec<Server> {
-    remote::probe(&config.compactor())
+    epitome_compactor::probe(&config.compactor())
         .into_iter()
-        .map(|remote::Probe { role, url, model, result }| Server {
+        .map(|epitome_compactor::Probe { role, url, model, result }| Server {
             role,
             model,
             url,

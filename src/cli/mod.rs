@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{ArgAction, Parser, Subcommand};
-use epitome_compactor::{cache::Cache, pipeline::Compactor};
+use epitome_compactor::{Cache, Compactor};
 use epitome_engine::Models;
 use epitome_work::progress;
 

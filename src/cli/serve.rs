@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_web::{dev::ServerHandle, rt};
-use epitome_compactor::cache::Cache;
+use epitome_compactor::Cache;
 use epitome_engine::Models;
 
 use super::signal::Signals;

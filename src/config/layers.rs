@@ -3,7 +3,7 @@
 
 use std::{env, ffi::OsString, fs, path::Path, path::PathBuf};
 
-use epitome_compactor::budget::Budget;
+use epitome_compactor::Budget;
 use epitome_compactor::config::failed;
 use epitome_engine::config::DEFAULT_DECODER;
 use thiserror::Error;

@@ -22,7 +22,7 @@ pub use epitome_compactor::config::{
 pub use epitome_engine::config::{DecoderPrecision, Device, Models, Pip, Precision};
 pub use layers::ConfigError;
 
-use epitome_compactor::budget::Budget;
+use epitome_compactor::Budget;
 
 use crate::measure::cost::{Price, PriceTable};
 

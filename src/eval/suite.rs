@@ -1,6 +1,6 @@
 //! A suite: what an evaluation run consists of, as a TOML file.
 
-use epitome_compactor::budget::Budget;
+use epitome_compactor::Budget;
 use serde::{Deserialize, Serialize};
 
 use crate::config::DecoderPrecision;

@@ -1,12 +1,7 @@
 //! `POST /v1/compact`: the compaction itself.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use epitome_compactor::{
-    budget::Budget,
-    compaction::{CompactRequest, Outcome},
-    pipeline::CompactError,
-    remote::RemoteError,
-};
+use epitome_compactor::{Budget, CompactError, CompactRequest, RemoteError, compaction::Outcome};
 use epitome_engine::ModelError;
 use epitome_text::Origin;
 use epitome_work::{Cancel, Stopped};
@@ -36,7 +31,7 @@ struct Asked {
     explain: bool,
 }
 
-/// Compacts `text` and answers with the whole [`epitome_compactor::compaction::Compaction`] as JSON.
+/// Compacts `text` and answers with the whole [`epitome_compactor::Compaction`] as JSON.
 pub async fn compact(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
     match compacted(&req, payload, &state).await {
         Ok((json, outcome, reason)) => {

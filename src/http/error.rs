@@ -1,7 +1,7 @@
 //! Errors of our own, as clients of the OpenAI dialect know them.
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
-use epitome_compactor::pipeline::CompactError;
+use epitome_compactor::CompactError;
 use serde_json::json;
 use thiserror::Error;
 

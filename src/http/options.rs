@@ -48,7 +48,7 @@ impl Options {
                 Err(error) => {
                     return Err(ApiError::Header {
                         name: BUDGET,
-                        problem: epitome_compactor::budget::BudgetError::to_string(&error),
+                        problem: epitome_compactor::BudgetError::to_string(&error),
                     });
                 }
             },

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use epitome_compactor::{
-    cache::Salt,
-    compaction::{CompactRequest, Compaction},
-    pipeline::{CompactError, Compactor},
-};
+use epitome_compactor::{CompactError, CompactRequest, Compaction, Compactor, cache::Salt};
 use epitome_text::tokens::TokenCounter;
 use epitome_work::Cancel;
 

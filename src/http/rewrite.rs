@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, ops::Range, time::Instant};
 
 use epitome_compactor::{
-    compaction::{CompactRequest, Compaction, Evidence, Figures, Outcome, PassReason},
-    pipeline::CompactError,
-    remote::RemoteError,
+    CompactError, CompactRequest, Compaction, RemoteError,
+    compaction::{Evidence, Figures, Outcome, PassReason},
 };
 use epitome_engine::ModelError;
 use epitome_text::tokens::TokenCounter;

@@ -3,12 +3,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use epitome::config::Config;
-use epitome_compactor::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{CompactRequest, Compaction, Outcome},
-    config::FusionKind,
-};
+use epitome_compactor::{Budget, Cache, CompactRequest, Compaction, compaction::Outcome, config::FusionKind};
 use epitome_engine::Models;
 use epitome_work::Cancel;
 

@@ -21,9 +21,8 @@ use epitome::batch::{
     source::Lines,
 };
 use epitome_compactor::{
-    budget::Budget,
-    compaction::{CompactRequest, Compaction, Figures, Outcome, PassReason},
-    pipeline::CompactError,
+    Budget, CompactError, CompactRequest, Compaction,
+    compaction::{Figures, Outcome, PassReason},
 };
 use epitome_work::Cancel;
 use proptest::prelude::*;

@@ -209,9 +209,9 @@ struct Half(Echo);
 impl Compact for Half {
     fn compact(
         &self,
-        request: &epitome_compactor::compaction::CompactRequest,
+        request: &epitome_compactor::CompactRequest,
         cancel: &Cancel,
-    ) -> Result<epitome_compactor::compaction::Compaction, epitome_compactor::pipeline::CompactError> {
+    ) -> Result<epitome_compactor::Compaction, epitome_compactor::CompactError> {
         assert_ne!(request.text, "panic");
         self.0.compact(request, cancel)
     }

@@ -13,7 +13,8 @@ use std::{
 };
 
 use epitome_compactor::{
-    cache::{Cache, DiskStats, Key, KeyParts, Source},
+    Cache,
+    cache::{DiskStats, Key, KeyParts, Source},
     config::CacheConfig,
 };
 use rayon::prelude::*;

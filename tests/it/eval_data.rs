@@ -18,7 +18,7 @@ use epitome::{
         tasks::{self, Task, TaskError},
     },
 };
-use epitome_compactor::{budget::Budget, cache::Cache};
+use epitome_compactor::{Budget, Cache};
 use epitome_engine::Models;
 use epitome_work::Cancel;
 use proptest::prelude::*;

@@ -9,7 +9,7 @@ use std::{
 
 use epitome::config::Config;
 use epitome_compactor::{
-    cache::Cache,
+    Cache,
     config::{DenseKind, SummarizerKind},
 };
 use epitome_engine::Models;

@@ -5,11 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use epitome::config::Config;
 use epitome_compactor::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{CompactRequest, Compaction, Outcome, PassReason},
+    Budget, Cache, CompactRequest, Compaction, Compactor,
+    compaction::{Outcome, PassReason},
     config::CodePolicy,
-    pipeline::Compactor,
 };
 use epitome_engine::Models;
 use epitome_text::Origin;

@@ -11,7 +11,7 @@ use epitome::{
     },
     upstream::Upstream as Above,
 };
-use epitome_compactor::cache::Cache;
+use epitome_compactor::Cache;
 use epitome_engine::Models;
 use serde_json::{Value, json};
 

@@ -5,11 +5,9 @@ use std::{fmt::Write as _, sync::Arc, sync::OnceLock};
 
 use epitome::config::Config;
 use epitome_compactor::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{CompactRequest, Compaction, Outcome, PassReason, PieceKind, Place},
+    Budget, Cache, CompactError, CompactRequest, Compaction, Compactor,
+    compaction::{Outcome, PassReason, PieceKind, Place},
     config::{CodePolicy, DenseKind, Order, SummarizerKind},
-    pipeline::{CompactError, Compactor},
 };
 use epitome_engine::Models;
 use epitome_work::{Cancel, Stopped};

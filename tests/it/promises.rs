@@ -8,11 +8,9 @@ use std::{
 
 use epitome::{config::Config, telemetry};
 use epitome_compactor::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{CompactRequest, Compaction, Outcome, PassReason},
+    Budget, Cache, CompactError, CompactRequest, Compaction, Compactor,
+    compaction::{Outcome, PassReason},
     config::{CodePolicy, DenseKind},
-    pipeline::{CompactError, Compactor},
 };
 use epitome_engine::Models;
 use epitome_work::Cancel;

@@ -16,11 +16,9 @@ use epitome::{
     },
 };
 use epitome_compactor::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{CompactRequest, Compaction, Outcome},
+    Budget, Cache, CompactError, CompactRequest, Compaction, Compactor,
+    compaction::Outcome,
     config::{CodePolicy, DenseKind},
-    pipeline::{CompactError, Compactor},
 };
 use epitome_engine::Models;
 use epitome_work::Cancel;

@@ -143,7 +143,7 @@ async fn headers_say_query_budget_and_bypass() {
     .await;
     assert_eq!(outcome(&response).0, "compacted");
     assert_eq!(double.last().query.as_deref(), Some("où est le môle?"));
-    assert_eq!(double.last().budget, epitome_compactor::budget::Budget::Share(0.25));
+    assert_eq!(double.last().budget, epitome_compactor::Budget::Share(0.25));
     let seen = upstream.last();
     assert_eq!(seen.header("authorization"), Some("Bearer sk-secret"));
     assert_eq!(seen.header("accept-encoding"), Some("gzip"));
@@ -572,9 +572,9 @@ async fn compact_gives_the_compaction() {
     let (status, body) = send(json!({ "text": document(), "query": "who", "budget": 100 }).to_string()).await;
     assert_eq!((status, &body["outcome"], &body["text"]), (200, &json!("compacted"), &json!(SHORT)));
     assert!(body["figures"]["tokens_before"].as_u64() > Some(1000));
-    assert_eq!(double.last().budget, epitome_compactor::budget::Budget::Tokens(100));
+    assert_eq!(double.last().budget, epitome_compactor::Budget::Tokens(100));
     let (_, _) = send(json!({ "text": "x", "budget": "10%", "query": " " }).to_string()).await;
-    assert_eq!(double.last().budget, epitome_compactor::budget::Budget::Share(0.1));
+    assert_eq!(double.last().budget, epitome_compactor::Budget::Share(0.1));
     assert_eq!(double.last().query, None);
 
     for (body, status, code) in [

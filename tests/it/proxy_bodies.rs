@@ -13,10 +13,7 @@ use std::{
 use actix_web::rt;
 use bytes::Bytes;
 use epitome::http::pipeline::Compact;
-use epitome_compactor::{
-    compaction::{CompactRequest, Compaction},
-    pipeline::CompactError,
-};
+use epitome_compactor::{CompactError, CompactRequest, Compaction};
 use epitome_text::tokens::{TokenCounter, tiktoken};
 use epitome_work::Cancel;
 use futures_util::stream;

@@ -8,7 +8,7 @@ use epitome::{
     http::state::{Readiness, State},
     upstream::Upstream as Above,
 };
-use epitome_compactor::cache::Cache;
+use epitome_compactor::Cache;
 use epitome_engine::Models;
 use futures_util::StreamExt;
 use serde_json::{Value, json};

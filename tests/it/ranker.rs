@@ -10,11 +10,7 @@ use std::{
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use epitome::config::{self, Config};
-use epitome_compactor::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{CompactRequest, Compaction, Outcome},
-};
+use epitome_compactor::{Budget, Cache, CompactRequest, Compaction, compaction::Outcome};
 use epitome_engine::{CrossEncoder, ModelError, Models, Passage};
 use epitome_work::Cancel;
 use serde_json::{Value, json};

@@ -10,12 +10,9 @@ use std::{
 
 use epitome::config::Config;
 use epitome_compactor::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{CompactRequest, Compaction, PieceKind},
+    Budget, Cache, CompactError, CompactRequest, Compaction, Compactor, RemoteError,
+    compaction::PieceKind,
     config::{DenseKind, SummarizerKind},
-    pipeline::{CompactError, Compactor},
-    remote::RemoteError,
 };
 use epitome_engine::Models;
 use epitome_work::{Cancel, Stopped};

@@ -3,7 +3,7 @@
 use std::{net::TcpListener, sync::Arc};
 
 use epitome::http::pipeline::Compact;
-use epitome_compactor::pipeline::Compactor;
+use epitome_compactor::Compactor;
 use serde_json::{Value, json};
 
 use crate::{

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::rt;
 use epitome::config::Config;
-use epitome_compactor::{cache::Cache, config::DenseKind};
+use epitome_compactor::{Cache, config::DenseKind};
 use epitome_engine::Models;
 use serde_json::json;
 

@@ -5,11 +5,9 @@ use std::{fmt::Write as _, sync::Arc};
 
 use epitome::config::Config;
 use epitome_compactor::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{CompactRequest, Outcome},
+    Budget, Cache, CompactRequest, Compactor,
+    compaction::Outcome,
     config::{CodePolicy, DenseKind},
-    pipeline::Compactor,
 };
 use epitome_engine::Models;
 use epitome_text::Origin;

@@ -51,23 +51,42 @@
 //! * A **piece** is a stretch of the result with the byte range of the input that it is.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod budget;
+mod budget;
 pub mod cache;
 pub mod client;
 pub mod compaction;
 pub mod config;
 mod energy;
-pub mod pipeline;
-pub mod place;
-pub mod rank;
-pub mod remote;
-pub mod render;
-pub mod summarize;
+mod pipeline;
+mod place;
+mod rank;
+mod remote;
+mod render;
+mod summarize;
 pub mod telemetry;
 
-pub use budget::Budget;
+pub use budget::{Budget, BudgetError};
 pub use cache::Cache;
 pub use compaction::{CompactRequest, Compaction};
 pub use energy::{Energy, EnergyMeter};
-pub use epitome_work::Cancel;
+pub use epitome_work::{Cancel, Stopped};
 pub use pipeline::{CompactError, Compactor};
+pub use rank::RankError;
+pub use remote::{Probe, RemoteError, probe};
+pub use render::{TemplateError, Templates};
+
+/// Stages by themselves, for benches, fuzz targets and the baselines of evaluation. Not part of the interface.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::{
+        place::Kept,
+        rank::{
+            Ranking, Tools,
+            attention::watch,
+            dense::{Embedding, cosine, embed, embed_query},
+            lexical::rank as lexical,
+            rank,
+        },
+        render::in_place::{held, render},
+    };
+}

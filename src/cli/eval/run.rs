@@ -6,11 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use epitome_compactor::{
-    budget::Budget,
-    cache::{self, Cache},
-    pipeline::CompactError,
-};
+use epitome_compactor::{Budget, Cache, CompactError, cache};
 use epitome_engine::Models;
 use epitome_work::Cancel;
 

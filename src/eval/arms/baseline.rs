@@ -1,10 +1,6 @@
 //! Selection by one criterion alone.
 
-use epitome_compactor::rank::{
-    RankError,
-    dense::{self, cosine},
-    lexical,
-};
+use epitome_compactor::{RankError, internals};
 use epitome_text::{Document, terms::query_terms};
 use epitome_work::Cancel;
 
@@ -79,7 +75,7 @@ fn ends(doc: &Document<'_>, budget: usize) -> Vec<usize> {
 }
 
 fn by_words(doc: &Document<'_>, query: &str, order: &mut [usize]) {
-    let scores = lexical::rank(doc, &query_terms(query));
+    let scores = internals::lexical(doc, &query_terms(query));
     let of = |span: usize| {
         let block = doc.spans.get(span).and_then(|span| scores.blocks.get(span.block));
         (scores.spans.get(span).copied().unwrap_or(0.0), block.copied().unwrap_or(0.0))
@@ -99,11 +95,12 @@ fn by_vectors(
     order: &mut [usize],
 ) -> Result<((usize, usize), String), RankError> {
     let models = &arm.context.models;
-    let by = dense::Embedding { models, server: None, cache: &arm.context.cache, cancel };
+    let by = internals::Embedding { models, server: None, cache: &arm.context.cache, cancel };
     let all: Vec<usize> = (0..doc.segments.len()).collect();
-    let (vectors, lookups) = dense::embed(doc, &all, by)?;
-    let wanted = dense::embed_query(query, by)?;
-    let scores: Vec<f32> = (0..doc.spans.len()).map(|span| cosine(vectors.span(span), &wanted)).collect();
+    let (vectors, lookups) = internals::embed(doc, &all, by)?;
+    let wanted = internals::embed_query(query, by)?;
+    let scores: Vec<f32> =
+        (0..doc.spans.len()).map(|span| internals::cosine(vectors.span(span), &wanted)).collect();
     let of = |span: usize| scores.get(span).copied().unwrap_or(0.0);
     order.sort_by(|a, b| of(*b).total_cmp(&of(*a)).then(a.cmp(b)));
     Ok(((lookups.asked, lookups.found), model_label(&models.embedder_id()?)))

@@ -11,7 +11,7 @@ mod select;
 
 use std::{borrow::Cow, iter, ops::Range, path::PathBuf, sync::Arc, time::Instant};
 
-use epitome_compactor::{budget::Budget, cache::Cache, compaction::PassReason, pipeline::CompactError};
+use epitome_compactor::{Budget, Cache, CompactError, compaction::PassReason};
 use epitome_engine::{ModelError, Models};
 use epitome_text::{SegmentSize, tokens::TokenCounter};
 use epitome_work::Cancel;

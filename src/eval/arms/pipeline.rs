@@ -2,12 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use epitome_compactor::{
-    budget::Budget,
-    cache::Cache,
-    compaction::{CompactRequest, Outcome},
-    pipeline::{CompactError, Compactor},
-};
+use epitome_compactor::{Budget, Cache, CompactError, CompactRequest, Compactor, compaction::Outcome};
 use epitome_engine::{ModelMemory, Models};
 use epitome_text::Origin;
 use epitome_work::Cancel;

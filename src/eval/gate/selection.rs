@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use epitome_compactor::budget::Budget;
+use epitome_compactor::Budget;
 use toml::{Table, Value};
 
 use super::{GateError, Options};

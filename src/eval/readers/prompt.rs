@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use epitome_compactor::render::TemplateError;
+use epitome_compactor::TemplateError;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use crate::eval::row::{Row, Scoring};

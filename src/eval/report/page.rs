@@ -1,6 +1,6 @@
 //! What a report says, in the order of reading, before it is known where it is shown.
 
-use epitome_compactor::budget::Budget;
+use epitome_compactor::Budget;
 
 use super::{
     plot::{Axis, Plot, Point, Series},

@@ -1,6 +1,6 @@
 //! What a run consists of, in the order of its records.
 
-use epitome_compactor::budget::Budget;
+use epitome_compactor::Budget;
 
 use crate::eval::{
     arms::Arm,

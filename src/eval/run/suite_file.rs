@@ -185,7 +185,7 @@ fn senseless(suite: &Suite) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use epitome_compactor::budget::Budget;
+    use epitome_compactor::Budget;
 
     const SUITE: &str = r#"
 name = "s"

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeSet, HashMap},
 };
 
-use epitome_compactor::budget::Budget;
+use epitome_compactor::Budget;
 use toml::{Table, Value};
 
 use crate::eval::record::Header;

@@ -8,8 +8,8 @@ use std::{
 
 use epitome::http::pipeline::Compact;
 use epitome_compactor::{
-    compaction::{CompactRequest, Compaction, Figures, Outcome, PassReason},
-    pipeline::CompactError,
+    CompactError, CompactRequest, Compaction,
+    compaction::{Figures, Outcome, PassReason},
 };
 use epitome_text::tokens::{TokenCounter, tiktoken};
 use epitome_work::Cancel;
