@@ -6,7 +6,7 @@
 //!
 //! Most figures are criterion's. What takes too long to repeat ten times, and pairs that must be
 //! measured in turns on a machine that others use too, are measured by hand, each in a line.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod support;
 

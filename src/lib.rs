@@ -1,4 +1,4 @@
-//! epitome makes a long prompt short and keeps the answer.
+//! The service around [`epitome_compactor`]: the proxy, the command line, batch and evaluation.
 //!
 //! # The flow
 //!
@@ -6,91 +6,75 @@
 //!
 //! ```text
 //! client bytes
-//!   -> wire        find the text parts and the query; keep every other byte
-//!   -> plan        which parts may be compacted, to which budget; or leave alone
-//!   -> text        spans, blocks and segments over the untouched text
-//!   -> rank        salience of each span for the query
-//!   -> summarize   summary tree of what does not survive verbatim
-//!   -> place       head, body and tail within the budget
-//!   -> render      template -> text, with the map back to source bytes
-//!   -> wire        put the text back in its place
+//!   -> wire        the request as texts with byte ranges; every other byte stays
+//!   -> plan        wording and material; which material is compacted, for which query, to which budget
+//!   -> compactor   epitome-text, then epitome-compactor on epitome-engine's models
+//!   -> wire        the compacted text back in its place
 //!   -> upstream    forward, stream the answer through
 //! ```
 //!
-//! What lies between `plan` and `render` is the pipeline. It knows nothing of HTTP; the proxy
-//! ([`http`]), the command line ([`cli`]) and batch ([`batch`]) all drive it through
-//! [`compactor::Compactor`].
-//!
-//! # The words
-//!
-//! * A **span** is a byte range of the input, usually a sentence: the unit of ranking and of
-//!   provenance. Spans tile the input.
-//! * A **block** is a paragraph, a list item, a table, a fenced code block and the like.
-//! * A **segment** is 1,000-2,000 tokens that end on a semantic border: the unit of the cache and of
-//!   summaries.
-//! * **Salience** is the score of a span for this query; higher is more needed.
-//! * A **unit** is a run of spans that is kept or left out as a whole.
-//! * **Head** and **tail** are the first 500 and the last 200 tokens of the result; the **body** lies
-//!   between, in the order of the source. A short result of running text is all body.
-//! * A **piece** is a stretch of the result with the byte range of the input that it is.
+//! The compactor knows nothing of HTTP; the proxy, the command line, batch and evaluation all drive it.
 //!
 //! # From a program
 //!
-//! ```no_run
+//! Programs that compact texts use [`epitome_compactor`], which needs no server, no command line and no terminal. This
+//! crate adds the configuration as files and the environment have it:
+//!
+//! ```
 //! use std::sync::Arc;
 //!
-//! use epitome::{cache::Cache, compaction::*, compactor::Compactor, config::Config, model::Models};
+//! use epitome::{compactor::compactor, config::Config};
+//! use epitome_compactor::{Cache, Cancel, CompactRequest};
+//! use epitome_engine::Models;
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let config = Arc::new(Config::default());
-//!     let models = Arc::new(Models::new(&config.models)?);
-//!     let cache = Arc::new(Cache::open(&config.cache));
-//!     let compactor = Compactor::new(config, models, cache)?;
-//!     let request = CompactRequest {
-//!         text: std::fs::read_to_string("report.txt")?,
-//!         query: Some("What did the audit find?".into()),
-//!         budget: "25%".parse()?,
-//!         model: Some("gpt-4o".into()),
-//!         explain: false,
-//!         origin: Default::default(),
-//!         pinned: Vec::new(),
-//!         part: false,
-//!         later: Vec::new(),
-//!     };
-//!     let compaction = compactor.compact(&request, &Cancel::never())?;
-//!     for piece in &compaction.pieces {
-//!         println!("[#{}] is bytes {:?} of the report", piece.reference, piece.source);
-//!     }
-//!     Ok(())
-//! }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::load(None, &[("plan.floor".into(), "0".into())])?;
+//! let models = Arc::new(Models::new(&config.models)?);
+//! let compactor = compactor(&config, models, Arc::new(Cache::disabled()))?;
+//!
+//! let report = "The auditors met twice. ".repeat(100) + "The audit found that 3 invoices were paid twice.";
+//! let request = CompactRequest::new(report, "25%".parse()?).query("What did the audit find?");
+//! let compaction = compactor.compact(&request, &Cancel::never())?;
+//! assert!(compaction.text.contains("3 invoices"));
+//! # Ok(())
+//! # }
 //! ```
+//!
+//! Modules that are not shown here are public for this crate's own tests, benches and fuzz targets alone.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+#[doc(hidden)]
 pub mod wire;
 
+#[doc(hidden)]
 pub mod plan;
 
 pub mod compactor;
 
-mod display;
-mod exit;
-mod lock;
-pub mod room;
-
+#[doc(hidden)]
 pub mod upstream;
 
+#[doc(hidden)]
 pub mod http;
 
+#[doc(hidden)]
 pub mod batch;
 
+#[doc(hidden)]
 pub mod eval;
 
-pub mod measure;
-
+#[doc(hidden)]
 pub mod cli;
 
 pub mod config;
 
-pub mod error;
-
+mod display;
+mod error;
+mod exit;
+mod lock;
+mod measure;
+mod room;
+#[doc(hidden)]
 pub mod telemetry;
+
+pub use error::Error;

@@ -40,7 +40,7 @@ const PART: usize = 1 << 20;
 /// How fast a body has to come to hold room: each part of `PART` bytes in its time, or the rest of it.
 /// So neither a client that stops nor one that sends a byte now and then holds it for long.
 #[derive(Debug)]
-pub struct Pace {
+pub(crate) struct Pace {
     wait: Duration,
     /// When the part has to be there; none if that is beyond all clocks.
     until: Option<Instant>,
@@ -50,11 +50,11 @@ pub struct Pace {
 
 /// A body did not come in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Late;
+pub(crate) struct Late;
 
 impl Pace {
     /// For a body of which each part may take so long.
-    pub fn new(wait_ms: u64) -> Self {
+    pub(crate) fn new(wait_ms: u64) -> Self {
         Self { wait: Duration::from_millis(wait_ms), until: None, due: 0 }
     }
 
@@ -63,7 +63,7 @@ impl Pace {
     /// # Errors
     ///
     /// [`Late`]; nothing of the body is lost then.
-    pub async fn next<S: Stream + Unpin>(
+    pub(crate) async fn next<S: Stream + Unpin>(
         &mut self,
         body: &mut S,
         came: usize,

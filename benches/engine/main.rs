@@ -12,7 +12,14 @@
 //!
 //! All but the rows of `cuda` are on the processor. The models are fetched as always; `cuda` takes the shapes of
 //! models with noise for weights.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    unreachable_pub
+)]
 
 mod cuda;
 mod decoder;

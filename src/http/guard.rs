@@ -30,7 +30,7 @@ const MESSAGES: &str = "/v1/messages";
 /// # Errors
 ///
 /// Those of the steps within; who is turned away has an answer.
-pub async fn guard(
+pub(super) async fn guard(
     mut req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
@@ -96,7 +96,7 @@ fn dialect(req: &ServiceRequest) -> Dialect {
 }
 
 /// Whether who sent the request may use the proxy, and not only ask how it is.
-pub fn may_use(req: &HttpRequest, state: &State) -> bool {
+pub(super) fn may_use(req: &HttpRequest, state: &State) -> bool {
     !state.keys.are_needed() || client(req).is_some()
 }
 

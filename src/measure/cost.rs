@@ -21,7 +21,7 @@ pub struct Price {
 }
 
 /// Prices by the name of the model.
-pub type PriceTable = BTreeMap<String, Price>;
+pub(crate) type PriceTable = BTreeMap<String, Price>;
 
 /// The tokens that are paid for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -91,7 +91,7 @@ impl Meter {
 }
 
 /// Why no RAPL counter below `powercap` can be read, and what to do about it; none where one can.
-pub fn obstacle(powercap: &Path) -> Option<String> {
+pub(crate) fn obstacle(powercap: &Path) -> Option<String> {
     let shown = powercap.display();
     let entries = match fs::read_dir(powercap) {
         Ok(entries) => entries,
@@ -123,17 +123,17 @@ pub fn obstacle(powercap: &Path) -> Option<String> {
 
 /// Grams of CO2 for so many joules at `grid` grams for a kilowatt-hour; none where `grid` is 0, which
 /// stands for unknown.
-pub fn co2_grams(joules: f64, grid: f64) -> Option<f64> {
+pub(crate) fn co2_grams(joules: f64, grid: f64) -> Option<f64> {
     (grid > 0.0).then_some(joules / KWH * grid)
 }
 
 /// Joules for each 1,000 of so many tokens; none for none.
-pub fn per_1000_tokens(joules: Option<f64>, tokens: usize) -> Option<f64> {
+pub(crate) fn per_1000_tokens(joules: Option<f64>, tokens: usize) -> Option<f64> {
     joules.filter(|_| tokens > 0).map(|joules| joules / tokens as f64 * 1e3)
 }
 
 /// An energy for people: in all, for 1,000 tokens of the input, and its CO2, as far as they are known.
-pub fn words(joules: f64, per_1000_tokens: Option<f64>, co2_grams: Option<f64>) -> String {
+pub(crate) fn words(joules: f64, per_1000_tokens: Option<f64>, co2_grams: Option<f64>) -> String {
     let each = per_1000_tokens.map(|joules| format!(", {joules:.2} J for 1,000 tokens")).unwrap_or_default();
     let grams = co2_grams.map(|grams| format!(", {grams:.4} g CO2")).unwrap_or_default();
     format!("{joules:.2} J{each}{grams}")

@@ -19,18 +19,18 @@ fn devices() -> impl Iterator<Item = Device<'static>> {
 }
 
 /// The names of all GPUs.
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     devices().map(|device| device.name().unwrap_or_else(|_| "GPU without a name".to_owned())).collect()
 }
 
 /// The memory in use on all GPUs now, by whichever process, bytes; none where there is no GPU.
-pub fn memory_in_use() -> Option<u64> {
+pub(crate) fn memory_in_use() -> Option<u64> {
     devices().map(|device| device.memory_info().ok().map(|memory| memory.used)).reduce(both)?
 }
 
 /// The energy that all GPUs have taken since their driver was loaded, joules; none where there is no
 /// GPU, or one of them does not count (those before Volta).
-pub fn joules() -> Option<f64> {
+pub(crate) fn joules() -> Option<f64> {
     let millijoules: Option<u64> =
         devices().map(|device| device.total_energy_consumption().ok()).reduce(both)?;
     Some(millijoules? as f64 / 1e3)

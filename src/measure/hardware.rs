@@ -5,7 +5,7 @@ use std::{env, fs, path::Path, thread};
 use super::{energy::Meter, gpu, memory};
 
 /// CPU, cores, memory, GPUs, and where energy is read: RAPL below `powercap`, NVML.
-pub fn describe(powercap: &Path) -> String {
+pub(crate) fn describe(powercap: &Path) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| cpu_model(&info));
     let cpu = cpu.unwrap_or_else(|| format!("{} {}", env::consts::OS, env::consts::ARCH));
     let cores = thread::available_parallelism().map_or(1, usize::from);

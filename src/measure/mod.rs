@@ -1,10 +1,10 @@
 //! What a run costs: energy, memory, money. Unknown is said to be unknown.
 
-pub mod cost;
-pub mod energy;
-pub mod gpu;
-pub mod hardware;
-pub mod shares;
-pub mod turns;
+pub(crate) mod cost;
+pub(crate) mod energy;
+pub(crate) mod gpu;
+pub(crate) mod hardware;
+pub(crate) mod shares;
+pub(crate) mod turns;
 
-pub use epitome_engine::host_memory as memory;
+pub(crate) use epitome_engine::host_memory as memory;

@@ -4,7 +4,7 @@
 //! replaced in one pass over what the template wrote; so the output range of every part is known,
 //! and no text can be read as markup.
 
-pub mod in_place;
+pub(crate) mod in_place;
 
 use std::{fs, path::Path};
 
@@ -17,10 +17,10 @@ use crate::{
 };
 
 /// What stands where text was left out.
-pub const MARKER: &str = "[...]";
+pub(crate) const MARKER: &str = "[...]";
 
 /// The built-in templates: name and text.
-pub const BUILT_IN: [(&str, &str); 3] = [
+pub(crate) const BUILT_IN: [(&str, &str); 3] = [
     ("context.txt", include_str!("../../../templates/context.txt")),
     ("summary-leaf.txt", include_str!("../../../templates/summary-leaf.txt")),
     ("summary-merge.txt", include_str!("../../../templates/summary-merge.txt")),

@@ -12,7 +12,7 @@ use super::{
 
 /// A block before it is cut into spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RawBlock {
+pub(crate) struct RawBlock {
     /// Bytes of the text.
     pub range: Range<usize>,
     /// Its kind.
@@ -30,7 +30,7 @@ const UNWRAPPED: usize = 140;
 const ROWS: usize = 3;
 
 /// Cuts `text` into blocks.
-pub fn blocks(text: &str) -> Vec<RawBlock> {
+pub(crate) fn blocks(text: &str) -> Vec<RawBlock> {
     let lines = lines(text);
     let numbered = numbered::headings(&lines);
     Scanner { text, lines, numbered, blocks: Vec::new(), json_failed_at: 0, open_fences: Vec::new() }.run()

@@ -12,7 +12,7 @@ const SMALL: usize = 200;
 /// Offsets at which the lines of a paragraph or list item end, short ones taken together; none where it
 /// is wrapped, small, or has fewer than three lines. The last is `text.len()`. `before` are the
 /// characters that stand before `text` in its first line, such as a label.
-pub fn line_ends(text: &str, before: usize) -> Option<Vec<usize>> {
+pub(crate) fn line_ends(text: &str, before: usize) -> Option<Vec<usize>> {
     let content = text.trim_end();
     if content.len() <= SMALL {
         return None;

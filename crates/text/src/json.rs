@@ -73,7 +73,7 @@ fn string_end(bytes: &[u8], quote: usize) -> Option<usize> {
 }
 
 /// Offsets inside `range`, a JSON block, at which it may be cut.
-pub fn cuts(text: &str, range: Range<usize>) -> Vec<usize> {
+pub(crate) fn cuts(text: &str, range: Range<usize>) -> Vec<usize> {
     let bytes = text.as_bytes();
     let mut cuts = Vec::new();
     let mut open = vec![(range, 0)];

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::lines::Line;
 
 /// Level of such a heading.
-pub const LEVEL: u8 = 3;
+pub(crate) const LEVEL: u8 = 3;
 /// A heading recurs at least so often.
 const RECURS: usize = 3;
 /// Characters of the longest.
@@ -20,7 +20,7 @@ const WIDEST: usize = 4;
 const NUMERALS: &str = "〇零一二三四五六七八九十百千万两兩壹贰叁肆伍陆柒捌玖拾佰仟壱弐参廿卅";
 
 /// The lines, by index, that are headings because others like them have other numbers.
-pub fn headings(lines: &[Line<'_>]) -> HashSet<usize> {
+pub(crate) fn headings(lines: &[Line<'_>]) -> HashSet<usize> {
     let mut alike: HashMap<String, Vec<(usize, String)>> = HashMap::new();
     for (at, line) in lines.iter().enumerate() {
         let apart = at == 0 || lines[at - 1].is_blank();

@@ -6,7 +6,7 @@ use unicode_segmentation::GraphemeCursor;
 
 /// How a terminator ends a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Terminator {
+pub(crate) enum Terminator {
     /// The full stop of the Latin script: ends one only where space, and no abbreviation, is around it.
     Point,
     /// Ends one where white space follows and no lower-case letter.
@@ -20,7 +20,7 @@ pub enum Terminator {
 }
 
 /// The kind of terminator that `c` is.
-pub fn terminator(c: char) -> Option<Terminator> {
+pub(crate) fn terminator(c: char) -> Option<Terminator> {
     Some(match c {
         '.' => Terminator::Point,
         '!' | '?' | '…' | '\u{37E}' => Terminator::Spaced,
@@ -42,7 +42,7 @@ pub fn terminator(c: char) -> Option<Terminator> {
 }
 
 /// Quotation marks and brackets that close what a terminator stands in.
-pub fn is_closer(c: char) -> bool {
+pub(crate) fn is_closer(c: char) -> bool {
     matches!(
         c,
         '"' | '\'' | '”' | '’' | '»' | '›' | ')' | ']' | '}' | '」' | '』' | '）' | '】' | '》' | '〉'
@@ -50,13 +50,13 @@ pub fn is_closer(c: char) -> bool {
 }
 
 /// The marks at which a long sentence is cut first, besides line breaks.
-pub fn is_clause_mark(c: char) -> bool {
+pub(crate) fn is_clause_mark(c: char) -> bool {
     matches!(c, '\n' | ';' | '；' | '、' | '，' | '،' | '؛' | '၊' | '፣' | '፤' | '፥' | '\u{387}' | '༔')
 }
 
 /// A letter or mark of a script without spaces between words, whose spaces stand between clauses; with the bytes
 /// that a clause has at least. Burmese and Khmer have full stops too, so their spaces count for less.
-pub fn clause_length(c: char) -> Option<usize> {
+pub(crate) fn clause_length(c: char) -> Option<usize> {
     match c {
         // No sentence begins with the signs of repetition, abbreviation and "and so on".
         'ๆ' | 'ฯ' | 'ໆ' | 'ຯ' | 'ៗ' | '៘' => None,
@@ -67,25 +67,25 @@ pub fn clause_length(c: char) -> Option<usize> {
 }
 
 /// A letter of a script without cases in which a letter alone with a point is an initial.
-pub fn is_caseless_initial(c: char) -> bool {
+pub(crate) fn is_caseless_initial(c: char) -> bool {
     matches!(c, '\u{620}'..='\u{64A}' | '\u{671}'..='\u{6D3}' | '\u{5D0}'..='\u{5EA}' | '\u{900}'..='\u{DFF}')
 }
 
 /// Whether the letters at the end of `text` are Greek, with a word of two at least.
-pub fn ends_greek(text: &str) -> bool {
+pub(crate) fn ends_greek(text: &str) -> bool {
     let word = text.chars().rev().skip_while(|c| !c.is_alphanumeric()).take(40);
     let greek = word.take_while(|c| matches!(c, '\u{370}'..='\u{3FF}' | '\u{1F00}'..='\u{1FFF}' | '\u{301}'));
     greek.take(2).count() == 2
 }
 
 /// Whether a grapheme cluster of `text` ends at `at`.
-pub fn is_cluster_border(text: &str, at: usize) -> bool {
+pub(crate) fn is_cluster_border(text: &str, at: usize) -> bool {
     GraphemeCursor::new(at, text.len(), true).is_boundary(text, 0).unwrap_or(true)
 }
 
 /// The last border of a cluster that lies in `text` before or at `at`, or the first one behind it where there is
 /// none but the start.
-pub fn cluster_border(text: &str, at: usize) -> usize {
+pub(crate) fn cluster_border(text: &str, at: usize) -> usize {
     if at >= text.len() || is_cluster_border(text, at) {
         return at.min(text.len());
     }
@@ -104,7 +104,7 @@ const WORDS: usize = 90;
 
 /// The last border between words in `window`, whose words are written without spaces; none where its end is in
 /// another script.
-pub fn word_border(window: &str) -> Option<usize> {
+pub(crate) fn word_border(window: &str) -> Option<usize> {
     let last = window.chars().next_back()?;
     clause_length(last)?;
     // A model finds the words, so it is shown no more than it needs.

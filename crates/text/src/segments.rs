@@ -33,7 +33,7 @@ impl ChunkSizer for TableSizer<'_> {
 
 /// Cuts spans into segments; each range is of span indices. `min` and `max` are tokens. Only the
 /// last segment may be smaller; only one that is a single span may be larger. Asks `check` before each.
-pub fn segments<E>(
+pub(crate) fn segments<E>(
     text: &str,
     spans: &[Span],
     tokens: &TokenTable,

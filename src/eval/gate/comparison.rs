@@ -87,7 +87,7 @@ pub struct TaskChange {
 }
 
 /// One row in both files.
-pub struct Pair<'a> {
+pub(super) struct Pair<'a> {
     now: &'a Record,
     before: f64,
     after: f64,
@@ -96,7 +96,7 @@ pub struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     /// None where the two cannot be compared.
-    pub fn of(before: &Record, now: &'a Record) -> Option<Self> {
+    pub(super) fn of(before: &Record, now: &'a Record) -> Option<Self> {
         let values = match now.reader {
             Some(_) => before.score.zip(now.score),
             None => {
@@ -245,7 +245,7 @@ impl Comparison {
 }
 
 /// Adjusts p values by Holm's step-down procedure.
-pub fn adjust(comparisons: &mut [Comparison]) {
+pub(super) fn adjust(comparisons: &mut [Comparison]) {
     let mut order: Vec<&mut f64> = comparisons.iter_mut().filter_map(|c| c.p.as_mut()).collect();
     order.sort_by(|one, other| one.total_cmp(other));
     let count = order.len();

@@ -12,14 +12,14 @@ use crate::eval::{record::Record, report::escape, results::Results};
 const PIPELINE: &str = "epitome";
 
 /// Arms and budgets; none of either for all.
-pub struct Selection {
+pub(super) struct Selection {
     arms: Option<BTreeSet<String>>,
     budget: Option<String>,
 }
 
 impl Selection {
     /// What the options ask for, or what the suite tells.
-    pub fn of(results: &Results, options: &Options) -> Result<Self, GateError> {
+    pub(super) fn of(results: &Results, options: &Options) -> Result<Self, GateError> {
         let records = || results.records.iter().map(|seeded| &seeded.record);
         let present: BTreeSet<&str> = records().map(|record| record.arm.as_str()).collect();
         let arms = match &options.arm {
@@ -43,7 +43,7 @@ impl Selection {
     }
 
     /// Whether a record is looked at.
-    pub fn holds(&self, record: &Record) -> bool {
+    pub(super) fn holds(&self, record: &Record) -> bool {
         self.holds_arm(record)
             && self.budget.as_ref().is_none_or(|budget| same_budget(budget, &record.budget))
     }

@@ -24,7 +24,7 @@ pub enum ReportError {
 }
 
 /// As one page.
-pub fn write(page: &Page) -> Result<String, ReportError> {
+pub(super) fn write(page: &Page) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     // The one way for text to get on the page: markup and control characters end here.

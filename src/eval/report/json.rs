@@ -13,7 +13,7 @@ use crate::eval::{
 /// `runs` says what made the results, `groups` has a row for each measure, task, arm, budget and
 /// reader, `strata` the macro averages, `curves` the points along position and length, `calibration`
 /// predicted beside found retention, `costs` a row for each arm, budget and reader.
-pub fn write(results: &Results, analysis: &Analysis) -> Result<String, ReportError> {
+pub(super) fn write(results: &Results, analysis: &Analysis) -> Result<String, ReportError> {
     let runs: Vec<Provenance<'_>> = results.headers.iter().map(Provenance::of).collect();
     let fields = [
         ("runs", list(&runs)?),

@@ -98,7 +98,7 @@ fn heading(measure: Measure, reader: Option<&str>) -> String {
 }
 
 /// What a reader of the figures should know before.
-pub fn warnings(results: &Results, analysis: &Analysis) -> Vec<String> {
+pub(super) fn warnings(results: &Results, analysis: &Analysis) -> Vec<String> {
     let mut warnings = results.warnings.clone();
     if results.records.is_empty() {
         warnings.push("there are no records".into());

@@ -26,7 +26,7 @@ const MOST_DODGE: f64 = 12.0;
 /// Most characters of a name in a legend.
 const NAME: usize = 40;
 /// Colours of the page.
-pub const COLOURS: usize = 8;
+pub(super) const COLOURS: usize = 8;
 const SHAPES: usize = 6;
 
 /// The horizontal axis.

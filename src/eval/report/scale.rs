@@ -2,7 +2,7 @@
 
 /// The vertical axis of shares, labelled in percent.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Linear {
+pub(super) struct Linear {
     low: f64,
     high: f64,
     bottom: f64,
@@ -13,7 +13,7 @@ pub struct Linear {
 
 impl Linear {
     /// Holds `low..high`, widened to whole steps; `bottom` and `top` are the places of its ends.
-    pub fn of_shares(low: f64, high: f64, bottom: f64, top: f64) -> Self {
+    pub(super) fn of_shares(low: f64, high: f64, bottom: f64, top: f64) -> Self {
         let span = (high - low).max(0.02);
         let step = match span {
             span if span > 0.5 => 0.2,
@@ -35,7 +35,7 @@ impl Linear {
     }
 
     /// The place of a value.
-    pub fn at(&self, value: f64) -> f64 {
+    pub(super) fn at(&self, value: f64) -> f64 {
         let share = (value - self.low) / (self.high - self.low);
         self.bottom + share.clamp(0.0, 1.0) * (self.top - self.bottom)
     }
@@ -43,7 +43,7 @@ impl Linear {
 
 /// The horizontal axis.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Horizontal {
+pub(super) struct Horizontal {
     log: bool,
     low: f64,
     high: f64,
@@ -60,7 +60,7 @@ pub struct Horizontal {
 impl Horizontal {
     /// Logarithmic, around positive values; with a tick at each power of two, as ratios have them, or at
     /// round decimal numbers.
-    pub fn log(values: &[f64], doublings: bool, left: f64, right: f64) -> Self {
+    pub(super) fn log(values: &[f64], doublings: bool, left: f64, right: f64) -> Self {
         let positive = values.iter().filter(|value| **value > 0.0);
         let (low, high) = positive
             .fold((f64::MAX, f64::MIN_POSITIVE), |(low, high), value| (low.min(*value), high.max(*value)));
@@ -80,7 +80,7 @@ impl Horizontal {
     }
 
     /// One place for each name.
-    pub fn bins(names: &[String], left: f64, right: f64) -> Self {
+    pub(super) fn bins(names: &[String], left: f64, right: f64) -> Self {
         let count = names.len().max(1) as f64;
         let mut axis = Self {
             log: false,
@@ -98,7 +98,7 @@ impl Horizontal {
     }
 
     /// The place of a value.
-    pub fn at(&self, value: f64) -> f64 {
+    pub(super) fn at(&self, value: f64) -> f64 {
         let value = if self.log { value.max(f64::MIN_POSITIVE).ln() } else { value };
         let share = (value - self.low) / (self.high - self.low);
         self.left + share.clamp(0.0, 1.0) * (self.right - self.left)

@@ -13,7 +13,7 @@ use crate::eval::{
 };
 
 /// One row for each arm and budget of a task.
-pub fn groups(analysis: &Analysis, groups: &[&Group]) -> Table {
+pub(super) fn groups(analysis: &Analysis, groups: &[&Group]) -> Table {
     let versus = versus(analysis);
     let heads = [
         "<arm",
@@ -48,7 +48,7 @@ pub fn groups(analysis: &Analysis, groups: &[&Group]) -> Table {
 }
 
 /// One row for each arm and budget of a stratum.
-pub fn strata(analysis: &Analysis, averages: &[&StratumSummary]) -> Table {
+pub(super) fn strata(analysis: &Analysis, averages: &[&StratumSummary]) -> Table {
     let versus = versus(analysis);
     let heads = [
         "<arm",
@@ -77,7 +77,7 @@ pub fn strata(analysis: &Analysis, averages: &[&StratumSummary]) -> Table {
 
 /// One row for each arm and budget, one column for each bin: the means, and the paired differences with
 /// the baseline where there are any. Empty where all rows are in one bin.
-pub fn curve(analysis: &Analysis, points: &[&CurvePoint], curve: Curve) -> Vec<Table> {
+pub(super) fn curve(analysis: &Analysis, points: &[&CurvePoint], curve: Curve) -> Vec<Table> {
     let (caption, labels): (&str, Vec<&str>) = match curve {
         Curve::Position => ("By place of the gold in the text", POSITIONS.to_vec()),
         Curve::Length => {
@@ -144,7 +144,7 @@ fn along(
 
 /// One row for each task, arm and budget with a prediction, and one for the average over a stratum's
 /// tasks; a table for each stratum.
-pub fn calibration(analysis: &Analysis) -> Vec<Table> {
+pub(super) fn calibration(analysis: &Analysis) -> Vec<Table> {
     let heads = ["<task", "<arm", "<budget", "rows", "predicted", "found", "found less predicted"];
     let strata = [(Stratum::Semantic, "Semantic tasks"), (Stratum::Lexical, "Lexical tasks")];
     let table = |(stratum, caption)| {
@@ -173,7 +173,7 @@ pub fn calibration(analysis: &Analysis) -> Vec<Table> {
 
 /// Cost of each arm, the baseline first: for each reader, one table for the compaction and one for
 /// reading and resources.
-pub fn costs(analysis: &Analysis) -> Vec<Table> {
+pub(super) fn costs(analysis: &Analysis) -> Vec<Table> {
     let readers =
         [None].into_iter().chain(analysis.order.readers.all().iter().map(|name| Some(name.as_str())));
     readers.flat_map(|reader| costs_of(analysis, reader)).collect()

@@ -11,7 +11,7 @@ const CALIBRATION: &str = "Predicted and found retention, without a reader";
 const WIDTH: usize = 100;
 
 /// For a terminal.
-pub fn terminal(page: &Page) -> String {
+pub(super) fn terminal(page: &Page) -> String {
     let mut text = String::new();
     heading(&mut text, &format!("Evaluation: {}", page.title), '=');
     for run in &page.runs {
@@ -50,7 +50,7 @@ pub fn terminal(page: &Page) -> String {
 }
 
 /// As Markdown.
-pub fn markdown(page: &Page) -> String {
+pub(super) fn markdown(page: &Page) -> String {
     let mut text = format!("# Evaluation: {}\n\n", escape::markdown(&page.title));
     for warning in &page.warnings {
         text.push_str(&format!("> **Warning:** {}\n\n", escape::markdown(warning)));

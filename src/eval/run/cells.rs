@@ -119,6 +119,6 @@ pub fn left_out(suite: &Suite) -> Vec<(&str, Budget)> {
 }
 
 /// A budget as it stands in a record.
-pub fn written(budget: Option<Budget>) -> String {
+pub(super) fn written(budget: Option<Budget>) -> String {
     budget.map(|budget| budget.to_string()).unwrap_or_default()
 }

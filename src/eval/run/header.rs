@@ -92,13 +92,13 @@ fn git(arguments: &[&str]) -> Option<String> {
 
 /// What of a header decides the records, times apart.
 #[derive(Debug, PartialEq)]
-pub struct Relevant {
+pub(super) struct Relevant {
     fields: [(&'static str, String); 8],
 }
 
 impl Relevant {
     /// Of a header.
-    pub fn of(header: &Header) -> Self {
+    pub(super) fn of(header: &Header) -> Self {
         // Destructured, so that a new field is thought about here. Command, machine and time may differ.
         let Header {
             suite: _,
@@ -130,7 +130,7 @@ impl Relevant {
 }
 
 /// The words for what differs.
-pub fn differences(one: &Relevant, other: &Relevant) -> Vec<&'static str> {
+pub(super) fn differences(one: &Relevant, other: &Relevant) -> Vec<&'static str> {
     let pairs = one.fields.iter().zip(&other.fields);
     pairs.filter(|(one, other)| one.1 != other.1).map(|(one, _)| one.0).collect()
 }

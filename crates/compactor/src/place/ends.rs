@@ -19,7 +19,7 @@ const SHORT: usize = 1000;
 
 /// Sizes of the head and the tail, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
+pub(crate) struct Sizes {
     /// The head.
     pub head: usize,
     /// The tail.
@@ -28,10 +28,10 @@ pub struct Sizes {
 
 impl Sizes {
     /// No ends: all in the order of the source.
-    pub const NONE: Self = Self { head: 0, tail: 0 };
+    pub(crate) const NONE: Self = Self { head: 0, tail: 0 };
 
     /// Those of a result of `budget` tokens.
-    pub fn of(doc: &Document<'_>, budget: usize, config: &PlaceConfig) -> Self {
+    pub(crate) fn of(doc: &Document<'_>, budget: usize, config: &PlaceConfig) -> Self {
         let ends = match config.order {
             Order::Ends => true,
             Order::Source => false,

@@ -20,15 +20,15 @@ use crate::{
     rank::{Ranking, relevance},
 };
 
-pub use ends::Sizes;
-pub use repair::companions;
-pub use repeats::elsewhere;
-pub use units::{Unit, shrink, units};
+pub(crate) use ends::Sizes;
+pub(crate) use repair::companions;
+pub(crate) use repeats::elsewhere;
+pub(crate) use units::{Unit, shrink, units};
 
 use repeats::Repeats;
 
 /// Tokens that the default template spends on one entry: its reference, its line, an omission.
-pub const ENTRY: usize = 8;
+pub(crate) const ENTRY: usize = 8;
 /// The same for an entry whose label is its reference.
 const NAMED_ENTRY: usize = 2;
 /// A unit may fill at most this share of a tight budget, as a divisor.
@@ -82,7 +82,7 @@ pub struct Kept {
 
 /// Chooses units, the best first, until `budget` tokens are filled. `pin_code` keeps every fenced
 /// code block before all else. Runs do not overlap.
-pub fn select(
+pub(crate) fn select(
     doc: &Document<'_>,
     ranking: &Ranking,
     units: &[Unit],
@@ -158,7 +158,7 @@ fn is_idle(doc: &Document<'_>, ranking: &Ranking, unit: &Unit) -> bool {
 
 /// The budget, in tokens, at which the units kept hold so much of the predicted mass that what is
 /// needed is predicted to be kept in the share `floor` of texts; none where nothing is predicted.
-pub fn smallest(
+pub(crate) fn smallest(
     doc: &Document<'_>,
     ranking: &Ranking,
     units: &[Unit],
@@ -251,7 +251,7 @@ fn fit(
 
 /// Generated text that stands for a stretch of the source.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Written {
+pub(crate) struct Written {
     /// The text.
     pub text: String,
     /// The bytes that it stands for.
@@ -260,7 +260,7 @@ pub struct Written {
 
 /// Gives every kept run its place and groups runs into entries, in the order in which they will
 /// stand: head (best first), body (order of the source), tail (best last).
-pub fn arrange(doc: &Document<'_>, kept: &[Kept], written: &[Written], sizes: Sizes) -> Vec<Entry> {
+pub(crate) fn arrange(doc: &Document<'_>, kept: &[Kept], written: &[Written], sizes: Sizes) -> Vec<Entry> {
     let places = places(doc, kept, sizes);
     let mut runs: Vec<(Kept, Place)> = kept.iter().cloned().zip(places).collect();
     runs.sort_by_key(|(run, place)| (*place, run.spans.start));

@@ -45,7 +45,7 @@ const LEANING: &[&str] = &[
 
 /// The spans that a run needs: headings above it, the labels of its block, what names its passage from behind, in the
 /// order of the text. None of them is in the run.
-pub fn companions(doc: &Document<'_>, run: &Range<usize>) -> Vec<usize> {
+pub(crate) fn companions(doc: &Document<'_>, run: &Range<usize>) -> Vec<usize> {
     let block = doc.spans[run.start].block;
     let mut needed = Vec::new();
     let mut room = HEADINGS;
@@ -84,7 +84,7 @@ pub fn companions(doc: &Document<'_>, run: &Range<usize>) -> Vec<usize> {
 
 /// The start of the run after it has taken in the sentence that it leans on, if it does: a pronoun
 /// at its start, or a list item under a sentence that ends with a colon.
-pub fn lean(doc: &Document<'_>, run: &Range<usize>) -> usize {
+pub(super) fn lean(doc: &Document<'_>, run: &Range<usize>) -> usize {
     let Some(before) = run.start.checked_sub(1) else { return run.start };
     let (first, prior) = (&doc.spans[run.start], &doc.spans[before]);
     if prior.tokens > NEIGHBOUR || prior.content == Content::Heading {

@@ -62,7 +62,7 @@ fn text<'a>(doc: &Document<'a>, spans: &Range<usize>) -> Option<&'a str> {
 
 /// The other places at which the spans of a result stand: for each of `kept` that recurs, those like it that were left
 /// out.
-pub fn elsewhere(doc: &Document<'_>, kept: impl Fn(usize) -> bool) -> HashMap<usize, Vec<usize>> {
+pub(crate) fn elsewhere(doc: &Document<'_>, kept: impl Fn(usize) -> bool) -> HashMap<usize, Vec<usize>> {
     let mut first: HashMap<&str, usize> = HashMap::new();
     let counted = |span: &usize| doc.spans[*span].tokens >= REPEATED;
     for span in (0..doc.spans.len()).filter(counted).filter(|span| kept(*span)) {

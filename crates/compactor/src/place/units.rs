@@ -21,7 +21,7 @@ const DRAWN_IN: f32 = -4.5;
 
 /// A run of spans and its score.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Unit {
+pub(crate) struct Unit {
     /// Its spans.
     pub spans: Range<usize>,
     /// Tokens.
@@ -36,7 +36,7 @@ pub struct Unit {
 
 impl Unit {
     /// Whether it stays whatever else does; code does with `pin_code`.
-    pub fn is_pinned(&self, pin_code: bool) -> bool {
+    pub(crate) fn is_pinned(&self, pin_code: bool) -> bool {
         pin_code && self.code || self.role == Role::Pinned
     }
 }
@@ -44,7 +44,7 @@ impl Unit {
 /// Cuts a document into units. Headings and blank spans are none of their own, unless a heading
 /// stands directly before a unit of prose: then it is part of it. Units draw in their neighbours in the
 /// paragraph: with fitted scores to at most `DRAWN_IN`, and to no more than `beside` below themselves.
-pub fn units(doc: &Document<'_>, ranking: &Ranking, beside: f32) -> Vec<Unit> {
+pub(crate) fn units(doc: &Document<'_>, ranking: &Ranking, beside: f32) -> Vec<Unit> {
     if doc.kind.is_in_place() {
         return by_role(doc, ranking, beside);
     }
@@ -158,7 +158,7 @@ fn draw_in(doc: &Document<'_>, units: &mut [Unit], beside: f32, most: f32) {
 }
 
 /// The unit of a run of spans.
-pub fn unit(doc: &Document<'_>, ranking: &Ranking, spans: Range<usize>) -> Unit {
+pub(super) fn unit(doc: &Document<'_>, ranking: &Ranking, spans: Range<usize>) -> Unit {
     let all = &doc.spans[spans.clone()];
     let tokens: usize = all.iter().map(|s| s.tokens).sum();
     let scored: Vec<(f32, f32)> = spans
@@ -203,7 +203,7 @@ fn sentences(doc: &Document<'_>, block: &Block, heading: usize, units: &mut Vec<
 }
 
 /// The first spans of a unit, of at most `limit` tokens; `None` where there are none.
-pub fn head(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize) -> Option<Unit> {
+pub(super) fn head(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize) -> Option<Unit> {
     let mut tokens = 0;
     let fits = |span: &usize| {
         tokens += doc.spans[*span].tokens;
@@ -215,7 +215,7 @@ pub fn head(doc: &Document<'_>, ranking: &Ranking, unit: &Unit, limit: usize) ->
 
 /// The best run of at most `limit` tokens inside a unit: its most salient span and the better of
 /// its neighbours, one after the other, but for what was `said`. `None` where no span fits.
-pub fn shrink(
+pub(crate) fn shrink(
     doc: &Document<'_>,
     ranking: &Ranking,
     unit: &Unit,

@@ -61,7 +61,7 @@ impl Probe {
 
 /// Log-odds of every span that the probe gives; not a number for labels and headings.
 #[derive(Clone, Debug, Default)]
-pub struct AttentionScores {
+pub(crate) struct AttentionScores {
     /// That the span is needed.
     pub span: Vec<f32>,
     /// What the cache gave.
@@ -74,7 +74,7 @@ pub struct AttentionScores {
 ///
 /// [`RankError::Probe`] where the probe was fitted to another decoder; what the decoder gives, as where query
 /// and segment together do not fit its context.
-pub fn score(doc: &Document<'_>, query: &str, tools: Tools<'_>) -> Result<AttentionScores, RankError> {
+pub(crate) fn score(doc: &Document<'_>, query: &str, tools: Tools<'_>) -> Result<AttentionScores, RankError> {
     let Tools { models, cache, cancel, .. } = tools;
     let probe = &*PROBE;
     let configured = models.decoder_id()?.name;

@@ -48,7 +48,7 @@ const DEFINITION: &[&str] = &[
 
 /// A score for each span, about 0 to 3; higher is more critical. `centrality` is the cosine of each
 /// span to its segment's mean where it is known.
-pub fn criticality(doc: &Document<'_>, centrality: Option<&[f32]>) -> Vec<f32> {
+pub(crate) fn criticality(doc: &Document<'_>, centrality: Option<&[f32]>) -> Vec<f32> {
     let mut scores: Vec<f32> = (0..doc.spans.len())
         .map(|span| {
             let central = centrality.and_then(|c| c.get(span)).copied().unwrap_or(0.5);

@@ -32,7 +32,7 @@ const GPU_AT_ONCE: usize = 32;
 
 /// Log-odds of every span; not a number where a span was not read.
 #[derive(Clone, Debug, Default)]
-pub struct CrossScores {
+pub(crate) struct CrossScores {
     /// That the span is needed.
     pub span: Vec<f32>,
     /// That its window answers the query.
@@ -42,7 +42,7 @@ pub struct CrossScores {
 }
 
 /// Reads the most promising windows, by the best of `cheap` in each, up to `limit` tokens.
-pub fn score(
+pub(crate) fn score(
     doc: &Document<'_>,
     query: &str,
     cheap: &[f32],

@@ -2,7 +2,7 @@
 
 /// Standard scores: mean 0, deviation 1; all 0 where nothing varies. Values that are not finite
 /// (not scored) get the lowest score that there is.
-pub fn standardize(values: &[f32]) -> Vec<f32> {
+pub(crate) fn standardize(values: &[f32]) -> Vec<f32> {
     let known: Vec<f64> = values.iter().filter(|v| v.is_finite()).map(|v| f64::from(*v)).collect();
     let n = known.len().max(1) as f64;
     let mean = known.iter().sum::<f64>() / n;
@@ -18,7 +18,7 @@ pub fn standardize(values: &[f32]) -> Vec<f32> {
 }
 
 /// The weighted mean of the standardised signals, each one value a span: the salience of each span.
-pub fn fuse(signals: &[(&[f32], f32)]) -> Vec<f32> {
+pub(crate) fn fuse(signals: &[(&[f32], f32)]) -> Vec<f32> {
     let sum: f32 = signals.iter().map(|(_, weight)| weight).sum();
     let mut fused = vec![0.0; signals.first().map_or(0, |(signal, _)| signal.len())];
     for (signal, weight) in signals.iter().filter(|(_, weight)| *weight > 0.0) {

@@ -27,10 +27,10 @@ const VAGUE: &[&str] = &["american", "film", "born"];
 
 /// Features of a span by its links: by names and figures in it, by those in the label of its
 /// passage, by identifiers in it. Each 0 to 2; 1 is about one name that only two spans share.
-pub type Linked = [f32; 3];
+pub(crate) type Linked = [f32; 3];
 
 /// The names of a text, by span.
-pub struct Links<'a> {
+pub(crate) struct Links<'a> {
     /// Of each span, the names in it.
     names: Vec<Vec<usize>>,
     /// Of each name: how much it says where it recurs, 0 where it does not or is common.
@@ -45,7 +45,7 @@ pub struct Links<'a> {
 impl<'a> Links<'a> {
     /// Finds the names: words with a capital letter or a digit in front, and identifiers, which
     /// recur, are rare and are not in the query.
-    pub fn new(doc: &Document<'a>, query: &str) -> Self {
+    pub(crate) fn new(doc: &Document<'a>, query: &str) -> Self {
         let asked: HashSet<String> = words(query).map(str::to_lowercase).collect();
         let mut index: HashMap<&'a str, usize> = HashMap::new();
         let mut names = Vec::with_capacity(doc.spans.len());
@@ -101,7 +101,7 @@ impl<'a> Links<'a> {
     }
 
     /// The links of every span with those that score best.
-    pub fn follow(&self, doc: &Document<'_>, score: &[f32], counts: &[bool]) -> Vec<Linked> {
+    pub(crate) fn follow(&self, doc: &Document<'_>, score: &[f32], counts: &[bool]) -> Vec<Linked> {
         let mut sources: Vec<usize> = Vec::with_capacity(CHAIN_SOURCES + 1);
         for span in (0..score.len()).filter(|span| counts[*span]) {
             let at = sources.partition_point(|other| score[*other] >= score[span]);

@@ -8,19 +8,19 @@
 //! configured ([`fusion`]). Without a query the salience is how critical a span is in itself
 //! ([`criticality`]).
 
-pub mod attention;
-pub mod criticality;
-pub mod cross;
-pub mod dense;
-pub mod fusion;
-pub mod lexical;
-pub mod links;
+pub(crate) mod attention;
+pub(crate) mod criticality;
+pub(crate) mod cross;
+pub(crate) mod dense;
+pub(crate) mod fusion;
+pub(crate) mod lexical;
+pub(crate) mod links;
 mod merge;
-pub mod queries;
-pub mod regions;
-pub mod relevance;
-pub mod static_dense;
-pub mod uses;
+pub(crate) mod queries;
+pub(crate) mod regions;
+pub(crate) mod relevance;
+pub(crate) mod static_dense;
+pub(crate) mod uses;
 
 use epitome_engine::{ModelError, Models};
 use epitome_text::{Document, Kind, Role, terms::query_terms};

@@ -14,7 +14,7 @@ const OWN_WORDS: usize = 2;
 
 /// Cuts what is asked into queries: a line each, but for lines that say too little alone. All that is asked is in one of
 /// them, but for lines that ask nothing new.
-pub fn split(asked: &str) -> Vec<String> {
+pub(crate) fn split(asked: &str) -> Vec<String> {
     let mut queries: Vec<(String, usize)> = Vec::new();
     let mut known: HashSet<String> = HashSet::new();
     // The query that the line above is in.
@@ -51,7 +51,7 @@ pub fn split(asked: &str) -> Vec<String> {
 }
 
 /// The words of a query that the encoders can read: those in the Latin script. `None` where too few are left.
-pub fn readable(query: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn readable(query: &str) -> Option<Cow<'_, str>> {
     if query.chars().all(|c| !c.is_alphabetic() || is_latin(c)) {
         return Some(Cow::Borrowed(query));
     }
@@ -63,7 +63,7 @@ pub fn readable(query: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Whether most letters of a text are in a script that the encoders can read. Looks at its first part.
-pub fn is_readable(text: &str) -> bool {
+pub(crate) fn is_readable(text: &str) -> bool {
     let (mut latin, mut others) = (0_usize, 0_usize);
     for c in text.chars().take(200_000).filter(|c| c.is_alphabetic()) {
         if is_latin(c) { latin += 1 } else { others += 1 }

@@ -13,7 +13,7 @@ const REACH: f32 = 400.0;
 const TURNS: usize = 20;
 
 /// Whether most blocks are turns: prose under a label that recurs or has no number, such as `Ann:`.
-pub fn is_transcript(doc: &Document<'_>) -> bool {
+pub(crate) fn is_transcript(doc: &Document<'_>) -> bool {
     let turn =
         |block: &&epitome_text::Block| block.labelled && block.content == Content::Prose && !block.numbered;
     let turns = doc.blocks.iter().filter(turn).count();
@@ -22,7 +22,7 @@ pub fn is_transcript(doc: &Document<'_>) -> bool {
 
 /// Replaces the log-odds of what does not stand out by their mean around it, weighed by tokens and
 /// distance. What stands out stays above.
-pub fn spread(doc: &Document<'_>, odds: &mut [f32]) {
+pub(crate) fn spread(doc: &Document<'_>, odds: &mut [f32]) {
     let mut forward = vec![(0.0_f32, 0.0_f32); odds.len()];
     let order: Vec<usize> = (0..odds.len()).filter(|span| counts(doc, *span)).collect();
     let mut pass = |order: &mut dyn Iterator<Item = &usize>, own: bool| {

@@ -17,7 +17,7 @@ const OWN: usize = 17;
 
 /// The scores that the model sees, a value a span.
 #[derive(Clone, Copy, Debug)]
-pub struct Scores<'a> {
+pub(crate) struct Scores<'a> {
     /// BM25 of spans.
     pub lexical: &'a [f32],
     /// BM25 of their blocks.
@@ -35,7 +35,7 @@ static BUILT_IN: LazyLock<Model> =
 
 /// The fitted weights.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Model {
+pub(crate) struct Model {
     /// Of a span's own features, for the first look.
     first: Vec<f32>,
     /// Of its own features, then those of its links.
@@ -51,12 +51,12 @@ pub struct Model {
 
 impl Model {
     /// The weights that are compiled in.
-    pub fn built_in() -> &'static Self {
+    pub(crate) fn built_in() -> &'static Self {
         &BUILT_IN
     }
 
     /// The log-odds that each span is needed. Labels, headings and blank spans count as the least.
-    pub fn log_odds(&self, doc: &Document<'_>, query: &str, scores: Scores<'_>) -> Vec<f32> {
+    pub(crate) fn log_odds(&self, doc: &Document<'_>, query: &str, scores: Scores<'_>) -> Vec<f32> {
         let features = own_features(doc, scores);
         let counts: Vec<bool> = (0..doc.spans.len()).map(|span| counts(doc, span)).collect();
         let own = |weights: &[f32]| -> Vec<f32> { features.iter().map(|row| dot(row, weights)).collect() };
@@ -76,18 +76,18 @@ impl Model {
     }
 
     /// The share of texts that still hold what is needed where `kept` of the predicted mass is kept.
-    pub fn retention(&self, kept: f32) -> f32 {
+    pub(crate) fn retention(&self, kept: f32) -> f32 {
         interpolate(self.retention.iter().map(|[x, y]| (*x, *y)), kept)
     }
 
     /// The share of the predicted mass to keep for a retention of `floor`.
-    pub fn mass(&self, floor: f32) -> f32 {
+    pub(crate) fn mass(&self, floor: f32) -> f32 {
         interpolate(self.retention.iter().map(|[x, y]| (*y, *x)), floor)
     }
 }
 
 /// Whether a span is content, not what labels it.
-pub fn counts(doc: &Document<'_>, span: usize) -> bool {
+pub(crate) fn counts(doc: &Document<'_>, span: usize) -> bool {
     let (this, block) = (&doc.spans[span], &doc.blocks[doc.spans[span].block]);
     let label = this.role == Role::Label || block.labelled && block.spans.start == span;
     !label && this.content != Content::Heading && !doc.span_text(span).is_empty()

@@ -13,7 +13,7 @@ const SPAN_BYTES: usize = 4000;
 const BATCH: usize = 512;
 
 /// Vectors of all spans.
-pub fn embed(
+pub(crate) fn embed(
     doc: &Document<'_>,
     tokenizer: &CrossEncoder,
     table: &StaticEmbedder,
@@ -34,7 +34,7 @@ pub fn embed(
 }
 
 /// The unit vector of a query.
-pub fn embed_query(
+pub(crate) fn embed_query(
     query: &str,
     tokenizer: &CrossEncoder,
     table: &StaticEmbedder,

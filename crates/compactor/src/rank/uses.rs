@@ -16,13 +16,13 @@ static CURVES: LazyLock<Curves> =
 
 /// The share of what is used later that a result holds which is `share` of its text; none for a kind that was not
 /// measured.
-pub fn retention(kind: Kind, share: f64) -> Option<f64> {
+pub(crate) fn retention(kind: Kind, share: f64) -> Option<f64> {
     let points = CURVES.get(kind.as_str())?;
     Some(f64::from(interpolate(points.iter().map(|[x, y]| (*x, *y)), share as f32)))
 }
 
 /// The share of the tokens to keep for a retention of `floor`; likewise.
-pub fn share(kind: Kind, floor: f64) -> Option<f64> {
+pub(crate) fn share(kind: Kind, floor: f64) -> Option<f64> {
     let points = CURVES.get(kind.as_str())?;
     Some(f64::from(interpolate(points.iter().map(|[x, y]| (*y, *x)), floor as f32)))
 }

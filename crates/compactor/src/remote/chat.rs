@@ -15,7 +15,7 @@ const TEMPERATURE: &str = "temperature";
 
 /// A model that writes.
 #[derive(Debug)]
-pub struct Chat {
+pub(crate) struct Chat {
     client: Client,
     /// The server has refused the first of [`LIMIT`].
     second_limit: AtomicBool,
@@ -25,7 +25,7 @@ pub struct Chat {
 
 /// What it wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub(crate) struct Written {
     /// The text.
     pub text: String,
     /// Whether the model ended it itself.
@@ -39,7 +39,7 @@ impl Chat {
     }
 
     /// All that its text depends on besides prompt and length: `model@url`.
-    pub fn identity(&self) -> String {
+    pub(crate) fn identity(&self) -> String {
         self.client.identity()
     }
 
@@ -50,7 +50,12 @@ impl Chat {
     /// # Errors
     ///
     /// [`RemoteError`].
-    pub fn write(&self, prompt: &str, max_tokens: usize, cancel: &Cancel) -> Result<Written, RemoteError> {
+    pub(crate) fn write(
+        &self,
+        prompt: &str,
+        max_tokens: usize,
+        cancel: &Cancel,
+    ) -> Result<Written, RemoteError> {
         loop {
             let second_limit = self.second_limit.load(Ordering::Relaxed);
             let without_temperature = self.without_temperature.load(Ordering::Relaxed);

@@ -11,8 +11,8 @@ mod embeddings;
 
 use thiserror::Error;
 
-pub use chat::{Chat, Written};
-pub use embeddings::Embeddings;
+pub(crate) use chat::{Chat, Written};
+pub(crate) use embeddings::Embeddings;
 
 use epitome_work::{Cancel, Stopped};
 
@@ -82,7 +82,7 @@ pub enum RemoteError {
 
 /// The servers that the configuration names.
 #[derive(Debug, Default)]
-pub struct Remotes {
+pub(crate) struct Remotes {
     /// Writes summaries.
     pub summarizer: Option<Chat>,
     /// Gives vectors.
@@ -95,7 +95,7 @@ impl Remotes {
     /// # Errors
     ///
     /// [`RemoteError::Config`]: no URL, no model, or a variable without a key.
-    pub fn new(config: &Config) -> Result<Self, RemoteError> {
+    pub(crate) fn new(config: &Config) -> Result<Self, RemoteError> {
         let connect = config.connect_timeout_ms;
         let summarizer = (config.summarize.kind == SummarizerKind::OpenAi)
             .then(|| Chat::new(&config.summarizer, connect))

@@ -10,12 +10,12 @@ use crate::{
 };
 
 /// What stands for text that is left out within a line.
-pub const INLINE: &str = "[...]";
+pub(crate) const INLINE: &str = "[...]";
 /// A stretch of fewer tokens than a mark takes is kept rather than marked.
 const CHEAPER: usize = 5;
 
 /// How each span of a result is held: why, and with which salience.
-pub type Held = Vec<Option<(PieceKind, f32)>>;
+pub(crate) type Held = Vec<Option<(PieceKind, f32)>>;
 
 /// The spans of `kept` and all that comes along with them, and the stretches between that are cheaper to keep than to
 /// mark.

@@ -34,7 +34,7 @@ const AT_ONCE: usize = 64;
 
 /// Summaries that somebody writes, greedily.
 #[derive(Clone, Copy, Debug)]
-pub struct Abstractive<'a> {
+pub(crate) struct Abstractive<'a> {
     /// Who.
     pub writer: Writer<'a>,
     /// Whether figures and capitalised words that the source does not hold are not even written; for the
@@ -44,7 +44,7 @@ pub struct Abstractive<'a> {
 
 /// Who writes.
 #[derive(Clone, Copy, Debug)]
-pub enum Writer<'a> {
+pub(crate) enum Writer<'a> {
     /// `models.decoder`.
     Decoder,
     /// The server in `summarizer`.

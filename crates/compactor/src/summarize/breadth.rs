@@ -51,7 +51,7 @@ const LEAST_SHARE: f64 = 0.1;
 
 /// The share for summaries, 0 to 1. `peak` is the highest score of a unit, `odds` whether it is log-odds
 /// rather than a standard score.
-pub fn share(query: Option<&str>, peak: f32, odds: bool) -> f64 {
+pub(crate) fn share(query: Option<&str>, peak: f32, odds: bool) -> f64 {
     let Some(query) = query else { return NO_QUERY_SHARE };
     if asks_for_whole(query) {
         return WHOLE_SHARE;
@@ -62,7 +62,7 @@ pub fn share(query: Option<&str>, peak: f32, odds: bool) -> f64 {
 }
 
 /// Whether a query asks for a whole, by its words.
-pub fn asks_for_whole(query: &str) -> bool {
+pub(crate) fn asks_for_whole(query: &str) -> bool {
     let lower = query.to_lowercase();
     let at_word = |phrase: &&str| {
         lower.match_indices(*phrase).any(|(at, _)| !lower[..at].ends_with(char::is_alphanumeric))

@@ -14,7 +14,7 @@ const LENGTH: std::ops::RangeInclusive<usize> = 6..=90;
 
 /// Chooses sentences; needs no decoder.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Extractive;
+pub(crate) struct Extractive;
 
 impl Summarizer for Extractive {
     fn leaf(&self, context: &Context<'_>, segment: usize, budget: usize) -> Result<Summary, SummarizeError> {
@@ -42,7 +42,7 @@ impl Summarizer for Extractive {
 }
 
 /// The best of `spans` in at most `budget` tokens, in the order of the source.
-pub fn choose(context: &Context<'_>, spans: &[usize], budget: usize) -> Vec<Point> {
+pub(crate) fn choose(context: &Context<'_>, spans: &[usize], budget: usize) -> Vec<Point> {
     let doc = context.doc;
     let fits = |span: &&usize| {
         let span = &doc.spans[**span];

@@ -2,7 +2,7 @@
 
 /// A number as it stands in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// Sign and digits, normalised: `-3.5`, `1200`.
     pub value: String,
     /// Normalised unit; empty if none is known.
@@ -121,7 +121,7 @@ fn unit_of(word: &str) -> &'static str {
 }
 
 /// Every number of a text, with sign and unit.
-pub fn figures(text: &str) -> Vec<Figure> {
+pub(crate) fn figures(text: &str) -> Vec<Figure> {
     let chars: Vec<char> = text.chars().collect();
     let mut figures = Vec::new();
     let mut at = 0;
@@ -253,7 +253,7 @@ fn unit_behind(rest: &str) -> &'static str {
 }
 
 /// Pairs of a month and the number next to it.
-pub fn dates(text: &str) -> Vec<(String, String)> {
+pub(crate) fn dates(text: &str) -> Vec<(String, String)> {
     let tokens: Vec<String> = text
         .split(|c: char| !c.is_alphanumeric())
         .filter(|token| !token.is_empty())
@@ -298,7 +298,7 @@ fn is_month(token: &str) -> bool {
 }
 
 /// What stands between quotation marks, if it is more than a word.
-pub fn quotations(text: &str) -> Vec<&str> {
+pub(crate) fn quotations(text: &str) -> Vec<&str> {
     let mut quotes = Vec::new();
     for (open, close) in [('"', '"'), ('“', '”'), ('«', '»')] {
         let mut rest = text;

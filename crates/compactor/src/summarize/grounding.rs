@@ -12,7 +12,7 @@ use super::facts::{dates, figures, quotations};
 
 /// What a source holds, ready to be asked.
 #[derive(Clone, Debug, Default)]
-pub struct Source {
+pub(crate) struct Source {
     words: HashSet<String>,
     values: HashSet<String>,
     quantities: HashSet<(String, String)>,
@@ -165,7 +165,7 @@ const NEGATIONS: &[&str] =
 
 impl Source {
     /// Reads a source.
-    pub fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let mut source = Source { text: squeeze(text), ..Source::default() };
         for word in words(text) {
             source.words.insert(bare(&word.to_lowercase()).to_owned());
@@ -186,7 +186,7 @@ impl Source {
     }
 
     /// Whether all that can be checked in `sentence` stands in the source.
-    pub fn holds(&self, sentence: &str) -> bool {
+    pub(crate) fn holds(&self, sentence: &str) -> bool {
         self.figures_hold(sentence)
             && dates(sentence).iter().all(|date| self.dates.contains(date))
             && self.names_hold(sentence)

@@ -2,12 +2,12 @@
 //! ([`tree`]). A summary is a list of [`Point`]s: sentences of the source, or generated ones that
 //! passed [`grounding`].
 
-pub mod abstractive;
-pub mod breadth;
-pub mod extractive;
-pub mod facts;
-pub mod grounding;
-pub mod tree;
+pub(crate) mod abstractive;
+pub(crate) mod breadth;
+pub(crate) mod extractive;
+pub(crate) mod facts;
+pub(crate) mod grounding;
+pub(crate) mod tree;
 
 use std::ops::Range;
 
@@ -42,7 +42,7 @@ pub enum SummarizeError {
 
 /// One statement of a summary.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Point {
+pub(crate) enum Point {
     /// A span of the document, verbatim.
     Span(usize),
     /// A generated sentence, and the bytes that it stands for.
@@ -58,7 +58,7 @@ pub enum Point {
 
 /// What a summarizer works on and with.
 #[derive(Clone, Copy)]
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// The document.
     pub doc: &'a Document<'a>,
     /// Its scores and vectors.
@@ -77,7 +77,7 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Tokens of a point.
-    pub fn tokens(&self, point: &Point) -> usize {
+    pub(crate) fn tokens(&self, point: &Point) -> usize {
         match point {
             Point::Span(span) => self.doc.spans[*span].tokens,
             Point::Text { tokens, .. } => *tokens,
@@ -87,7 +87,7 @@ impl Context<'_> {
 
 /// A summary and what was refused on the way.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Its statements, in the order of the source.
     pub points: Vec<Point>,
     /// Generated sentences that held something their source does not.
@@ -95,7 +95,7 @@ pub struct Summary {
 }
 
 /// Makes summaries of segments and merges them.
-pub trait Summarizer: Send + Sync {
+pub(crate) trait Summarizer: Send + Sync {
     /// How many summaries it can be asked for at once: as many as there are cores, unless it waits for
     /// an engine that batches.
     fn at_once(&self) -> usize {

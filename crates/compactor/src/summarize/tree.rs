@@ -22,7 +22,7 @@ const GROUP: usize = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Summarizes `segments` in at most `budget` tokens, each node in at most `leaf` tokens.
-pub fn summarize(
+pub(crate) fn summarize(
     context: &Context<'_>,
     summarizer: &dyn Summarizer,
     segments: &[usize],

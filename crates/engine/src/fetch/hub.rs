@@ -29,12 +29,12 @@ const MOST_ADDRESSES: usize = 2;
 const STALL: Duration = Duration::from_secs(60);
 
 /// Where the hub's own clients would keep the file, if it is there.
-pub fn cached(spec: &ModelSpec, file: &FileSpec) -> Option<PathBuf> {
+pub(crate) fn cached(spec: &ModelSpec, file: &FileSpec) -> Option<PathBuf> {
     cached_name(spec, file.path.as_deref().unwrap_or(&file.name))
 }
 
 /// As [`cached`], by the file's path in the repository.
-pub fn cached_name(spec: &ModelSpec, name: &str) -> Option<PathBuf> {
+pub(crate) fn cached_name(spec: &ModelSpec, name: &str) -> Option<PathBuf> {
     let repo = repo(spec)?;
     let cache = cache()?.repo(repo.clone());
     cache

@@ -43,7 +43,7 @@ const KINDS: [(Kind, Detect, Cut); 5] = [
 const FRAME_LINES: usize = 8;
 
 /// The kind of a text and its blocks; none where the text is of no such kind.
-pub fn machine(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
+pub(super) fn machine(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
     within(text, hint, |inner| {
         if commits::detect(inner) {
             return Some((Kind::Lines, commits::cut as Cut));
@@ -65,12 +65,12 @@ pub fn machine(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
 }
 
 /// Stack traces among whatever else a program printed, if it is no running text.
-pub fn mixed(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
+pub(super) fn mixed(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
     within(text, hint, |inner| mixed::detect(inner).then_some((Kind::Trace, mixed::cut)))
 }
 
 /// Settings and scripts that no grammar is here for, by their lines.
-pub fn nested(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
+pub(super) fn nested(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
     within(text, hint, |inner| nested::detect(inner).then_some((Kind::Lines, nested::cut)))
 }
 

@@ -17,7 +17,7 @@ const BELOW: u8 = 2;
 
 /// The blocks of a session, or `None` if the text is none: it begins with a prompt, and there are some more like it.
 /// `inner` cuts what a command printed.
-pub fn cut(text: &str, inner: Cut<'_>) -> Option<Vec<CutBlock>> {
+pub(super) fn cut(text: &str, inner: Cut<'_>) -> Option<Vec<CutBlock>> {
     let lines = lines(text);
     let first = lines.iter().find(|line| !line.is_blank())?;
     let like = prompt(first.text)?;

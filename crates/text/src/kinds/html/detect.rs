@@ -7,7 +7,7 @@ use crate::cut::Hint;
 const LOOK: usize = 60_000;
 
 /// Whether `text` as a whole is a page or a large fragment of one.
-pub fn is_page(text: &str, hint: &Hint<'_>) -> bool {
+pub(super) fn is_page(text: &str, hint: &Hint<'_>) -> bool {
     let start = text.trim_start_matches('\u{feff}').trim_start();
     let start = skip_prolog(start);
     if !start.starts_with('<') {
@@ -25,7 +25,7 @@ pub fn is_page(text: &str, hint: &Hint<'_>) -> bool {
 }
 
 /// Whether `text` is a whole page: it has the root of one.
-pub fn is_whole(text: &str) -> bool {
+pub(super) fn is_whole(text: &str) -> bool {
     is_root(skip_prolog(text.trim_start_matches('\u{feff}').trim_start()))
 }
 

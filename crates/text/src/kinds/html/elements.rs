@@ -10,7 +10,7 @@ use super::{
 
 /// What text is by the element that it stands in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A paragraph or another block.
     #[default]
     Prose,
@@ -26,7 +26,7 @@ pub enum Kind {
 
 /// A stretch that is taken as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Special {
+pub(super) enum Special {
     /// The page's frame or machinery; with whether it can stand in a line of text.
     Noise(bool),
     /// A table of data: where its rows start, and how many of them are its header.
@@ -39,7 +39,7 @@ pub enum Special {
 
 /// The elements of a page.
 #[derive(Debug, Default)]
-pub struct Elements {
+pub(super) struct Elements {
     /// What stands behind each tag.
     pub kinds: Vec<Kind>,
     /// The stretches that are taken as a whole, in order; none overlaps another.
@@ -96,7 +96,7 @@ struct Reader {
 }
 
 /// Reads the elements of `text` by its `tags`.
-pub fn elements(text: &str, tags: &[Tag]) -> Elements {
+pub(super) fn elements(text: &str, tags: &[Tag]) -> Elements {
     let mut reader = Reader::default();
     let mut kinds = Vec::with_capacity(tags.len());
     let mut at = 0;

@@ -10,7 +10,7 @@ use super::{
 
 /// A stretch of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leaf {
+pub(super) struct Leaf {
     /// Its bytes.
     pub range: Range<usize>,
     /// What it is.
@@ -21,7 +21,7 @@ pub struct Leaf {
 
 /// What a leaf is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Is {
+pub(super) enum Is {
     /// Text of a kind.
     Text(Kind),
     /// Taken as a whole.
@@ -35,7 +35,7 @@ impl Is {
 }
 
 /// A tag of more bytes than this holds data.
-pub const LONG_TAG: usize = 400;
+pub(super) const LONG_TAG: usize = 400;
 
 /// Noise within a line of fewer bytes than this stays in its sentence.
 const SHORT_NOISE: usize = 60;
@@ -52,7 +52,7 @@ struct Builder {
 }
 
 /// Cuts `text` into its leaves.
-pub fn leaves(text: &str, tags: &[Tag], elements: &Elements) -> Vec<Leaf> {
+pub(super) fn leaves(text: &str, tags: &[Tag], elements: &Elements) -> Vec<Leaf> {
     let mut builder = Builder { closed: true, ..Builder::default() };
     let mut specials = elements.specials.iter().peekable();
     let mut kind = Kind::Prose;

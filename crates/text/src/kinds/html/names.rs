@@ -130,7 +130,7 @@ const ELEMENTS: &[&str] = &[
 
 /// What an element is for by its class, identifier or role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Named {
+pub(super) enum Named {
     /// Part of the page's frame.
     Frame,
     /// A note on the text, though it stands aside.
@@ -138,18 +138,18 @@ pub enum Named {
 }
 
 /// The element called `name`, empty for one that HTML does not have.
-pub fn known(name: &[u8]) -> &'static str {
+pub(super) fn known(name: &[u8]) -> &'static str {
     ELEMENTS.binary_search_by(|known| known.as_bytes().cmp(name)).map_or("", |at| ELEMENTS[at])
 }
 
 /// Elements without an end tag.
-pub fn is_void(name: &str) -> bool {
+pub(super) fn is_void(name: &str) -> bool {
     matches!(name, "area" | "base" | "br" | "col" | "embed" | "frame" | "hr" | "img" | "input")
         || matches!(name, "link" | "meta" | "param" | "source" | "track" | "wbr")
 }
 
 /// Elements that begin and end a line.
-pub fn is_block(name: &str) -> bool {
+pub(super) fn is_block(name: &str) -> bool {
     matches!(name, "address" | "article" | "aside" | "blockquote" | "body" | "caption" | "center" | "dd")
         || matches!(name, "details" | "dialog" | "dir" | "div" | "dl" | "dt" | "fieldset" | "figcaption")
         || matches!(name, "figure" | "footer" | "form" | "frameset" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6")
@@ -162,18 +162,18 @@ pub fn is_block(name: &str) -> bool {
 }
 
 /// Elements whose content is no text of the page.
-pub fn is_machinery(name: &str) -> bool {
+pub(super) fn is_machinery(name: &str) -> bool {
     matches!(name, "script" | "style" | "noscript" | "noframes" | "template" | "svg" | "iframe" | "canvas")
         || matches!(name, "head" | "select" | "datalist" | "object" | "textarea" | "map")
 }
 
 /// Elements that frame the text.
-pub fn is_frame(name: &str) -> bool {
+pub(super) fn is_frame(name: &str) -> bool {
     matches!(name, "nav" | "header" | "footer" | "aside" | "search" | "menu" | "dialog")
 }
 
 /// More text than this, links apart, is no frame, whatever element it stands in.
-pub fn longest_frame(name: &str) -> usize {
+pub(super) fn longest_frame(name: &str) -> usize {
     match name {
         "nav" | "menu" | "search" => usize::MAX,
         "header" => 300,
@@ -183,12 +183,12 @@ pub fn longest_frame(name: &str) -> usize {
 }
 
 /// Elements that can be part of the frame by their name.
-pub fn is_container(name: &str) -> bool {
+pub(super) fn is_container(name: &str) -> bool {
     matches!(name, "div" | "section" | "ul" | "ol" | "dl" | "table" | "td" | "form" | "p" | "fieldset")
 }
 
 /// Level of a heading.
-pub fn heading_level(name: &str) -> Option<u8> {
+pub(super) fn heading_level(name: &str) -> Option<u8> {
     match name.as_bytes() {
         [b'h', level @ b'1'..=b'6'] => Some(level - b'0'),
         b"title" => Some(1),
@@ -245,7 +245,7 @@ const NOTES: &[&str] =
     &["admonition", "callout", "caution", "footnote", "important", "note", "tip", "warning"];
 
 /// What a class or an identifier says.
-pub fn named(value: &str) -> Option<Named> {
+pub(super) fn named(value: &str) -> Option<Named> {
     let end = value.floor_char_boundary(300);
     value[..end].split_whitespace().filter_map(one).max()
 }
@@ -283,7 +283,7 @@ fn split_camel(name: &str) -> String {
 }
 
 /// What a role says.
-pub fn role(value: &str) -> Option<Named> {
+pub(super) fn role(value: &str) -> Option<Named> {
     match value {
         "navigation" | "banner" | "contentinfo" | "complementary" | "search" | "menu" | "menubar"
         | "toolbar" | "dialog" | "alertdialog" => Some(Named::Frame),

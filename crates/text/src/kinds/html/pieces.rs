@@ -86,7 +86,7 @@ fn entity(text: &str) -> Option<(usize, &'static str)> {
 }
 
 /// Cuts a stretch of running text into its sentences.
-pub fn sentences(
+pub(super) fn sentences(
     page: &str,
     range: &Range<usize>,
     all: &[Tag],
@@ -107,7 +107,7 @@ pub fn sentences(
 }
 
 /// Words that are shown; of a script without spaces, a word for every four letters.
-pub fn words(page: &str, range: &Range<usize>, all: &[Tag]) -> usize {
+pub(super) fn words(page: &str, range: &Range<usize>, all: &[Tag]) -> usize {
     let shown = Shown::new(page, range, inside(all, range)).text;
     let wide = |word: &str| word.chars().filter(|c| c.is_alphanumeric() && !c.is_ascii()).count() / 4;
     shown
@@ -141,7 +141,7 @@ fn border(shown: &Shown, end: usize, tags: &[Tag]) -> usize {
 }
 
 /// Cuts a stretch so that no part is much longer than `longest`, at line breaks and before tags.
-pub fn parts(
+pub(super) fn parts(
     page: &str,
     range: &Range<usize>,
     all: &[Tag],
@@ -182,12 +182,18 @@ pub fn parts(
 }
 
 /// A row, a stretch of code: whole where it is not too long.
-pub fn whole(page: &str, range: &Range<usize>, tags: &[Tag], piece: (Content, Role), out: &mut Vec<Piece>) {
+pub(super) fn whole(
+    page: &str,
+    range: &Range<usize>,
+    tags: &[Tag],
+    piece: (Content, Role),
+    out: &mut Vec<Piece>,
+) {
     parts(page, range, tags, LONGEST * 2, piece, out);
 }
 
 /// Adds a piece.
-pub fn push(range: Range<usize>, (content, role): (Content, Role), out: &mut Vec<Piece>) {
+pub(super) fn push(range: Range<usize>, (content, role): (Content, Role), out: &mut Vec<Piece>) {
     if !range.is_empty() {
         out.push(Piece { range, content, role });
     }

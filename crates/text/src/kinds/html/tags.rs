@@ -11,7 +11,7 @@ use super::names::{self, Named};
 
 /// What a stretch of markup is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// `<p>`.
     Start,
     /// `</p>`.
@@ -22,7 +22,7 @@ pub enum Form {
 
 /// A stretch of markup.
 #[derive(Clone, Debug)]
-pub struct Tag {
+pub(super) struct Tag {
     /// Its bytes.
     pub range: Range<usize>,
     /// What it is.
@@ -35,7 +35,7 @@ pub struct Tag {
 
 /// What the attributes of an element say of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traits {
+pub(super) struct Traits {
     /// Not shown.
     pub hidden: bool,
     /// What its class, identifier or role names it.
@@ -47,7 +47,7 @@ pub struct Traits {
 }
 
 /// The tags of `text` in order.
-pub fn tags(text: &str) -> Vec<Tag> {
+pub(super) fn tags(text: &str) -> Vec<Tag> {
     let mut scan = Scan::default();
     let mut emitter =
         CallbackEmitter::new(|event: CallbackEvent<'_>, span: Span<usize>| scan.event(event, span));

@@ -20,7 +20,7 @@ const LEVELS: usize = 4;
 
 /// Something that may be left out, where it stands in the document. What it holds comes right behind it.
 #[derive(Clone, Debug)]
-pub struct Unit {
+pub(super) struct Unit {
     /// Bytes of the document: a record, or what is within the quotes of a string.
     pub raw: Range<usize>,
     /// Bytes of the virtual text, without its label.
@@ -33,7 +33,7 @@ pub struct Unit {
 
 /// What a unit is.
 #[derive(Clone, Debug)]
-pub enum What {
+pub(super) enum What {
     /// A record.
     Record {
         /// Its array, object or lines: the index of their node.
@@ -51,7 +51,7 @@ pub enum What {
 
 /// What stands in place of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// An object.
     Object,
     /// An array.
@@ -102,7 +102,7 @@ struct Builder<'a> {
 }
 
 /// The virtual text of `tree`; `None` if it is empty.
-pub fn build(raw: &str, tree: Tree, cut: Cut<'_>, nested: usize) -> Option<Virtual> {
+pub(super) fn build(raw: &str, tree: Tree, cut: Cut<'_>, nested: usize) -> Option<Virtual> {
     let mut builder = Builder {
         raw,
         nodes: tree.nodes,

@@ -22,7 +22,12 @@ const MEMBERS: (usize, usize) = (12, 1200);
 
 /// Says of each string what it is, and of each container what it holds. Gives the strings that hold JSON, opened,
 /// by the index of their node.
-pub fn classify(raw: &str, nodes: &mut [Node], cut: Cut<'_>, nested: usize) -> HashMap<usize, Virtual> {
+pub(super) fn classify(
+    raw: &str,
+    nodes: &mut [Node],
+    cut: Cut<'_>,
+    nested: usize,
+) -> HashMap<usize, Virtual> {
     let mut inners = HashMap::new();
     let mut open: Vec<usize> = Vec::new();
     for at in 0..=nodes.len() {
@@ -83,7 +88,7 @@ fn string_kind(raw: &str, node: &Node, cut: Cut<'_>, nested: usize) -> (Kind, Op
 }
 
 /// Whether the elements of a container may be left out.
-pub fn is_group(node: &Node) -> bool {
+pub(super) fn is_group(node: &Node) -> bool {
     let (parts, bytes) = (node.parts as usize, node.len());
     match node.kind {
         Kind::Lines => true,
@@ -97,6 +102,6 @@ pub fn is_group(node: &Node) -> bool {
 }
 
 /// What is within the quotes of a string.
-pub fn inner<'a>(raw: &'a str, node: &Node) -> &'a str {
+pub(super) fn inner<'a>(raw: &'a str, node: &Node) -> &'a str {
     raw.get(node.start as usize + 1..(node.end as usize).saturating_sub(1)).unwrap_or_default()
 }

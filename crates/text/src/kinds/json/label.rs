@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Steps of a path that are named, the last ones.
-pub const STEPS: usize = 6;
+pub(super) const STEPS: usize = 6;
 /// A longer value is no name.
 const VALUE: usize = 160;
 /// Letters and digits in a row that make a hash, not a word.
@@ -18,7 +18,7 @@ const LABEL: usize = 240;
 
 /// The short strings and numbers of the record at `range`, joined; those within `skip` are not its own. `skip` is
 /// sorted by where its ranges start.
-pub fn label(raw: &str, range: Range<usize>, skip: &[Range<usize>]) -> String {
+pub(super) fn label(raw: &str, range: Range<usize>, skip: &[Range<usize>]) -> String {
     let bytes = raw.as_bytes();
     let mut label = String::new();
     let mut skip = skip.iter().peekable();
@@ -69,7 +69,7 @@ fn push(label: &mut String, value: &str) {
 }
 
 /// The key of a node.
-pub fn name(raw: &str, node: &Node) -> Option<String> {
+pub(super) fn name(raw: &str, node: &Node) -> Option<String> {
     let key = raw.get(node.key as usize..node.start as usize)?;
     let (name, _) = key.strip_prefix('"')?.rsplit_once('"')?;
     let name = literal::decode(name).unwrap_or_default();
@@ -77,7 +77,7 @@ pub fn name(raw: &str, node: &Node) -> Option<String> {
 }
 
 /// Adds the step to `node` to a path: its key if it has one, else its index.
-pub fn step(path: &mut String, raw: &str, node: &Node, index: usize) {
+pub(super) fn step(path: &mut String, raw: &str, node: &Node, index: usize) {
     match name(raw, node) {
         Some(name) => {
             if !path.is_empty() {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The text of a literal, given without its quotes; `None` if an escape stands for half a character.
-pub fn decode(inner: &str) -> Option<Cow<'_, str>> {
+pub(super) fn decode(inner: &str) -> Option<Cow<'_, str>> {
     if !inner.contains('\\') {
         return Some(Cow::Borrowed(inner));
     }
@@ -11,13 +11,13 @@ pub fn decode(inner: &str) -> Option<Cow<'_, str>> {
 }
 
 /// `text` as it is written within quotes.
-pub fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let quoted = serde_json::to_string(text).unwrap_or_default();
     quoted.strip_prefix('"').and_then(|q| q.strip_suffix('"')).unwrap_or_default().to_owned()
 }
 
 /// Walks a literal forward, counting the bytes of what is written and of what it says.
-pub struct Walk<'a> {
+pub(super) struct Walk<'a> {
     inner: &'a str,
     raw: usize,
     decoded: usize,
@@ -25,18 +25,18 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// At the start of a literal, given without its quotes.
-    pub fn new(inner: &'a str) -> Self {
+    pub(super) fn new(inner: &'a str) -> Self {
         Self { inner, raw: 0, decoded: 0 }
     }
 
     /// The decoded offset that it is at.
-    pub fn decoded(&self) -> usize {
+    pub(super) fn decoded(&self) -> usize {
         self.decoded
     }
 
     /// The written offset of the decoded offset `target`, which must not lie behind the last one asked for;
     /// `None` if it lies within a character or beyond the end.
-    pub fn to(&mut self, target: usize) -> Option<usize> {
+    pub(super) fn to(&mut self, target: usize) -> Option<usize> {
         let bytes = self.inner.as_bytes();
         while self.decoded < target {
             if *bytes.get(self.raw)? == b'\\' {

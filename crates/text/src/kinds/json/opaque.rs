@@ -1,11 +1,11 @@
 //! Strings that say nothing when they are cut.
 
 /// The least length of such a string.
-pub const MIN: usize = 256;
+pub(super) const MIN: usize = 256;
 
 /// Whether `text` is a data URL, Base64, hexadecimal digits, a token, a key in PEM, or another long word without
 /// white space such as a signed URL.
-pub fn is_opaque(text: &str) -> bool {
+pub(super) fn is_opaque(text: &str) -> bool {
     if text.len() < MIN {
         return false;
     }

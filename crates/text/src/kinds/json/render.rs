@@ -33,7 +33,7 @@ struct Renderer<'a> {
 }
 
 /// The document `raw` with only `kept` of its virtual text `from`.
-pub fn render(from: &Virtual, raw: &str, kept: &[Range<usize>], omission: Omission<'_>) -> Rendered {
+pub(super) fn render(from: &Virtual, raw: &str, kept: &[Range<usize>], omission: Omission<'_>) -> Rendered {
     let mut renderer = Renderer { from, raw, omission, out: Rendered::default(), at: 0 };
     renderer.units(kept);
     renderer.copy_to(raw.len(), false);

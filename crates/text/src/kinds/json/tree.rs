@@ -17,7 +17,7 @@ const DEPTH: usize = 1 << 20;
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// The lines of JSON Lines.
     Lines,
     /// An object.
@@ -38,7 +38,7 @@ pub enum Kind {
 
 /// A container or a string. Offsets are bytes of the text.
 #[derive(Clone, Copy, Debug)]
-pub struct Node {
+pub(super) struct Node {
     /// Its first byte.
     pub start: u32,
     /// Behind its last byte.
@@ -63,18 +63,18 @@ pub struct Node {
 
 impl Node {
     /// Bytes of it.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
     /// Whether it is an object or an array.
-    pub fn is_container(&self) -> bool {
+    pub(super) fn is_container(&self) -> bool {
         matches!(self.kind, Kind::Object | Kind::Array | Kind::Lines)
     }
 }
 
 /// A document.
-pub struct Tree {
+pub(super) struct Tree {
     /// Its nodes, each before what it holds. The first is the root.
     pub nodes: Vec<Node>,
     /// A key for notes that no object of the document has.
@@ -85,7 +85,7 @@ pub struct Tree {
 
 impl Tree {
     /// Reads a document, or JSON Lines. A string alone is one only if it has escapes, or with `strings`.
-    pub fn read(text: &str, strings: bool) -> Option<Self> {
+    pub(super) fn read(text: &str, strings: bool) -> Option<Self> {
         u32::try_from(text.len()).ok()?;
         let start = if text.starts_with('\u{feff}') { 3 } else { 0 };
         let mut reader = Reader::new(text);
@@ -349,7 +349,7 @@ fn offset(at: usize) -> u32 {
 }
 
 /// Behind the string that starts at `quote`.
-pub fn string_end(bytes: &[u8], quote: usize) -> Option<usize> {
+pub(super) fn string_end(bytes: &[u8], quote: usize) -> Option<usize> {
     let mut at = quote + 1;
     loop {
         match *bytes.get(at)? {
@@ -366,7 +366,7 @@ pub fn string_end(bytes: &[u8], quote: usize) -> Option<usize> {
 }
 
 /// Behind the number or name that starts at `at`.
-pub fn word_end(bytes: &[u8], at: usize) -> Option<usize> {
+pub(super) fn word_end(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = bytes.get(at..)?;
     let length = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
     let word = rest.get(..length)?;

@@ -20,7 +20,7 @@ const WORDS: [&str; 11] = [
 const SAID: [&str; 8] = ["failed", "failure", "error", "fatal", "crashed", "corrupt", "mismatch", "refused"];
 
 /// Makes the lines that tell of something that went wrong critical, if they are few.
-pub fn raise(lines: &[Line<'_>], marks: &mut [Mark]) {
+pub(super) fn raise(lines: &[Line<'_>], marks: &mut [Mark]) {
     let entry =
         |mark: &Mark| matches!(mark.content, Content::Line | Content::Table) && mark.role == Role::Text;
     let all = lines.iter().zip(marks.iter()).filter(|(line, mark)| entry(mark) && !line.is_blank()).count();

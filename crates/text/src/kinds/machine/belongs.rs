@@ -21,7 +21,7 @@ const MESSAGE: usize = 8;
 const CRITICAL: Mark = Mark { place: Place::Piece, content: Content::Log, role: Role::Critical };
 
 /// Joins to each other what says nothing alone.
-pub fn join(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark]) {
+pub(super) fn join(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark]) {
     places(lines, classes, marks);
     assertions(lines, classes, marks);
     details(lines, classes, marks);

@@ -9,7 +9,7 @@ const SAMPLE: usize = 200;
 const WIDTH: usize = 240;
 
 /// A line of nothing but rules: `----+----`, `=====  ====`, `+---+`, `├──┤`.
-pub fn is_rule(text: &str) -> bool {
+pub(super) fn is_rule(text: &str) -> bool {
     let text = text.trim();
     if is_record_rule(text) {
         return true;
@@ -20,12 +20,12 @@ pub fn is_rule(text: &str) -> bool {
 }
 
 /// The rule above one record of a table set out by lines: `-[ RECORD 1 ]---`.
-pub fn is_record_rule(text: &str) -> bool {
+pub(super) fn is_record_rule(text: &str) -> bool {
     text.starts_with("-[ RECORD ")
 }
 
 /// A row with bars: of a Markdown table, of a drawn one, or of one with bars between spaces.
-pub fn is_barred(text: &str) -> bool {
+pub(super) fn is_barred(text: &str) -> bool {
     let text = text.trim();
     let cells = || text.matches(" | ").count();
     (text.starts_with('|') && text.len() > 1 && text[1..].contains('|'))
@@ -34,20 +34,20 @@ pub fn is_barred(text: &str) -> bool {
 }
 
 /// Whether a row has a gap of two spaces or more, or a tab, behind its first word.
-pub fn is_gapped(text: &str) -> bool {
+pub(super) fn is_gapped(text: &str) -> bool {
     let text = text.trim();
     text.contains("  ") || text.contains('\t')
 }
 
 /// Whether a line begins with the mode of a file, as `ls -l` prints it.
-pub fn is_listed(text: &str) -> bool {
+pub(super) fn is_listed(text: &str) -> bool {
     let mode = text.trim_start().split(' ').next().unwrap_or_default().trim_end_matches(['+', '.', '@']);
     let mode = mode.as_bytes();
     mode.len() == 10 && b"-dlbcps".contains(&mode[0]) && mode[1..].iter().all(|b| b"rwxsStT-".contains(b))
 }
 
 /// Whether the lines are rows whose words stand in columns.
-pub fn aligned(rows: &[&Line<'_>]) -> bool {
+pub(super) fn aligned(rows: &[&Line<'_>]) -> bool {
     let rows = &rows[..rows.len().min(SAMPLE)];
     if rows.len() < 2 {
         return false;
@@ -108,7 +108,7 @@ fn wordy(rows: &[&Line<'_>]) -> bool {
 }
 
 /// Whether a line names the columns of the rows below it.
-pub fn is_header(line: &str, rows: &[&Line<'_>]) -> bool {
+pub(super) fn is_header(line: &str, rows: &[&Line<'_>]) -> bool {
     let text = line.trim();
     let words: Vec<&str> = text.split_whitespace().collect();
     if words.is_empty() || rows.is_empty() || is_listed(text) {

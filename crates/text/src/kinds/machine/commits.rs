@@ -9,7 +9,7 @@ const FIELDS: [&str; 8] =
     ["Author:", "Date:", "Merge:", "AuthorDate:", "Commit:", "CommitDate:", "Reflog:", "Notes"];
 
 /// Whether the text is a log of commits.
-pub fn detect(text: &str) -> bool {
+pub(super) fn detect(text: &str) -> bool {
     let lines = lines(text);
     let Some(first) = lines.iter().position(|line| !line.is_blank()) else { return false };
     let fields = lines[first + 1..].iter().take_while(|line| is_field(line)).count();
@@ -17,7 +17,7 @@ pub fn detect(text: &str) -> bool {
 }
 
 /// Cuts a log: a block for each commit; its first piece goes to the end of its subject.
-pub fn cut(text: &str) -> Vec<CutBlock> {
+pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let mut marks = Vec::with_capacity(lines.len());
     let mut part = Part::Body;

@@ -22,7 +22,7 @@ const RECORD_LINES: usize = 60;
 
 /// How the values of a table are separated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Format {
+pub(super) struct Format {
     /// The separator.
     pub separator: u8,
     /// Fields that most rows have.
@@ -30,7 +30,7 @@ pub struct Format {
 }
 
 /// Fields of a line. Separators in quotation marks at the start of a field do not count.
-pub fn fields(text: &str, separator: u8) -> usize {
+pub(super) fn fields(text: &str, separator: u8) -> usize {
     let (mut quoted, mut count, mut fresh) = (false, 1, true);
     for byte in text.bytes() {
         if byte == b'"' && (quoted || fresh) {
@@ -44,7 +44,7 @@ pub fn fields(text: &str, separator: u8) -> usize {
 }
 
 /// The format in which most lines are rows; none where the text does not look like separated values.
-pub fn format(lines: &[Line<'_>], hint: &Hint<'_>) -> Option<Format> {
+pub(super) fn format(lines: &[Line<'_>], hint: &Hint<'_>) -> Option<Format> {
     let rows: Vec<&Line<'_>> = lines.iter().filter(|line| !line.is_blank()).take(SAMPLE).collect();
     let first = rows.first()?.text.trim_start();
     if rows.len() < ROWS || first.starts_with(['{', '[', '<', '#', '|']) {
@@ -65,7 +65,7 @@ pub fn format(lines: &[Line<'_>], hint: &Hint<'_>) -> Option<Format> {
 }
 
 /// Whether lines are rows under a header, whatever stands in their cells.
-pub fn is_headed(lines: &[Line<'_>], hint: &Hint<'_>) -> bool {
+pub(super) fn is_headed(lines: &[Line<'_>], hint: &Hint<'_>) -> bool {
     let rows: Vec<&Line<'_>> = lines.iter().filter(|line| !line.is_blank()).take(SAMPLE).collect();
     format(lines, hint).is_some_and(|format| headed(&rows, format))
 }
@@ -134,7 +134,7 @@ fn plain(rows: &[&Line<'_>], format: Format) -> bool {
 }
 
 /// The lines at which records begin: one for each, and none for a line that goes on in quotation marks.
-pub fn starts(text: &str, lines: &[Line<'_>], format: Format) -> Vec<bool> {
+pub(super) fn starts(text: &str, lines: &[Line<'_>], format: Format) -> Vec<bool> {
     let mut reader = ReaderBuilder::new().delimiter(format.separator).build();
     let mut buffers = Buffers::default();
     let mut starts = vec![true; lines.len()];
@@ -185,7 +185,7 @@ impl Buffers {
 }
 
 /// Whether the first row names the columns of the others.
-pub fn has_header(rows: &[&str], format: Format) -> bool {
+pub(super) fn has_header(rows: &[&str], format: Format) -> bool {
     let split = |row: &str| -> Vec<String> {
         let mut quoted = false;
         let mut values = vec![String::new()];

@@ -4,7 +4,7 @@ use super::marks::{digits, leading_digits};
 
 /// What a line of a test's or a build's output is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub(super) enum Class {
     /// Progress, a passed test, a download, a command that was run.
     Noise,
     /// A passed test with details below it.
@@ -28,10 +28,10 @@ pub enum Class {
 }
 
 /// A class, and whether nothing but such output has a line like it.
-pub type Classed = (Class, bool);
+pub(super) type Classed = (Class, bool);
 
 /// The class of a line of a compiler, a build or a package manager.
-pub fn classify(text: &str) -> Option<Classed> {
+pub(super) fn classify(text: &str) -> Option<Classed> {
     let text = text.trim_end();
     compiler(text).or_else(|| build(text)).or_else(|| cargo(text)).or_else(|| packages(text))
 }

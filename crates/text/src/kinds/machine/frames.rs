@@ -3,7 +3,7 @@
 use super::marks::{digits, leading_digits, line_suffix};
 
 /// A frame of Java, JavaScript or C#: `at` and where.
-pub fn is_at_frame(text: &str) -> bool {
+pub(super) fn is_at_frame(text: &str) -> bool {
     let Some(place) = text.trim().strip_prefix("at ") else { return false };
     let place = place.trim_end_matches([' ', '{', ',', '[']);
     if place.len() > 500 || place.is_empty() {
@@ -24,7 +24,7 @@ pub fn is_at_frame(text: &str) -> bool {
 }
 
 /// `... 12 more`, `... 6 lines matching cause stack trace ...`, `[Previous line repeated 9 more times]`.
-pub fn is_elision(text: &str) -> bool {
+pub(super) fn is_elision(text: &str) -> bool {
     let text = text.trim();
     let count = text.strip_prefix("... ").is_some_and(|rest| leading_digits(rest) > 0);
     count || text.starts_with("[Previous line repeated") || text.starts_with("...additional frames elided")
@@ -45,13 +45,13 @@ const CAUSES: [&str; 10] = [
 ];
 
 /// Whether the line names the cause of the exception above it.
-pub fn is_cause(text: &str) -> bool {
+pub(super) fn is_cause(text: &str) -> bool {
     let text = text.trim_start();
     CAUSES.iter().any(|cause| text.starts_with(cause))
 }
 
 /// A line that begins with the type of an exception, or with its cause.
-pub fn is_exception(text: &str) -> bool {
+pub(super) fn is_exception(text: &str) -> bool {
     let text = text.trim_start();
     if is_cause(text) {
         return true;
@@ -122,7 +122,7 @@ const LIBRARIES: [&str; 46] = [
 ];
 
 /// Whether a frame is of a runtime or a library.
-pub fn is_library(frame: &str) -> bool {
+pub(super) fn is_library(frame: &str) -> bool {
     let look = &frame[..frame.floor_char_boundary(600)];
     let code = look.trim_start();
     LIBRARIES.iter().any(|library| {
@@ -131,42 +131,42 @@ pub fn is_library(frame: &str) -> bool {
 }
 
 /// A frame of Python: `File "x.py", line 12, in f`.
-pub fn is_python_frame(text: &str) -> bool {
+pub(super) fn is_python_frame(text: &str) -> bool {
     text.strip_prefix("File \"").is_some_and(|rest| rest.contains("\", line "))
 }
 
 /// A frame of Rust: `12: core::panicking::panic`.
-pub fn is_rust_frame(text: &str) -> bool {
+pub(super) fn is_rust_frame(text: &str) -> bool {
     let text = text.trim_start();
     let number = leading_digits(text);
     (1..6).contains(&number) && text[number..].starts_with(": ")
 }
 
 /// The place of a frame of Rust.
-pub fn is_rust_place(text: &str) -> bool {
+pub(super) fn is_rust_place(text: &str) -> bool {
     text.strip_prefix("             ").is_some_and(|rest| rest.trim_start().starts_with("at "))
 }
 
 /// The place of a frame of Go.
-pub fn is_go_place(text: &str) -> bool {
+pub(super) fn is_go_place(text: &str) -> bool {
     text.starts_with('\t') && text.find(".go:").is_some_and(|at| leading_digits(&text[at + 4..]) > 0)
         || text.starts_with('\t') && text.contains(".s:")
 }
 
 /// `goroutine 12 [running]:`.
-pub fn is_goroutine(text: &str) -> bool {
+pub(super) fn is_goroutine(text: &str) -> bool {
     text.strip_prefix("goroutine ").is_some_and(|rest| leading_digits(rest) > 0 && rest.contains(" ["))
 }
 
 /// A frame of Ruby behind the first.
-pub fn is_ruby_frame(text: &str) -> bool {
+pub(super) fn is_ruby_frame(text: &str) -> bool {
     let text = text.trim_start();
     let place = text.strip_prefix("from ").map(|rest| rest.find(":in ").map_or(rest, |at| &rest[..at]));
     place.is_some_and(|place| line_suffix(place).is_some())
 }
 
 /// What stands between two tracebacks of Python.
-pub fn is_python_link(text: &str) -> bool {
+pub(super) fn is_python_link(text: &str) -> bool {
     text.starts_with("During handling of the above exception")
         || text.starts_with("The above exception was the direct cause")
 }

@@ -16,18 +16,18 @@ const LINES: usize = 3;
 const SHARE: usize = 85;
 
 /// Whether the text is a list of lines.
-pub fn detect(text: &str, hint: &Hint<'_>) -> bool {
+pub(super) fn detect(text: &str, hint: &Hint<'_>) -> bool {
     family(&lines(text), hint).is_some()
 }
 
 /// Whether the lines are those of a tool that lists, though they may look like columns.
-pub fn is_listing(lines: &[Line<'_>]) -> bool {
+pub(super) fn is_listing(lines: &[Line<'_>]) -> bool {
     let sure = [Family::Search, Family::Status, Family::Hashes, Family::Changes, Family::Sizes];
     family(lines, &Hint::default()).is_some_and(|family| sure.contains(&family))
 }
 
 /// Cuts a list: each line is a piece.
-pub fn cut(text: &str) -> Vec<CutBlock> {
+pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let family = family(&lines, &Hint { call: Some(("find", "")), ..Hint::default() });
     let mut marks = marks(&lines, family);

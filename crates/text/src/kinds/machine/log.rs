@@ -23,7 +23,7 @@ const RECORDS: usize = 3;
 const LONG: usize = 400;
 
 /// Whether the text is a log.
-pub fn detect(text: &str, _: &Hint<'_>) -> bool {
+pub(super) fn detect(text: &str, _: &Hint<'_>) -> bool {
     let lines = lines(text);
     let heads: Vec<Option<Head>> = lines.iter().map(|line| head(line.text)).collect();
     let found: Vec<(&Line<'_>, &Head)> =
@@ -73,7 +73,7 @@ struct Record {
 }
 
 /// Cuts a log: each record with the lines that continue it is a block.
-pub fn cut(text: &str) -> Vec<CutBlock> {
+pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let traces = traces(&lines);
     let records = records(&lines);

@@ -4,7 +4,7 @@ use crate::cut::{Content, CutBlock, Piece, Role};
 
 /// A line with its place.
 #[derive(Clone, Copy, Debug)]
-pub struct Line<'a> {
+pub(super) struct Line<'a> {
     /// Offset of its first byte.
     pub start: usize,
     /// Offset behind its line break.
@@ -15,12 +15,12 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// Nothing but white space.
-    pub fn is_blank(&self) -> bool {
+    pub(super) fn is_blank(&self) -> bool {
         self.text.trim().is_empty()
     }
 
     /// Its first bytes, `LOOK` at most: enough to tell its kind.
-    pub fn look(&self) -> &'a str {
+    pub(super) fn look(&self) -> &'a str {
         &self.text[..self.text.floor_char_boundary(LOOK)]
     }
 }
@@ -29,7 +29,7 @@ impl<'a> Line<'a> {
 const LOOK: usize = 600;
 
 /// The lines of `text`; they tile it.
-pub fn lines(text: &str) -> Vec<Line<'_>> {
+pub(super) fn lines(text: &str) -> Vec<Line<'_>> {
     let mut start = 0;
     text.split_inclusive('\n')
         .map(|whole| {
@@ -42,7 +42,7 @@ pub fn lines(text: &str) -> Vec<Line<'_>> {
 
 /// Where a line goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// Into the piece above.
     Glue,
     /// A piece of its own in the block above.
@@ -53,7 +53,7 @@ pub enum Place {
 
 /// What is said of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub(super) struct Mark {
     /// Where it goes.
     pub place: Place,
     /// Its kind.
@@ -64,7 +64,7 @@ pub struct Mark {
 
 impl Mark {
     /// A mark.
-    pub fn new(place: Place, content: Content, role: Role) -> Self {
+    pub(super) fn new(place: Place, content: Content, role: Role) -> Self {
         Mark { place, content, role }
     }
 }
@@ -73,7 +73,7 @@ impl Mark {
 const TITLE_LEVEL: u8 = 3;
 
 /// The blocks of `text` by what is said of its lines. Blank lines go with what is above them.
-pub fn assemble(text: &str, lines: &[Line<'_>], marks: &[Mark]) -> Vec<CutBlock> {
+pub(super) fn assemble(text: &str, lines: &[Line<'_>], marks: &[Mark]) -> Vec<CutBlock> {
     let mut blocks: Vec<CutBlock> = Vec::new();
     let mut at = 0;
     for (line, mark) in lines.iter().zip(marks) {
@@ -118,12 +118,12 @@ fn settle(block: &mut CutBlock) {
 }
 
 /// Whether `part` is at least `percent` of `whole`.
-pub fn mostly(part: usize, whole: usize, percent: usize) -> bool {
+pub(super) fn mostly(part: usize, whole: usize, percent: usize) -> bool {
     whole > 0 && part * 100 >= whole * percent
 }
 
 /// Bytes of the lines that are not blank, and of those of them that `holds` of.
-pub fn share(lines: &[Line<'_>], holds: impl Fn(usize, &Line<'_>) -> bool) -> (usize, usize) {
+pub(super) fn share(lines: &[Line<'_>], holds: impl Fn(usize, &Line<'_>) -> bool) -> (usize, usize) {
     let mut sum = (0, 0);
     for (at, line) in lines.iter().enumerate().filter(|(_, line)| !line.is_blank()) {
         sum.1 += line.text.len();
@@ -133,27 +133,27 @@ pub fn share(lines: &[Line<'_>], holds: impl Fn(usize, &Line<'_>) -> bool) -> (u
 }
 
 /// Digits, and at least one.
-pub fn digits(text: &str) -> bool {
+pub(super) fn digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Bytes of the digits that `text` begins with.
-pub fn leading_digits(text: &str) -> usize {
+pub(super) fn leading_digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
 /// Bytes of the white space that `text` begins with.
-pub fn indent(text: &str) -> usize {
+pub(super) fn indent(text: &str) -> usize {
     text.len() - text.trim_start().len()
 }
 
 /// Hexadecimal digits only, at least `least` of them.
-pub fn hex(text: &str, least: usize) -> bool {
+pub(super) fn hex(text: &str, least: usize) -> bool {
     text.len() >= least && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Whether `text` ends with `:12` or `:12:5`, and where that begins.
-pub fn line_suffix(text: &str) -> Option<usize> {
+pub(super) fn line_suffix(text: &str) -> Option<usize> {
     let (head, last) = text.rsplit_once(':')?;
     if !digits(last) {
         return None;
@@ -165,7 +165,7 @@ pub fn line_suffix(text: &str) -> Option<usize> {
 }
 
 /// The blocks of a part that begins at `offset` of the whole.
-pub fn shifted(mut blocks: Vec<CutBlock>, offset: usize) -> Vec<CutBlock> {
+pub(super) fn shifted(mut blocks: Vec<CutBlock>, offset: usize) -> Vec<CutBlock> {
     for piece in blocks.iter_mut().flat_map(|block| &mut block.pieces) {
         piece.range = piece.range.start + offset..piece.range.end + offset;
     }

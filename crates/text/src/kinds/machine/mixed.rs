@@ -13,7 +13,7 @@ use super::{
 use crate::cut::{Content, CutBlock, Hint, Role};
 
 /// Whether a program that printed no running text printed a trace.
-pub fn detect(text: &str) -> bool {
+pub(super) fn detect(text: &str) -> bool {
     let lines = lines(text);
     if lines.iter().any(|line| line.text.trim_start().starts_with("```")) {
         return false;
@@ -40,7 +40,7 @@ fn recurs(lines: &[Line<'_>]) -> bool {
 }
 
 /// Cuts traces as traces, and what stands between them by its own kind.
-pub fn cut(text: &str) -> Vec<CutBlock> {
+pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let mut blocks: Vec<CutBlock> = Vec::new();
     let mut at = 0;

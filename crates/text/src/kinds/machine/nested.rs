@@ -26,7 +26,7 @@ const GOES_ON: [&str; 19] = [
 ];
 
 /// Whether most lines are statements, keys with values, or marks of levels, and hardly any are sentences.
-pub fn detect(text: &str) -> bool {
+pub(super) fn detect(text: &str) -> bool {
     let lines = lines(text);
     let said = || lines.iter().filter(|line| !line.is_blank() && !is_comment(line.look()));
     let count = said().count();
@@ -103,7 +103,7 @@ fn opens(text: &str) -> bool {
 }
 
 /// A block for each run of lines of a level; lines that open a level head what is inside.
-pub fn cut(text: &str) -> Vec<CutBlock> {
+pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let full: Vec<usize> = (0..lines.len()).filter(|at| !lines[*at].is_blank()).collect();
     let ended = full.iter().filter(|at| lines[**at].look().trim_end().ends_with(';')).count();

@@ -4,7 +4,7 @@ use super::marks::{digits, hex, leading_digits};
 
 /// Families of listings. Lines of one family make a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
+pub(super) enum Family {
     /// Output of `grep` or `rg`.
     Search,
     /// Paths.
@@ -26,7 +26,7 @@ pub enum Family {
 }
 
 /// All families, the surest first.
-pub const FAMILIES: [Family; 9] = [
+pub(super) const FAMILIES: [Family; 9] = [
     Family::Search,
     Family::Status,
     Family::Hashes,
@@ -40,7 +40,7 @@ pub const FAMILIES: [Family; 9] = [
 
 impl Family {
     /// Whether a line is one of this family.
-    pub fn holds(self, text: &str) -> bool {
+    pub(super) fn holds(self, text: &str) -> bool {
         match self {
             Family::Search => is_match(text) || is_separator(text),
             Family::Paths => is_path(text),
@@ -56,17 +56,17 @@ impl Family {
 }
 
 /// The line between two groups of matches.
-pub fn is_separator(text: &str) -> bool {
+pub(super) fn is_separator(text: &str) -> bool {
     text == "--"
 }
 
 /// A line of a search with its file or its number before it: `path:12:text`, `path-12-text`, `12:text`, `path:text`.
-pub fn is_match(text: &str) -> bool {
+pub(super) fn is_match(text: &str) -> bool {
     is_located(text) || is_numbered(text) || is_sourced(text)
 }
 
 /// `path:12:text` or `path-12-text`.
-pub fn is_located(text: &str) -> bool {
+pub(super) fn is_located(text: &str) -> bool {
     let mut from = 0;
     while let Some(offset) = text[from..].find([':', '-']) {
         let at = from + offset;
@@ -85,7 +85,7 @@ pub fn is_located(text: &str) -> bool {
 }
 
 /// `12:text` or `12-text`, as below the name of a file.
-pub fn is_numbered(text: &str) -> bool {
+pub(super) fn is_numbered(text: &str) -> bool {
     let number = leading_digits(text);
     let Some(rest) = text[number..].strip_prefix([':', '-']) else { return false };
     let clock =
@@ -112,7 +112,7 @@ fn is_file(text: &str) -> bool {
 }
 
 /// A path alone on its line.
-pub fn is_path(text: &str) -> bool {
+pub(super) fn is_path(text: &str) -> bool {
     let text = text.trim_end().strip_suffix(':').unwrap_or(text.trim_end());
     let slashes = text.matches('/').count();
     let rooted = text.starts_with(['/', '.', '~']) || text.as_bytes().get(1..3) == Some(b":\\");
@@ -127,7 +127,7 @@ pub fn is_path(text: &str) -> bool {
 }
 
 /// `KEY=value`, `key = value`, `key:   value`; the key is one word.
-pub fn is_pair(text: &str) -> bool {
+pub(super) fn is_pair(text: &str) -> bool {
     let text = text.strip_prefix("export ").unwrap_or(text);
     let Some(at) = text.find(['=', ':', '\t']) else { return false };
     let key = text[..at].trim_end();
@@ -148,7 +148,7 @@ pub fn is_pair(text: &str) -> bool {
 }
 
 /// `[section]`.
-pub fn is_section(text: &str) -> bool {
+pub(super) fn is_section(text: &str) -> bool {
     let text = text.trim();
     let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     inner.is_some_and(|name| !name.is_empty() && name.len() < 80 && !name.contains(['[', ',']))
@@ -212,7 +212,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// A name that is no word of a language.
-pub fn is_odd_name(text: &str) -> bool {
+pub(super) fn is_odd_name(text: &str) -> bool {
     is_name(text)
         && text
             .trim_end_matches([',', '.', ':', '!', '?', ';'])

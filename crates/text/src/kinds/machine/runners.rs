@@ -6,7 +6,7 @@ use super::{
 };
 
 /// The class of a line of a test runner, a compiler, a build or a package manager.
-pub fn classify(text: &str) -> Option<Classed> {
+pub(super) fn classify(text: &str) -> Option<Classed> {
     let text = text.trim_end();
     python(text)
         .or_else(|| rust(text))

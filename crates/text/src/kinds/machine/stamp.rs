@@ -4,7 +4,7 @@ use super::marks::{digits, leading_digits};
 
 /// How bad a record says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub(super) enum Level {
     /// All below a warning.
     Low,
     /// A warning.
@@ -15,7 +15,7 @@ pub enum Level {
 
 /// The head of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub(super) struct Head {
     /// Its level, where it has one.
     pub level: Option<Level>,
     /// Bytes of the time it begins with.
@@ -49,7 +49,7 @@ fn named(word: &str, any_case: bool) -> Option<Level> {
 }
 
 /// The head of the record that a line is, if it is one.
-pub fn head(text: &str) -> Option<Head> {
+pub(super) fn head(text: &str) -> Option<Head> {
     let text = &text[..text.floor_char_boundary(LOOK.max(600))];
     if text.starts_with([' ', '\t']) && !text.trim_start().starts_with('[') || text.is_empty() {
         return None;
@@ -92,7 +92,7 @@ fn is_bare_clock(stamp: &str) -> bool {
 }
 
 /// Bytes of the time at the start of `text`, brackets and the space behind it included.
-pub fn stamp(text: &str) -> usize {
+pub(super) fn stamp(text: &str) -> usize {
     let open = text.len() - text.trim_start_matches(['[', '(', ' ']).len();
     let inner = &text[open..];
     let shape: Vec<u8> = inner.bytes().take(40).map(|b| if b.is_ascii_digit() { b'9' } else { b }).collect();

@@ -15,7 +15,7 @@ use crate::cut::{Content, CutBlock, Hint, Role};
 const SHARE: usize = 80;
 
 /// Whether the text is a table, or several.
-pub fn detect(text: &str, hint: &Hint<'_>) -> bool {
+pub(super) fn detect(text: &str, hint: &Hint<'_>) -> bool {
     let lines = lines(text);
     if delimited::format(&lines, hint).is_some() && !is_listing(&lines) {
         return true;
@@ -31,7 +31,7 @@ pub fn detect(text: &str, hint: &Hint<'_>) -> bool {
 }
 
 /// Cuts tables: a block for each, its rows the pieces, its header their label.
-pub fn cut(text: &str) -> Vec<CutBlock> {
+pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let mut marks = match delimited::format(&lines, &Hint { media_type: Some("text/csv"), ..Hint::default() })
     {

@@ -23,7 +23,7 @@ const CRITICAL: usize = 14;
 const EXCERPT: usize = 8;
 
 /// Whether the text is the output of tests or of a build.
-pub fn detect(text: &str, _: &Hint<'_>) -> bool {
+pub(super) fn detect(text: &str, _: &Hint<'_>) -> bool {
     let lines = lines(text);
     if lines.iter().any(|line| line.text.trim_start().starts_with("```")) {
         return false;
@@ -46,7 +46,7 @@ pub fn detect(text: &str, _: &Hint<'_>) -> bool {
 }
 
 /// Cuts the output: a block for each failure and each diagnostic, a piece for each line.
-pub fn cut(text: &str) -> Vec<CutBlock> {
+pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let told = walk(&lines);
     let mut marks: Vec<Mark> = told.iter().map(|told| told.mark).collect();

@@ -28,7 +28,7 @@ const CRITICAL_MESSAGE: usize = 8;
 
 /// A trace among other lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
+pub(super) struct Trace {
     /// Its lines.
     pub lines: Range<usize>,
     /// What is said of each; the first opens a block.
@@ -57,7 +57,7 @@ enum Part {
 }
 
 /// Whether the text is stack traces.
-pub fn detect(text: &str, _: &Hint<'_>) -> bool {
+pub(super) fn detect(text: &str, _: &Hint<'_>) -> bool {
     let lines = lines(text);
     let mut traced = vec![false; lines.len()];
     let mut frames = 0;
@@ -70,7 +70,7 @@ pub fn detect(text: &str, _: &Hint<'_>) -> bool {
 }
 
 /// Cuts traces: a block for each, a piece for each line or frame.
-pub fn cut(text: &str) -> Vec<CutBlock> {
+pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let mut marks = vec![Mark::new(Place::Piece, Content::Log, Role::Text); lines.len()];
     for trace in traces(&lines) {
@@ -83,7 +83,7 @@ pub fn cut(text: &str) -> Vec<CutBlock> {
 }
 
 /// The traces among `lines`, in order.
-pub fn traces(lines: &[Line<'_>]) -> Vec<Trace> {
+pub(super) fn traces(lines: &[Line<'_>]) -> Vec<Trace> {
     let mut traces: Vec<Trace> = Vec::new();
     let mut at = 0;
     while at < lines.len() {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 /// How a line numbers its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub(super) enum Mark {
     /// It says that it does: `Page 3 of 12`, `- 3 -`, `[page 3]`.
     Named(u32),
     /// A number alone.
@@ -34,7 +34,7 @@ const WORDS: &[&str] = &[
 ];
 
 /// The page that a line numbers.
-pub fn mark(line: &str) -> Option<Mark> {
+pub(super) fn mark(line: &str) -> Option<Mark> {
     let whole = line.trim();
     if whole.is_empty() || whole.len() > 60 {
         return None;
@@ -84,7 +84,7 @@ const EDGE: usize = 3;
 
 /// The lines, by index, that stand at the edge of many of the `pages`; with whether each stood there before.
 /// Each page is the indices of its lines with text.
-pub fn running(pages: &[Vec<usize>], text: impl Fn(usize) -> String) -> HashMap<usize, bool> {
+pub(super) fn running(pages: &[Vec<usize>], text: impl Fn(usize) -> String) -> HashMap<usize, bool> {
     let mut counts: HashMap<(bool, String), (usize, bool)> = HashMap::new();
     for page in pages {
         let mut seen = HashSet::new();
@@ -135,7 +135,7 @@ fn edges(page: &[usize]) -> impl Iterator<Item = (usize, bool, usize)> + '_ {
 }
 
 /// A line with its numbers replaced by signs; empty for one that is too long to recur.
-pub fn normal(line: &str) -> String {
+pub(super) fn normal(line: &str) -> String {
     let trimmed = line.trim();
     if trimmed.len() > 200 {
         return String::new();

@@ -16,7 +16,7 @@ const PARAGRAPHS: usize = 24;
 const CITATION: usize = 120;
 
 /// Items that begin with the same field (`- source: name`), with what is short in them as their marks.
-pub fn items(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
+pub(super) fn items(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     let starts: Vec<(usize, &str)> =
         lines.iter().enumerate().filter_map(|(at, line)| Some((at, first_field(line)?))).collect();
     let (_, name) = *starts.first()?;
@@ -74,7 +74,7 @@ fn first_field_name(text: &str) -> bool {
 }
 
 /// Passages of one line each with their name before them: `[name]: text`.
-pub fn led(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
+pub(super) fn led(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     let mut names: HashSet<&str> = HashSet::new();
     let mut marks = Vec::new();
     for line in lines {
@@ -93,7 +93,7 @@ pub fn led(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
 }
 
 /// Paragraphs that end with the name of their source in brackets.
-pub fn cited(text: &str, lines: &[Line<'_>]) -> Option<Vec<Mark>> {
+pub(super) fn cited(text: &str, lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     ['(', '['].into_iter().find_map(|open| {
         let mut marks: Vec<Mark> = Vec::new();
         let mut names: HashSet<&str> = HashSet::new();

@@ -14,14 +14,14 @@ struct Item {
 
 /// Takes the places in order and makes blocks of them.
 #[derive(Default)]
-pub struct Builder {
+pub(super) struct Builder {
     items: Vec<Item>,
 }
 
 impl Builder {
     /// A piece begins at `start`, with a block where it is `fresh`. One that begins where the last one did is
     /// taken in its place.
-    pub fn add(&mut self, start: usize, role: Role, fresh: bool) {
+    pub(super) fn add(&mut self, start: usize, role: Role, fresh: bool) {
         if let Some(last) = self.items.last_mut()
             && last.start == start
         {
@@ -32,12 +32,12 @@ impl Builder {
     }
 
     /// Role of the piece that began last.
-    pub fn last(&self) -> Option<Role> {
+    pub(super) fn last(&self) -> Option<Role> {
         self.items.last().map(|item| item.role)
     }
 
     /// The blocks; they tile `text`.
-    pub fn blocks(mut self, text: &str) -> Vec<CutBlock> {
+    pub(super) fn blocks(mut self, text: &str) -> Vec<CutBlock> {
         if self.items.is_empty() && !text.is_empty() {
             self.add(0, Role::Text, true);
         }

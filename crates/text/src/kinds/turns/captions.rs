@@ -19,7 +19,7 @@ fn is_times(line: &str) -> bool {
 }
 
 /// Whether `text` is captions.
-pub fn detect(text: &str) -> bool {
+pub(super) fn detect(text: &str) -> bool {
     if !text.contains("-->") {
         return false;
     }
@@ -32,7 +32,7 @@ pub fn detect(text: &str) -> bool {
 }
 
 /// Cuts captions into their cues.
-pub fn cut(text: &str) -> Vec<CutBlock> {
+pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let mut builder = Builder::default();
     let mut in_cue = false;

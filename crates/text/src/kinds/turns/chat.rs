@@ -39,7 +39,7 @@ struct Start<'a> {
 }
 
 /// Whether `text` is a chat.
-pub fn detect(text: &str) -> bool {
+pub(super) fn detect(text: &str) -> bool {
     let mut names: Vec<&str> = Vec::new();
     let mut forms: Vec<Form> = Vec::new();
     let (mut plain, mut headings, mut before, mut open) = (0, 0, 0, 0);
@@ -135,7 +135,7 @@ const LEVELS: &[&str] = &[
 ];
 
 /// Cuts a chat into its turns.
-pub fn cut(text: &str) -> Vec<CutBlock> {
+pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let mut builder = Builder::default();
     let mut apart = true;
     let mut turn = false;

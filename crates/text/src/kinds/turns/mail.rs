@@ -107,7 +107,7 @@ fn is_quote(line: &str) -> bool {
 }
 
 /// Whether `text` is mail.
-pub fn detect(text: &str) -> bool {
+pub(super) fn detect(text: &str) -> bool {
     let lines = lines(text);
     let first = lines.iter().position(|line| !line.is_blank()).unwrap_or(0);
     let (mut headers, mut quoted, mut answers) = (0, 0, 0);
@@ -140,7 +140,7 @@ enum State {
 }
 
 /// Cuts mail into its messages.
-pub fn cut(text: &str) -> Vec<CutBlock> {
+pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let borders: HashSet<&str> = lines.iter().filter_map(|line| boundary(line.text)).collect();
     let is_border = |line: &str| {

@@ -9,20 +9,20 @@ use std::{
 const RUN: usize = 4;
 
 /// What has been said, as runs of words.
-pub struct Said {
+pub(super) struct Said {
     runs: HashSet<u64>,
 }
 
 impl Said {
     /// What the `lines` say.
-    pub fn new<'a>(lines: impl Iterator<Item = &'a str>) -> Self {
+    pub(super) fn new<'a>(lines: impl Iterator<Item = &'a str>) -> Self {
         let mut said = Said { runs: HashSet::new() };
         said.runs.extend(runs(lines));
         said
     }
 
     /// Whether nearly all that the `lines` say has been said; it has been from now on.
-    pub fn again<'a>(&mut self, lines: impl Iterator<Item = &'a str>) -> bool {
+    pub(super) fn again<'a>(&mut self, lines: impl Iterator<Item = &'a str>) -> bool {
         let runs: Vec<u64> = runs(lines).collect();
         let known = runs.iter().filter(|run| self.runs.contains(run)).count();
         self.runs.extend(&runs);

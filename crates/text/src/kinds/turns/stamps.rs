@@ -1,7 +1,7 @@
 //! Times as chats and captions write them.
 
 /// Bytes of the date and time at the start of `text`; the time is a must.
-pub fn stamp(text: &str) -> Option<usize> {
+pub(super) fn stamp(text: &str) -> Option<usize> {
     let mut at = date(text).unwrap_or(0);
     if at > 0 {
         at += ["T", ", ", ". ", " ", ",\u{a0}"].iter().find(|mark| text[at..].starts_with(**mark))?.len();
@@ -57,7 +57,7 @@ fn numbered_date(text: &str) -> Option<usize> {
 }
 
 /// Bytes of a time of the day, or since a start, at the start of `text`.
-pub fn time(text: &str) -> Option<usize> {
+pub(super) fn time(text: &str) -> Option<usize> {
     let mut at = digits(text, 1..=3)?;
     let mut groups = 1;
     while groups < 3 && text[at..].starts_with(':') && digits(&text[at + 1..], 2..=2).is_some() {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What a tag is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// `<a>`.
     Start,
     /// `</a>`.
@@ -17,7 +17,7 @@ pub enum Form {
 
 /// A tag.
 #[derive(Clone, Debug)]
-pub struct Tag<'a> {
+pub(super) struct Tag<'a> {
     /// Its bytes.
     pub range: Range<usize>,
     /// What it is.
@@ -27,7 +27,7 @@ pub struct Tag<'a> {
 }
 
 /// The tags of `text` in order; none where it is no XML.
-pub fn tags(text: &str) -> Option<Vec<Tag<'_>>> {
+pub(super) fn tags(text: &str) -> Option<Vec<Tag<'_>>> {
     let mut tags: Vec<Tag<'_>> = Vec::new();
     let mut at = 0;
     while let Some(found) = text[at..].find('<') {

@@ -12,24 +12,24 @@ use super::{Kind, machine};
 use crate::cut::{CutBlock, Hint, Role};
 
 /// A text that was cut.
-pub struct Checked {
+pub(super) struct Checked {
     pub text: String,
     pub blocks: Vec<CutBlock>,
 }
 
 /// The text of a fixture.
-pub fn fixture(path: &str) -> String {
+pub(super) fn fixture(path: &str) -> String {
     let path = format!("{}/../../tests/fixtures/{path}.txt", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// Cuts a fixture, which has to be of this kind, and sees that pieces tile it.
-pub fn cut_as(kind: Kind, path: &str) -> Checked {
+pub(super) fn cut_as(kind: Kind, path: &str) -> Checked {
     cut_text(kind, fixture(path), path)
 }
 
 /// Cuts a text, which has to be of this kind.
-pub fn cut_text(kind: Kind, text: String, name: &str) -> Checked {
+pub(super) fn cut_text(kind: Kind, text: String, name: &str) -> Checked {
     let (found, blocks) = machine(&text, &Hint::default()).unwrap_or_else(|| panic!("{name} is of no kind"));
     assert_eq!(found, kind, "{name}");
     tiles(&text, &blocks);
@@ -37,7 +37,7 @@ pub fn cut_text(kind: Kind, text: String, name: &str) -> Checked {
 }
 
 /// Sees that the pieces tile the text.
-pub fn tiles(text: &str, blocks: &[CutBlock]) {
+pub(super) fn tiles(text: &str, blocks: &[CutBlock]) {
     let mut at = 0;
     for block in blocks {
         assert!(!block.pieces.is_empty());
@@ -53,27 +53,27 @@ pub fn tiles(text: &str, blocks: &[CutBlock]) {
 
 impl Checked {
     /// The role of the piece in which `needle` first stands.
-    pub fn role(&self, needle: &str) -> Role {
+    pub(super) fn role(&self, needle: &str) -> Role {
         let at = self.text.find(needle).unwrap_or_else(|| panic!("no {needle}"));
         let pieces = self.blocks.iter().flat_map(|block| &block.pieces);
         pieces.filter(|piece| piece.range.contains(&at)).map(|piece| piece.role).next().unwrap()
     }
 
     /// Sees that each of `needles` stands in a piece of this role.
-    pub fn all(&self, role: Role, needles: &[&str]) {
+    pub(super) fn all(&self, role: Role, needles: &[&str]) {
         for needle in needles {
             assert_eq!(self.role(needle), role, "{needle}");
         }
     }
 
     /// The pieces of a role, without the white space around them.
-    pub fn of(&self, role: Role) -> Vec<&str> {
+    pub(super) fn of(&self, role: Role) -> Vec<&str> {
         let pieces = self.blocks.iter().flat_map(|block| &block.pieces);
         pieces.filter(|piece| piece.role == role).map(|piece| self.text[piece.range.clone()].trim()).collect()
     }
 
     /// How many pieces there are.
-    pub fn pieces(&self) -> usize {
+    pub(super) fn pieces(&self) -> usize {
         self.blocks.iter().map(|block| block.pieces.len()).sum()
     }
 }
