@@ -1,11 +1,11 @@
-//! How long the stages, the whole and the proxy take, on texts made of `eval/corpus` and with the
+//! Latency of the stages, of the whole pipeline and of the proxy, on texts made of `eval/corpus` with the
 //! default models and configuration.
 //!
-//! `cargo bench` measures all, `cargo bench -- compact` what has `compact` in its name. Models must
-//! be here already or are fetched as always; they are loaded before anything is measured.
+//! `cargo bench` measures everything, `cargo bench -- compact` what has `compact` in its name. Models are
+//! fetched if missing and loaded before anything is measured.
 //!
-//! Most figures are criterion's. What takes too long to repeat ten times, and pairs that must be
-//! measured in turns on a machine that others use too, are measured by hand, each in a line.
+//! Criterion produces most figures. Measurements too long to repeat ten times, and pairs that must alternate
+//! because the machine is shared, are timed by hand and printed on one line each.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod support;
@@ -35,10 +35,10 @@ use support::{
     servers::{self, Client},
 };
 
-/// Tokens that the whole compaction may leave.
+/// Token budget of a whole compaction.
 const BUDGET: usize = 2000;
 
-/// A text, and how many tokens it is.
+/// A text and its length in tokens.
 struct Input {
     name: &'static str,
     text: String,
@@ -52,7 +52,7 @@ impl Input {
     }
 }
 
-/// What all measurements share.
+/// State shared by all measurements.
 struct Bench {
     asked: Asked,
     config: Arc<Config>,
@@ -60,7 +60,7 @@ struct Bench {
 }
 
 fn main() {
-    // The environment says where model files are.
+    // The environment may override where model files are.
     let models = Config::load(None, &[]).expect("a configuration").models;
     let config = Arc::new(Config { models, ..Config::default() });
     let models = Arc::new(Models::new(&config.models).expect("the manifest"));
@@ -78,8 +78,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Segments alone, and what the splitter that proposes their borders takes without the table of
-/// token ends.
+/// Segmentation alone, and the splitter that proposes borders without the table of token ends.
 fn segmentation(bench: &Bench, criterion: &mut Criterion, hundred: &Input, million: &Input) {
     let one_core = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
 
@@ -107,7 +106,7 @@ fn segmentation(bench: &Bench, criterion: &mut Criterion, hundred: &Input, milli
     );
 }
 
-/// Tokenises every candidate, as the splitter's own support for this tokenizer does.
+/// Tokenizes every candidate, like the splitter's own support for this tokenizer.
 struct Sizer(&'static CoreBPE);
 
 impl ChunkSizer for Sizer {
@@ -116,8 +115,8 @@ impl ChunkSizer for Sizer {
     }
 }
 
-/// Scores of all spans of a document that is there already, by more and more of the cascade; and what
-/// an encoder's vectors of every sentence take instead.
+/// Scores of all spans of a prepared document, with more and more stages of the cascade; and, for comparison,
+/// an encoder's vectors of every sentence.
 fn ranking(bench: &Bench, criterion: &mut Criterion, ten: &Input, hundred: &Input) {
     let doc = document(&hundred.text);
     let none = Cache::disabled();
@@ -149,7 +148,7 @@ fn rank(bench: &Bench, doc: &Document<'_>, config: &Rank, cache: &Cache) -> Rank
     internals::rank(doc, Some(QUERY), tools).expect("a ranking")
 }
 
-/// The whole, from text to shorter text. Cold means that the cache is empty; the embedder is loaded.
+/// The whole pipeline, from text to compacted text. "Cold" means an empty cache; the embedder is loaded.
 fn compaction(bench: &Bench, criterion: &mut Criterion, ten: &Input, hundred: &Input) {
     let mut group = criterion.benchmark_group("compact");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
@@ -165,7 +164,7 @@ fn compaction(bench: &Bench, criterion: &mut Criterion, ten: &Input, hundred: &I
         });
         group.throughput(Throughput::Elements(input.tokens as u64));
         group.bench_function(format!("{}/disk cache", input.name), |b| {
-            // Its first use fills it, which is not to be measured.
+            // Fill the cache first; that run is not measured.
             let folder = &*filled;
             b.iter(|| {
                 let compaction = compact(bench, input, disk(folder));
@@ -192,7 +191,7 @@ fn cold(bench: &Bench, input: &Input, cache: Cache) -> Compaction {
     compaction
 }
 
-/// Compacts with a cache that is dropped at the end, so that what it holds is on disk.
+/// Compacts, then drops the cache so that its contents are on disk.
 fn compact(bench: &Bench, input: &Input, cache: Cache) -> Compaction {
     let compactor = epitome::compactor::compactor(&bench.config, bench.models.clone(), Arc::new(cache))
         .expect("a compactor");
@@ -213,7 +212,7 @@ fn compact(bench: &Bench, input: &Input, cache: Cache) -> Compaction {
     compaction
 }
 
-/// What a request that passes through costs more than a direct one.
+/// The overhead of a request that passes through the proxy over a direct one.
 fn proxy(bench: &Bench, input: &Input) {
     let upstream = servers::upstream();
     let proxy = servers::proxy(&bench.config, bench.models.clone(), &upstream);

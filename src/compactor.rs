@@ -1,4 +1,4 @@
-//! The compactor as the configuration has it, with this machine's energy counters.
+//! The compactor as configured, with this machine's energy counters.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
     measure::{energy::co2_grams, shares::Ledger},
 };
 
-/// Sets a compactor up.
+/// Builds the compactor for a configuration.
 ///
 /// # Errors
 ///
@@ -21,7 +21,7 @@ pub fn compactor(config: &Config, models: Arc<Models>, cache: Arc<Cache>) -> Res
     Ok(Compactor::new(config.compactor(), models, cache)?.measured_by(Arc::new(meter)))
 }
 
-/// Each compaction's share of what the machine takes.
+/// Measures each compaction's share of the machine's energy.
 struct Shares {
     powercap: PathBuf,
     grid: f64,

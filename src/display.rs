@@ -1,4 +1,4 @@
-//! How far long work is, for people, on standard error.
+//! Progress display for people, on standard error.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -10,10 +10,10 @@ use console::Term;
 use epitome_work::progress;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-/// How often a line is written where there is no terminal.
+/// Interval between progress lines without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// Standard error as a terminal that may go away at any time: nobody is told then, and nothing fails.
+/// Standard error as a terminal that may disappear at any time; write errors are then ignored.
 #[derive(Debug)]
 struct Screen(Term);
 
@@ -54,17 +54,18 @@ impl TermLike for Screen {
         self.0.clear_line()
     }
 
-    // All else goes to a buffer. Bars that are suspended panic on an error.
+    // All other methods write to a buffer. Suspending a bar panics on an I/O error, so errors are dropped
+    // here.
     fn flush(&self) -> io::Result<()> {
         let _ = self.0.flush();
         Ok(())
     }
 }
 
-/// Times a second that a terminal is written to at most.
+/// Most terminal updates per second.
 const FRAMES: u8 = 20;
 
-/// All bars of this process, one below the other.
+/// All progress bars of this process, one below the other.
 fn bars() -> &'static MultiProgress {
     static BARS: OnceLock<MultiProgress> = OnceLock::new();
     BARS.get_or_init(|| {
@@ -79,7 +80,7 @@ fn together(bar: ProgressBar) -> ProgressBar {
     bars().add(bar)
 }
 
-/// Shows on a terminal what libraries report, such as downloads of model files.
+/// Shows progress that libraries report, such as downloads of model files, on a terminal.
 pub(crate) struct Shown;
 
 impl progress::Sink for Shown {
@@ -117,7 +118,7 @@ impl Drop for ShownBar {
     }
 }
 
-/// Standard error for lines that come while there are bars: they go above them.
+/// A writer to standard error for lines logged while bars are shown; they appear above the bars.
 pub(crate) struct Beside;
 
 impl Write for Beside {
@@ -130,12 +131,12 @@ impl Write for Beside {
     }
 }
 
-/// A bar on a terminal, and a line now and then elsewhere.
+/// A progress bar on a terminal, and periodic plain lines elsewhere.
 pub(crate) struct Display {
     bar: ProgressBar,
-    /// Whether there is no terminal.
+    /// No terminal: write plain lines.
     plain: bool,
-    /// Where the end is, where it is known.
+    /// Number of steps, if known.
     total: Option<u64>,
     first: u64,
     started: Instant,
@@ -143,7 +144,7 @@ pub(crate) struct Display {
 }
 
 impl Display {
-    /// For work of `total` steps, of which `done` are done.
+    /// For `total` steps, of which `done` are done already.
     pub(crate) fn new(total: Option<u64>, done: u64) -> Self {
         let plain = !io::stderr().is_terminal();
         let bar = match total {
@@ -160,7 +161,7 @@ impl Display {
         Self { bar, plain, total, first: done, started: now, last: now }
     }
 
-    /// So many steps are done.
+    /// Sets the number of steps that are done.
     pub(crate) fn update(&mut self, position: u64, message: impl FnOnce() -> String) {
         self.bar.set_position(position);
         if !self.plain {
@@ -176,7 +177,7 @@ impl Display {
         self.started.elapsed().as_secs_f64()
     }
 
-    /// The time left, for a plain line.
+    /// The estimated time left, for a plain line.
     fn left(&self, position: u64) -> String {
         let (Some(total), done) = (self.total, position.saturating_sub(self.first)) else {
             return String::new();
@@ -188,12 +189,12 @@ impl Display {
         format!(", {seconds:.0} s left")
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Writes a line beside the bar.
+    /// Writes a line above the bar.
     pub(crate) fn tell(&self, line: &str) {
         self.bar.suspend(|| {
             // A closed standard error is no reason to fail.
@@ -202,7 +203,7 @@ impl Display {
     }
 }
 
-/// A template that indicatif refuses falls back to its own.
+/// Falls back to indicatif's own style if it rejects the template.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

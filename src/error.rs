@@ -24,19 +24,19 @@ use crate::{
 /// What a command can end with.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Who may use the proxy is not settled.
+    /// It is not settled which clients may use the proxy.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// A model could not be had or run.
+    /// A model is unavailable or failed to run.
     #[error(transparent)]
     Model(Box<ModelError>),
     /// A text could not be compacted.
     #[error(transparent)]
     Compact(Box<CompactError>),
-    /// A batch could not be run, or not to its end.
+    /// A batch could not be started or finished.
     #[error(transparent)]
     Batch(Box<BatchError>),
     /// A results file cannot be used.
@@ -45,7 +45,7 @@ pub enum Error {
     /// A report could not be written.
     #[error(transparent)]
     Report(Box<ReportError>),
-    /// The gate stays shut.
+    /// The gate did not pass.
     #[error(transparent)]
     Gate(Box<GateError>),
     /// The suite of an evaluation cannot be used.
@@ -57,10 +57,10 @@ pub enum Error {
     /// An arm cannot be set up.
     #[error(transparent)]
     Arm(Box<ArmError>),
-    /// An evaluation did not come to its end.
+    /// An evaluation was not finished.
     #[error(transparent)]
     Run(Box<RunError>),
-    /// The command was given something it cannot use.
+    /// The command line asks for something impossible.
     #[error("{0}")]
     Usage(String),
     /// A text is not UTF-8.
@@ -68,7 +68,7 @@ pub enum Error {
     NotUtf8 {
         /// Which file; `-` for standard input.
         path: String,
-        /// The first byte that does not belong.
+        /// The first invalid byte.
         offset: usize,
     },
     /// A file could not be read or written.
@@ -76,13 +76,13 @@ pub enum Error {
     File {
         /// Which file; `-` for a standard stream.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: io::Error,
     },
-    /// The doctor found something that keeps epitome from working.
+    /// The doctor found unusable parts that epitome needs.
     #[error("{0} of the things that epitome needs cannot be used, see above")]
     Unusable(usize),
-    /// A fault of epitome itself.
+    /// A bug in epitome.
     #[error("internal error: {0}")]
     Internal(String),
 }
@@ -148,13 +148,13 @@ impl From<RunError> for Error {
 }
 
 impl Error {
-    /// Makes a [`Error::File`] of what the system said about `path`.
+    /// Builds an [`Error::File`] from an I/O error on `path`.
     pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.display().to_string();
         move |source| Error::File { path, source }
     }
 
-    /// What the user can do about it, where that is known.
+    /// What the user can do about it, if known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Config(_) => Some("`epitome config` prints every key, its value and its variable".into()),
@@ -180,7 +180,7 @@ impl Error {
         }
     }
 
-    /// 2 for bad input, and for a gate that cannot tell; 1 for all else.
+    /// 2 for bad input and for an undecided gate; 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) | Error::Keys(_) | Error::Usage(_) | Error::NotUtf8 { .. } => 2,
@@ -209,7 +209,7 @@ impl Error {
         }
     }
 
-    /// Whether the reader of the output has left.
+    /// Whether the reader of the output has closed the pipe.
     pub fn is_broken_pipe(&self) -> bool {
         match self {
             Error::File { source, .. } => source.kind() == io::ErrorKind::BrokenPipe,

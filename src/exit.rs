@@ -1,15 +1,15 @@
-//! What exit codes hang on.
+//! Exit codes and what they depend on.
 
 use std::io::{self, ErrorKind};
 
-/// The exit code after a signal, as shells give it for Ctrl-C.
+/// The exit code after a signal, the shells' convention for Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// The exit code of a batch whose lines could all be used, and some of which could not be compacted.
+/// The exit code of a batch in which every line was usable but some failed open.
 pub(crate) const FAILED_OPEN: u8 = 3;
 
-/// Whether the fault is the name's: there is nothing of that name, or a directory where a file is wanted, or
-/// the other way round.
+/// Whether the path itself is wrong: it does not exist, or it is a directory instead of a file or the
+/// reverse.
 pub(crate) fn is_misnamed(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_with_a_name() {
+    fn missing_paths_and_directories_are_misnamed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "x").unwrap();

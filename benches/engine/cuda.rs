@@ -1,5 +1,5 @@
-//! On a GPU: prompts read, texts written and a long text summarized in a tree, by the shape of the model,
-//! against transformers with the same weights; and the cross-encoder. Beside each what it is to reach.
+//! On a GPU: prefill, decoding and hierarchical summarization of a long text, per model shape, against
+//! transformers with the same weights; and the cross-encoder. Each row also gives the target.
 
 use std::{
     ops::ControlFlow,
@@ -18,14 +18,14 @@ use super::{
     shapes::{SHAPES, Shape, word},
 };
 
-/// Tokens of a segment, and segments that are read at once.
+/// Tokens per segment, and segments read in one batch.
 const SEGMENT: usize = 1500;
 const SEGMENTS: usize = 64;
-/// Tokens of a long text, of the summary of a segment, and summaries that are merged into one.
+/// Tokens of a long text, tokens per segment summary, and summaries merged into one.
 const LONG: usize = 100_000;
 const SUMMARY: usize = 100;
 const MERGED: usize = 12;
-/// Multiplications and additions count twice where a rate is in operations.
+/// A multiply-add is two operations, where rates are in operations per second.
 const OPERATIONS: f64 = 2.0;
 
 pub fn run(config: &Config) {
@@ -63,10 +63,10 @@ fn decoder(config: &Config, folder: &Path) -> Arc<Decoder> {
     Models::new(&models).unwrap().decoder().unwrap()
 }
 
-/// The rows of a shape. `theirs` has the rate of `prefill` or of a batch that writes.
+/// Prints the rows of one shape. `theirs` gives transformers' rate, for `prefill` or for a decode batch size.
 fn ours(decoder: &Arc<Decoder>, shape: &Shape, gpu: &Gpu, theirs: impl Fn(&str) -> Option<f64>) {
     let name = shape.name;
-    // The first pass chooses algorithms for the products.
+    // The first pass selects the matrix-multiplication algorithms.
     at_once(decoder, &prompts(SEGMENTS, SEGMENT, 999), 1);
     let rates = (0..ROUNDS).map(|round| {
         let prompts = prompts(SEGMENTS, SEGMENT, round);
@@ -85,7 +85,7 @@ fn ours(decoder: &Arc<Decoder>, shape: &Shape, gpu: &Gpu, theirs: impl Fn(&str) 
     for batch in [1, 8, 64] {
         let rates = (0..ROUNDS).map(|round| {
             let prompts = prompts(batch, SEGMENT, 100 + 10 * batch + round);
-            // Read beforehand but for the last block, as far as prefixes are kept.
+            // With the prefix cache warm, all but the last block of each prompt is already read.
             let time = |written| {
                 let start = Instant::now();
                 at_once(decoder, &prompts, written);
@@ -134,7 +134,7 @@ fn cross_encoder(config: &Config) {
     println!("| GPU: cross-encoder over {LONG} tokens, seconds | {seconds:.3} | | | |");
 }
 
-/// Seconds for leaves and the levels above them.
+/// Seconds to summarize the leaves and all levels above them.
 fn tree(decoder: &Arc<Decoder>, round: usize, together: bool) -> f64 {
     let start = Instant::now();
     let mut level = prompts(LONG / SEGMENT, SEGMENT, round);
@@ -167,14 +167,14 @@ fn generate(decoder: &Decoder, prompt: &str, max_tokens: usize) -> String {
     generated.text
 }
 
-/// Prompts of so many tokens that nothing has read before.
+/// `count` prompts of `tokens` tokens each that share no prefix with earlier ones.
 fn prompts(count: usize, tokens: usize, round: usize) -> Vec<String> {
     let token =
         |at: usize, place: usize| (at * 7919 + place * 104_729 + round * 1_299_709 + place * at) % 40_000;
     (0..count).map(|at| (0..tokens).map(|place| format!(" {}", word(token(at, place)))).collect()).collect()
 }
 
-/// Tokens a second of transformers, by the script beside this file.
+/// Transformers' tokens per second, measured by the script beside this file.
 fn transformers(python: &Path, folder: &Path, what: &str) -> f64 {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/engine/transformers.py");
     let numbers = [SEGMENTS, SEGMENT, SUMMARY].map(|number| number.to_string());

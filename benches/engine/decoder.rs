@@ -1,5 +1,5 @@
-//! SmolLM2-135M: prompts read and tokens written, against llama.cpp and candle's stock model on the same file
-//! and threads.
+//! SmolLM2-135M prefill and decoding, against llama.cpp and candle's stock model with the same file and
+//! thread count.
 
 use std::{ops::ControlFlow, path::Path, process::Command, thread, time::Instant};
 
@@ -10,14 +10,14 @@ use serde_json::Value;
 use super::{ROUNDS, median, row, stock};
 
 const MODEL: &str = "smollm2-135m-instruct";
-/// Multiply-adds a token in the layers, and in the output head: by the shape in the file.
+/// Multiply-adds per token in the layers and in the output head, from the shape in the file.
 const LAYERS: f64 = 30.0 * (576.0 * (576.0 + 2.0 * 192.0) + 576.0 * 576.0 + 3.0 * 576.0 * 1536.0);
 const HEAD: f64 = 576.0 * 49_152.0;
-/// Bytes of a weight: the layers' 4 bits and their share of a scale and a least value, the head's 8 bits and
-/// their share of a scale.
+/// Bytes per weight, including its share of the block's constants: 4 bits plus a scale and a minimum in the
+/// layers, 8 bits plus a scale in the head.
 const IN_LAYERS: f64 = 0.5 + 8.0 / 32.0;
 const IN_HEAD: f64 = 1.0 + 4.0 / 32.0;
-/// Tokens that are written.
+/// Tokens generated per run.
 const WRITTEN: usize = 48;
 
 pub fn run(models: &Models, rates: &Rates) {
@@ -61,7 +61,7 @@ pub fn run(models: &Models, rates: &Rates) {
     }
 }
 
-/// One sequence by precision of the weights, and summaries with and without prompt lookup.
+/// One sequence per weight precision, and summaries with and without prompt lookup.
 pub fn choices(configured: &config::Models) {
     let of = |precision, prompt_lookup| {
         let changed = config::Models { decoder_precision: precision, prompt_lookup, ..configured.clone() };
@@ -79,7 +79,7 @@ pub fn choices(configured: &config::Models) {
     {
         let other = of(precision, false);
         let in_turns = |measure: &dyn Fn(&Decoder, usize) -> f64| {
-            // Prompts that nobody has read before.
+            // Fresh prompts, so that the prefix cache cannot help.
             let rounds = (at + 1) * 100..(at + 1) * 100 + ROUNDS;
             let turns = rounds.map(|round| (measure(&file, round), measure(&other, round)));
             let (ours, theirs): (Vec<f64>, Vec<f64>) = turns.unzip();
@@ -104,7 +104,7 @@ pub fn choices(configured: &config::Models) {
     row("summaries one at a time, prompt lookup", median(ours), Some(("without", median(theirs))), None);
 }
 
-/// Tokens a second of a summary's text.
+/// Tokens per second while summarizing a text.
 fn summary_per_second(decoder: &Decoder, round: usize) -> f64 {
     let paper = include_str!("../../eval/corpus/paper.txt");
     let start = paper.floor_char_boundary(round * 1500 % (paper.len() / 2));
@@ -112,7 +112,7 @@ fn summary_per_second(decoder: &Decoder, round: usize) -> f64 {
     let content = format!("Summarize the text in three sentences, in its own words.\n\n{part}");
     let prompt = decoder.chat_prompt(&[ChatMessage { role: "user".into(), content }]).unwrap();
     generate(decoder, &prompt, 1);
-    // The second time the prompt is known but for its last block.
+    // The prompt was read above; only its last block is read again.
     let start = Instant::now();
     let sampling = Sampling::greedy(100);
     let written = decoder
@@ -122,7 +122,7 @@ fn summary_per_second(decoder: &Decoder, round: usize) -> f64 {
     written as f64 / start.elapsed().as_secs_f64()
 }
 
-/// Tokens a second that `size` sequences write together, the reading of their prompts taken off.
+/// Tokens per second that `size` sequences generate together, prefill time subtracted.
 fn written_per_second(decoder: &Decoder, size: usize, round: usize) -> f64 {
     let time = |written: usize| {
         let start = Instant::now();
@@ -138,12 +138,12 @@ fn written_per_second(decoder: &Decoder, size: usize, round: usize) -> f64 {
     (size * (WRITTEN - 1)) as f64 / (time(WRITTEN) - short)
 }
 
-/// A prompt of about so many tokens, which no other begins like.
+/// A prompt of about `tokens` tokens that shares no prefix with any other.
 fn prompt(decoder: &Decoder, tokens: usize, salt: usize) -> String {
     let mut text = format!("{salt} ");
     let story = include_str!("../../eval/corpus/story.txt");
     let mut words = story.split_whitespace().skip(salt * 17 % 400);
-    // A word is about a token and a third: come near from below, then word by word.
+    // A word is about 4/3 tokens: approach the target from below, then add word by word.
     for _ in 0..tokens * 3 / 5 {
         text.extend(words.next().into_iter().flat_map(|word| [word, " "]));
     }
@@ -158,7 +158,7 @@ fn generate(decoder: &Decoder, prompt: &str, max_tokens: usize) {
     decoder.generate(Class::Reading, prompt, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
 }
 
-/// Tokens a second by llama-bench.
+/// Tokens per second according to llama-bench.
 fn llama_bench(tool: &Path, file: &Path, prompt: usize, written: usize) -> f64 {
     let threads = thread::available_parallelism().unwrap().to_string();
     let done = Command::new(tool)

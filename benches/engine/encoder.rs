@@ -10,14 +10,14 @@ use super::{ROUNDS, median, row, stock};
 const MODEL: &str = "all-minilm-l6-v2";
 const LAYERS: usize = 6;
 const DIM: usize = 384;
-/// Multiply-adds a token in the linear layers.
+/// Multiply-adds per token in the linear layers.
 const LINEAR: f64 = (LAYERS * 12 * DIM * DIM) as f64;
 
 pub fn run(models: &Models, rates: &Rates) {
     let encoder = models.embedder().unwrap();
     let file = models.locate(MODEL).unwrap().path("model.safetensors").unwrap().to_owned();
     let folder = file.parent().unwrap().display().to_string();
-    // Lengths from 20 to 250, as sentences and passages have them.
+    // Lengths from 20 to 250 tokens, typical of sentences and passages.
     let texts: Vec<Vec<u32>> = (0..32u32)
         .map(|text| (0..20 + text * 97 % 231).map(|i| 1000 + (text * 7919 + i * 104_729) % 29_000).collect())
         .collect();
@@ -30,7 +30,7 @@ pub fn run(models: &Models, rates: &Rates) {
     let (mut together, mut alone, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        // A thread a core, each with its share of the windows: as the ranker does.
+        // One thread per core, each with its share of the windows, as in the ranker.
         let threads = std::thread::available_parallelism().unwrap().get();
         let mut shares: Vec<Vec<Window<'_>>> = vec![Vec::new(); threads];
         for (at, window) in windows.iter().enumerate() {

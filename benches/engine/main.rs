@@ -1,17 +1,18 @@
-//! The engine against others, each figure a ratio in the same run, in a Markdown table on standard output.
+//! The engine against other implementations. Each figure is a ratio measured in the same run; the output is a
+//! Markdown table.
 //!
 //!     EPITOME_LLAMA_BENCH=/path/to/llama-bench cargo bench --bench engine [-- decoder|choices|encoder|mixed|cuda]
 //!
-//! What stands in turns is measured in turns, on a machine that others may use too, and the median is
-//! taken. Where a variable is not set the rows against that one give our figures alone:
+//! Contenders alternate, because other processes may use the machine too, and the median is reported. If a
+//! variable is not set, the corresponding rows show our figures alone:
 //!
 //! - `EPITOME_LLAMA_BENCH`: llama.cpp's own measuring tool.
 //! - `EPITOME_STOCK`: candle's stock models, built by `cargo build --release --manifest-path
 //!   benches/stock/Cargo.toml`.
 //! - `EPITOME_TRANSFORMERS`: a Python with torch and transformers, for the rows of `cuda`.
 //!
-//! All but the rows of `cuda` are on the processor. The models are fetched as always; `cuda` takes the shapes of
-//! models with noise for weights.
+//! All rows except those of `cuda` run on the CPU. Models are fetched as usual; `cuda` uses real model shapes
+//! with noise as weights.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,7 +31,7 @@ mod shapes;
 use epitome::config::Config;
 use epitome_engine::{Models, config::Device};
 
-/// Rounds in which the sides take turns.
+/// Rounds in which the contenders alternate.
 const ROUNDS: usize = 3;
 
 fn main() {
@@ -66,7 +67,7 @@ fn main() {
     }
 }
 
-/// A line of the table; rates in tokens per second.
+/// A row of the table; rates are in tokens per second.
 fn row(what: &str, ours: f64, other: Option<(&str, f64)>, floor: Option<f64>) {
     let (beside, ratio) = match other {
         Some((name, other)) => (format!("{name} {other:.0}"), format!("{:.2}", ours / other)),
@@ -76,7 +77,7 @@ fn row(what: &str, ours: f64, other: Option<(&str, f64)>, floor: Option<f64>) {
     println!("| {what} | {ours:.0} | {beside} | {ratio} | {floor} |");
 }
 
-/// Tokens a second of a stock model of candle's, where the tool is there.
+/// Tokens per second of candle's stock model, if `EPITOME_STOCK` is set.
 fn stock(arguments: &[&str]) -> Option<f64> {
     let tool = std::env::var_os("EPITOME_STOCK")?;
     let done = std::process::Command::new(tool).args(arguments).output().unwrap();

@@ -1,7 +1,7 @@
-//! A mixed stream of requests, 90 % short and 10 % long, arriving over time: the engine, which takes them
-//! as they come, against fixed batches of eight, each of which waits until it is full and then until all
-//! of it is done. Batches of eight are run packed, as the engine does it, and padded, as stock models do
-//! it: every prompt as long as the longest of its batch, every answer too.
+//! A mixed stream of requests, 90 % short and 10 % long, arriving over time. The engine admits requests as
+//! they arrive; the baseline uses fixed batches of eight, each of which waits until it is full and then until
+//! all of its requests are done. Fixed batches run packed, as in the engine, and padded, as in stock models:
+//! every prompt and every answer as long as the longest of its batch.
 
 use std::{
     ops::ControlFlow,
@@ -14,7 +14,8 @@ use epitome_engine::{Class, Decoder, Models, Sampling};
 
 const REQUESTS: usize = 60;
 const BATCH: usize = 8;
-/// Mean time between two arrivals: more than either side can serve, so that throughput is what counts.
+/// Mean interval between arrivals, shorter than either side can keep up with, so that throughput is what
+/// counts.
 const BETWEEN: Duration = Duration::from_millis(60);
 
 struct Request {
@@ -35,7 +36,7 @@ enum Serving {
 pub fn run(models: &Models) {
     let decoder = models.decoder().unwrap();
     let measure = |serving: Serving| {
-        // Prompts of their own for each side: nothing is in the cache of prefixes.
+        // Each side has its own prompts, so that the prefix cache cannot help.
         let requests = requests(serving as usize);
         let start = Instant::now();
         let late = match serving {
@@ -82,7 +83,7 @@ fn requests(salt: usize) -> Vec<Request> {
         .collect()
 }
 
-/// Seconds from arrival to answer, by request.
+/// Latency in seconds of each request, from arrival to answer.
 fn as_they_come(decoder: &Decoder, requests: &[Request]) -> Vec<f64> {
     let start = Instant::now();
     thread::scope(|scope| {
@@ -110,13 +111,13 @@ fn in_batches(decoder: &Decoder, requests: &[Request], padded: bool) -> Vec<f64>
         thread::scope(|scope| {
             for (at, request) in batch.iter().enumerate() {
                 scope.spawn(move || match padded {
-                    // Of the longest, but no two begin alike.
+                    // As long as the longest prompt, but no two share a prefix.
                     true => generate(decoder, &format!("{at} {}", longest.prompt), longest.max_tokens),
                     false => generate(decoder, &request.prompt, request.max_tokens),
                 });
             }
         });
-        // A fixed batch answers when all of it is done.
+        // All requests of a fixed batch are answered when the slowest is done.
         for request in batch {
             done.send((start.elapsed() - request.arrives).as_secs_f64()).unwrap();
         }

@@ -1,4 +1,4 @@
-//! Decoders of a shape whose weights are noise: how fast a model is depends on its shape alone.
+//! Decoders with a real model's shape and noise as weights: speed depends on the shape alone.
 
 use std::{
     fs::File,
@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-/// A decoder by its numbers.
+/// The dimensions of a decoder.
 #[derive(Clone, Copy)]
 pub struct Shape {
     pub name: &'static str,
@@ -23,7 +23,7 @@ pub struct Shape {
     theta: f64,
 }
 
-/// SmolLM2-135M, Qwen2.5-1.5B and Qwen3-4B, by the `config.json` of each at its publisher.
+/// SmolLM2-135M, Qwen2.5-1.5B and Qwen3-4B, from the publishers' `config.json` files.
 pub const SHAPES: [Shape; 3] = [
     Shape {
         name: "135M",
@@ -63,23 +63,23 @@ pub const SHAPES: [Shape; 3] = [
     },
 ];
 
-/// Values of the noise that all matrices are cut from.
+/// Number of noise values; every matrix is a slice of them.
 const NOISE: usize = 1 << 22;
 
 impl Shape {
-    /// Multiply-adds of a token in the linear layers.
+    /// Multiply-adds per token in the linear layers.
     pub fn layer_multiply_adds(&self) -> f64 {
         let (queries, keys) = (self.heads * self.head_dim, self.key_heads * self.head_dim);
         let layer = self.dim * (queries + 2 * keys) + queries * self.dim + 3 * self.dim * self.inner;
         (self.layers * layer) as f64
     }
 
-    /// Those of the output head.
+    /// Multiply-adds per token in the output head.
     pub fn head_multiply_adds(&self) -> f64 {
         (self.dim * self.words) as f64
     }
 
-    /// Writes its files, as a Hugging Face folder, weights in bf16.
+    /// Writes the model as a Hugging Face folder, with weights in bf16.
     pub fn write(&self, folder: &Path) {
         let config = json!({
             "model_type": self.kind,
@@ -183,7 +183,7 @@ fn noise() -> Vec<u8> {
     (0..NOISE).flat_map(|_| next().to_le_bytes()).collect()
 }
 
-/// A word of its own for each token, of letters alone.
+/// A distinct all-letters word for each token.
 pub fn word(mut token: usize) -> String {
     let mut word = String::from("q");
     loop {
@@ -195,7 +195,7 @@ pub fn word(mut token: usize) -> String {
     }
 }
 
-/// A tokenizer that has a token for each word behind a space.
+/// A tokenizer with one token per word, each preceded by a space.
 fn tokenizer(words: usize) -> Value {
     let vocabulary: Map<String, Value> =
         (0..words).map(|token| (format!("Ġ{}", word(token)), token.into())).collect();

@@ -1,5 +1,5 @@
-//! Measurements that criterion has no form for: some that are too long to repeat ten times, and
-//! pairs whose difference is the figure.
+//! Measurements that do not fit criterion: some take too long to repeat ten times, others are pairs whose
+//! difference is the figure.
 
 use std::{
     env,
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Which measurements the command line asks for, as criterion reads it.
+/// Which measurements the command line selects, with criterion's syntax.
 pub struct Asked {
     filter: Option<String>,
     list: bool,
@@ -16,7 +16,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Reads the command line. Options that take a value are to be written with `=`.
+    /// Reads the command line. Options with a value must be written as `--option=value`.
     pub fn read() -> Self {
         let arguments: Vec<String> = env::args().skip(1).collect();
         let has = |name: &str| arguments.iter().any(|argument| argument == name);
@@ -33,7 +33,7 @@ impl Asked {
     }
 }
 
-/// Prints the median of `rounds` runs of `work`, and what it makes of `elements` tokens.
+/// Prints the median of `rounds` runs of `work`, and the throughput for `elements` tokens.
 pub fn median_of<T>(asked: &Asked, name: &str, rounds: usize, elements: usize, mut work: impl FnMut() -> T) {
     let Some(rounds) = asked.rounds(name, rounds) else { return };
     let mut times: Vec<Duration> = (0..rounds).map(|_| timed(&mut work)).collect();
@@ -47,8 +47,8 @@ pub fn median_of<T>(asked: &Asked, name: &str, rounds: usize, elements: usize, m
     ));
 }
 
-/// Runs `base` and `other` in turns, `rounds` times each after a tenth as many unmeasured, and
-/// prints the medians, their difference and their ratio. Which of them goes first alternates.
+/// Runs `base` and `other` alternately, `rounds` times each after a warm-up of a tenth as many rounds, and
+/// prints the medians, their difference and their ratio. The two take turns at going first.
 pub fn compare<T, U>(
     asked: &Asked,
     name: &str,

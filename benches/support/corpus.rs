@@ -10,32 +10,30 @@ use epitome_text::{
 /// A question that the first text of the corpus answers.
 pub const QUERY: &str = "Which space-tug found the three ships that were drifting in space?";
 
-/// The sizes of segments that the pipeline has by default.
+/// The pipeline's default segment size.
 pub const SIZE: SegmentSize = SegmentSize { min: 1000, max: 2000 };
 
 const FILES: [&str; 4] = ["story.txt", "documents.txt", "meeting.txt", "paper.txt"];
 
-/// Bytes after which a numbered line follows; about a third of the smallest segment.
+/// Bytes between numbered lines; about a third of the smallest segment.
 const STRETCH: usize = 1500;
 
-/// The counter that the pipeline has by default.
+/// The pipeline's default token counter.
 pub fn counter() -> std::sync::Arc<dyn TokenCounter> {
     tiktoken("cl100k_base").expect("a known encoding")
 }
 
-/// The files of the corpus one after the other, again and again, cut at the end of a line so that
-/// the whole is at most `tokens` long.
+/// The files of the corpus, concatenated and repeated, cut at the end of a line to at most `tokens` tokens.
 ///
-/// A numbered line stands after every [`STRETCH`], so that no two segments are the same: the cache
-/// goes by content, and would answer for the repetitions.
+/// A numbered line follows every [`STRETCH`] so that no two segments are equal: the cache is keyed by content
+/// and would answer for repetitions.
 ///
 /// # Panics
-///
-/// If two segments are the same.
+///  If two segments are equal.
 pub fn text(tokens: usize) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/corpus");
     let files = FILES.map(|file| fs::read_to_string(folder.join(file)).expect("a file of the corpus"));
-    // No text of the corpus has more than six bytes a token.
+    // No text of the corpus has more than six bytes per token.
     let mut text = String::with_capacity(tokens * 7);
     let (mut part, mut last) = (0, 0);
     while text.len() < tokens * 6 {
@@ -59,7 +57,7 @@ pub fn text(tokens: usize) -> String {
     text
 }
 
-/// The text as the pipeline sees it.
+/// The text segmented as in the pipeline.
 pub fn document(text: &str) -> Document<'_> {
     Document::new(text, counter().as_ref(), SIZE)
 }

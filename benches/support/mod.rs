@@ -1,4 +1,4 @@
-//! What the measurements share.
+//! Helpers shared by the benchmarks.
 
 pub mod by_hand;
 pub mod corpus;

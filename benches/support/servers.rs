@@ -1,4 +1,4 @@
-//! An upstream and a proxy on the loopback, each with threads of its own, as two processes have.
+//! An upstream and a proxy on loopback, each with its own threads, as two processes would have.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -20,7 +20,7 @@ use epitome::{
 use epitome_compactor::Cache;
 use epitome_engine::Models;
 
-/// What the upstream answers.
+/// The upstream's answer.
 pub const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello.","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}"#;
 
 /// A server that runs until it is dropped.
@@ -36,7 +36,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// The URL of its chat route.
+    /// The URL of the server's chat route.
     pub fn chat(&self) -> String {
         format!("http://{}/v1/chat/completions", self.address)
     }
@@ -72,7 +72,7 @@ pub fn upstream() -> Running {
     })
 }
 
-/// The proxy as `epitome serve` has it, in front of `upstream`, without a disk cache.
+/// The proxy as `epitome serve` sets it up, in front of `upstream`, without a disk cache.
 pub fn proxy(config: &Config, models: Arc<Models>, upstream: &Running) -> Running {
     let mut config = config.clone();
     config.serve.upstream = format!("http://{}/v1", upstream.address);
@@ -84,24 +84,24 @@ pub fn proxy(config: &Config, models: Arc<Models>, upstream: &Running) -> Runnin
     Running::start(|listener| server(listener, state).expect("a server"))
 }
 
-/// A client that keeps its connections, and the thread that it runs on.
+/// A client with keep-alive, and the thread that it runs on.
 pub struct Client {
     http: reqwest::Client,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Client {
-    /// Connects to nothing yet.
+    /// Sets up the client without connecting.
     pub fn new() -> Self {
-        // The proxy may have chosen it already.
+        // Fails if the proxy has installed a provider already, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         Self { http, runtime }
     }
 
-    /// Posts `body`, waits for the whole answer, and gives the proxy's reason for passing it on; none
-    /// where there was no proxy.
+    /// Posts `body`, waits for the whole answer, and returns the proxy's reason for passing the request on;
+    /// `None` if the answer did not come through a proxy.
     ///
     /// # Panics
     ///

@@ -1,5 +1,6 @@
-//! What the decoder attends to in texts, for `attention.py`: reads rows `{"query", "context"}` on standard
-//! input, a line each, and writes for each segment its spans and by span the share of attention by head.
+//! Writes the decoder's attention over texts, for `attention.py`. Reads rows `{"query", "context"}` from
+//! standard input, one per line, and writes for each segment its spans and, per span, each head's share of
+//! attention.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{

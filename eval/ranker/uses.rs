@@ -1,6 +1,6 @@
-//! How results of tools are scored and cut, for `uses.py`: reads rows `{"id", "tool", "arguments", "said", "task",
-//! "context"}` on standard input, a line each, and writes for each and each share of its tokens the kind, the scores of
-//! all spans and which of them are kept.
+//! Writes how tool results are scored and cut, for `uses.py`. Reads rows `{"id", "tool", "arguments", "said",
+//! "task", "context"}` from standard input, one per line. For each row and each budget share, writes the
+//! kind, the scores of all spans and which spans are kept.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{

@@ -1,4 +1,4 @@
-//! Compaction of any text, ranked by words alone.
+//! Compaction of arbitrary text, ranked by words alone.
 
 use std::sync::{Arc, OnceLock};
 
@@ -32,8 +32,8 @@ fn compactor(code: CodePolicy) -> Compactor {
         .expect("the built-in templates")
 }
 
-/// What is compacted is in its budget, holds what is pinned, is its source piece for piece, and is JSON where it was; the
-/// same again is the same; what is refused names a budget that works.
+/// A compacted text is within its budget, holds what is pinned, matches its source piece by piece, and stays
+/// JSON if it was JSON. Compacting twice gives the same result. A refusal names a budget that works.
 pub fn compact(data: &[u8]) {
     static COMPACTORS: OnceLock<[Compactor; 2]> = OnceLock::new();
     let compactors = COMPACTORS.get_or_init(|| [CodePolicy::Keep, CodePolicy::Rank].map(compactor));
@@ -98,7 +98,7 @@ fn checked(compactor: &Compactor, request: &CompactRequest) {
         let said = |at: &usize| !text[*at..].starts_with(char::is_whitespace) && text.is_char_boundary(*at);
         let stands = |at: &usize| result.pieces.iter().any(|piece| piece.source.contains(at));
         let at = range.clone().filter(|at| text.is_char_boundary(*at)).filter(said).find(|at| !stands(at));
-        // What of JSON is in no string and no record stays as it is, and is of no piece of its own.
+        // JSON syntax outside strings and records is copied unchanged and belongs to no piece.
         assert!(at.is_none() || result.figures.kind == "json", "{at:?} was pinned in {range:?}");
     }
     for evidence in &result.evidence {

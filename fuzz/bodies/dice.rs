@@ -1,17 +1,18 @@
-//! Choices that follow from the input.
+//! Pseudorandom choices derived from the input.
 
 use std::ops::Range;
 
 use epitome_text::tokens::TokenCounter;
 
-/// The last bytes of an input and its length decide, so that a change anywhere else leaves the choices as they were.
+/// The seed is the input's length and last bytes, so that a change anywhere else leaves the choices as they
+/// are.
 const DECIDING: usize = 8;
 
 /// A source of choices.
 pub struct Dice(u64);
 
 impl Dice {
-    /// Those of an input.
+    /// Seeded by an input.
     pub fn of(data: &[u8]) -> Self {
         let end = &data[data.len().saturating_sub(DECIDING)..];
         let seed = end.iter().fold(data.len() as u64, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte));
@@ -26,22 +27,22 @@ impl Dice {
         mixed ^ mixed >> 31
     }
 
-    /// A number below `end`; 0 where there is none.
+    /// A number below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
     }
 
-    /// Once in so many times.
+    /// True with a probability of one in `times`.
     pub fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    /// One of `all`.
+    /// A random element of `all`.
     pub fn pick<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.below(all.len())]
     }
 
-    /// A range of whole characters of `text`, often all of it.
+    /// A random range of `text` on character boundaries, often the whole text.
     pub fn part_of(&mut self, text: &str) -> Range<usize> {
         if self.one_in(3) {
             return 0..text.len();
@@ -52,7 +53,7 @@ impl Dice {
     }
 }
 
-/// Counts words, each with the white space before it, without knowing any language.
+/// Counts words, each with the white space before it, independent of language.
 pub struct Words;
 
 impl TokenCounter for Words {

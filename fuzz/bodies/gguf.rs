@@ -8,12 +8,13 @@ use epitome_engine::{
     config::{Device, Pip},
 };
 
-/// Bytes of an edit.
+/// Bytes per edit.
 const EDIT: usize = 4;
-/// Numbers that are put in the place of lengths, counts and sizes.
+/// Values written over lengths, counts and sizes.
 const NUMBERS: [u64; 8] = [0, 1, 3, 255, 1 << 16, 1 << 32, 1 << 62, u64::MAX];
 
-/// A file that begins as GGUF files do, or else the smallest one with edits, is used or refused.
+/// Input that begins like a GGUF file is loaded as it is; any other input is taken as edits to the smallest
+/// valid file. Either loads and runs, or is refused.
 pub fn gguf(data: &[u8]) {
     let file = if data.starts_with(b"GGUF") { data.to_vec() } else { edited(data) };
     let dir = tempfile::tempdir().expect("a directory");
@@ -39,7 +40,7 @@ pub fn gguf(data: &[u8]) {
     let _ = decoder.generate(Class::Chat, "ab", &Sampling::greedy(2), &mut |_| ControlFlow::Continue(()));
 }
 
-/// The smallest file with edits, four bytes each: what is done, where, and with what.
+/// The smallest file after edits of four bytes each: operation, place, operand.
 fn edited(edits: &[u8]) -> Vec<u8> {
     let mut file = smallest_gguf();
     for edit in edits.chunks_exact(EDIT) {
@@ -66,7 +67,7 @@ fn edited(edits: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A decoder of one layer.
+/// The smallest decoder, with one layer.
 pub fn smallest_gguf() -> Vec<u8> {
     let mut metadata = Vec::new();
     let mut count = 0_u64;
@@ -127,7 +128,7 @@ pub fn smallest_gguf() -> Vec<u8> {
         text(&mut infos, name);
         infos.extend((sides.len() as u32).to_le_bytes());
         sides.iter().for_each(|side: &u64| infos.extend(side.to_le_bytes()));
-        // Blocks of 32 values of 4 bits behind a 16-bit scale.
+        // Blocks of 32 4-bit values after a 16-bit scale.
         infos.extend(2_u32.to_le_bytes());
         infos.extend((values.len() as u64).to_le_bytes());
         for block in 0..sides.iter().product::<u64>() / 32 {

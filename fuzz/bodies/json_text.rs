@@ -16,10 +16,10 @@ use super::{
     tiles::{copied, tile},
 };
 
-/// What stands for what is left out in a string; it needs escapes.
+/// Stands for omitted text within a string; it needs escapes.
 const MARK: &str = "[\"…\"]";
 
-/// Whatever is chosen of a document, it is valid, and what is copied is as it was.
+/// Whichever ranges are kept, the result is valid JSON and copied parts are unchanged.
 pub fn json_text(data: &[u8]) {
     let raw = String::from_utf8_lossy(data);
     let raw = raw.as_ref();
@@ -28,14 +28,15 @@ pub fn json_text(data: &[u8]) {
     assert!(detect(raw, &Hint::default()));
     tile(&json.text, &json.blocks);
     assert!(json.text.ends_with('\n') && json.fixed() < raw.len());
-    // A cut that does not tile is none.
+    // An invalid cut (one that does not tile the text) is ignored.
     let whole = open(raw, &|_| (Kind::Prose, Vec::new())).expect("it is JSON whatever its strings are");
     tile(&whole.text, &whole.blocks);
 
     let ranges: Vec<Range<usize>> = json
         .blocks
         .iter()
-        // A label alone stands for keys, and nothing of the document; one beside text is part of it.
+        // A label alone stands for keys and maps to nothing in the document; a label beside text maps to part
+        // of it.
         .filter(|block| block.pieces.len() > 1 || block.pieces.iter().all(|piece| piece.role != Role::Label))
         .flat_map(|block| &block.pieces)
         .map(|piece| piece.range.clone())
@@ -69,7 +70,7 @@ fn render(raw: &str, json: &Virtual, kept: &[Range<usize>]) -> String {
     if parses(plain(raw)) {
         assert!(parses(plain(&out.text)), "not JSON: {}", out.text);
     } else {
-        // Of JSON Lines each line is valid that was.
+        // In JSON Lines, each line that was valid stays valid.
         assert_eq!(odd(&out.text), odd(raw), "not JSON Lines: {}", out.text);
     }
     out.text

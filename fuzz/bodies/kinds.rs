@@ -1,4 +1,4 @@
-//! Every kind of text: how it is cut, its structure, and what is kept of it in its place.
+//! Every kind of text: its segmentation, its structure, and rendering of what is kept.
 
 use epitome_compactor::{
     compaction::PieceKind,
@@ -52,8 +52,8 @@ const fn call<'a>(name: &'a str, arguments: &'a str) -> Hint<'a> {
     Hint { call: Some((name, arguments)), file: None, media_type: None }
 }
 
-/// The text is cut as each kind cuts and as it is told apart with what is known of it; all of that tiles, makes a
-/// document, and is as it was where it is kept.
+/// Cuts the text as every kind, and as the kind detected from various hints. Every cut tiles the text and
+/// makes a valid document, and kept parts are copied unchanged.
 pub fn kinds(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let text = text.as_ref();
@@ -117,7 +117,7 @@ fn document(text: &str, kind: Kind, blocks: Vec<CutBlock>, dice: &mut Dice) {
     let held = held(&doc, &kept);
     let (out, pieces) = render(&doc, &held, &mark);
     copied((text, &out), pieces.iter().map(|piece| (&piece.source, &piece.output)));
-    // White space alone is no piece.
+    // White space alone makes no piece.
     let said =
         |range: &std::ops::Range<usize>| text[range.clone()].chars().filter(|c| !c.is_whitespace()).count();
     let sum: usize = pieces.iter().map(|piece| said(&piece.source)).sum();

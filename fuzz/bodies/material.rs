@@ -1,11 +1,11 @@
-//! Wording and material.
+//! The split of a message into wording and material.
 
 use epitome::plan::{
     material::{Part, stretches},
     phrase,
 };
 
-/// Stretches tile the text, and no wording is lost where material is left out.
+/// Stretches tile the text, and dropping material loses no wording.
 pub fn material(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let text = text.as_ref();

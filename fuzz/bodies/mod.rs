@@ -1,5 +1,5 @@
-//! What the fuzz targets check. Each body takes any bytes and panics where something does not hold. The tests run
-//! them, too, on seeds and on what a simple mutator makes of them.
+//! What the fuzz targets check. Each body takes arbitrary bytes and panics if a property is violated. The
+//! tests run them too, on seeds and on simple mutations of the seeds.
 
 mod compact;
 mod dice;

@@ -1,4 +1,4 @@
-//! Chat requests: what is found in them, and what is put back.
+//! Chat requests: locating texts and splicing in replacements.
 
 use epitome::{
     config::{self, WithoutQuery},
@@ -16,7 +16,8 @@ use super::dice::{Dice, Words};
 
 const NEW: [&str; 5] = ["", "x", "\"gist\"\n\\ of it: é😀", "\u{0}\u{7f}\u{2028}", "}],\"messages\":[{"];
 
-/// Texts are found where they stand; what replaces a part of them is there, and every other byte is as it was.
+/// Texts are found at their byte ranges; after splicing, each replacement is in place and every other byte is
+/// unchanged.
 pub fn request(data: &[u8]) {
     let Ok(chat) = ChatRequest::parse(data) else { return };
     let mut dice = Dice::of(data);
@@ -34,7 +35,7 @@ pub fn request(data: &[u8]) {
             assert_eq!(says(&data[range.clone()]), said[part.clone()]);
         }
         let new = dice.pick(&NEW);
-        // Where nothing stands between them, two halves become a character.
+        // With nothing between them, two surrogate halves would combine into one character.
         if !dice.one_in(4) && (halves.is_empty() || !new.is_empty()) {
             said.replace_range(part, new);
             replacements.push(Replacement { range, text: new.to_owned() });
@@ -78,7 +79,7 @@ fn planned(data: &[u8], chat: &ChatRequest<'_>, dice: &mut Dice) {
     assert_eq!(texts(&out).len(), texts(data).len());
 }
 
-/// The body with what is replaced, which is checked against a plain way of writing it.
+/// Splices the replacements into the body, checked against a naive implementation.
 fn spliced(body: &[u8], replacements: Vec<Replacement>) -> Vec<u8> {
     let (mut expected, mut done) = (Vec::new(), 0);
     for Replacement { range, text } in &replacements {
@@ -104,7 +105,7 @@ fn texts(body: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// What the inside of a string says.
+/// Decodes the inside of a JSON string.
 fn says(written: &[u8]) -> String {
     let written = std::str::from_utf8(written).expect("whole characters");
     serde_json::from_str(&format!("\"{written}\"")).expect("whole escapes")

@@ -1,4 +1,4 @@
-//! Answers, whole and in events.
+//! Answers, whole and as server-sent events.
 
 use epitome::wire::openai_answer::Collector;
 
@@ -6,7 +6,7 @@ use super::dice::Dice;
 
 const TYPES: [&str; 4] = ["text/event-stream", "Text/Event-Stream; charset=utf-8", "application/json", ""];
 
-/// An answer is the same however its bytes are divided, and holds no more than came.
+/// The collected answer does not depend on how its bytes are chunked, and is no larger than they are.
 pub fn sse(data: &[u8]) {
     let mut dice = Dice::of(data);
     for kind in [TYPES[0], dice.pick(&TYPES)] {

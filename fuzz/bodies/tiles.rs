@@ -1,10 +1,10 @@
-//! What holds for every cut.
+//! Properties of every cut.
 
 use std::ops::Range;
 
 use epitome_text::cut::CutBlock;
 
-/// The pieces tile the text, none is empty, and each ends between characters.
+/// The pieces tile the text, none is empty, and each ends on a character boundary.
 pub fn tile(text: &str, blocks: &[CutBlock]) {
     let mut at = 0;
     for block in blocks {
@@ -19,7 +19,7 @@ pub fn tile(text: &str, blocks: &[CutBlock]) {
     assert_eq!(at, text.len(), "the pieces end before the text");
 }
 
-/// What is copied is the same on both sides, in order and disjoint.
+/// Copied ranges have equal text on both sides, in order and disjoint.
 pub fn copied<'a>(
     (from, to): (&str, &str),
     pieces: impl IntoIterator<Item = (&'a Range<usize>, &'a Range<usize>)>,

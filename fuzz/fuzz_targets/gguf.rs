@@ -1,6 +1,6 @@
 #![no_main]
 
-/// What is beyond it cannot be had: an allocation by a number that a file only claims ends the run.
+/// Caps memory at 256 MiB: an allocation sized by a number that the file merely claims aborts the run.
 #[global_allocator]
 static MEMORY: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, 256 << 20);
 

@@ -60,9 +60,7 @@ impl From<&CompactError> for Cause {
             CompactError::Model(_) => Cause::Model,
             CompactError::Remote(_) => Cause::Server,
             CompactError::Template(_) => Cause::Template,
-            CompactError::Stopped(Stopped::Cancelled)
-            | CompactError::Rank(_)
-            | CompactError::Summarize(_) => Cause::Error,
+            CompactError::Stopped(Stopped::Cancelled) | CompactError::Rank(_) => Cause::Error,
         }
     }
 }

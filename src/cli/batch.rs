@@ -66,7 +66,7 @@ pub struct Args {
 
 /// Where results go.
 enum Output {
-    /// Nothing there can be gone on with.
+    /// A pipe or device, which cannot be resumed.
     Stream(Sink),
     File(Resumed),
 }
@@ -75,7 +75,8 @@ enum Output {
 ///
 /// # Errors
 ///
-/// A model could not be had, the input not read, the output not written, or some lines not used.
+/// If a model is unavailable, the input cannot be read, the output cannot be written, or some lines are
+/// unusable.
 pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
     let jobs = args.jobs.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
 
@@ -83,7 +84,7 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
     if args.retry_failed {
         can_retry(&args)?;
     }
-    // Before the output is touched: what cannot work must not cost what is there.
+    // Before the output is touched: a command that cannot work must not destroy existing output.
     let compactor = super::compactor(config.clone())?;
     compactor.warm_up()?;
     let digest = run_digest(&args, &config, &compactor)?;
@@ -120,10 +121,10 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
     Ok(result?)
 }
 
-/// Lines are made again from the input, and written into the output.
+/// `--retry-failed` reads the input again and rewrites the output, so both must be regular files.
 fn can_retry(args: &Args) -> Result<(), BatchError> {
     for (path, reason) in [(&args.input, "cannot be read twice"), (&args.output, "keeps nothing")] {
-        // What is not there yet will be a file.
+        // A path that does not exist yet will become a regular file.
         if super::is_standard(path) || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             return Err(BatchError::NoRetry { path: path.display().to_string(), reason });
         }
@@ -131,8 +132,8 @@ fn can_retry(args: &Args) -> Result<(), BatchError> {
     Ok(())
 }
 
-/// Everything beside the input that decides what an output line looks like. Models are told apart by their
-/// files, not by their names.
+/// A digest of everything besides the input that determines an output line. Models are identified by their
+/// files, not their names.
 fn run_digest(args: &Args, config: &Config, compactor: &Compactor) -> Result<Digest, Error> {
     let Config {
         plan,
@@ -153,8 +154,8 @@ fn run_digest(args: &Args, config: &Config, compactor: &Compactor) -> Result<Dig
     } = config;
     let flags = (&args.query, &args.budget, &args.model);
     let models = compactor.models();
-    // The tokens of a model that a line names are counted by its files, too: those that the manifest lists are
-    // always the same.
+    // A line may name a model, whose tokenizer files then count its tokens. The manifest's files never
+    // change, so only a configured decoder from outside the manifest is included.
     let own = Some(config.models.decoder.as_str()).filter(|name| models.manifest().get(name).is_none());
     let counters =
         [args.model.as_deref(), own].map(|model| model.and_then(|model| models.tokenizer_key(model)));
@@ -164,21 +165,21 @@ fn run_digest(args: &Args, config: &Config, compactor: &Compactor) -> Result<Dig
     Ok(Digest::of(all.as_bytes()))
 }
 
-/// The input and its length, where that is known.
+/// The input and its length, if known.
 fn open_input(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), BatchError> {
     if super::is_standard(path) {
         return Ok((Box::new(BufReader::new(io::stdin())), None));
     }
     let file = File::open(path).map_err(BatchError::read(path))?;
     let metadata = file.metadata().map_err(BatchError::read(path))?;
-    // Opening one works; only reading it does not.
+    // Opening a directory succeeds; only reading it fails.
     if metadata.is_dir() {
         return Err(BatchError::read(path)(io::ErrorKind::IsADirectory.into()));
     }
     Ok((Box::new(BufReader::new(file)), metadata.is_file().then_some(metadata.len())))
 }
 
-/// The output, and what is done already.
+/// Opens the output and finds which lines are done already.
 fn open_output<R: BufRead>(
     path: &Path,
     input: &Path,
@@ -194,7 +195,7 @@ fn open_output<R: BufRead>(
     {
         return Err(BatchError::SameFile { path: path.display().to_string() });
     }
-    // Standard input cannot be read again, and a pipe or a device keeps nothing.
+    // Standard input cannot be read again, and a pipe or device keeps no output.
     let is_stream = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
     if is_stream {
         let file = File::options().write(true).open(path).map_err(BatchError::write(path))?;

@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::thousands;
 use crate::{config::Config, display::Display, error::Error, measure::energy};
 
-/// How often a terminal is told how far it is.
+/// How often the progress display on a terminal is updated.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
 /// Compacts one text: the compacted context on standard output, the account of it on standard error.
@@ -56,12 +56,12 @@ enum Format {
     Explain,
 }
 
-/// Runs the command; `quiet` leaves out the account.
+/// Runs the command; `quiet` suppresses the summary.
 ///
 /// # Errors
 ///
-/// The input could not be read or is not UTF-8, the budget is too small, a model could not be had,
-/// or the output could not be written.
+/// If the input cannot be read or is not UTF-8, the budget is too small, a model is unavailable, or the
+/// output cannot be written.
 pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
     let text = String::from_utf8(super::read(&args.file)?).map_err(|error| Error::NotUtf8 {
         path: args.file.display().to_string(),
@@ -102,7 +102,8 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Before the work, which may take long. The file itself is touched when there is something to write.
+/// Checks the output path before the work, which may take long. The file itself is created only when there is
+/// something to write.
 fn can_be_written(path: &Path) -> Result<(), Error> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let problem = match (path.is_dir(), folder.is_dir()) {
@@ -113,7 +114,7 @@ fn can_be_written(path: &Path) -> Result<(), Error> {
     Err(Error::Usage(format!("--output {}: {problem}", path.display())))
 }
 
-/// Does the work, and meanwhile shows how far it is.
+/// Runs `work` and shows its progress meanwhile.
 fn shown<T>(quiet: bool, cancel: &Cancel, work: impl FnOnce(&Cancel) -> T) -> T {
     if quiet {
         return work(cancel);
@@ -131,7 +132,7 @@ fn shown<T>(quiet: bool, cancel: &Cancel, work: impl FnOnce(&Cancel) -> T) -> T 
             display.clear();
         });
         let result = work(cancel);
-        // The other side has not left: it waits for this.
+        // Ends the display thread, which waits for this channel to close.
         drop(done);
         result
     })
@@ -141,7 +142,7 @@ fn json(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Internal(format!("cannot write JSON: {error}")))
 }
 
-/// The figures for people, a line a subject.
+/// A human-readable summary of the figures, one line per subject.
 fn account(compaction: &Compaction, memory: &[ModelMemory]) -> String {
     let figures = &compaction.figures;
     let mut lines: Vec<(&str, String)> = Vec::new();
@@ -197,10 +198,10 @@ fn account(compaction: &Compaction, memory: &[ModelMemory]) -> String {
     lines.into_iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
 }
 
-/// `name@hash` with the first digits of the hash.
+/// `name@hash`, the hash shortened.
 fn short(model: &str) -> String {
     match model.split_once('@') {
-        // A server's model has its URL there.
+        // A model on a server has its URL in place of the hash.
         Some((name, hash)) if !hash.contains(':') => {
             format!("{name}@{}", hash.chars().take(12).collect::<String>())
         }

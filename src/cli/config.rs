@@ -10,7 +10,7 @@ pub struct Args {}
 ///
 /// # Errors
 ///
-/// Standard output could not be written.
+/// If standard output cannot be written.
 pub fn run(_: Args, config: Config) -> Result<(), Error> {
     super::print(&config.to_toml())
 }

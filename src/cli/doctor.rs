@@ -39,11 +39,11 @@ pub struct Args {
 struct Report {
     version: &'static str,
     machine: Machine,
-    /// As `models.device` has it.
+    /// The value of `models.device`.
     device: config::Device,
     cache: CacheReport,
     models: Vec<ModelReport>,
-    /// None where the decoder's files are not here, or it cannot be run.
+    /// `None` if the decoder's files are missing, or it cannot be run.
     decoder_speed: Option<DecoderSpeed>,
     servers: Vec<Server>,
     templates: Finding,
@@ -55,17 +55,17 @@ struct Machine {
     os: &'static str,
     arch: &'static str,
     cores: usize,
-    /// None where the system does not tell.
+    /// `None` if the system does not report it.
     memory_bytes: Option<u64>,
     memory_available_bytes: Option<u64>,
-    /// The instructions that the kernels use, and how fast they are on all cores.
+    /// The instruction set that the kernels use, and their throughput on all cores.
     instructions: &'static str,
     multiply_adds_per_second: f64,
     memory_bytes_per_second: f64,
     gpu: GpuReport,
-    /// Which counters of energy can be read; empty: none.
+    /// The readable energy counters; empty if there are none.
     energy: &'static str,
-    /// Why RAPL is not among them, and what to do.
+    /// Why RAPL is not among them, and how to fix that.
     #[serde(skip_serializing_if = "Option::is_none")]
     energy_problem: Option<String>,
 }
@@ -82,15 +82,15 @@ struct ModelReport {
     name: String,
     role: &'static str,
     path: Option<PathBuf>,
-    /// Whether it is fetched on first use, if it is not here.
+    /// Whether a missing model is fetched on first use.
     can_fetch: bool,
-    /// Whether the proxy fetches it too.
+    /// Whether the proxy fetches it as well.
     serve_can_fetch: bool,
     #[serde(flatten)]
     finding: Finding,
 }
 
-/// A server that has a model's role.
+/// A server that takes the place of a local model.
 #[derive(Debug, Serialize)]
 struct Server {
     role: &'static str,
@@ -102,13 +102,13 @@ struct Server {
 
 #[derive(Debug, Serialize)]
 struct Upstream {
-    /// Empty: embedded.
+    /// Empty for the embedded upstream.
     url: String,
     #[serde(flatten)]
     finding: Finding,
 }
 
-/// Whether something can be used.
+/// Whether something is usable, and why not.
 #[derive(Debug, Serialize)]
 struct Finding {
     usable: bool,
@@ -126,7 +126,7 @@ impl Finding {
 ///
 /// # Errors
 ///
-/// [`Error::Unusable`] if something that is needed cannot be used.
+/// [`Error::Unusable`] if a required part is unusable.
 pub fn run(args: Args, config: Config) -> Result<(), Error> {
     let report = Report::make(config)?;
     if args.json {
@@ -281,8 +281,7 @@ fn model_reports(models: &Models, config: &config::Models) -> Vec<ModelReport> {
         .status()
         .into_iter()
         .map(|status| {
-            // Only a model of the manifest, or one that is named by its repository, has somewhere to come
-            // from.
+            // Only models of the manifest, and models named by their repository, have a source to fetch from.
             let known = models.manifest().get(&status.spec.name).is_some();
             let can_fetch =
                 (known && fetching) || (status.missing && status.spec.hub.is_some() && config.hub);
@@ -332,7 +331,7 @@ impl Machine {
     }
 }
 
-/// A line of Linux' `meminfo`, in bytes.
+/// Parses a line of Linux' `meminfo`; the result is in bytes.
 fn kibibytes_of(meminfo: &str, name: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
@@ -347,7 +346,7 @@ fn connect(url: &str, timeout: Duration) -> Result<(), String> {
     let (Some(host), Some(port)) = (parsed.host_str(), parsed.port_or_known_default()) else {
         return Err(format!("{url} names no host"));
     };
-    // Brackets belong to the URL, not to the address.
+    // Brackets of an IPv6 address belong to the URL, not to the address.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let addresses =
         (host, port).to_socket_addrs().map_err(|error| format!("{host} cannot be resolved: {error}"))?;
@@ -380,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_answers_or_not() {
+    fn connect_tells_listening_from_closed_ports() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let timeout = Duration::from_secs(5);

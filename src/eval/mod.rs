@@ -5,18 +5,18 @@
 //! ```text
 //! suite file
 //!   -> suite       tasks, arms, budgets, readers, seeds
-//!   -> tasks       rows of each task, whatever the format they come in
+//!   -> tasks       rows of each task, from any supported format
 //!   -> arms        a row and a budget -> the context that this arm would send
-//!   -> retention   what is left of the answer and of the gold spans, with no reader
+//!   -> retention   how much of the answer and the gold spans survives, without a reader
 //!   -> readers     context and query -> an answer
-//!   -> scoring     answer -> score, as the task's paper scores it
-//!   -> run         the loop over all of that: resumable, one record a line
+//!   -> scoring     answer -> score, by the metric of the task's paper
+//!   -> run         the loop over all of that; resumable, one record per line
 //!   -> statistics  paired differences, intervals, curves
 //!   -> report      terminal, JSON, Markdown, one page of HTML with plots
-//!   -> gate        exit code for a CI
+//!   -> gate        exit code for CI
 //! ```
 //!
-//! The run writes a file of records ([`record`]); report and gate read nothing else.
+//! The run writes a file of records ([`record`]); report and gate use that file alone.
 
 pub mod arms;
 pub mod gate;

@@ -1,17 +1,17 @@
-//! The results file: a header line, then one record a line. Report and gate read nothing else.
+//! The results file: a header line, then one record per line. Report and gate use it alone.
 
 use serde::{Deserialize, Serialize};
 
 use super::row::{Scoring, Stratum};
 
-/// What made the records, so that they can be made again.
+/// What produced the records, so that they can be reproduced.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// Name of the suite.
     pub suite: String,
     /// Version of epitome.
     pub version: String,
-    /// Commit of the source tree; empty where it cannot be told.
+    /// Commit of the source tree; empty if unknown.
     pub commit: String,
     /// The command line.
     pub command: String,
@@ -21,26 +21,26 @@ pub struct Header {
     pub suite_toml: String,
     /// `name@hash` of every model.
     pub models: Vec<String>,
-    /// What texts and answers depend on besides the rest of the header: the hashes of model files, the models on
-    /// servers, and the templates, by arm and reader. Empty in older files.
+    /// What texts and answers depend on besides the rest of the header: hashes of model files, models on
+    /// servers, and templates, per arm and reader. Empty in older files.
     #[serde(default)]
     pub files: Vec<String>,
     /// Each task's file, its BLAKE3 hash and the rows used.
     pub data: Vec<DataSource>,
     /// CPU, cores, memory, GPU.
     pub hardware: String,
-    /// Seeds.
+    /// The run's seed.
     pub seed: u64,
-    /// Start of the run, seconds since 1970.
+    /// Start of the run, in Unix seconds.
     pub started: u64,
 }
 
-/// Where a task's rows came from.
+/// Origin of a task's rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DataSource {
     /// Name of the task.
     pub task: String,
-    /// As the suite names it.
+    /// The path, as written in the suite.
     pub path: String,
     /// BLAKE3 of the file.
     pub hash: String,
@@ -48,43 +48,43 @@ pub struct DataSource {
     pub rows: usize,
 }
 
-/// One row through one arm at one budget, and through one reader where there is one.
+/// One row through one arm at one budget, and through at most one reader.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Task.
+    /// Task name.
     pub task: String,
-    /// Row.
+    /// Row id.
     pub row: String,
-    /// The unit of resampling; tasks of one run that name the same document share it.
+    /// The unit of resampling; tasks of one run that use the same document share it.
     pub document: String,
     /// Stratum of the task.
     pub stratum: Stratum,
     /// How the answer is scored.
     pub scoring: Scoring,
-    /// Arm.
+    /// The arm's name.
     pub arm: String,
     /// Budget as written (`25%`, `2000`); empty for an arm without one.
     pub budget: String,
-    /// Reader; none for a reader-free record.
+    /// The reader's name; `None` for a reader-free record.
     pub reader: Option<String>,
-    /// Gold place as a share of the text.
+    /// Centre of the gold span as a share of the text.
     pub position: Option<f64>,
     /// Tokens of the whole context.
     pub tokens_full: usize,
     /// Tokens of the context that the arm gave.
     pub tokens: usize,
-    /// `compacted`, `passed`, or `failed` (then the original counts, as in the proxy).
+    /// `compacted`, `passed`, or `failed` (the original was used, as in the proxy).
     pub outcome: String,
     /// Why it passed or failed.
     pub reason: Option<String>,
-    /// Whether an answer string (all of them, where all are asked for) is still there; none where the
-    /// whole context does not hold it either.
+    /// Whether the text still contains an answer string (all of them, if all are required); `None` if the
+    /// whole context does not contain it either.
     pub answer_kept: Option<bool>,
-    /// Share of the gold spans of which at least a part survives; none where there is no gold or
-    /// where the arm does not say what it kept.
+    /// Share of gold spans of which at least a part survives; `None` if there are no gold spans or the arm
+    /// does not report what it kept.
     pub gold_kept: Option<f64>,
-    /// The retention that the arm itself predicted, 0 to 1: the share of like texts whose compaction
-    /// still holds what the query needs. None where it predicts nothing, and in older files.
+    /// The retention that the arm predicted, 0 to 1: the share of similar texts whose compaction still holds
+    /// what the query needs. `None` if it predicts none, and in older files.
     #[serde(default)]
     pub predicted_retention: Option<f64>,
     /// The reader's answer.
@@ -93,13 +93,13 @@ pub struct Record {
     pub score: Option<f64>,
     /// Wall time of the compaction in milliseconds.
     pub compact_ms: f64,
-    /// Segments asked of the cache, and found there.
+    /// Segments looked up in the cache.
     pub cache_lookups: usize,
     /// Segments found in the cache.
     pub cache_hits: usize,
-    /// Reader's time to its first token in milliseconds.
+    /// The reader's time to its first token, in milliseconds.
     pub first_token_ms: Option<f64>,
-    /// Reader's whole time in milliseconds.
+    /// The reader's total time, in milliseconds.
     pub reader_ms: Option<f64>,
     /// Tokens of the reader's prompt, by its own count.
     pub prompt_tokens: Option<usize>,
@@ -107,18 +107,18 @@ pub struct Record {
     pub completion_tokens: Option<usize>,
     /// Peak resident memory of the process so far, bytes.
     pub peak_memory: Option<u64>,
-    /// Memory of the models that took part, bytes: those of the compaction, a decoder's keys and values with the
-    /// most that the process held by then, and the weights of a reader on this machine. None where none did,
-    /// and in older files.
+    /// Bytes of the models that took part: those of the compaction, including the peak of the decoder's KV
+    /// cache in this process so far, and the weights of a local reader. `None` if no model took part, and in
+    /// older files.
     #[serde(default)]
     pub model_memory: Option<u64>,
-    /// Peak GPU memory, bytes; none where there is no GPU.
+    /// Peak GPU memory, bytes; `None` without a GPU.
     pub peak_gpu_memory: Option<u64>,
-    /// Energy of compaction and reading in joules; none where it cannot be read.
+    /// Energy of compaction and reading in joules; `None` if it cannot be measured.
     pub joules: Option<f64>,
-    /// Grams of CO2 for that; none where energy or grid is unknown, and in older files.
+    /// Grams of CO2 for that energy; `None` if energy or grid intensity is unknown, and in older files.
     #[serde(default)]
     pub co2_grams: Option<f64>,
-    /// Price of the query in the price table's currency; none where the model is not in it.
+    /// Price of the query in the price table's currency; `None` if the model is not listed.
     pub price: Option<f64>,
 }

@@ -1,4 +1,4 @@
-//! Reading results files: what `run` wrote, checked and joined.
+//! Reads, checks and merges the results files that `run` writes.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::record::{Header, Record};
 use crate::exit::is_misnamed;
 
-/// A results file that cannot be used.
+/// A results file is unusable.
 #[derive(Debug, Error)]
 pub enum ResultsError {
     /// It could not be read.
@@ -20,16 +20,16 @@ pub enum ResultsError {
     Read {
         /// Which file.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: io::Error,
     },
-    /// There is nothing in it.
+    /// The file is empty.
     #[error("{path} is empty: a results file begins with a header line")]
     Empty {
         /// Which file.
         path: String,
     },
-    /// The first line is no header.
+    /// The first line is not a header.
     #[error("{path}, line {line}: not the header of a results file: {reason}")]
     Header {
         /// Which file.
@@ -39,7 +39,7 @@ pub enum ResultsError {
         /// What is wrong.
         reason: String,
     },
-    /// A line is no record.
+    /// A line is not a record.
     #[error("{path}, line {line}: not a record: {reason}")]
     Record {
         /// Which file.
@@ -58,9 +58,9 @@ pub enum ResultsError {
         line: usize,
         /// Which field.
         field: &'static str,
-        /// What it is.
+        /// The value.
         value: f64,
-        /// What it may be.
+        /// The valid range.
         range: &'static str,
     },
 }
@@ -80,7 +80,7 @@ impl ResultsError {
         }
     }
 
-    /// 1 where the system failed, else 2.
+    /// 1 for an I/O failure, 2 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Read { source, .. } if !is_misnamed(source) => 1,
@@ -89,18 +89,18 @@ impl ResultsError {
     }
 }
 
-/// What tells one measurement from another. Two of one key are the same measurement made twice.
+/// Identifies a measurement. Two records with the same key repeat the same measurement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Key {
-    /// Task.
+    /// Task name.
     pub task: String,
     /// Row of the task.
     pub row: String,
-    /// Arm.
+    /// Arm name.
     pub arm: String,
     /// Budget as written.
     pub budget: String,
-    /// Reader; none for a reader-free record.
+    /// Reader name; `None` for a reader-free record.
     pub reader: Option<String>,
 }
 
@@ -122,7 +122,7 @@ impl Key {
 pub struct Seeded {
     /// Seed of the run.
     pub seed: u64,
-    /// What was measured.
+    /// The measurement.
     pub record: Record,
 }
 
@@ -133,15 +133,15 @@ pub struct Results {
     pub headers: Vec<Header>,
     /// Every measurement once, in the order of its first appearance.
     pub records: Vec<Seeded>,
-    /// What a reader of the report should know about the files.
+    /// Caveats about the files, for readers of the report.
     pub warnings: Vec<String>,
 }
 
 impl Results {
     /// Reads one file.
     ///
-    /// Of records with one key the last counts. A last line that is cut, as an interrupted run leaves
-    /// it, is left out with a warning.
+    /// If several records have the same key, the last one counts. A truncated last line, as an interrupted
+    /// run leaves it, is skipped with a warning.
     ///
     /// # Errors
     ///
@@ -154,8 +154,8 @@ impl Results {
 
     /// Reads several files as one, for example one for each seed or reader.
     ///
-    /// Files with different seeds stand beside each other. Of records with one key and one seed the
-    /// last counts. Files of which it cannot be said that they are comparable are warned about.
+    /// Records of different seeds are kept side by side. Of records with the same key and seed, the last one
+    /// counts. Files that may not be comparable cause warnings.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl Results {
         Ok(all)
     }
 
-    /// Reads the bytes of a file; `path` is for messages.
+    /// Parses a file's bytes; `path` is for messages.
     ///
     /// # Errors
     ///
@@ -225,10 +225,10 @@ impl Results {
     }
 }
 
-/// Where each measurement stands.
+/// The index of each measurement.
 type Places = HashMap<(u64, Key), usize>;
 
-/// Puts a record in its place; whether there was one.
+/// Adds a record or replaces the one with its key; returns whether there was one.
 fn insert(records: &mut Vec<Seeded>, places: &mut Places, seeded: Seeded) -> bool {
     let next = records.len();
     let at = *places.entry((seeded.seed, Key::of(&seeded.record))).or_insert(next);
@@ -244,7 +244,7 @@ fn insert(records: &mut Vec<Seeded>, places: &mut Places, seeded: Seeded) -> boo
     }
 }
 
-/// What serde said, without the place within the line's own text: the file's line is named already.
+/// Serde's message without its position, because the file's line is named already.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -280,7 +280,7 @@ fn check(record: &Record, path: &str, line: usize) -> Result<(), ResultsError> {
     Ok(())
 }
 
-/// Warnings about headers that do not belong together.
+/// Warnings about headers that do not match.
 pub fn differences(headers: &[Header]) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut data: BTreeMap<&str, &str> = BTreeMap::new();
@@ -322,28 +322,28 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_last_line_is_left_out_and_a_cut_middle_line_is_refused() {
+    fn a_torn_last_line_is_skipped_and_a_torn_middle_line_is_an_error() {
         let cut = &RECORD[..100];
         let results = Results::parse(&file(&[RECORD, cut], ""), "r.jsonl").unwrap();
         assert_eq!(results.records.len(), 1);
         assert!(results.warnings[0].contains("line 3"), "{:?}", results.warnings);
         let error = Results::parse(&file(&[RECORD, cut, RECORD], "\n"), "r.jsonl").unwrap_err();
         assert!(matches!(error, ResultsError::Record { line: 3, .. }), "{error}");
-        // A whole last line without a line break is no loss.
+        // A complete last line without a line break counts.
         let whole = Results::parse(&file(&[RECORD], ""), "r.jsonl").unwrap();
         assert_eq!(whole.records.len(), 1);
         assert_eq!(whole.warnings, [""; 0]);
     }
 
     #[test]
-    fn a_character_cut_in_its_middle_is_a_cut_line() {
+    fn a_line_torn_within_a_character_is_skipped() {
         let mut bytes = file(&[RECORD, r#"{"task":"t"#], "");
         bytes.push(0xC3);
         assert_eq!(Results::parse(&bytes, "r.jsonl").unwrap().records.len(), 1);
     }
 
     #[test]
-    fn the_last_of_a_key_counts() {
+    fn the_last_record_of_a_key_counts() {
         let later = RECORD.replace("\"answer_kept\":true", "\"answer_kept\":false");
         let results = Results::parse(&file(&[RECORD, &later], "\n"), "r.jsonl").unwrap();
         assert_eq!(results.records.len(), 1);
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_is_refused() {
+    fn values_out_of_range_are_rejected() {
         let bad = RECORD.replace("\"score\":null", "\"score\":1.5");
         let error = Results::parse(&file(&[&bad], "\n"), "r.jsonl").unwrap_err();
         assert_eq!(error.to_string(), "r.jsonl, line 2: score is 1.5, it must be from 0 to 1");

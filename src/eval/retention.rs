@@ -1,5 +1,5 @@
-//! What a compactor alone is responsible for: whether the answer is still there, and which part of
-//! the gold places survives. No reader takes part.
+//! Retention, measured without a reader: whether the answer is still in the text, and which share of the gold
+//! spans survives.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -11,14 +11,13 @@ use super::{
     tasks::gold::label_length,
 };
 
-/// Words below which a sentence alone does not show that its gold place survives.
+/// A surviving sentence with fewer words does not prove that its gold span survives.
 const SENTENCE: usize = 4;
 
-/// Answers that every text holds by chance.
+/// Answers that occur in every text by chance.
 const EVERYWHERE: [&str; 3] = ["yes", "no", "noanswer"];
 
-/// A row made ready for many questions of what is kept of it: contexts and answers are normalised
-/// once.
+/// A row prepared for many retention queries: contexts and answers are normalised once.
 #[derive(Clone, Debug)]
 pub struct Retention {
     answers: Vec<String>,
@@ -26,16 +25,16 @@ pub struct Retention {
     gold: Vec<Gold>,
 }
 
-/// A gold place.
+/// A gold span.
 #[derive(Clone, Debug)]
 struct Gold {
     range: Range<usize>,
-    /// Those of its sentences that say something.
+    /// The range's sentences that are long enough to count.
     sentences: Vec<Range<usize>>,
 }
 
 impl Retention {
-    /// Normalises the row's context, and keeps those answers that it holds.
+    /// Normalises the row's context, and keeps the answers that it contains.
     pub fn new(row: &Row) -> Self {
         let all = row.scoring == Scoring::ContainsAll;
         let wanted: Vec<&String> = match row.answer_index {
@@ -53,12 +52,11 @@ impl Retention {
         Self { answers, all, gold }
     }
 
-    /// Whether `text` still holds an answer (every answer, where all are asked for), as whole words
-    /// after SQuAD's normalising. None where the whole context does not hold it either, and for
-    /// answers such as "yes" that are no string of the text. For multiple choice the answer is the
-    /// right option's text.
+    /// Whether `text` still holds an answer (every answer, if all are required), as whole words after SQuAD
+    /// normalisation. `None` if the whole context does not hold it either, and for answers such as "yes" that
+    /// are not strings of the text. For multiple choice, the answer is the text of the correct option.
     ///
-    /// The reference numbers `[#7]` of a compacted text are not part of it.
+    /// Reference numbers such as `[#7]` in a compacted text are ignored.
     pub fn answer_kept(&self, text: &str) -> Option<bool> {
         if self.answers.is_empty() {
             return None;
@@ -68,9 +66,9 @@ impl Retention {
         Some(if self.all { held.all(|held| held) } else { held.any(|held| held) })
     }
 
-    /// The share of gold places that survive in the byte ranges `kept` of the context: half of a
-    /// place's bytes, or one whole sentence of it with at least four words (its label aside). None
-    /// where no gold place is known.
+    /// The share of gold spans that survive in the byte ranges `kept` of the context. A span survives if half
+    /// of its bytes are kept, or one whole sentence of at least four words (not counting its label). `None`
+    /// if the row has no gold spans.
     pub fn gold_kept(&self, kept: &[Range<usize>]) -> Option<f64> {
         if self.gold.is_empty() {
             return None;
@@ -81,12 +79,12 @@ impl Retention {
     }
 }
 
-/// [`Retention::answer_kept`] for a single question.
+/// [`Retention::answer_kept`] for a single call.
 pub fn answer_kept(row: &Row, text: &str) -> Option<bool> {
     Retention::new(row).answer_kept(text)
 }
 
-/// [`Retention::gold_kept`] for a single question.
+/// [`Retention::gold_kept`] for a single call.
 pub fn gold_kept(row: &Row, kept: &[Range<usize>]) -> Option<f64> {
     Retention::new(row).gold_kept(kept)
 }
@@ -125,7 +123,7 @@ impl Gold {
     }
 }
 
-/// Ranges in order, those that touch as one.
+/// Ranges in order, with adjacent and overlapping ones merged.
 pub(super) fn merged(ranges: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = ranges.iter().filter(|range| !range.is_empty()).cloned().collect();
     ranges.sort_by_key(|range| range.start);
@@ -139,7 +137,7 @@ pub(super) fn merged(ranges: &[Range<usize>]) -> Vec<Range<usize>> {
     merged
 }
 
-/// A compacted text without the numbers of its entries, which are no words of the source.
+/// A compacted text without its entry numbers, which are not words of the source.
 fn without_references(text: &str) -> Cow<'_, str> {
     if !text.contains("[#") {
         return Cow::Borrowed(text);
@@ -183,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_kept_or_was_never_there() {
+    fn answer_kept_is_none_for_answers_missing_from_the_context() {
         let context = "Captain Jones sailed in 1620. He had 14 men, as the log says.";
         let jones = row(context, Scoring::SubspanEm, &["captain jones"], vec![]);
         assert_eq!(answer_kept(&jones, "the Captain, Jones!"), Some(true));

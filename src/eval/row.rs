@@ -1,4 +1,4 @@
-//! One question over one long text, in one shape for every task.
+//! One question about one long text, in the same form for every task.
 
 use std::{ops::Range, sync::Arc};
 
@@ -8,27 +8,27 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scoring {
-    /// The chosen one of `choices` is right.
+    /// The chosen option of `choices` is the right one.
     Mcq,
-    /// Any answer occurs in the output after normalising.
+    /// Any answer occurs in the output, both normalised.
     SubspanEm,
     /// Any answer occurs.
     ContainsAny,
     /// Every answer occurs.
     ContainsAll,
-    /// Short answers: token F1, or 1 where an answer is contained.
+    /// Short answers: 1 if an answer is contained, else token F1.
     F1Contains,
-    /// Free answers: token F1 as a rough figure.
+    /// Free-form answers: token F1 as an approximation.
     F1OrJudge,
-    /// Free answers: ROUGE-L as a rough figure.
+    /// Free-form answers: ROUGE-L as an approximation.
     RougeOrJudge,
     /// Code: edit similarity.
     EditSimilarity,
-    /// The very string.
+    /// Exact string match.
     Exact,
 }
 
-/// Whether word matching alone solves a task; reported apart.
+/// Whether word matching alone solves a task; reported separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stratum {
@@ -45,26 +45,26 @@ pub struct Row {
     pub id: String,
     /// Name of the task.
     pub task: String,
-    /// The long text. Rows over one text share it.
+    /// The long text. Rows about the same text share it.
     pub context: Arc<str>,
-    /// What is asked.
+    /// The question.
     pub query: String,
-    /// Right answers, any of which will do unless `scoring` says all.
+    /// Correct answers; any of them suffices unless `scoring` requires all.
     pub answers: Vec<String>,
     /// The options of a multiple-choice question; empty otherwise.
     pub choices: Vec<String>,
-    /// The right one of `choices`.
+    /// Index of the correct option in `choices`.
     pub answer_index: Option<usize>,
     /// How an answer is scored.
     pub scoring: Scoring,
-    /// Where the answer stands: byte ranges of `context` (gold documents, turns, needles, evidence
-    /// sentences). Empty where it is not known.
+    /// Byte ranges of `context` that hold the answer (gold documents, turns, needles, evidence sentences).
+    /// Empty if unknown.
     pub gold: Vec<Range<usize>>,
-    /// Middle of the gold place as a share of the text, 0 to 1; none where it is not known or where
-    /// several places are needed.
+    /// Centre of the gold span as a share of the text, 0 to 1; `None` if it is unknown or several spans are
+    /// needed.
     pub position: Option<f64>,
-    /// The unit of resampling: rows of one document are not independent. Its name begins with the task's,
-    /// or is a hash of the text, so that tasks share a document only where they do in truth.
+    /// The unit of resampling: rows about the same document are not independent. The name starts with the
+    /// task's, or is a hash of the text, so that tasks share a document only if it really is the same.
     pub document: String,
     /// Whether word matching alone solves it.
     pub stratum: Stratum,

@@ -11,16 +11,16 @@ use crate::config::DecoderPrecision;
 pub struct Suite {
     /// Shown in reports.
     pub name: String,
-    /// Draws the sample of rows and the random arms.
+    /// Seed for the sample of rows and for the random arm.
     #[serde(default)]
     pub seed: u64,
-    /// Sizes that every arm that has a size is run at.
+    /// Budgets at which every sized arm is run.
     pub budgets: Vec<Budget>,
-    /// Where rows come from.
+    /// The data sets.
     pub tasks: Vec<TaskSpec>,
-    /// What is compared.
+    /// The arms to compare.
     pub arms: Vec<ArmSpec>,
-    /// Who answers. None: reader-free scores alone.
+    /// The readers. Empty: reader-free scores only.
     #[serde(default)]
     pub readers: Vec<ReaderSpec>,
 }
@@ -40,7 +40,7 @@ pub enum Format {
     Ruler,
     /// lost-in-the-middle's jsonl.gz.
     LostInTheMiddle,
-    /// The user's own: `context`, `query`, and `answers` or `choices` with `answer_index`.
+    /// User-supplied rows: `context`, `query`, and `answers` or `choices` with `answer_index`.
     Plain,
 }
 
@@ -56,49 +56,49 @@ pub struct TaskSpec {
     /// Layout of the file.
     #[serde(default)]
     pub format: Format,
-    /// The rows to take, by id; all without it.
+    /// Ids of the rows to take; all if absent.
     #[serde(default)]
     pub rows: Option<Vec<String>>,
-    /// How many rows to draw; all without it.
+    /// Number of rows to draw; all if absent.
     #[serde(default)]
     pub sample: Option<usize>,
-    /// Overrides of the scoring that the rows state or the format implies.
+    /// Overrides the scoring that the rows state or the format implies.
     #[serde(default)]
     pub scoring: Option<super::row::Scoring>,
-    /// Overrides of the stratum.
+    /// Overrides the stratum.
     #[serde(default)]
     pub stratum: Option<super::row::Stratum>,
 }
 
-/// What an arm does with a text.
+/// How an arm transforms a text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum ArmKind {
     /// The reader sees no context.
     ClosedBook,
-    /// All of it.
+    /// The whole context.
     Full,
     /// The gold spans alone.
     Oracle,
     /// The first tokens.
     Head,
-    /// The first and the last, half each.
+    /// The first and the last tokens, half of the budget each.
     HeadTail,
     /// Spans drawn at random, in the order of the text.
     Random,
-    /// Spans by BM25.
+    /// Spans ranked by BM25.
     Bm25,
-    /// Spans by embeddings.
+    /// Spans ranked by embeddings.
     Dense,
     /// The whole pipeline, with overrides of the configuration.
     Epitome {
-        /// Keys and values, as after `--set`.
+        /// Configuration keys and values, as with `--set`.
         #[serde(default)]
         set: std::collections::BTreeMap<String, String>,
     },
-    /// Any service that takes `{"text", "query", "budget"}` (tokens) and gives `{"text"}`.
+    /// Any service that takes `{"text", "query", "budget"}` (tokens) and returns `{"text"}`.
     Http {
-        /// Where to post.
+        /// URL to post to.
         url: String,
     },
 }
@@ -106,13 +106,13 @@ pub enum ArmKind {
 /// An arm of the comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArmSpec {
-    /// Shown in reports; the kind's own name without it.
+    /// Shown in reports; defaults to the kind's name.
     #[serde(default)]
     pub name: Option<String>,
-    /// What it does.
+    /// What the arm does.
     #[serde(flatten)]
     pub kind: ArmKind,
-    /// Sizes for this arm instead of the suite's.
+    /// Budgets for this arm instead of the suite's.
     #[serde(default)]
     pub budgets: Option<Vec<Budget>>,
 }
@@ -129,14 +129,14 @@ pub struct ReaderSpec {
     pub url: Option<String>,
     /// The model's name: in the manifest for the embedded decoder, else the server's.
     pub model: String,
-    /// How the embedded decoder's weights are kept and multiplied, on the processor; without it, as and where
-    /// it is configured.
+    /// Weight precision of the embedded decoder, which then runs on the CPU; if absent, the configured
+    /// precision and device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoder_precision: Option<DecoderPrecision>,
-    /// Environment variable that holds the key of the server.
+    /// Environment variable with the server's API key.
     #[serde(default)]
     pub api_key_env: Option<String>,
-    /// Most requests at once.
+    /// Most concurrent requests.
     #[serde(default = "one")]
     pub concurrency: usize,
     /// Most tokens of an answer.

@@ -1,9 +1,9 @@
 //! Request bodies: read whole where they may be compacted, streamed where they may not.
 //!
-//! A body that is read has room taken for it ([`crate::room`]) as long as anything holds it: the
+//! A body that is read has room taken for it (`room`) as long as anything holds it: the
 //! compaction, even one that is given up and still has to notice, the way to the upstream, a shadow
 //! request. It is taken as the bytes come, whatever length is declared, and only for as long as they come
-//! in time ([`crate::room::Pace`]): a client that sends nothing takes nothing from the others.
+//! in time (`room::Pace`): a client that sends nothing takes nothing from the others.
 
 use std::{io, sync::Arc};
 

@@ -100,7 +100,6 @@ async fn compacted(
             CompactError::Stopped(Stopped::Cancelled)
             | CompactError::Model(_)
             | CompactError::Rank(_)
-            | CompactError::Summarize(_)
             | CompactError::Remote(_)
             | CompactError::Template(_) => internal(&error),
         }),

@@ -297,7 +297,6 @@ fn failure_of(error: &CompactError) -> &'static str {
         }
         CompactError::Model(_)
         | CompactError::Rank(_)
-        | CompactError::Summarize(_)
         | CompactError::Remote(_)
         | CompactError::Template(_) => {
             tracing::warn!(%error, "a text could not be compacted; the original goes upstream");

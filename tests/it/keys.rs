@@ -142,7 +142,7 @@ async fn the_cache_of_one_key_is_not_that_of_another() {
         let proxy = start(&upstream.base, tenants, |config| {
             let models = Arc::new(Models::new(&config.models).unwrap());
             let cache = Arc::new(Cache::memory_only());
-            Arc::new(epitome::compactor::compactor(&config, models, cache).unwrap())
+            Arc::new(epitome::compactor::compactor(config, models, cache).unwrap())
         });
         let hits = |key: &'static str| {
             let request = reqwest::Client::new().post(proxy.chat()).header("x-epitome-key", key);

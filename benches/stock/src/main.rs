@@ -1,5 +1,5 @@
-//! How fast candle's stock models are, in tokens a second, for the bench `engine`, which calls it by turns
-//! with ours.
+//! Speed of candle's stock models in tokens per second. The bench `engine` runs this alternately with our
+//! models.
 //!
 //!     stock prefill MODEL.gguf TOKENS
 //!     stock decode MODEL.gguf TOKENS        # written after a short prompt
@@ -32,7 +32,7 @@ fn number(text: &str) -> usize {
     text.parse().expect("a number")
 }
 
-/// Reads a prompt, or writes after it. The first run warms up.
+/// Reads a prompt, or generates after it. The first run is a warm-up.
 fn decoder(path: &str, prompt: usize, written: usize) -> Result<f64> {
     let mut file = File::open(path)?;
     let content = gguf_file::Content::read(&mut file)?;
@@ -58,7 +58,7 @@ fn decoder(path: &str, prompt: usize, written: usize) -> Result<f64> {
     Ok(rate)
 }
 
-/// Tokens that are not padding, a second.
+/// Tokens per second, not counting padding.
 fn encoder(folder: &str, lengths: &[&str]) -> Result<f64> {
     let device = Device::Cpu;
     let read = |name: &str| std::fs::read(Path::new(folder).join(name));

@@ -14,8 +14,9 @@
 //! let models = Arc::new(Models::new(&config::Models::default())?);
 //! let compactor = Compactor::new(Config::default(), models, Arc::new(Cache::disabled()))?;
 //!
-//! let text = "The mill burned down in 1871. It was insured. ".repeat(40) + "The bridge was built by Ada Byrne.";
-//! let request = CompactRequest::new(text, "25%".parse()?).query("Who built the bridge?");
+//! let houses = (1..60).map(|n| format!("House {n} burned down and was rebuilt in brick. ")).collect::<String>();
+//! let request = CompactRequest::new(houses + "Ada Byrne built the bridge in 1871.", "25%".parse()?)
+//!     .query("Who built the bridge?");
 //! let compaction = compactor.compact(&request, &Cancel::never())?;
 //! assert!(compaction.text.contains("Ada Byrne"));
 //! assert!(compaction.figures.tokens_after < compaction.figures.tokens_before / 3);

@@ -1,7 +1,7 @@
 //! The forward pass of BERT-type encoders over windows of different lengths, without padding.
 //!
-//! The rows of many windows stand in one matrix for the linear layers; attention runs per window and
-//! head. Everything that is computed for a row depends on its window alone.
+//! The rows of all windows share one matrix in the linear layers; attention runs per window and head. The
+//! result for a row depends only on its window.
 
 use std::{collections::HashMap, ops::Range, path::Path};
 
@@ -35,20 +35,21 @@ fn absolute() -> String {
     "absolute".into()
 }
 
-/// Weights of the whole encoder.
+/// Weights of the encoder.
 #[derive(Debug)]
 pub(crate) struct Bert {
     config: BertConfig,
     words: Vec<f32>,
-    /// Position and first segment type, added up.
+    /// Position embeddings plus the first segment type's embedding.
     positions: Vec<f32>,
-    /// What the second segment type adds to that; empty where there is none.
+    /// The difference between the second and the first segment type's embedding; empty if the model has no
+    /// segment types.
     second: Vec<f32>,
     norm: Norm,
     layers: Layers,
 }
 
-/// The layers, where they are computed.
+/// The layers, on the CPU or on a GPU.
 #[derive(Debug)]
 enum Layers {
     Cpu(Vec<Layer>),
@@ -56,11 +57,11 @@ enum Layers {
     Cuda(cuda::Gatherer),
 }
 
-/// The tokens that are read together.
+/// The tokens of one window.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sequence {
     pub(crate) ids: Vec<u32>,
-    /// Where the second of two texts begins; the length, where there is one text.
+    /// Where the second of two texts begins; the window's length if there is only one text.
     pub(crate) second: usize,
 }
 
@@ -78,7 +79,7 @@ impl Layers {
 }
 
 impl Bert {
-    /// Bytes of matrices and embedding tables.
+    /// Size of the matrices and embedding tables in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let tables = [&self.words, &self.positions, &self.second];
         let tables: usize = tables.into_iter().map(|table| size_of_val(table.as_slice())).sum();
@@ -106,12 +107,12 @@ struct Weights {
     epsilon: f32,
 }
 
-/// Whose rows stand one below the other.
+/// Stacked row-wise into one matrix.
 const QKV: [&str; 3] = ["attention.self.query", "attention.self.key", "attention.self.value"];
 
 impl Weights {
     fn tensor(&self, name: &str) -> Result<Tensor> {
-        // Some files have the encoder under a name of its own.
+        // Some checkpoints prefix the encoder's tensor names.
         let found = self.tensors.get(name).or_else(|| self.tensors.get(&format!("bert.{name}")));
         match found {
             Some(tensor) => tensor.to_dtype(DType::F32),
@@ -203,7 +204,8 @@ impl Bert {
         })
     }
 
-    /// With its layers on a GPU, where activations may take so many bytes of what is free when the weights are there.
+    /// Puts the layers on a GPU. Activations may use at most this many bytes of the memory left free after
+    /// the weights are loaded.
     #[cfg(feature = "cuda")]
     pub(crate) fn on(
         machine: &std::sync::Arc<dyn cuda::Machine>,
@@ -267,12 +269,13 @@ impl Bert {
         self.config.hidden_size
     }
 
-    /// Whether the layers are on a GPU, which wants many rows at once.
+    /// Whether the layers are on a GPU, which needs many rows at once to be efficient.
     pub(crate) fn on_gpu(&self) -> bool {
         !matches!(self.layers, Layers::Cpu(_))
     }
 
-    /// The last layer's vectors for all tokens of all windows, `dim` values a token.
+    /// Runs the encoder. Returns the last layer's vectors for all tokens of all windows, `dim` values per
+    /// token.
     #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
     pub(crate) fn forward(&self, windows: &[Sequence], turn: &Turn) -> Result<Vec<f32>> {
         let mut ranges = Vec::with_capacity(windows.len());
@@ -286,7 +289,7 @@ impl Bert {
             rows += length;
         }
         let mut hidden = self.embed(windows, rows)?;
-        // Without GPUs there is one kind alone.
+        // Without the `cuda` feature there is only one variant.
         #[cfg_attr(not(feature = "cuda"), allow(clippy::infallible_destructuring_match))]
         let layers = match &self.layers {
             Layers::Cpu(layers) => layers,
@@ -330,7 +333,7 @@ impl Bert {
         Ok(hidden)
     }
 
-    /// Self-attention before its output projection.
+    /// Self-attention, before the output projection.
     fn attend(&self, layer: &Layer, hidden: &[f32], ranges: &[Range<usize>]) -> Vec<f32> {
         let (dim, heads) = (self.dim(), self.config.num_attention_heads);
         let width = dim / heads;

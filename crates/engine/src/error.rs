@@ -1,10 +1,10 @@
-//! What can go wrong between a model's name and its output.
+//! Errors from resolving a model's name to running the model.
 
 use std::{fmt, io, path::Path, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
-/// One source of a file that was tried, and why it did not give the file.
+/// A source that was tried for a file, and why it failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// The source.
@@ -19,36 +19,36 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Why a model could not be had or run.
+/// Why a model could not be loaded or run.
 #[derive(Clone, Debug, Error)]
 pub enum ModelError {
     /// The name is neither in the manifest nor a path.
     #[error("{name:?} is neither a known model ({known}) nor a file or directory")]
     Unknown {
-        /// What was asked for.
+        /// The name that was requested.
         name: String,
-        /// The names of the manifest.
+        /// The names in the manifest.
         known: String,
     },
-    /// There is no device as `models.device` wants it.
+    /// The device that `models.device` requires is not available.
     #[error(
         "models.device is cuda, but no GPU can be used: {reason}; with auto or cpu (the default) models run on the processor"
     )]
     Device {
-        /// What is missing.
+        /// Why no GPU can be used.
         reason: String,
     },
-    /// The model cannot do what it was named for.
+    /// The model exists but has another role.
     #[error("{name} is for the role {is}, not {wanted}: name another model in models.{wanted}")]
     WrongRole {
         /// The model.
         name: String,
-        /// What it is.
+        /// The role it has.
         is: &'static str,
-        /// What was wanted.
+        /// The role that was required.
         wanted: &'static str,
     },
-    /// No source gave the file.
+    /// No source provided the file.
     #[error(
         "{model}: {file} could not be had from any source:\n{}\nto provide it by hand, put the file with SHA-256 {sha256} at {by_hand}",
         .tried.iter().map(|a| format!("  - {a}")).collect::<Vec<_>>().join("\n")
@@ -58,14 +58,14 @@ pub enum ModelError {
         model: String,
         /// The missing file.
         file: String,
-        /// The hash it must have.
+        /// The SHA-256 it must have.
         sha256: String,
-        /// Where it is looked for.
+        /// The path where the store looks for it.
         by_hand: String,
         /// What was tried, in order.
         tried: Vec<Attempt>,
     },
-    /// The files of a repository on the hub could not be had.
+    /// The files of a repository on the hub could not be fetched.
     #[error(
         "{model}: {file} could not be had:\n{}\nto provide the model by hand, put model.safetensors, config.json and tokenizer.json into {by_hand}, or name their directory in models.{role}",
         .tried.iter().map(|a| format!("  - {a}")).collect::<Vec<_>>().join("\n")
@@ -73,16 +73,16 @@ pub enum ModelError {
     NotFetched {
         /// The model.
         model: String,
-        /// What it is for.
+        /// The role it is needed for.
         role: &'static str,
         /// The first missing file.
         file: String,
-        /// Where the files are looked for.
+        /// The directory where the store looks for the files.
         by_hand: String,
         /// What was tried, in order.
         tried: Vec<Attempt>,
     },
-    /// A file that is needed is not here, and may not be fetched for this purpose.
+    /// A required file is not here, and this operation may not fetch it.
     #[error("{model}: {file} is not here; `epitome models pull {model}` fetches it")]
     Missing {
         /// The model.
@@ -90,17 +90,17 @@ pub enum ModelError {
         /// The missing file.
         file: String,
     },
-    /// A file is not the one that the manifest names.
+    /// A file does not match the manifest.
     #[error("{path}: SHA-256 is {found}, not {expected}: delete the file, or put the right one in its place")]
     WrongHash {
         /// The file.
         path: String,
-        /// What the manifest says.
+        /// The SHA-256 in the manifest.
         expected: String,
-        /// What it is.
+        /// The SHA-256 of the file.
         found: String,
     },
-    /// The manifest that is compiled in cannot be read.
+    /// The built-in manifest cannot be parsed.
     #[error("the built-in model manifest is wrong: {0}")]
     Manifest(String),
     /// A file could not be read or written.
@@ -108,10 +108,10 @@ pub enum ModelError {
     File {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The operating system's error.
         source: Arc<io::Error>,
     },
-    /// A file's content is not what a model of its kind has.
+    /// A file's content is not valid for its kind of model.
     #[error("{path}: {reason}")]
     Invalid {
         /// The file.
@@ -119,12 +119,12 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The tokenizer refused the text.
+    /// The tokenizer failed on the text.
     #[error("{model}: tokenizing failed: {reason}")]
     Tokenize {
         /// The model.
         model: String,
-        /// What the tokenizer said.
+        /// The tokenizer's error.
         reason: String,
     },
     /// The chat template could not be rendered.
@@ -132,7 +132,7 @@ pub enum ModelError {
     Template {
         /// The model.
         model: String,
-        /// What the template engine said.
+        /// The template engine's error.
         reason: String,
     },
     /// The prompt leaves no room in the context.
@@ -140,17 +140,17 @@ pub enum ModelError {
     PromptTooLong {
         /// The model.
         model: String,
-        /// Tokens of the prompt.
+        /// Length of the prompt in tokens.
         tokens: usize,
-        /// Tokens of the context.
+        /// Length of the context in tokens.
         limit: usize,
     },
-    /// Too many requests wait for the model.
+    /// The model's queue is full.
     #[error("{model}: {waiting} requests wait for the model already; try again later")]
     Busy {
         /// The model.
         model: String,
-        /// Requests that wait or are being answered.
+        /// Number of requests waiting or being answered.
         waiting: usize,
     },
     /// The forward pass failed.
@@ -160,7 +160,7 @@ pub enum ModelError {
         model: String,
         /// What was being computed.
         stage: &'static str,
-        /// What the tensor library said.
+        /// The tensor library's error.
         reason: String,
     },
 }
@@ -179,7 +179,7 @@ impl ModelError {
     }
 }
 
-/// A path and what the system said of it, before it is known to which model it belongs.
+/// Wraps an I/O error with its path, before the model it belongs to is known.
 pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> ModelError + use<> {
     let path: PathBuf = path.to_owned();
     move |source| ModelError::file(path, source)

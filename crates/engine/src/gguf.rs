@@ -1,4 +1,4 @@
-//! Reading a GGUF file: metadata by name and type, tensors on demand.
+//! Reads GGUF files: metadata by name and type, tensors on demand.
 
 use std::{
     fs::File,
@@ -110,7 +110,7 @@ impl Gguf {
         self.content.tensor_infos.contains_key(name)
     }
 
-    /// The sides of a tensor.
+    /// The dimensions of a tensor.
     pub(crate) fn dims(&self, name: &str) -> Option<&[usize]> {
         self.content.tensor_infos.get(name).map(|info| info.shape.dims())
     }
@@ -130,7 +130,7 @@ impl Gguf {
         read(&tensor).map_err(|error| self.invalid(format!("tensor {name}: {error}")))
     }
 
-    /// The blocks of a tensor, row after row, where it is in 4 bits and its rows are whole blocks.
+    /// The blocks of a tensor, row by row, if it is in 4 bits and its rows are whole blocks.
     pub(crate) fn blocks(&mut self, name: &str) -> Result<Option<Vec<Block4>>, ModelError> {
         let Some(info) = self.content.tensor_infos.get(name) else { return Ok(None) };
         let whole = info.shape.dims().last().is_some_and(|width| width.is_multiple_of(BLOCK));

@@ -1,4 +1,4 @@
-//! From an encoder's vectors to log-odds: one head for a window, one for its sentences.
+//! Maps an encoder's vectors to log-odds: one head for a window, one for its sentences.
 
 use candle_core::Result;
 
@@ -21,10 +21,10 @@ impl Head {
     }
 }
 
-/// What stands between a window's vector and its logit.
+/// The dense layer between a window's vector and its logit.
 #[derive(Debug)]
 pub(crate) struct Transform {
-    /// `dim x dim`.
+    /// A `dim x dim` matrix.
     weight: Vec<f32>,
     bias: Vec<f32>,
     then: Then,
@@ -32,14 +32,14 @@ pub(crate) struct Transform {
 
 #[derive(Debug)]
 pub(crate) enum Then {
-    /// The hyperbolic tangent: BERT's pooler.
+    /// Hyperbolic tangent: BERT's pooler.
     Tanh,
-    /// GELU, then normalised: ModernBERT's prediction head.
+    /// GELU, then a norm: ModernBERT's prediction head.
     GeluNorm(Norm),
 }
 
 impl Transform {
-    /// The layer of that name.
+    /// Reads the layer with this name.
     pub(crate) fn read(tensors: &Tensors, name: &str, dim: usize, bias: bool, then: Then) -> Result<Self> {
         Ok(Self {
             weight: tensors.values(&format!("{name}.weight"), &[dim, dim])?,
@@ -64,22 +64,22 @@ impl Transform {
     }
 }
 
-/// Both heads.
+/// The two heads of a cross-encoder.
 #[derive(Debug)]
 pub(crate) struct Heads {
-    /// Of a sentence: averaged over its tokens.
+    /// Scores a sentence; averaged over its tokens.
     pub(crate) sentence: Head,
-    /// Whether it reads the encoder's normalised vectors rather than what is there before its last
-    /// normalisation. Encoders without one do not tell them apart.
+    /// Whether the sentence head reads the encoder's output after its final norm rather than before it.
+    /// Without a final norm the two are the same.
     pub(crate) sentence_reads_normalised: bool,
-    /// Whether the window's vector is the mean of all tokens rather than the first one.
+    /// Whether the window's vector is the mean over all tokens rather than the first token's.
     pub(crate) mean: bool,
     pub(crate) transform: Option<Transform>,
     pub(crate) window: Head,
 }
 
 impl Heads {
-    /// The log-odds of a window from its normalised vectors, `dim` values each.
+    /// The log-odds of a window, from its normalised vectors of `dim` values each.
     pub(crate) fn window_logit(&self, vectors: &[f32], dim: usize) -> f32 {
         let mut pooled = vectors.get(..dim).unwrap_or_default().to_vec();
         if self.mean {

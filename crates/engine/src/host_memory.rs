@@ -1,25 +1,25 @@
-//! Resident memory of this process.
+//! Memory of this process and machine.
 
 use std::fs;
 
-/// The most memory that was ever resident in this process, bytes (`VmHWM` of Linux'
-/// `/proc/self/status`, proc(5)); none where the system does not tell.
+/// Peak resident memory of this process in bytes (`VmHWM` of Linux' `/proc/self/status`, proc(5)); `None` if
+/// the system does not report it.
 pub fn peak() -> Option<u64> {
     field(&status()?, "VmHWM:")
 }
 
-/// The memory that is resident now, bytes (`VmRSS`).
+/// Current resident memory in bytes (`VmRSS`).
 pub fn resident() -> Option<u64> {
     field(&status()?, "VmRSS:")
 }
 
-/// All memory of this machine, bytes.
+/// Total memory of this machine in bytes.
 pub fn total() -> Option<u64> {
     field(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")
 }
 
-/// The memory that this process may take, bytes: all of the machine's, or what its control group is
-/// allowed (cgroup v2's `memory.max`).
+/// The memory available to this process in bytes: all of the machine's, or the limit of its control group
+/// (cgroup v2's `memory.max`).
 pub fn limit() -> Option<u64> {
     let allowed = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let allowed = allowed.and_then(|text| text.trim().parse::<u64>().ok());
@@ -30,7 +30,7 @@ fn status() -> Option<String> {
     fs::read_to_string("/proc/self/status").ok()
 }
 
-/// A line `NAME  123 kB`, in bytes.
+/// The value of a line `NAME  123 kB`, in bytes.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let mut words = line.split_whitespace();
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_read() {
+    fn fields_are_parsed() {
         let text = "Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\tmany kB\n";
         assert_eq!(field(text, "VmHWM:"), Some(2 << 20));
         assert_eq!(field(text, "VmRSS:"), None);
@@ -55,9 +55,9 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_peak_is_no_less_than_what_is_resident() {
+    fn peak_is_at_least_the_resident_memory() {
         let block = vec![1u8; 64 << 20];
-        // One reading: other tests take and free memory meanwhile.
+        // Read only once, because other tests allocate and free memory concurrently.
         let text = status().unwrap();
         let (high, now) = (field(&text, "VmHWM:").unwrap(), field(&text, "VmRSS:").unwrap());
         assert_eq!(block.iter().map(|b| u64::from(*b)).sum::<u64>(), 64 << 20);

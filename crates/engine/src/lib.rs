@@ -1,7 +1,23 @@
-//! Local models: their files, tokenizers, encoder and decoder.
+//! Runs encoders, cross-encoders and decoders on the CPU or an NVIDIA GPU.
 //!
-//! A name of the configuration becomes files (`manifest`, `store`, `fetch`, `verify`), and files
-//! become an [`Encoder`], a [`CrossEncoder`] or a [`Decoder`]. Nothing else in the crate opens a model file.
+//! A configured name is resolved to files (`manifest`, `store`, `fetch`, `verify`), and the files are loaded
+//! as an [`Encoder`], a [`CrossEncoder`] or a [`Decoder`]. Nothing else opens a model file. The same input
+//! gives the same bits whatever else is in the batch and whatever instruction set the CPU has.
+//!
+//! ```
+//! use epitome_engine::{Models, Passage, config};
+//!
+//! # fn main() -> Result<(), epitome_engine::ModelError> {
+//! // The built-in ranker is compiled in; a decoder or an embedder would be fetched.
+//! let ranker = Models::new(&config::Models::default())?.ranker()?;
+//! let ids = ranker.tokenize(&["Who built the bridge?", "Ada Byrne built the bridge.", "The mill burned down."])?;
+//! let passage = Passage { title: &[], parts: vec![&ids[1], &ids[2]] };
+//! let relevance = &ranker.score(&ids[0], &[passage])?[0];
+//! assert!(relevance.parts[0] > relevance.parts[1]);
+//! # Ok(())
+//! # }
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -58,47 +74,47 @@ use schedule::Schedule;
 use slot::Slot;
 use store::Store;
 
-/// Which model, exactly.
+/// The exact identity of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelId {
-    /// Its name in the manifest, or the file's stem.
+    /// Its name in the manifest, or the stem of its file name.
     pub name: String,
-    /// SHA-256, hexadecimal: of the weights; of a decoder that is more than one file, adapters among them,
-    /// of the hashes of all.
+    /// SHA-256 in hexadecimal: of the weights; or, for a decoder with more than one file (including
+    /// adapters), of the hashes of all files.
     pub hash: String,
 }
 
-/// Model files and the models loaded from them, each on first use and once.
+/// Model files and the models loaded from them, each loaded once, on first use.
 pub struct Models {
     store: Store,
     embedder: Slot<Encoder>,
     decoder: Slot<Decoder>,
-    /// None: the one that is compiled in.
+    /// `None` for the built-in one.
     ranker: Option<Slot<CrossEncoder>>,
     built_in: Mutex<Option<Arc<CrossEncoder>>>,
     table: Mutex<Option<Arc<StaticEmbedder>>>,
     taken: Mutex<Taken>,
-    /// As configured, for the processor.
+    /// The configured precision, for models on the CPU.
     precision: Precision,
     decoder_precision: DecoderPrecision,
     prompt_lookup: bool,
     schedule: Schedule,
     device: Device,
-    /// Where the device is decided: what models are loaded in.
+    /// The precision that models are loaded in, once the device is decided.
     decided: OnceLock<Result<Precision, ModelError>>,
 }
 
 impl Models {
-    /// Reads the manifest. Touches no weights.
+    /// Reads the manifest, but no weights.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Manifest`], which only a faulty build gives.
+    /// [`ModelError::Manifest`], only if the build is faulty.
     pub fn new(config: &config::Models) -> Result<Self, ModelError> {
         Store::new(config).map(|store| Self::of(store, config))
     }
 
-    /// As [`Models::new`], for a process that nobody watches: it runs pip only where `models.pip` is `always`.
+    /// Like [`Models::new`], for an unattended process: it runs pip only if `models.pip` is `always`.
     ///
     /// # Errors
     ///
@@ -126,21 +142,21 @@ impl Models {
         }
     }
 
-    /// The precision that models are loaded in, and with it the device: a GPU has one of its own.
+    /// The precision that models are loaded in. It depends on the device, because a GPU has its own
+    /// precision.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Device`] where `models.device` is `cuda` and there is none.
+    /// [`ModelError::Device`] if `models.device` is `cuda` and no GPU can be used.
     pub fn precision(&self) -> Result<Precision, ModelError> {
         self.decided.get_or_init(|| device::decide(self.device, self.precision)).clone()
     }
 
-    /// The configured cross-encoder that ranks: the one that is compiled in, or another; fetched and
-    /// loaded if need be.
+    /// The configured ranking cross-encoder, built-in or not; fetched and loaded if necessary.
     ///
     /// # Errors
     ///
-    /// [`ModelError`], the same one for a minute after a failure.
+    /// [`ModelError`]; after a failure, the same one for a minute.
     pub fn ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
         match &self.ranker {
             Some(slot) => {
@@ -155,25 +171,26 @@ impl Models {
         }
     }
 
-    /// Lets a request of about so many tokens to the encoders in; its pieces are then done in turns.
+    /// Admits a request of about this many tokens to the encoders; its pieces are then scheduled in turn.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Busy`] where too many are open.
+    /// [`ModelError::Busy`] if too many requests are open.
     pub fn admit(&self, kind: Kind, tokens: usize) -> Result<Admitted<'_>, ModelError> {
         self.schedule.admit(kind, tokens, self.in_passes())
     }
 
-    /// Whether encoders read the windows of all callers in common passes, as on a GPU, which wants many callers.
+    /// Whether encoders batch the windows of all callers into shared passes. That is so on a GPU, which needs
+    /// many concurrent callers to be efficient.
     pub fn in_passes(&self) -> bool {
         matches!(self.precision(), Ok(Precision::Gpu))
     }
 
-    /// The cross-encoder that is compiled in, unpacked on first use, whichever is configured.
+    /// The built-in cross-encoder, unpacked on first use, whichever ranker is configured.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Invalid`], which only a faulty build gives.
+    /// [`ModelError::Invalid`], only if the build is faulty.
     pub fn built_in_ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
         let precision = self.precision()?;
         unpacked(&self.built_in, || {
@@ -183,7 +200,7 @@ impl Models {
         })
     }
 
-    /// The static embedder, unpacked on first use. Its tokens are those of [`Models::built_in_ranker`].
+    /// The static embedder, unpacked on first use. It shares the tokenizer of [`Models::built_in_ranker`].
     ///
     /// # Errors
     ///
@@ -196,8 +213,8 @@ impl Models {
         })
     }
 
-    /// All that the static embedder's vectors depend on besides the text: the hash of its table, and that of
-    /// the vocabulary that cuts the text.
+    /// A key over everything that the static embedder's vectors depend on besides the text: the hash of its
+    /// table and that of the tokenizer's vocabulary.
     ///
     /// # Errors
     ///
@@ -206,11 +223,11 @@ impl Models {
         Ok(format!("{}/{}", StaticEmbedder::built_in_hash(), self.built_in_ranker()?.id().hash))
     }
 
-    /// The configured embedder; fetched and loaded if need be.
+    /// The configured embedder; fetched and loaded if necessary.
     ///
     /// # Errors
     ///
-    /// [`ModelError`], the same one for a minute after a failure.
+    /// [`ModelError`]; after a failure, the same one for a minute.
     pub fn embedder(&self) -> Result<Arc<Encoder>, ModelError> {
         let precision = self.precision()?;
         self.embedder.loaded(&self.store, |files| {
@@ -220,7 +237,7 @@ impl Models {
         })
     }
 
-    /// The configured embedder's identity, without loading it; fetched if need be.
+    /// The configured embedder's identity, without loading it; fetched if necessary.
     ///
     /// # Errors
     ///
@@ -229,7 +246,7 @@ impl Models {
         self.embedder.located(&self.store)?.id()
     }
 
-    /// All that an embedder's vectors depend on besides the text: the hash of each of its files
+    /// A key over everything that an embedder's vectors depend on besides the text: the hashes of its files
     /// and the precision.
     ///
     /// # Errors
@@ -241,11 +258,11 @@ impl Models {
         Ok(format!("{}/{}", hashes.join("/"), self.precision()?.key()))
     }
 
-    /// The configured decoder; fetched and loaded if need be.
+    /// The configured decoder; fetched and loaded if necessary.
     ///
     /// # Errors
     ///
-    /// [`ModelError`], the same one for a minute after a failure.
+    /// [`ModelError`]; after a failure, the same one for a minute.
     pub fn decoder(&self) -> Result<Arc<Decoder>, ModelError> {
         let precision = self.decoder_precision()?;
         self.decoder.loaded(&self.store, |files| {
@@ -255,7 +272,7 @@ impl Models {
         })
     }
 
-    /// As configured, or what a GPU has.
+    /// The configured precision, or the GPU's.
     fn decoder_precision(&self) -> Result<DecoderPrecision, ModelError> {
         Ok(match self.precision()? {
             Precision::Gpu => DecoderPrecision::Gpu,
@@ -263,7 +280,7 @@ impl Models {
         })
     }
 
-    /// The configured decoder's identity, without loading it; fetched if need be.
+    /// The configured decoder's identity, without loading it; fetched if necessary.
     ///
     /// # Errors
     ///
@@ -272,8 +289,8 @@ impl Models {
         self.decoder.located(&self.store)?.id()
     }
 
-    /// All that the decoder's greedy output depends on besides the prompt: the hash of its files and the
-    /// precision.
+    /// A key over everything that the decoder's greedy output depends on besides the prompt: the hash of its
+    /// files and the precision.
     ///
     /// # Errors
     ///
@@ -282,9 +299,8 @@ impl Models {
         Ok(decoder::key(&self.decoder_id()?, self.decoder_precision()?))
     }
 
-    /// The tokenizer of a model whose files are already here: a name of the manifest, or the
-    /// configured decoder by its name or path. Never fetches.
-    /// Special tokens in a text are counted as the text that they are.
+    /// The tokenizer of a model whose files are already here: a name from the manifest, or the configured
+    /// decoder by its name or path. Never fetches. Special tokens in a text are counted as plain text.
     pub fn tokenizer(&self, model: &str) -> Option<tokenizers::Tokenizer> {
         let located = self.counting(model)?;
         let read = match located.spec.role {
@@ -303,40 +319,38 @@ impl Models {
         }
     }
 
-    /// The hashes of the files that [`Models::tokenizer`] takes for a model; none where it has none.
+    /// The hashes of the files that [`Models::tokenizer`] reads for a model; `None` if it has no tokenizer.
     pub fn tokenizer_key(&self, model: &str) -> Option<String> {
         let located = self.counting(model)?;
         let hashes: Vec<&str> = located.spec.files.iter().map(|file| file.sha256.as_str()).collect();
         Some(hashes.join("/"))
     }
 
-    /// The files of a model that counts tokens.
+    /// The files of a model whose tokenizer counts tokens.
     fn counting(&self, model: &str) -> Option<Located> {
         let known = self.manifest().get(model).is_some();
         let configured = self.slots().into_iter().any(|(name, _)| name == model);
         if known || configured {
             self.locate(model).ok()
         } else if self.manifest().get(&self.decoder.name).is_none() {
-            // A decoder that was configured by its path goes by the file's stem.
+            // A decoder configured by its path is named after the stem of its file.
             self.locate(&self.decoder.name).ok().filter(|located| located.spec.name == model)
         } else {
             None
         }
     }
 
-    /// The models of the manifest.
+    /// The built-in manifest.
     pub fn manifest(&self) -> &Manifest {
         self.store.manifest()
     }
 
-    /// The state of the configured models, embedder first; a ranker that is compiled in is not among them.
-    /// Never fetches.
+    /// The state of the configured models, embedder first; excludes a built-in ranker. Never fetches.
     pub fn status(&self) -> Vec<ModelStatus> {
         self.slots().into_iter().map(|(name, role)| self.store.status(name, role, true)).collect()
     }
 
-    /// The state of every model of the manifest, and of configured models that are not in it. Never
-    /// fetches.
+    /// The state of every model in the manifest, and of configured models that are not in it. Never fetches.
     pub fn list(&self) -> Vec<ModelStatus> {
         let slots = self.slots();
         let known = self.manifest().models.iter().map(|spec| (spec.name.as_str(), spec.role));
@@ -347,25 +361,25 @@ impl Models {
             .collect()
     }
 
-    /// Brings the files of a model here, if they are not here yet.
+    /// Fetches the files of a model, unless they are already here.
     ///
     /// # Errors
     ///
-    /// [`ModelError`]; where no source has a file, it names each of them.
+    /// [`ModelError`]; if no source has a file, it names every source tried.
     pub fn pull(&self, name: &str) -> Result<Located, ModelError> {
         self.store.ensure(name, self.role_of(name))
     }
 
-    /// The files of a model that are already here. Never fetches.
+    /// Finds the files of a model that are already here. Never fetches.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Missing`] where one is not here.
+    /// [`ModelError::Missing`] if a file is not here.
     pub fn locate(&self, name: &str) -> Result<Located, ModelError> {
         self.store.locate(name, self.role_of(name))
     }
 
-    /// Reads every file of a model in full and compares its hash.
+    /// Reads every file of a model in full and verifies its hash.
     ///
     /// # Errors
     ///
@@ -393,7 +407,7 @@ impl Models {
     }
 }
 
-/// What is compiled in, unpacked once.
+/// Unpacks built-in data once.
 fn unpacked<T>(
     slot: &Mutex<Option<Arc<T>>>,
     read: impl FnOnce() -> Result<T, ModelError>,

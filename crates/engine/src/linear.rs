@@ -1,11 +1,11 @@
-//! Linear layers, in the precision that is wanted.
+//! Linear layers in any of the precisions.
 
 use candle_core::{Result, Tensor, bail};
 
 use super::kernels::{BLOCK, Bf16, Block4, FloatMatrix, Int4Matrix, Int8Matrix, Panels, best};
 use crate::config::Precision;
 
-/// A weight of shape (outputs, inputs). A row of the product depends on its row of the input alone.
+/// A weight of shape (outputs, inputs). A row of the product depends only on its input row.
 #[derive(Debug)]
 pub(crate) enum Linear {
     F32(FloatMatrix<f32>),
@@ -14,7 +14,7 @@ pub(crate) enum Linear {
     Int4(Int4Matrix),
 }
 
-/// The same of whatever kind of matrix it is.
+/// Evaluates an expression for any kind of matrix.
 macro_rules! each {
     ($linear:expr, $weight:ident => $of:expr) => {
         match $linear {
@@ -27,13 +27,13 @@ macro_rules! each {
 }
 
 impl Linear {
-    /// From a tensor of that shape.
+    /// From a tensor of shape (outputs, inputs).
     pub(crate) fn new(weight: &Tensor, precision: Precision) -> Result<Self> {
         let (_, inputs) = weight.dims2()?;
         Self::of(&weight.flatten_all()?.to_vec1::<f32>()?, inputs, precision)
     }
 
-    /// From rows of `inputs` values.
+    /// From a matrix with rows of `inputs` values.
     pub(crate) fn of(weight: &[f32], inputs: usize, precision: Precision) -> Result<Self> {
         if inputs == 0 || weight.len() < inputs {
             bail!("a weight of {} values in rows of {inputs}", weight.len());
@@ -47,7 +47,7 @@ impl Linear {
         })
     }
 
-    /// From the blocks of rows of `inputs` values, as they are.
+    /// From existing blocks, for rows of `inputs` values.
     pub(crate) fn of_blocks(weight: &[Block4], inputs: usize) -> Result<Self> {
         if inputs == 0 || !inputs.is_multiple_of(BLOCK) || weight.len() * BLOCK < inputs {
             bail!("a weight of {} blocks in rows of {inputs}", weight.len());
@@ -55,7 +55,7 @@ impl Linear {
         Ok(Self::Int4(Int4Matrix::new(weight, inputs, best())))
     }
 
-    /// Bytes of the weights as they are kept.
+    /// Size of the weights in bytes, as stored.
     pub(crate) fn bytes(&self) -> usize {
         each!(self, weight => weight.bytes())
     }
@@ -68,14 +68,14 @@ impl Linear {
         each!(self, weight => weight.outputs())
     }
 
-    /// The product with rows of `inputs` values, on this thread: `outputs` values a row.
+    /// The product with rows of `inputs` values, on this thread: `outputs` values per row.
     pub(crate) fn forward(&self, x: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; x.len() / self.inputs() * self.outputs()];
         self.forward_into(x, &mut out);
         out
     }
 
-    /// The same into a place of that size.
+    /// Like [`forward`](Self::forward), into an existing slice of that size.
     pub(crate) fn forward_into(&self, x: &[f32], out: &mut [f32]) {
         each!(self, weight => weight.product(&weight.rows(x), out));
     }
@@ -91,12 +91,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_are_as_large_as_their_precision() -> Result<()> {
+    fn weight_size_follows_the_precision() -> Result<()> {
         let weight = vec![0.5; 64 * 128];
         let bytes = |precision| Ok::<_, candle_core::Error>(Linear::of(&weight, 128, precision)?.bytes());
         assert_eq!(bytes(Precision::F32)?, 64 * 128 * 4);
         assert_eq!(bytes(Precision::Bf16)?, 64 * 128 * 2);
-        // A byte or half of one a value, and one or two scales for 32 of them.
+        // One byte or half a byte per value, plus one or two scales for every 32 values.
         assert_eq!(bytes(Precision::Int8)?, 64 * 128 * (32 + 4) / 32);
         assert_eq!(bytes(Precision::Int4)?, 64 * 128 * (16 + 8) / 32);
         Ok(())

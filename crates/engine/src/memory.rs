@@ -1,4 +1,4 @@
-//! What loaded models take.
+//! Memory use of loaded models.
 
 use std::{
     collections::BTreeMap,
@@ -9,29 +9,29 @@ use std::{
 use super::{Models, decoder::KvBytes};
 use crate::telemetry;
 
-/// What each model takes, by its name.
+/// The memory of each model, by its name.
 pub(super) type Taken = BTreeMap<String, Shares>;
 
-/// Bytes of a model.
+/// The memory of one model in bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Shares {
     weights: usize,
     keys_and_values: KeysAndValues,
 }
 
-/// Where a decoder's keys and values are counted.
+/// How the memory of a decoder's keys and values is accounted for.
 #[derive(Clone, Debug)]
 pub(super) enum KeysAndValues {
     None,
-    /// As they come and go.
+    /// In host memory, as blocks are allocated and freed.
     Held(Arc<KvBytes>),
-    /// Set aside at once, so many bytes: on a GPU.
+    /// Reserved up front on a GPU: this many bytes.
     #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     Reserved(usize),
 }
 
 impl KeysAndValues {
-    /// Those that there are now, and the most that there ever were.
+    /// Current and peak bytes.
     pub(super) fn bytes(&self) -> (usize, usize) {
         match self {
             KeysAndValues::None => (0, 0),
@@ -41,19 +41,19 @@ impl KeysAndValues {
     }
 }
 
-/// The memory of one loaded model, in bytes, on whatever it runs.
+/// The memory of one loaded model in bytes, on its device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelMemory {
     /// Its name.
     pub model: String,
-    /// Matrices and embedding tables, as they are kept; biases and the like come to little.
+    /// Matrices and embedding tables, as stored; biases and norms are negligible.
     pub weights: usize,
-    /// Keys and values of a decoder: the most that it ever held.
+    /// Peak size of a decoder's keys and values.
     pub keys_and_values: usize,
 }
 
 impl ModelMemory {
-    /// At most.
+    /// Peak total.
     pub fn peak(&self) -> usize {
         self.weights + self.keys_and_values
     }
@@ -71,7 +71,7 @@ impl fmt::Display for ModelMemory {
 }
 
 impl Models {
-    /// What each model takes that was loaded, by name.
+    /// The memory of each loaded model, by name.
     pub fn memory(&self) -> Vec<ModelMemory> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |(model, shares): (&String, &Shares)| ModelMemory {
@@ -82,7 +82,7 @@ impl Models {
         taken.iter().map(of).collect()
     }
 
-    /// A model was loaded, whose weights take so many bytes.
+    /// Records that a model was loaded with this many bytes of weights.
     pub(super) fn takes(&self, model: &str, weights: usize, keys_and_values: KeysAndValues) {
         telemetry::model_loaded(model, weights);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +90,7 @@ impl Models {
     }
 }
 
-/// All of it in words; none where nothing was loaded.
+/// A readable summary; `None` if no model was loaded.
 pub fn words(models: &[ModelMemory]) -> Option<String> {
     let each: Vec<String> = models.iter().map(ToString::to_string).collect();
     (!each.is_empty()).then(|| each.join(", "))

@@ -2,10 +2,10 @@
 //! over windows of different lengths, without padding.
 //!
 //! Names of tensors and keys of `config.json` are those of `models/modernbert` in the Python package
-//! transformers, 4.57 and 5.23. Layers are normalised before attention and before the gated
-//! feed-forward part; the first layer's attention reads the embeddings as they are. Positions are
-//! rotations of queries and keys. Some layers see the whole window, the others only what is near, and the
-//! two kinds rotate at frequencies of their own.
+//! transformers, 4.57 and 5.23. Layers are pre-norm, with a gated feed-forward part; the first layer's
+//! attention has no norm and reads the embeddings directly. Positions are encoded by rotating queries and
+//! keys. Global layers attend to the whole window and local ones only to nearby tokens, and each kind has its
+//! own rotation frequencies.
 
 use std::ops::Range;
 
@@ -27,24 +27,24 @@ mod config;
 
 pub(crate) use config::ModernBertConfig;
 
-/// Weights of the whole encoder.
+/// Weights of the encoder.
 #[derive(Debug)]
 pub(crate) struct ModernBert {
     dim: usize,
     heads: usize,
     longest: usize,
-    /// The distance at which local layers see.
+    /// The maximum distance that local layers attend over.
     reach: usize,
     words: Vec<f32>,
     norm: Norm,
     layers: Layers,
     last_norm: Norm,
-    /// Angles that a step turns the pairs of a head's columns by.
+    /// Rotation angles per position step for the pairs of a head's columns.
     global_turns: Vec<f32>,
     local_turns: Vec<f32>,
 }
 
-/// The layers, where they are computed.
+/// The layers, on the CPU or on a GPU.
 #[derive(Debug)]
 enum Layers {
     Cpu(Vec<Layer>),
@@ -66,7 +66,7 @@ impl Layers {
 }
 
 impl ModernBert {
-    /// Bytes of matrices and embedding tables.
+    /// Size of the matrices and embedding tables in bytes.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(self.words.as_slice()) + self.layers.bytes()
     }
@@ -75,22 +75,22 @@ impl ModernBert {
 #[derive(Debug)]
 struct Layer {
     global: bool,
-    /// None in the first layer.
+    /// `None` in the first layer.
     attention_norm: Option<Norm>,
-    /// Query, key and value side by side.
+    /// Query, key and value matrices, stacked.
     qkv: Linear,
     qkv_bias: Vec<f32>,
     attended: Linear,
     attended_bias: Vec<f32>,
     wide_norm: Norm,
-    /// What goes through the activation, then what it is multiplied by.
+    /// The input of the activation, then the factor for its output.
     up: Linear,
     up_bias: Vec<f32>,
     down: Linear,
     down_bias: Vec<f32>,
 }
 
-/// The normalisation of that name.
+/// Reads the norm with this name.
 pub(crate) fn read_norm(tensors: &Tensors, name: &str, config: &ModernBertConfig) -> Result<Norm> {
     let length = config.hidden_size;
     Ok(Norm {
@@ -146,7 +146,8 @@ impl ModernBert {
         })
     }
 
-    /// With its layers on a GPU, where activations may take so many bytes of what is free when the weights are there.
+    /// Puts the layers on a GPU. Activations may use at most this many bytes of the memory left free after
+    /// the weights are loaded.
     #[cfg(feature = "cuda")]
     pub(crate) fn on(
         machine: &std::sync::Arc<dyn cuda::Machine>,
@@ -204,18 +205,18 @@ impl ModernBert {
         self.dim
     }
 
-    /// Whether the layers are on a GPU, which wants many rows at once.
+    /// Whether the layers are on a GPU, which needs many rows at once to be efficient.
     pub(crate) fn on_gpu(&self) -> bool {
         !matches!(self.layers, Layers::Cpu(_))
     }
 
-    /// The normalisation that the last layer's vectors still need.
+    /// The final norm, which [`forward`](Self::forward) does not apply.
     pub(crate) fn last_norm(&self) -> &Norm {
         &self.last_norm
     }
 
-    /// The last layer's vectors for all tokens of all windows, `dim` values a token, before the last
-    /// normalisation.
+    /// Runs the encoder. Returns the last layer's vectors for all tokens of all windows before the final
+    /// norm, `dim` values per token.
     #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
     pub(crate) fn forward(&self, windows: &[Sequence], turn: &Turn) -> Result<Vec<f32>> {
         let mut ranges: Vec<Range<usize>> = Vec::with_capacity(windows.len());
@@ -230,7 +231,7 @@ impl ModernBert {
         }
         let rows = places.len();
         let mut hidden = self.embed(windows, rows)?;
-        // Without GPUs there is one kind alone.
+        // Without the `cuda` feature there is only one variant.
         #[cfg_attr(not(feature = "cuda"), allow(clippy::infallible_destructuring_match))]
         let layers = match &self.layers {
             Layers::Cpu(layers) => layers,
@@ -272,7 +273,7 @@ impl ModernBert {
         Ok(hidden)
     }
 
-    /// Self-attention before its output projection.
+    /// Self-attention, before the output projection.
     fn attend(
         &self,
         layer: &Layer,
@@ -335,7 +336,7 @@ impl Rotations {
         Self { pairs: turns.len(), cos, sin }
     }
 
-    /// Turns the pairs of one head, its first half with its second, and scales them.
+    /// Rotates the pairs of one head (a value of its first half with one of its second) and scales them.
     fn turn(&self, head: &mut [f32], place: usize, scale: f32) {
         let angles = place * self.pairs..(place + 1) * self.pairs;
         let (Some(cos), Some(sin)) = (self.cos.get(angles.clone()), self.sin.get(angles)) else { return };
@@ -348,7 +349,7 @@ impl Rotations {
     }
 }
 
-/// `gelu(first half) * second half` of every row.
+/// `gelu(first half) * second half` for every row.
 fn gated(x: &[f32], bias: &[f32]) -> Vec<f32> {
     let wide = bias.len() / 2;
     let (bias, gate_bias) = bias.split_at(wide);

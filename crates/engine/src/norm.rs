@@ -1,8 +1,8 @@
-//! What stands between the products of the encoders.
+//! Norms and biased residual additions of the encoders.
 
 use super::kernels::layer_norm;
 
-/// Normalisation of rows.
+/// Layer normalisation of rows.
 #[derive(Debug)]
 pub(crate) struct Norm {
     pub(crate) weight: Vec<f32>,
@@ -11,7 +11,7 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
-    /// All rows of a matrix.
+    /// Normalises all rows of a matrix.
     pub(crate) fn apply(&self, rows: &mut [f32]) {
         layer_norm(rows, &self.weight, &self.bias, self.epsilon);
     }

@@ -1,20 +1,20 @@
-//! Cross-encoders that rank and prune, from the folder of a checkpoint: the layout of OpenProvence
-//! (MIT), read in github.com/hotchpotch/open_provence, `open_provence/encoder.py` (`save_pretrained`)
-//! and `open_provence/modeling_open_provence_standalone.py` (`OpenProvenceConfig`,
+//! Cross-encoders that rank and prune, loaded from a checkpoint's folder. The layout is that of OpenProvence
+//! (MIT), as implemented in github.com/hotchpotch/open_provence, `open_provence/encoder.py`
+//! (`save_pretrained`) and `open_provence/modeling_open_provence_standalone.py` (`OpenProvenceConfig`,
 //! `OpenProvencePreTrainedModel`, `OpenProvenceHead`).
 //!
-//! - `config.json`: `model_type` is `open_provence`, `base_model_config` the whole configuration of the
-//!   encoder, `max_length` the longest input of the training.
-//! - `model.safetensors`: `ranking_model.` before the names of a sequence classifier of transformers
-//!   (ModernBERT: `model.*`, `head.dense`, `head.norm`, `classifier`; BERT: `bert.*`,
-//!   `bert.pooler.dense`, `classifier`), and `pruning_head.classifier` with two outputs a token, drop and
+//! - `config.json`: `model_type` is `open_provence`, `base_model_config` is the full configuration of the
+//!   encoder, and `max_length` is the longest input in training.
+//! - `model.safetensors`: the tensors of a sequence classifier of transformers with the prefix
+//!   `ranking_model.` (ModernBERT: `model.*`, `head.dense`, `head.norm`, `classifier`; BERT: `bert.*`,
+//!   `bert.pooler.dense`, `classifier`), and `pruning_head.classifier` with two outputs per token, drop and
 //!   keep. Older files have the classifier's names without a prefix, and the encoder's own `config.json`.
-//! - The relevance of a window is the first output of the classifier; that a token is kept is the softmax
-//!   of its two outputs, so that the difference of the two is the log-odds.
+//! - The relevance of a window is the first output of the classifier. The probability that a token is kept is
+//!   the softmax of its two outputs, so their difference is the log-odds.
 //!
-//! The pruning head reads `hidden_states[-1]` of transformers. For ModernBERT that is what comes before
-//! the last normalisation up to transformers 5.0 and what comes after it from 5.1 on, so the version
-//! that wrote `config.json` decides.
+//! The pruning head reads `hidden_states[-1]` of transformers. For ModernBERT this is the state before the
+//! final norm up to transformers 5.0, and the state after it from 5.1 on, so the version that wrote
+//! `config.json` decides.
 
 use std::{fs, path::Path};
 
@@ -34,19 +34,19 @@ use super::{
 };
 use crate::config::Precision;
 
-/// The least length of a window that a ranker must read.
+/// The minimum window length that a ranker must support.
 const SHORTEST_WINDOW: usize = 128;
-/// The first version of transformers whose last hidden state of ModernBERT is normalised.
+/// The first version of transformers in which ModernBERT's last hidden state is normalised.
 const NORMALISED_SINCE: (u32, u32) = (5, 1);
 
-/// An encoder of either kind.
+/// An encoder of either architecture.
 #[derive(Debug)]
 pub(crate) enum Body {
     Bert(Bert),
     ModernBert(ModernBert),
 }
 
-/// The special tokens around query and passage.
+/// The special tokens around the query and the passage.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) before: Vec<u32>,
@@ -54,18 +54,18 @@ pub(crate) struct Layout {
     pub(crate) after: Vec<u32>,
 }
 
-/// All that a checkpoint holds.
+/// The contents of a checkpoint.
 #[derive(Debug)]
 pub(crate) struct Pruner {
     pub(crate) tokenizer: Tokenizer,
     pub(crate) layout: Layout,
     pub(crate) body: Body,
     pub(crate) heads: Heads,
-    /// Most tokens of a window, special tokens included.
+    /// Maximum number of tokens per window, including special tokens.
     pub(crate) longest: usize,
 }
 
-/// The part of `config.json` that is not the encoder's.
+/// The part of `config.json` that does not belong to the encoder.
 #[derive(Debug, Deserialize)]
 struct Checkpoint {
     #[serde(default)]
@@ -75,7 +75,7 @@ struct Checkpoint {
     transformers_version: Option<String>,
 }
 
-/// What the heads and the tokenizer need to know of an encoder of either kind.
+/// What the heads and the tokenizer need to know about an encoder of either architecture.
 #[derive(Debug, Deserialize)]
 struct Shape {
     #[serde(default)]
@@ -91,7 +91,7 @@ struct Shape {
 impl Pruner {
     /// # Errors
     ///
-    /// [`ModelError::Invalid`] names the file and what is wrong with it.
+    /// [`ModelError::Invalid`], with the file and the problem.
     pub(crate) fn read(files: &Located, precision: Precision) -> std::result::Result<Self, ModelError> {
         let config_path = files.path("config.json")?;
         let invalid = |reason: &dyn ToString| ModelError::invalid(config_path, reason.to_string());
@@ -118,7 +118,7 @@ impl Pruner {
 
         let tokenizer_path = files.path("tokenizer.json")?;
         let mut tokenizer = read_tokenizer(tokenizer_path)?;
-        // What a text spells like a special token is text.
+        // Special tokens spelled out in a text are treated as text.
         tokenizer.set_encode_special_tokens(true);
         let tokens = tokenizer.get_vocab_size(true);
         if tokens > shape.vocab_size {
@@ -157,8 +157,8 @@ fn unknown(kind: &str) -> String {
     )
 }
 
-/// Whether the version of transformers hands the normalised vectors to the pruning head; one that is
-/// not known counts as old.
+/// Whether this version of transformers passes normalised vectors to the pruning head. An unknown version
+/// counts as old.
 fn normalised_since(version: Option<&str>) -> bool {
     let mut parts = version.unwrap_or("").split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= NORMALISED_SINCE
@@ -231,7 +231,7 @@ fn read_bert(
     Ok((Body::Bert(Bert::new(tensors.into_inner(), config, precision)?), heads))
 }
 
-/// The difference of the two outputs of a token, keep less drop.
+/// The difference of a token's two outputs: keep minus drop.
 fn sentence_head(tensors: &Tensors, dim: usize) -> Result<Head> {
     let name = "pruning_head.classifier";
     if !tensors.has(&format!("{name}.weight")) {
@@ -254,7 +254,7 @@ fn window_head(tensors: &Tensors, dim: usize) -> Result<Head> {
 }
 
 impl Layout {
-    /// As the tokenizer puts a pair together; where it adds nothing, by the ids that `config.json` names.
+    /// The tokenizer's template for pairs; if it adds nothing, the ids named in `config.json`.
     fn of(tokenizer: &Tokenizer, shape: &Shape) -> Option<Self> {
         if let Ok(pair) = tokenizer.encode(("a", "b"), true) {
             let mut groups: Vec<(bool, Vec<u32>)> = Vec::new();

@@ -1,10 +1,10 @@
-//! Whose piece of work the encoders do next.
+//! Schedules the work of the encoders.
 //!
-//! Ranking a text is some hundred pieces of about a thousand tokens each, and several texts are ranked at a
-//! time. At most one piece a core is worked on. Where more wait, the request goes first that would be done
-//! first had it the machine to itself (its arrival and its length, by the speed measured): a short question
-//! does not wait behind a corpus, and a corpus is not put off for ever by those who come later. On a GPU the
-//! pieces of all requests share passes, which keep the same order.
+//! Ranking a text takes some hundred pieces of about a thousand tokens each, and several texts are ranked
+//! concurrently. At most one piece per core runs at a time. If more are waiting, the next piece is one of the
+//! request that would finish first if it had the machine to itself (given its arrival, its length and the
+//! measured speed). So a short question does not wait behind a corpus, and later requests cannot starve a
+//! corpus. On a GPU the pieces of all requests share passes, which use the same order.
 
 use std::{
     collections::BTreeSet,
@@ -21,23 +21,23 @@ use epitome_work::{Cancel, Stopped};
 use super::ModelError;
 use crate::telemetry;
 
-/// Requests that may be open at once.
+/// Maximum number of open requests.
 const OPEN: usize = 4096;
-/// Tokens a second before any were measured.
+/// Assumed tokens per second before the first measurement.
 const FIRST_SPEED: f64 = 4000.0;
-/// The same of a GPU.
+/// The same for a GPU.
 const GPU_SPEED: f64 = 300_000.0;
-/// How much of the speed the last piece decides.
+/// Weight of the latest piece in the moving average of the speed.
 const SHARE: f64 = 0.1;
-/// How often who waits looks whether it still has to.
+/// How often a waiting request polls for cancellation.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What is asked of an encoder.
+/// The kind of work requested from an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Scores of sentences.
+    /// Scoring sentences.
     Rank,
-    /// Vectors.
+    /// Computing vectors.
     Embed,
 }
 
@@ -50,32 +50,32 @@ impl Kind {
     }
 }
 
-/// Whose work a pass over an encoder is.
-// The processor does a piece when it is its turn; a GPU's passes ask.
+/// The request that a pass over an encoder works for.
+// On the CPU, pieces wait for their turn; on a GPU, the passes read the order from here.
 #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
 #[derive(Clone, Debug)]
 pub struct Turn {
-    /// When its request would be done, had it the machine to itself: who is due first goes first.
+    /// When its request would finish if it had the machine to itself; the earliest goes first.
     pub(crate) due: Instant,
-    /// Whether somebody still waits for it.
+    /// Whether the request was cancelled.
     pub(crate) cancel: Cancel,
     pub(crate) kind: Kind,
 }
 
 impl Turn {
-    /// Of one who has no request.
+    /// For work that does not belong to a request.
     pub fn now() -> Self {
         Self { due: Instant::now(), cancel: Cancel::never(), kind: Kind::Embed }
     }
 
-    /// The kind, as metrics have it.
+    /// The kind's label in metrics.
     #[cfg(feature = "cuda")]
     pub(crate) fn class(&self) -> &'static str {
         self.kind.name()
     }
 }
 
-/// The order of the pieces of all requests.
+/// Orders the pieces of all requests.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     state: Mutex<State>,
@@ -89,25 +89,26 @@ pub(crate) struct Schedule {
 #[derive(Debug)]
 struct State {
     working: usize,
-    /// By the time at which their requests would be done, then by arrival.
+    /// By the time at which their requests would finish, then by arrival.
     waiting: BTreeSet<(Duration, u64)>,
     next: u64,
-    /// Tokens a second of one place.
+    /// Tokens per second of one slot.
     speed: f64,
 }
 
-/// A request that was let in.
+/// An admitted request.
 #[derive(Debug)]
 pub struct Admitted<'a> {
     schedule: &'a Schedule,
-    /// Whether the pieces find their order in passes that all callers share, and need no place of their own.
+    /// Whether the pieces run in passes shared by all callers, which order them, and need no slot of their
+    /// own.
     in_passes: bool,
     kind: Kind,
     done_at: Duration,
 }
 
 impl Schedule {
-    /// A place a core.
+    /// One slot per core.
     pub(crate) fn new() -> Self {
         Self::with(thread::available_parallelism().map_or(1, usize::from), OPEN)
     }
@@ -124,11 +125,11 @@ impl Schedule {
         }
     }
 
-    /// Lets a request of about so many tokens in; `in_passes`: to a GPU.
+    /// Admits a request of about this many tokens; `in_passes` means to a GPU.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Busy`] where too many are open.
+    /// [`ModelError::Busy`] if too many requests are open.
     pub(crate) fn admit(
         &self,
         kind: Kind,
@@ -152,11 +153,11 @@ impl Schedule {
 }
 
 impl Admitted<'_> {
-    /// Does a piece of so many tokens when it is its turn.
+    /// Runs a piece of this many tokens when it is its turn.
     ///
     /// # Errors
     ///
-    /// [`Stopped`] where `cancel` says so while it waits; what `work` gives.
+    /// [`Stopped`] if `cancel` says so while it waits; otherwise whatever `work` returns.
     pub fn turn<T, E: From<Stopped>>(
         &self,
         tokens: usize,
@@ -178,7 +179,7 @@ impl Admitted<'_> {
         let time = began.elapsed();
         drop(place);
         if result.is_err() {
-            // Whoever has left is told that, not what became of the work.
+            // A cancelled request gets that error rather than the result of the work.
             cancel.check()?;
             return result;
         }
@@ -207,7 +208,7 @@ impl Admitted<'_> {
             if state.working < schedule.places && state.waiting.first() == Some(&own) {
                 state.waiting.remove(&own);
                 state.working += 1;
-                // The next one may find a place too.
+                // The next one may find a free slot too.
                 schedule.freed.notify_all();
                 return Ok(Place(schedule));
             }
@@ -223,7 +224,7 @@ impl Drop for Admitted<'_> {
     }
 }
 
-/// A place that is taken for as long as this lives.
+/// A slot, taken while this is alive.
 struct Place<'a>(&'a Schedule);
 
 impl Drop for Place<'_> {
@@ -241,7 +242,7 @@ mod tests {
     use crate::telemetry::{CLASSES, ENCODER_CLASSES};
 
     #[test]
-    fn metrics_know_every_kind() {
+    fn every_kind_has_a_metrics_label() {
         for name in [Kind::Rank, Kind::Embed].map(Kind::name) {
             assert!(CLASSES.contains(&name) && ENCODER_CLASSES.contains(&name));
         }
@@ -249,7 +250,7 @@ mod tests {
 
     type Outcome = Result<(), Stopped>;
 
-    /// Names of pieces in the order in which they were done, one place, all waiting before the first is.
+    /// The order in which named pieces run in one slot, if all are waiting before the first one runs.
     fn order(lengths: &[(&'static str, usize, usize)]) -> Vec<&'static str> {
         let schedule = Schedule::with(1, 64);
         let done = Mutex::new(Vec::new());
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_go_first_and_equals_in_the_order_of_arrival() {
+    fn short_requests_go_first_and_ties_in_order_of_arrival() {
         assert_eq!(
             order(&[("corpus", 1_000_000, 3), ("question", 1000, 2), ("other", 1000, 1)]),
             ["question", "question", "other", "corpus", "corpus", "corpus"]
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_long_before_is_not_put_off() {
+    fn early_requests_are_not_starved() {
         let schedule = Schedule::with(1, 64);
         let corpus = schedule.admit(Kind::Rank, 400, false).unwrap();
         thread::sleep(Duration::from_millis(150));
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_answers_at_once_and_who_leaves_makes_room() {
+    fn a_full_queue_refuses_at_once_and_leaving_makes_room() {
         let schedule = Schedule::with(1, 2);
         let (one, two) = (schedule.admit(Kind::Rank, 1, false), schedule.admit(Kind::Embed, 1, false));
         assert!(one.is_ok() && two.is_ok());
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cancelled_leave_and_a_panic_gives_its_place_back() {
+    fn cancelled_requests_leave_and_a_panic_frees_its_slot() {
         let schedule = Schedule::with(1, 8);
         let admitted = schedule.admit(Kind::Rank, 1, false).unwrap();
         let cancel = Cancel::never();
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_that_share_passes_need_no_place_and_tell_whose_they_are() {
+    fn pieces_in_shared_passes_need_no_slot_and_name_their_request() {
         let schedule = Schedule::with(0, 8);
         let (short, long) = (schedule.admit(Kind::Rank, 10, true), schedule.admit(Kind::Embed, 90_000, true));
         let due = |admitted: &Admitted<'_>| {
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_left_is_told_that_and_not_what_became_of_the_work() {
+    fn a_cancelled_request_gets_stopped_and_not_the_result() {
         #[derive(Debug, PartialEq)]
         enum Failed {
             Stopped,

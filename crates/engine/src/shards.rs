@@ -1,5 +1,5 @@
-//! The tensors of a checkpoint in safetensors files, one or many, read one by one: of a large model no more
-//! than a tensor at a time need be in memory beside what becomes of it.
+//! The tensors of a checkpoint in one or more safetensors files, read one at a time: for a large model only
+//! one tensor needs to be in memory besides the result of its conversion.
 
 use std::{
     collections::HashMap,
@@ -14,16 +14,16 @@ use serde::Deserialize;
 
 use super::{ModelError, error::at};
 
-/// The longest header that is read, bytes; the format's own limit.
+/// The longest header accepted, in bytes; the format's own limit.
 const MOST_HEADER: u64 = 100_000_000;
 
-/// Open safetensors files, whose tensors have different names.
+/// Open safetensors files with disjoint tensor names.
 pub(crate) struct Shards {
     files: Vec<(PathBuf, File)>,
     tensors: HashMap<String, Place>,
 }
 
-/// Where the values of a tensor are.
+/// Location of a tensor's values.
 struct Place {
     file: usize,
     begin: u64,
@@ -32,7 +32,7 @@ struct Place {
     shape: Vec<usize>,
 }
 
-/// How values are written.
+/// The number format of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FloatKind {
     F32,
@@ -65,7 +65,7 @@ impl FloatKind {
         }
     }
 
-    /// The same in candle's words.
+    /// The equivalent type in candle.
     pub(crate) fn ggml(self) -> GgmlDType {
         match self {
             Self::F32 => GgmlDType::F32,
@@ -74,7 +74,7 @@ impl FloatKind {
         }
     }
 
-    /// Little-endian bytes as 32-bit floats.
+    /// Converts little-endian bytes to 32-bit floats.
     pub(crate) fn values(self, bytes: &[u8]) -> Vec<f32> {
         match self {
             Self::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
@@ -149,7 +149,7 @@ impl Shards {
         self.tensors.contains_key(name)
     }
 
-    /// The names of all tensors, in order.
+    /// The names of all tensors, sorted.
     pub(crate) fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
         names.sort_unstable();
@@ -161,7 +161,7 @@ impl Shards {
         self.tensors.get(name).map(|place| place.shape.as_slice())
     }
 
-    /// The bytes of a tensor as they are, and what they are.
+    /// The bytes of a tensor as stored, and their format.
     pub(crate) fn bytes(&mut self, name: &str) -> Result<(Vec<u8>, FloatKind), ModelError> {
         let Some(place) = self.tensors.get(name) else {
             let path = self.files.first().map(|(path, _)| path.clone()).unwrap_or_default();
@@ -179,7 +179,7 @@ impl Shards {
         Ok((bytes, place.kind))
     }
 
-    /// The values of a tensor, in 32-bit floats.
+    /// The values of a tensor in 32-bit floats.
     pub(crate) fn values(&mut self, name: &str) -> Result<Vec<f32>, ModelError> {
         let (bytes, kind) = self.bytes(name)?;
         Ok(kind.values(&bytes))

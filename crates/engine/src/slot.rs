@@ -1,4 +1,4 @@
-//! A configured model: located once, loaded once.
+//! Lazy loading of a configured model.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -7,8 +7,8 @@ use std::{
 
 use super::{Located, ModelError, Role, store::Store};
 
-/// After a failure, the sources are not asked again for this long: a server whose hub is out of
-/// reach must not pay the connect timeout with every request.
+/// How long after a failure the sources are not tried again: a server that cannot reach the hub must not pay
+/// the connect timeout with every request.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// One configured model: located once, loaded once.
@@ -63,7 +63,7 @@ impl<T> Slot<T> {
         Ok(located)
     }
 
-    /// Runs `work` alone, and remembers its failure for a while.
+    /// Runs `work` exclusively, and caches its failure for [`RETRY_AFTER`].
     fn with<R>(&self, work: impl FnOnce(&mut State<T>) -> Result<R, ModelError>) -> Result<R, ModelError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((when, error)) = &state.failed

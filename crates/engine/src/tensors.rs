@@ -1,4 +1,4 @@
-//! The tensors of a safetensors file by name, with the shapes that its `config.json` promises.
+//! The tensors of a safetensors file by name, checked against the shapes expected from `config.json`.
 
 use std::{collections::HashMap, path::Path};
 
@@ -12,7 +12,7 @@ impl Tensors {
         Ok(Self(candle_core::safetensors::load(path, &Device::Cpu)?))
     }
 
-    /// Those whose name begins with `prefix`, without it; all of them, if none does.
+    /// The tensors whose name begins with `prefix`, with it removed; all tensors if none does.
     pub(crate) fn below(self, prefix: &str) -> Self {
         if !self.0.keys().any(|name| name.starts_with(prefix)) {
             return self;
@@ -29,12 +29,12 @@ impl Tensors {
         self.0.contains_key(name)
     }
 
-    /// The first dimension of a tensor.
+    /// The size of a tensor's first dimension.
     pub(crate) fn rows(&self, name: &str) -> Option<usize> {
         self.0.get(name)?.dims().first().copied()
     }
 
-    /// The tensor of that name and shape, in 32-bit floats.
+    /// The tensor with this name and shape, in 32-bit floats.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         let Some(tensor) = self.0.get(name) else {
             bail!("there is no tensor {name}; the file is of another architecture or incomplete");
@@ -49,12 +49,12 @@ impl Tensors {
         tensor.to_dtype(DType::F32)
     }
 
-    /// Its values.
+    /// The values of the tensor with this name and shape.
     pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         self.tensor(name, shape)?.flatten_all()?.to_vec1()
     }
 
-    /// The values of a bias; zeros where the model has none.
+    /// The values of a bias; zeros if the model has none.
     pub(crate) fn bias(&self, name: &str, length: usize, present: bool) -> Result<Vec<f32>> {
         if present { self.values(name, &[length]) } else { Ok(vec![0.0; length]) }
     }

@@ -1,10 +1,10 @@
-//! Models for tests, as the environment of the command line has them.
+//! Models for tests, configured by the same environment variables as the command line.
 
 use std::env;
 
 use crate::config::{Device, Models};
 
-/// The defaults, with `EPITOME_MODELS_DIR`, `EPITOME_MODELS_CACHE` and `EPITOME_MODELS_DEVICE`.
+/// The default configuration, with `EPITOME_MODELS_DIR`, `EPITOME_MODELS_CACHE` and `EPITOME_MODELS_DEVICE`.
 pub(crate) fn config() -> Models {
     let variable = |name: &str| env::var(name).unwrap_or_default();
     Models {

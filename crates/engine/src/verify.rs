@@ -1,4 +1,4 @@
-//! SHA-256 of model files, remembered so that a file is read in full once and not at every start.
+//! SHA-256 of model files, cached so that a file is hashed once rather than at every start.
 
 use std::{
     fs::{self, File},
@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::{ModelError, error::at};
 
-/// Remembers the hash of a file for as long as its size and time of change stay the same. The notes
-/// stand in a directory of ours: the file's own may be read-only.
+/// Caches the hash of a file for as long as its size and modification time stay the same. The notes are in
+/// our own directory, because the file's directory may be read-only.
 #[derive(Clone, Debug)]
 pub(crate) struct Verifier {
     notes: PathBuf,
@@ -32,12 +32,12 @@ impl Verifier {
         Self { notes }
     }
 
-    /// The file's hash, from the note where it still holds.
+    /// The file's hash, from its note if that is still valid.
     pub(crate) fn hash(&self, path: &Path) -> Result<String, ModelError> {
         self.lookup(path, false)
     }
 
-    /// The file's hash, read anew.
+    /// The file's hash, computed anew.
     pub(crate) fn rehash(&self, path: &Path) -> Result<String, ModelError> {
         self.lookup(path, true)
     }
@@ -98,7 +98,7 @@ pub(crate) fn sha256_of(path: &Path) -> Result<String, ModelError> {
     Ok(hex(&hasher.finalize()))
 }
 
-/// Bytes in lower-case hexadecimal.
+/// Lower-case hexadecimal encoding.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_changed_file_is_read_anew() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_changed_file_is_hashed_again() -> Result<(), Box<dyn std::error::Error>> {
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("f");
         let verifier = Verifier::new(dir.path().join("notes"));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_is_used_while_it_holds_and_ignored_on_demand() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_valid_note_is_used_unless_bypassed() -> Result<(), Box<dyn std::error::Error>> {
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("f");
         let verifier = Verifier::new(dir.path().join("notes"));

@@ -1,4 +1,4 @@
-//! The GPU, and how fast the decoder is.
+//! The GPU, and the speed of the decoder.
 
 use std::{
     ops::ControlFlow,
@@ -12,12 +12,12 @@ use serde::Serialize;
 use super::{Finding, mebibytes};
 use crate::config::{Device, Precision};
 
-/// How long the decoder may take.
+/// Time limit for measuring the decoder.
 const AT_MOST: Duration = Duration::from_secs(8);
-/// A prompt of some hundred tokens.
+/// Repeated to a prompt of a few hundred tokens.
 const SENTENCE: &str = "The ship went over the long sea and saw land where people had built small houses. ";
 const SENTENCES: usize = 24;
-/// Tokens that are written.
+/// Tokens generated.
 const WRITTEN: usize = 32;
 
 #[derive(Debug, Serialize)]
@@ -25,22 +25,22 @@ pub(super) struct GpuReport {
     name: Option<String>,
     /// Compute capability.
     capability: Option<String>,
-    /// The newest CUDA that the driver knows.
+    /// The newest CUDA version that the driver supports.
     driver_cuda: Option<String>,
     nvrtc: Option<String>,
     cublas_lt: Option<String>,
     memory_bytes: Option<usize>,
     memory_free_bytes: Option<usize>,
-    /// In bf16, by the same products that models use.
+    /// In bf16, measured with the products that models use.
     multiply_adds_per_second: Option<f64>,
     memory_bytes_per_second: Option<f64>,
-    /// Whether it computes what the processor does; none where there is none.
+    /// Whether its results match the CPU's; `None` without a GPU.
     self_check: Option<Finding>,
     #[serde(flatten)]
     finding: Finding,
 }
 
-/// How fast one request is answered by the configured decoder; where a figure is missing, why.
+/// Speed of a single request on the configured decoder; `problem` says why a figure is missing.
 #[derive(Debug, Serialize)]
 pub(super) struct DecoderSpeed {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +52,7 @@ pub(super) struct DecoderSpeed {
 }
 
 impl DecoderSpeed {
-    /// None where its files are not here.
+    /// `None` if the decoder's files are missing.
     pub(super) fn measured(models: &Models, name: &str) -> Option<Self> {
         models.locate(name).ok()?;
         Some(Self::measure(models).unwrap_or_else(|problem| Self {
@@ -66,7 +66,8 @@ impl DecoderSpeed {
     fn measure(models: &Models) -> Result<Self, String> {
         let decoder = models.decoder().map_err(|error| error.to_string())?;
         let precision = models.precision().map_err(|error| error.to_string())?;
-        // Not greedily: what repeats its prompt is looked up there, and would seem faster than most texts are.
+        // Sampled, not greedy: greedy decoding uses prompt lookup, and this repetitive prompt would make it
+        // seem faster than on typical text.
         let sampling = Sampling { temperature: 1.0, ..Sampling::greedy(WRITTEN) };
         let start = Instant::now();
         let mut first = None;
@@ -89,7 +90,7 @@ impl DecoderSpeed {
         Ok(Self {
             device: Some(if precision == Precision::Gpu { "gpu" } else { "cpu" }),
             prompt_tokens_per_second: Some(written.prompt_tokens as f64 / first),
-            // Of the first token the time is that of reading.
+            // The time to the first token is the prefill.
             tokens_per_second: (count > 1 && rest > 0.0).then(|| (count - 1) as f64 / rest),
             problem: (count <= 1).then(|| match stopped {
                 true => format!("less than two tokens in {} s", AT_MOST.as_secs()),
@@ -139,7 +140,7 @@ impl GpuReport {
         }
     }
 
-    /// What its self-check says, and what follows from that for `models.device`; none where there is no GPU.
+    /// The result of the self-check and its consequence for `models.device`; `None` without a GPU.
     pub(super) fn check_text(&self, device: Device) -> Option<String> {
         let check = self.self_check.as_ref()?;
         let used = match (device, check.usable) {

@@ -1,4 +1,4 @@
-//! `epitome eval gate`: an exit code for a CI.
+//! `epitome eval gate`: an exit code for CI.
 
 use std::path::PathBuf;
 
@@ -57,7 +57,7 @@ enum Layout {
 ///
 /// # Errors
 ///
-/// A file could not be read, nothing pairs, or the gate stays shut.
+/// If a file cannot be read, no rows pair up, or the gate does not pass.
 pub fn run(args: Args, _config: Config) -> Result<(), Error> {
     let results = Results::read(&args.results)?;
     let baseline = Results::read(&args.baseline)?;
@@ -87,7 +87,7 @@ fn max_drop(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A table of comparisons, and the rows that fell.
+/// A table of comparisons, followed by the rows that got worse.
 fn text(gate: &Gate, rows: usize) -> String {
     let mut text = String::new();
     let heads =
@@ -135,7 +135,7 @@ fn text(gate: &Gate, rows: usize) -> String {
     text
 }
 
-/// The rows that fell, the worst first.
+/// The rows that got worse, worst first.
 fn worse(comparison: &Comparison, rows: usize) -> String {
     if comparison.worse.is_empty() || rows == 0 {
         return String::new();

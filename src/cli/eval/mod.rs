@@ -27,10 +27,10 @@ enum Command {
     Gate(gate::Args),
 }
 
-/// Where the configuration came from, so that an arm can set keys over the same layers.
+/// Where the configuration came from, so that an arm can override keys on top of the same layers.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
-    /// The file, if one was named.
+    /// The configuration file, if one was named.
     pub file: Option<PathBuf>,
     /// Dotted keys and values of the command line.
     pub flags: Vec<(String, String)>,

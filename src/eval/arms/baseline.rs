@@ -1,4 +1,4 @@
-//! Selection by one criterion alone.
+//! Baselines that select spans by a single criterion.
 
 use epitome_compactor::{RankError, internals};
 use epitome_text::{Document, terms::query_terms};
@@ -7,14 +7,14 @@ use epitome_work::Cancel;
 use super::{Arm, Made, model_label, select::select};
 use crate::eval::{row::Row, tasks::sample::Draw};
 
-/// What spans are chosen by.
+/// The criterion by which spans are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
-    /// The first.
+    /// First spans.
     Head,
-    /// The first for half of the budget, the last for the rest.
+    /// First spans for half of the budget, last spans for the rest.
     HeadTail,
-    /// Chance.
+    /// Random.
     Random,
     /// BM25 of the span, then of its block.
     Bm25,
@@ -67,7 +67,7 @@ fn ends(doc: &Document<'_>, budget: usize) -> Vec<usize> {
         }
         order.push(index);
     }
-    // Where not even the last span fits, more of the beginning does.
+    // If not even the last span fits, fill up from the beginning.
     if order.len() == head {
         order.extend(head..doc.spans.len());
     }
@@ -86,7 +86,7 @@ fn by_words(doc: &Document<'_>, query: &str, order: &mut [usize]) {
     });
 }
 
-/// Sorts by cosine; gives what the cache knew and which model took part.
+/// Sorts by cosine; returns the cache counts and the models used.
 fn by_vectors(
     arm: &Arm,
     doc: &Document<'_>,

@@ -1,4 +1,4 @@
-//! Any service that takes `{"text", "query", "budget"}` (budget in tokens) and gives `{"text"}`.
+//! Any service that takes `{"text", "query", "budget"}` (budget in tokens) and returns `{"text"}`.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::{ArmError, Made};
 use crate::eval::row::Row;
 
-/// How long a connection may take.
+/// Connection timeout.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long an answer may take: a large model on a processor is slow.
+/// Answer timeout: a large model on a CPU is slow.
 const ANSWER: Duration = Duration::from_secs(1800);
-/// Characters of an error answer that are shown.
+/// Characters of an error response that are shown.
 const SHOWN: usize = 200;
 
 #[derive(Serialize)]
@@ -29,7 +29,7 @@ struct Answer {
     text: String,
 }
 
-/// A service and the client that asks it.
+/// A service and its HTTP client.
 pub(super) struct Service {
     url: Url,
     client: Client,

@@ -1,8 +1,8 @@
-//! A row and a budget -> the context that an arm would send to the reader.
+//! Arms: for a row and a budget, the context that goes to the reader.
 //!
-//! Baselines select whole spans of the source by one criterion, put them in the order
-//! of the source, and use no template. The epitome arm runs the whole pipeline. An HTTP arm asks any
-//! service. No arm but that one can go over its budget.
+//! Baselines select whole spans of the source by one criterion, keep them in source order, and use no
+//! template. The epitome arm runs the whole pipeline. An HTTP arm calls any service, and is the only one that
+//! can exceed its budget.
 
 mod baseline;
 mod http;
@@ -24,27 +24,27 @@ use super::{
 };
 use crate::config::{Config, ConfigError};
 
-/// What all arms of a run share.
+/// Shared by all arms of a run.
 #[derive(Clone)]
 pub struct ArmContext {
     /// The effective configuration.
     pub config: Arc<Config>,
     /// The configuration file that it was read from, if one was named.
     pub file: Option<PathBuf>,
-    /// The flags that it was read with: dotted keys and values.
+    /// The command-line overrides: dotted keys and values.
     pub flags: Vec<(String, String)>,
     /// Models of `config`.
     pub models: Arc<Models>,
     /// Cache of `config`.
     pub cache: Arc<Cache>,
-    /// Seed of the random arm.
+    /// Seed of the random arm's draws.
     pub seed: u64,
 }
 
 /// Why an arm cannot be set up.
 #[derive(Debug, Error)]
 pub enum ArmError {
-    /// Its overrides of the configuration are wrong.
+    /// Its configuration overrides are invalid.
     #[error("arm {arm}: {source}")]
     Config {
         /// The arm's name.
@@ -68,7 +68,7 @@ pub enum ArmError {
         /// What is wrong.
         source: Box<CompactError>,
     },
-    /// Its URL is none.
+    /// Its URL is not valid.
     #[error(
         "arm {arm}: {url:?} is no URL of a service ({reason}); give one such as http://127.0.0.1:8001/compact"
     )]
@@ -90,7 +90,7 @@ pub enum ArmError {
     },
 }
 
-/// What an arm makes of a row.
+/// An arm's output for a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Produced {
     /// The context for the reader.
@@ -99,35 +99,35 @@ pub struct Produced {
     pub tokens_full: usize,
     /// Tokens of `text`, by the same.
     pub tokens: usize,
-    /// Byte ranges of the row's context that stand in `text` verbatim, in order and apart from one
-    /// another. None where the arm does not say.
+    /// Byte ranges of the row's context that `text` holds verbatim, in order and disjoint. `None` if the arm
+    /// does not report them.
     pub kept: Option<Vec<Range<usize>>>,
     /// `compacted`, `passed`, or `failed` (then `text` is the original).
     pub outcome: String,
-    /// Why it passed or failed; `over-budget` for a service that gave more than it was asked for.
+    /// Why it passed or failed; `over-budget` for a service that exceeded its budget.
     pub reason: Option<String>,
     /// Wall time in milliseconds.
     pub compact_ms: f64,
-    /// Segments asked of the cache.
+    /// Segments looked up in the cache.
     pub cache_lookups: usize,
-    /// Segments found there.
+    /// Segments found in the cache.
     pub cache_hits: usize,
-    /// The retention that the arm itself predicts; none where it predicts nothing.
+    /// The retention that the arm predicts; `None` if it predicts none.
     pub predicted_retention: Option<f64>,
     /// Models that took part: `name@hash`.
     pub models: Vec<String>,
-    /// Bytes of those models, a decoder's keys and values with the most that this process held by then; none
-    /// where none took part.
+    /// Bytes of those models, including the peak of the decoder's KV cache in this process so far; `None` if
+    /// no model took part.
     pub model_memory: Option<u64>,
 }
 
 impl ArmKind {
-    /// Whether the arm has a size. Those without one are run once for each row.
+    /// Whether the arm takes a budget. Arms that do not are run once for each row.
     pub fn takes_budget(&self) -> bool {
         !matches!(self, ArmKind::ClosedBook | ArmKind::Full | ArmKind::Oracle)
     }
 
-    /// Whether the arm can keep to `budget`. A floor of retention needs an arm that predicts it.
+    /// Whether the arm can honour `budget`. A retention floor requires an arm that predicts retention.
     pub fn keeps_to(&self, budget: Budget) -> bool {
         match budget {
             Budget::Tokens(_) | Budget::Share(_) => self.takes_budget(),
@@ -158,13 +158,13 @@ impl ArmSpec {
         self.name.as_deref().unwrap_or_else(|| self.kind.as_str())
     }
 
-    /// Its own budgets, else those of the suite, whether or not it can keep to them.
+    /// Its own budgets, else the suite's, including any that it cannot honour.
     pub fn sizes(&self, suite: &Suite) -> impl Iterator<Item = Budget> + use<> {
         self.budgets.as_ref().unwrap_or(&suite.budgets).clone().into_iter()
     }
 }
 
-/// An arm, ready to run. Threads may share it.
+/// An arm, ready to run. Safe to share among threads.
 pub struct Arm {
     name: String,
     takes_budget: bool,
@@ -174,7 +174,7 @@ pub struct Arm {
     context: ArmContext,
 }
 
-/// How the arm comes to its text.
+/// How the arm produces its text.
 enum Way {
     ClosedBook,
     Full,
@@ -184,13 +184,13 @@ enum Way {
     Service(http::Service),
 }
 
-/// What a way gives; the frame around it counts and times.
+/// The output of a [`Way`]; [`Arm::produce`] adds token counts and times.
 struct Made {
     text: String,
     kept: Option<Vec<Range<usize>>>,
     outcome: &'static str,
     reason: Option<String>,
-    /// Segments asked of the cache, and found there.
+    /// Cache lookups and hits, in segments.
     lookups: (usize, usize),
     predicted_retention: Option<f64>,
     models: Vec<String>,
@@ -209,7 +209,7 @@ impl Made {
         }
     }
 
-    /// The original, for the reason given.
+    /// The original text, with the reason for keeping it.
     fn original(row: &Row, outcome: &'static str, reason: impl Into<String>) -> Self {
         let whole = iter::once(0..row.context.len()).collect();
         Self { outcome, reason: Some(reason.into()), ..Self::compacted(row.context.to_string(), whole) }
@@ -217,7 +217,7 @@ impl Made {
 }
 
 impl Arm {
-    /// The models that it compacts with; none for arms that compact without the pipeline.
+    /// The models that it compacts with; `None` for arms without the pipeline.
     pub fn models(&self) -> Option<&Arc<Models>> {
         match &self.way {
             Way::Pipeline(pipeline) => Some(pipeline.models()),
@@ -225,7 +225,7 @@ impl Arm {
         }
     }
 
-    /// Sets up an arm. No model is loaded, no service is asked yet.
+    /// Sets up an arm. Loads no model and calls no service yet.
     ///
     /// # Errors
     ///
@@ -263,12 +263,13 @@ impl Arm {
         &self.name
     }
 
-    /// Whether it has a size.
+    /// Whether it takes a budget.
     pub fn takes_budget(&self) -> bool {
         self.takes_budget
     }
 
-    /// All that its texts depend on besides row, budget and settings: model files and templates. Loads models.
+    /// Everything that its output depends on besides row, budget and settings: model files and templates.
+    /// Loads models.
     ///
     /// # Errors
     ///
@@ -289,15 +290,14 @@ impl Arm {
         }
     }
 
-    /// Whether it has anything to say of the row: the oracle has not where no gold place is known.
+    /// Whether it can produce anything for the row: the oracle needs gold spans.
     pub fn applies(&self, row: &Row) -> bool {
         !matches!(self.way, Way::Oracle) || !row.gold.is_empty()
     }
 
-    /// What the arm makes of the row. Never worse than the original: where it fails, that counts, and
-    /// `outcome` and `reason` say so. An arm that has no size does not look at `budget`; one that has
-    /// takes the whole where there is none, and where it cannot keep to the budget
-    /// ([`ArmKind::keeps_to`]).
+    /// The arm's context for a row. If the arm fails, it falls back to the original, as recorded in `outcome`
+    /// and `reason`. An arm without a size ignores `budget`. An arm with one returns the whole context if
+    /// `budget` is `None` or cannot be honoured ([`ArmKind::keeps_to`]).
     pub fn produce(&self, row: &Row, budget: Option<Budget>, cancel: &Cancel) -> Produced {
         let tokens_full = self.counter.count(&row.context);
         let started = Instant::now();
@@ -342,7 +342,7 @@ impl Arm {
     }
 }
 
-/// The gold places, each on lines of its own.
+/// The gold spans, each on its own line.
 fn oracle(row: &Row) -> Made {
     if row.gold.is_empty() {
         return Made::original(row, "passed", "no-gold");
@@ -352,7 +352,7 @@ fn oracle(row: &Row) -> Made {
     Made::compacted(text, kept)
 }
 
-/// A model as the account names it.
+/// `name@hash` of a model, the hash shortened.
 fn model_label(id: &epitome_engine::ModelId) -> String {
     let hash: Cow<'_, str> = id.hash.chars().take(12).collect();
     format!("{}@{hash}", id.name)

@@ -13,7 +13,7 @@ use crate::{
     eval::{retention::merged, row::Row},
 };
 
-/// A compactor of the arm's own configuration.
+/// A compactor with the arm's own configuration.
 pub(super) struct Pipeline(Compactor);
 
 impl Pipeline {
@@ -22,7 +22,7 @@ impl Pipeline {
         self.0.models()
     }
 
-    /// All that its texts depend on besides row, budget and settings.
+    /// Everything that its output depends on besides row, budget and settings.
     pub(super) fn identity(&self) -> Result<String, CompactError> {
         self.0.identity()
     }
@@ -36,8 +36,7 @@ impl Pipeline {
         (!models.is_empty()).then(|| models.iter().map(|model| model.peak() as u64).sum())
     }
 
-    /// `base` serves where nothing is overridden. Models and cache are shared unless the overrides
-    /// ask for others.
+    /// Uses `base` if nothing is overridden. Models and cache are shared unless the overrides change them.
     pub(super) fn new(
         arm: &str,
         set: &BTreeMap<String, String>,

@@ -4,14 +4,14 @@ use std::{iter, ops::Range};
 
 use epitome_text::{Document, tokens::TokenCounter};
 
-/// A text of whole spans, and the ranges that they are.
+/// Selected spans as text, and their ranges in the source.
 pub(super) struct Selection {
     pub(super) text: String,
     pub(super) kept: Vec<Range<usize>>,
 }
 
-/// Takes spans in the order given as long as they fit `budget` tokens. `skip`: a span that does not
-/// fit is passed over; else it is the end. Where not even the first fits, its beginning is taken.
+/// Takes spans in `order` while they fit into `budget` tokens. With `skip`, a span that does not fit is
+/// skipped; otherwise selection stops there. If not even the first span fits, its beginning is taken.
 pub(super) fn select(
     doc: &Document<'_>,
     counter: &dyn TokenCounter,
@@ -30,7 +30,7 @@ pub(super) fn select(
             break;
         }
     }
-    // Where spans that were apart come together, tokens may differ by a few.
+    // Joining spans that were apart can change the token count a little.
     loop {
         let selection = join(doc, &taken);
         if taken.is_empty() || counter.count(&selection.text) <= budget {
@@ -40,7 +40,7 @@ pub(super) fn select(
     }
 }
 
-/// The spans in the order of the source, a line break where text is left out within a line.
+/// Joins the spans in source order, with a line break where text is left out within a line.
 fn join(doc: &Document<'_>, taken: &[usize]) -> Selection {
     let mut spans = taken.to_vec();
     spans.sort_unstable();

@@ -16,7 +16,7 @@ use crate::eval::{
     },
 };
 
-/// More rows than this are no advice.
+/// Above this number of rows, no advice is given.
 const MOST_ROWS: f64 = 1e7;
 
 /// One arm at one budget with one reader, before and after.
@@ -26,33 +26,33 @@ pub struct Comparison {
     pub arm: String,
     /// Budget as written; empty for an arm without one.
     pub budget: String,
-    /// Reader; none where what is kept was compared.
+    /// Reader; `None` if retention was compared instead of scores.
     pub reader: Option<String>,
-    /// Of this comparison.
+    /// The verdict on this comparison.
     pub verdict: Verdict,
     /// Rows that both files have.
     pub rows: usize,
-    /// Documents that they are about.
+    /// Number of documents behind these rows.
     pub documents: usize,
     /// Mean of the baseline.
     pub before: f64,
     /// Mean now.
     pub after: f64,
-    /// Mean now less mean of the baseline.
+    /// Mean now minus mean of the baseline.
     pub difference: f64,
-    /// Ends of its interval; none where a single document tells nothing of others.
+    /// 95 % interval of the difference; `None` with a single document.
     pub interval: Option<(f64, f64)>,
     /// Two-sided p value of no change, adjusted for the number of comparisons.
     pub p: Option<f64>,
-    /// Whether every row came out the same to the last letter.
+    /// Whether every row has the same output as in the baseline.
     pub identical: bool,
-    /// The smallest true drop that a run like this finds in 80 of 100 tries.
+    /// The smallest true drop that such a run detects with 80 % power.
     pub detectable: Option<f64>,
-    /// Where it is undecided: about how many rows more would decide it; none where that cannot be told.
+    /// If undecided, roughly how many more rows would decide it; `None` if that is unknown.
     pub more_rows: Option<u64>,
-    /// Rows that are better.
+    /// Number of rows that improved.
     pub better: usize,
-    /// Rows that are worse, the worst first.
+    /// Rows that got worse, worst first.
     pub worse: Vec<Change>,
     /// The same by task.
     pub tasks: Vec<TaskChange>,
@@ -63,9 +63,9 @@ pub struct Comparison {
 /// A row that changed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
-    /// Task.
+    /// Task name.
     pub task: String,
-    /// Row.
+    /// Row id.
     pub row: String,
     /// Value in the baseline.
     pub before: f64,
@@ -76,7 +76,7 @@ pub struct Change {
 /// The change of a task.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskChange {
-    /// Task.
+    /// Task name.
     pub task: String,
     /// Rows that both files have.
     pub rows: usize,
@@ -95,7 +95,7 @@ pub(super) struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    /// None where the two cannot be compared.
+    /// `None` if the two records have no figure in common.
     pub(super) fn of(before: &Record, now: &'a Record) -> Option<Self> {
         let values = match now.reader {
             Some(_) => before.score.zip(now.score),
@@ -122,7 +122,8 @@ impl<'a> Pair<'a> {
 }
 
 impl Comparison {
-    /// Of the pairs of one arm, budget and reader. Undecided as yet, and its p value is its own.
+    /// Compares the pairs of one arm, budget and reader. The verdict is still undecided and the p value
+    /// unadjusted.
     pub(super) fn of(pairs: &[Pair<'_>]) -> Option<Self> {
         let first = pairs.first()?.now;
         let mut documents: HashMap<&str, usize> = HashMap::new();
@@ -168,7 +169,7 @@ impl Comparison {
         })
     }
 
-    /// Decides, as the module's text says.
+    /// Sets the verdict by the rules in the documentation of the `gate` module.
     pub(super) fn decide(&mut self, max_drop: f64) {
         let excluded = self.interval.is_some_and(|(low, _)| low > -max_drop);
         let refuted = self.p.is_some_and(|p| p <= ALPHA);
@@ -182,8 +183,8 @@ impl Comparison {
         self.more_rows = self.needed(max_drop).filter(|_| self.verdict == Verdict::Undecided);
     }
 
-    /// Rows beyond those of the run. A drop that is seen but not sure needs as many as refute no change
-    /// at its size; else it is planned so that a drop of the allowed size would be seen.
+    /// Additional rows needed. After a drop that is not significant: enough to refute "no change" at the
+    /// observed size. Otherwise: enough to detect a drop of the allowed size.
     fn needed(&self, max_drop: f64) -> Option<u64> {
         let adjusted = self.adjusted?;
         let needed = if self.difference < -max_drop {
@@ -191,12 +192,12 @@ impl Comparison {
         } else {
             adjusted.pairs_needed(max_drop)
         };
-        // A run of the needed size that did not decide was unlucky; a tenth more is the least advice.
+        // A run of the needed size that did not decide was unlucky; suggest at least a tenth more.
         let more = (needed - adjusted.pairs).max(adjusted.pairs / 10.0).max(1.0).ceil();
         (more < MOST_ROWS).then_some(more as u64)
     }
 
-    /// Arm, budget and reader, for people.
+    /// Arm, budget and reader in words.
     pub fn name(&self) -> String {
         let mut name = self.arm.clone();
         if !self.budget.is_empty() {
@@ -318,7 +319,7 @@ mod tests {
 
     #[test]
     fn p_values_are_adjusted_as_by_holm() {
-        // 0.01 x 4, 0.02 x 3, 0.03 x 2, 0.5 x 1: each no smaller than the one before.
+        // 0.01 x 4, 0.02 x 3, 0.03 x 2, 0.5 x 1, each at least as large as the one before.
         let mut all: Vec<Comparison> = [0.03, 0.01, 0.5, 0.02].into_iter().map(comparison).collect();
         adjust(&mut all);
         let adjusted: Vec<f64> = all.iter().filter_map(|comparison| comparison.p).collect();

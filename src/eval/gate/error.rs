@@ -1,8 +1,8 @@
-//! The ends of the gate that are not its opening.
+//! Outcomes of the gate other than a pass.
 
 use thiserror::Error;
 
-/// Why the gate does not open.
+/// Why the gate did not pass.
 #[derive(Debug, Error)]
 pub enum GateError {
     /// There is a real drop.
@@ -10,21 +10,21 @@ pub enum GateError {
     Drop {
         /// Which comparisons.
         what: String,
-        /// Points of percent.
+        /// In percentage points.
         allowed: String,
     },
-    /// Neither a drop nor its absence can be concluded.
+    /// The data show neither a drop nor its absence.
     #[error("too small to tell whether more than {allowed} points are lost: {what}")]
     Undecided {
         /// Which comparisons.
         what: String,
-        /// Points of percent.
+        /// In percentage points.
         allowed: String,
     },
     /// The two files have no row in common.
     #[error("no row of the results is in the baseline too: {reason}")]
     NothingPairs {
-        /// What was looked for.
+        /// What was compared.
         reason: String,
     },
     /// An arm or a budget is not in the results.
@@ -32,15 +32,15 @@ pub enum GateError {
     Unknown {
         /// `arm` or `budget`.
         kind: &'static str,
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What is there.
+        /// The names in the results.
         present: String,
     },
 }
 
 impl GateError {
-    /// 1 for a drop; 2 where nothing can be said.
+    /// 1 for a drop; 2 if no verdict is possible.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Drop { .. } => 1,

@@ -1,21 +1,21 @@
-//! The gate of a CI: whether results have fallen against a baseline file.
+//! The CI gate: whether results have dropped against a baseline file.
 //!
 //! # What is compared
 //!
-//! Rows are paired by task, row, arm, budget and reader. The value of a row is its score where there
-//! is a reader; else whether its answer is kept, or where that cannot be told, the share of its gold
-//! spans that is. Each arm, budget and reader is a comparison of its own over the rows of all tasks, so
-//! that a drop at one budget is not thinned out by the others. Without a name, the arms that are
-//! compared are those of the suite that run the pipeline, because the others do not change with it.
+//! Rows are paired by task, row, arm, budget and reader. With a reader, the value of a row is its score;
+//! without one, whether its answer is kept, or if that is unknown, the share of its gold spans that are kept.
+//! Each combination of arm, budget and reader is a separate comparison over the rows of all tasks, so that a
+//! drop at one budget is not diluted by the others. By default, only the suite's arms that run the pipeline
+//! are compared, because nothing else changes with it.
 //!
 //! # How it is decided
 //!
 //! For each comparison, with the allowed drop `m` and the mean paired difference `d`:
 //!
-//! * **pass** if the lower end of the interval of `d` is above `-m`: a drop as large as `m` is
-//!   excluded. This is a test of non-inferiority (Walker and Nowacki, Understanding Equivalence and
-//!   Noninferiority Testing, Journal of General Internal Medicine 26 (2011)). Also if every row came
-//!   out the same to the last letter, in which case nothing was changed that these rows could show.
+//! * **pass** if the lower end of the interval of `d` is above `-m`: a drop as large as `m` is excluded. This
+//!   is a non-inferiority test (Walker and Nowacki, Understanding Equivalence and Noninferiority Testing,
+//!   Journal of General Internal Medicine 26 (2011)). Also a pass: every row has the same output as in the
+//!   baseline, so that these rows show no change.
 //! * **drop** if `d` is below `-m`, and no change at all is refuted at 5 %. The test is McNemar's,
 //!   exact, where values are 0 or 1 and each document is one row, else the t test by document of
 //!   [`Adjusted`](super::statistics::paired::Adjusted). With several comparisons p values are adjusted by Holm (A Simple Sequentially
@@ -23,10 +23,11 @@
 //!   comparison is a further chance of a false alarm.
 //! * **undecided** otherwise: the run is too small to tell.
 //!
-//! The interval is the hull of the bootstrap's over documents and of `Adjusted`'s: the first is a
-//! point where no row differs, however few there are, and too narrow for few documents.
+//! The interval is the hull of the document bootstrap's and of `Adjusted`'s. The former shrinks to a point if
+//! no row differs, however few rows there are, and is too narrow for few documents.
 //!
-//! One drop makes the verdict a drop; else one undecided comparison makes it undecided.
+//! If any comparison is a drop, the overall verdict is a drop; otherwise if any is undecided, it is
+//! undecided.
 
 mod comparison;
 mod error;
@@ -47,25 +48,25 @@ pub use error::GateError;
 use comparison::{Pair, adjust};
 use selection::Selection;
 
-/// Comparisons that an error names.
+/// Number of comparisons that an error names.
 const NAMED: usize = 2;
 
-/// What the gate looks at and what it allows.
+/// What the gate compares and what it allows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// The largest drop of the mean that is allowed, in (0, 1].
     pub max_drop: f64,
-    /// One arm; without it those that run the pipeline.
+    /// Compare this arm alone; `None`: the arms that run the pipeline.
     pub arm: Option<String>,
-    /// One budget; all without it.
+    /// Compare this budget alone; `None`: all.
     pub budget: Option<String>,
 }
 
-/// What is said of a comparison, or of all.
+/// The verdict on one comparison, or on all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// A drop as large as is allowed is excluded.
+    /// A drop as large as allowed is excluded.
     Pass,
     /// There is a drop, and it is larger than allowed.
     Drop,
@@ -73,16 +74,16 @@ pub enum Verdict {
     Undecided,
 }
 
-/// The whole outcome.
+/// The outcome of all comparisons.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Gate {
-    /// Of all comparisons.
+    /// The overall verdict.
     pub verdict: Verdict,
     /// The largest drop that is allowed.
     pub max_drop: f64,
-    /// What may mislead.
+    /// Caveats about the input files.
     pub warnings: Vec<String>,
-    /// Each arm, budget and reader.
+    /// One comparison for each arm, budget and reader.
     pub comparisons: Vec<Comparison>,
 }
 
@@ -91,13 +92,13 @@ impl Gate {
     ///
     /// # Errors
     ///
-    /// [`GateError::Unknown`] and [`GateError::NothingPairs`]. A drop is no error here; see
+    /// [`GateError::Unknown`] and [`GateError::NothingPairs`]. A drop is not an error here; see
     /// [`Gate::outcome`].
     pub fn of(results: &Results, baseline: &Results, options: &Options) -> Result<Self, GateError> {
         let selected = Selection::of(results, options)?;
         let mut warnings: Vec<String> = results.warnings.iter().chain(&baseline.warnings).cloned().collect();
         let both: Vec<_> = results.headers.iter().chain(&baseline.headers).cloned().collect();
-        // Commits and configurations are meant to differ; data are not.
+        // Commits and configurations are expected to differ; data are not.
         warnings.extend(differences(&both).into_iter().filter(|warning| warning.contains("same data")));
 
         let before: HashMap<Key, &Record> =
@@ -138,7 +139,7 @@ impl Gate {
         Ok(Self { verdict, max_drop: options.max_drop, warnings, comparisons })
     }
 
-    /// The verdict as the end of a command.
+    /// The verdict as a command's result.
     ///
     /// # Errors
     ///
@@ -156,7 +157,7 @@ impl Gate {
     }
 }
 
-/// The first few; the output has all.
+/// The first few names; the output lists all.
 fn listed(words: impl Iterator<Item = String>) -> String {
     let mut words: Vec<String> = words.collect();
     let rest = words.len().saturating_sub(NAMED);

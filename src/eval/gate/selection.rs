@@ -1,4 +1,4 @@
-//! Which arms and budgets a gate looks at.
+//! Which arms and budgets a gate compares.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -8,17 +8,17 @@ use toml::{Table, Value};
 use super::{GateError, Options};
 use crate::eval::{record::Record, report::escape, results::Results};
 
-/// The kind of an arm that runs the pipeline.
+/// The `kind` of arms that run the pipeline.
 const PIPELINE: &str = "epitome";
 
-/// Arms and budgets; none of either for all.
+/// The selected arms and budget; `None` selects all.
 pub(super) struct Selection {
     arms: Option<BTreeSet<String>>,
     budget: Option<String>,
 }
 
 impl Selection {
-    /// What the options ask for, or what the suite tells.
+    /// The selection by the options, or else by the suite.
     pub(super) fn of(results: &Results, options: &Options) -> Result<Self, GateError> {
         let records = || results.records.iter().map(|seeded| &seeded.record);
         let present: BTreeSet<&str> = records().map(|record| record.arm.as_str()).collect();
@@ -42,7 +42,7 @@ impl Selection {
         Ok(selection)
     }
 
-    /// Whether a record is looked at.
+    /// Whether a record is selected.
     pub(super) fn holds(&self, record: &Record) -> bool {
         self.holds_arm(record)
             && self.budget.as_ref().is_none_or(|budget| same_budget(budget, &record.budget))
@@ -83,7 +83,7 @@ fn pipeline_arms(suite: &str) -> Vec<String> {
     ours.map(|arm| text(arm, "name").unwrap_or_else(|| PIPELINE.to_owned())).collect()
 }
 
-/// `25%` is `25.0%`.
+/// Compares budgets by value: `25%` equals `25.0%`.
 fn same_budget(one: &str, other: &str) -> bool {
     one == other
         || matches!((one.parse::<Budget>(), other.parse::<Budget>()), (Ok(one), Ok(other)) if one == other)

@@ -1,8 +1,8 @@
-//! The answers of readers on disk, by the content of what was asked.
+//! Readers' answers on disk, keyed by the content of the request.
 //!
-//! A file of JSON lines that only grows: each answer is appended and handed to the system before it is
-//! used, so that a process that dies loses none, and a line that was torn is left out when the file is
-//! read again. Several runs may share the file; each sees what was in it when it was opened.
+//! An append-only JSON Lines file. Each answer is written before it is used, so a process that dies loses
+//! none; a torn line is ignored when the file is read. Several runs may share the file; each sees what it
+//! held when opened.
 
 use std::{
     fs::{self, File},
@@ -20,13 +20,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answer, ReaderError};
 
-/// The file's name; its number changes with the layout of its lines.
+/// The file's name, with the version of its line format.
 const FILE: &str = "answers-v1.jsonl";
 
-/// Answers, in memory and on disk.
+/// Known answers, in memory and on disk.
 pub struct Answers {
     known: Cache<[u8; 32], Answer>,
-    /// None: nothing is kept beyond this process.
+    /// `None` keeps answers in this process alone.
     file: Option<Mutex<File>>,
     path: PathBuf,
     failed: AtomicBool,
@@ -38,14 +38,14 @@ pub struct Answers {
 #[derive(Serialize, Deserialize)]
 struct Line {
     key: String,
-    /// For people; the key holds it too.
+    /// For people; the key covers the model too.
     model: String,
     answer: Answer,
 }
 
 impl Answers {
-    /// Opens the file in `directory`, which is made if it is not there. Never fails: without a file,
-    /// answers are kept for this process alone, which costs a warning.
+    /// Opens the file in `directory`, creating both if needed. Never fails: if the file cannot be used, this
+    /// logs a warning and keeps answers in this process alone.
     pub fn open(directory: &Path) -> Self {
         let path = directory.join(FILE);
         let known = Cache::builder().build();
@@ -59,7 +59,7 @@ impl Answers {
         Self { file, path, ..Self::with(known) }
     }
 
-    /// Answers of this process alone.
+    /// Keeps answers in this process alone.
     pub fn memory_only() -> Self {
         Self::with(Cache::builder().build())
     }
@@ -75,12 +75,12 @@ impl Answers {
         }
     }
 
-    /// The answer of `key`; where there is none, `ask` is run and its answer kept. Callers of the same
-    /// key at the same time ask once.
+    /// The known answer for `key`; otherwise runs `ask` and keeps its answer. Concurrent calls with the same
+    /// key ask only once.
     ///
     /// # Errors
     ///
-    /// What `ask` says; errors are not kept.
+    /// The error of `ask`; errors are not cached.
     pub fn get_or_ask(
         &self,
         key: &Key,
@@ -99,7 +99,7 @@ impl Answers {
         answer.map_err(|error: Arc<ReaderError>| (*error).clone())
     }
 
-    /// How many answers were found, and how many had to be asked for.
+    /// How many answers were known, and how many had to be asked for.
     pub fn counts(&self) -> (u64, u64) {
         (self.found.load(Ordering::Relaxed), self.asked.load(Ordering::Relaxed))
     }
@@ -109,7 +109,7 @@ impl Answers {
         let line = Line { key: hex(key.as_bytes()), model: model.to_owned(), answer: answer.clone() };
         let written = serde_json::to_string(&line).map_err(io::Error::other).and_then(|mut line| {
             line.push('\n');
-            // One write, so that the lines of two processes do not mix.
+            // A single write, so that lines of two processes do not interleave.
             file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes())
         });
         if let Err(error) = written
@@ -120,7 +120,7 @@ impl Answers {
     }
 }
 
-/// Reads what is there and gives the file, open for more lines.
+/// Reads the known answers and returns the file, open for appending.
 fn read(path: &Path, known: &Cache<[u8; 32], Answer>) -> io::Result<File> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
@@ -129,7 +129,7 @@ fn read(path: &Path, known: &Cache<[u8; 32], Answer>) -> io::Result<File> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     for line in bytes.split(|byte| *byte == b'\n') {
-        // A torn line is no answer.
+        // Skip torn lines.
         let Ok(Line { key, answer, .. }) = serde_json::from_slice(line) else { continue };
         if let Some(key) = unhex(&key) {
             known.insert(key, answer);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_found_again_and_torn_lines_are_not() {
+    fn answers_are_reloaded_and_torn_lines_skipped() {
         let dir = tempfile::tempdir().unwrap();
         let answers = Answers::open(dir.path());
         assert!(matches!(answers.get_or_ask(&key("a"), "m", no), Err(ReaderError::Stopped)));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_place_answers_stay_in_memory() {
+    fn without_a_usable_directory_answers_stay_in_memory() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "x").unwrap();

@@ -16,7 +16,7 @@ use crate::{
     measure::turns::Turns,
 };
 
-/// A local model. It takes its turn with all other work of the run, so that nothing else slows it.
+/// A local model. Takes a turn like all other heavy work of the run, so that nothing else slows it.
 pub struct Embedded {
     models: Arc<Models>,
     decoder: Arc<Decoder>,
@@ -35,11 +35,11 @@ impl Embedded {
         let configured = &context.config.models;
         let mut wanted = configured.clone();
         if wanted.decoder != spec.model {
-            // The adapters are those of the configured decoder.
+            // Adapters belong to the configured decoder.
             (wanted.decoder, wanted.decoder_lora) = (spec.model.clone(), Vec::new());
         }
         if let Some(precision) = spec.decoder_precision {
-            // A GPU has one of its own.
+            // Decoder precision applies to the CPU; a GPU has its own.
             (wanted.decoder_precision, wanted.device) = (precision, Device::Cpu);
         }
         let models = match wanted == *configured {
@@ -51,33 +51,33 @@ impl Embedded {
         Ok(Self { models, decoder, precision: spec.decoder_precision, turns, cancel })
     }
 
-    /// `name@hash` with the first digits of the hash, as the account of a compaction has it, and the precision
-    /// where the suite names one.
+    /// `name@hash` with the hash shortened, as in the account of a compaction, and the precision if the suite
+    /// sets one.
     pub fn label(&self) -> String {
         let id = self.decoder.id();
         let precision = self.precision.map(|precision| format!(" {}", precision.key()));
         format!("{}@{}{}", id.name, id.hash.get(..12).unwrap_or(&id.hash), precision.unwrap_or_default())
     }
 
-    /// Whether its weights are the very ones that a compaction by `models` held, if that `used` these
-    /// (`name@hash`).
+    /// Whether this decoder's weights are shared with a compaction that used `models`, given the models that
+    /// it `used` (`name@hash`).
     pub fn shares_weights_with(&self, models: Option<&Arc<Models>>, used: &[String]) -> bool {
         let name = &self.decoder.id().name;
         models.is_some_and(|models| Arc::ptr_eq(models, &self.models))
             && used.iter().any(|used| used.split('@').next() == Some(name))
     }
 
-    /// Bytes of the weights as they are kept.
+    /// Bytes of the weights in memory.
     pub fn weight_bytes(&self) -> usize {
         self.decoder.weight_bytes()
     }
 
-    /// The name and all that its answers depend on.
+    /// The name, and everything that its answers depend on.
     pub fn identity(&self) -> String {
         format!("{}@{}", self.decoder.id().name, self.decoder.key())
     }
 
-    /// Answers a prompt, given to the model as a user's message.
+    /// Answers a prompt, sent as a user message.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Embedded {
         let total = start.elapsed();
         Ok(Answer {
             text: generated.text,
-            // An answer without a character has its first token at its end.
+            // For an empty answer, the time to its end.
             first_token_ms: Some(millis(first.unwrap_or(total))),
             total_ms: millis(total),
             prompt_tokens: Some(generated.prompt_tokens),
@@ -117,7 +117,7 @@ impl Embedded {
     }
 }
 
-/// Milliseconds with two digits behind the point.
+/// Milliseconds, rounded to two decimals.
 pub(super) fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e5).round() / 100.0
 }

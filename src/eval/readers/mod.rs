@@ -1,9 +1,8 @@
 //! Readers: a question and a context in, an answer out.
 //!
-//! Two kinds: the embedded decoder ([`embedded`]), and any server of the OpenAI dialect ([`openai`]).
-//! Both get the same prompt ([`prompt`]), choose the likeliest token always, and have their answers
-//! kept by content ([`answers`]), so that the same question is never asked twice. An answer that was
-//! kept has the times and the energy of the moment when it was made.
+//! There are two kinds: the embedded decoder ([`embedded`]) and any OpenAI-compatible server ([`openai`]).
+//! Both get the same prompt ([`prompt`]), decode greedily, and cache answers by content ([`answers`]), so
+//! that the same question is never asked twice. A cached answer keeps the times and energy of its first run.
 
 pub mod answers;
 pub mod embedded;
@@ -22,38 +21,36 @@ use self::{answers::Answers, embedded::Embedded, openai::OpenAi, prompt::Prompts
 use super::{row::Row, suite::ReaderSpec};
 use crate::{config::Config, measure::turns::Turns};
 
-/// What a reader said, and what it took.
+/// A reader's answer and its cost.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Answer {
     /// The text.
     pub text: String,
-    /// Milliseconds from sending the prompt to the first token; none where the server does not
-    /// stream.
+    /// Milliseconds from sending the prompt to the first token; `None` if the server does not stream.
     pub first_token_ms: Option<f64>,
     /// Milliseconds from sending the prompt to the end of the answer.
     pub total_ms: f64,
-    /// Tokens of the prompt by the reader's own count; none where the server does not say.
+    /// Tokens of the prompt by the reader's own count; `None` if the server does not report it.
     pub prompt_tokens: Option<usize>,
-    /// Those of the prompt that came from the server's cache.
+    /// Prompt tokens served from the server's cache.
     pub cached_tokens: Option<usize>,
     /// Tokens of the answer.
     pub completion_tokens: Option<usize>,
-    /// Energy that this machine took for it, joules; none where that is not known, and always for a
-    /// server.
+    /// Energy that this machine used for it, in joules; `None` if unknown, and always for a server.
     pub joules: Option<f64>,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Debug, Error)]
 pub enum ReaderError {
-    /// The embedded model could not be had or run.
+    /// The embedded model is unavailable or failed to run.
     #[error(transparent)]
     Model(Box<ModelError>),
-    /// The prompt does not fit into the reader's context. That is a result, not a failure of the run.
+    /// The prompt exceeds the reader's context. That counts as a result and does not end the run.
     #[error("the prompt does not fit: {0}")]
     TooLong(String),
-    /// The server will not answer this prompt, whatever else it answers.
+    /// The server rejects this prompt, but may accept others.
     #[error("the reader refuses the prompt: {0}")]
     Refused(String),
     /// The URL of a server cannot be used.
@@ -66,7 +63,7 @@ pub enum ReaderError {
         /// What is wrong.
         reason: String,
     },
-    /// The key of a server is not there.
+    /// The environment variable with the server's key is missing or unusable.
     #[error("reader {reader:?}: the environment variable {variable} holds no key that can be sent")]
     ApiKey {
         /// Name of the reader.
@@ -74,7 +71,7 @@ pub enum ReaderError {
         /// As the suite has it.
         variable: String,
     },
-    /// The server will not answer.
+    /// The server refuses to answer.
     #[error("{url} refuses with status {status}: {message}")]
     Status {
         /// Its URL.
@@ -97,21 +94,21 @@ pub enum ReaderError {
     /// The HTTP client or its threads could not be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
-    /// The prompt could not be written.
+    /// The prompt template failed.
     #[error("{0}")]
     Template(String),
-    /// The run was told to stop.
+    /// The run was stopped.
     #[error("stopped before the answer was complete")]
     Stopped,
 }
 
 impl ReaderError {
-    /// Whether it is about this one prompt, so that the run goes on.
+    /// Whether the error concerns this prompt alone, so that the run continues.
     pub fn is_about_prompt(&self) -> bool {
         matches!(self, ReaderError::TooLong(_) | ReaderError::Refused(_))
     }
 
-    /// What the user can do about it, where that is known.
+    /// What the user can do about it, if known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             ReaderError::ApiKey { .. } => Some("export the variable, or take api_key_env out of the suite"),
@@ -123,7 +120,7 @@ impl ReaderError {
         }
     }
 
-    /// 2 for bad input, 1 for all else.
+    /// 2 for bad input, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
             ReaderError::Url { .. } | ReaderError::ApiKey { .. } | ReaderError::Template(_) => 2,
@@ -141,31 +138,31 @@ impl From<ModelError> for ReaderError {
     }
 }
 
-/// What all readers of a run share.
+/// Shared by all readers of a run.
 pub struct ReaderContext {
     /// The effective configuration.
     pub config: Arc<Config>,
-    /// The configured models; a reader of that decoder does not load it a second time.
+    /// The configured models; a reader of the same decoder does not load it again.
     pub models: Arc<Models>,
-    /// Templates of the prompts.
+    /// Prompt templates.
     pub prompts: Arc<Prompts>,
-    /// Answers that are known.
+    /// Known answers.
     pub answers: Arc<Answers>,
-    /// Turns of the work on this machine.
+    /// Serialises heavy work on this machine.
     pub turns: Arc<Turns>,
-    /// Ends waiting and generating.
+    /// Stops waiting and generating.
     pub cancel: Cancel,
-    /// Sent to servers that take one.
+    /// Sent to servers that accept a seed.
     pub seed: u64,
 }
 
-/// Who answers.
+/// A reader as configured by the suite.
 pub struct Reader {
     /// Name in reports.
     pub name: String,
-    /// Name of the model, as the price table has it.
+    /// The model's name in the price table.
     pub model: String,
-    /// How many threads may ask at once; the run keeps to it.
+    /// How many threads may ask at once; the run respects it.
     pub concurrency: usize,
     kind: Kind,
     max_tokens: usize,
@@ -179,11 +176,11 @@ enum Kind {
 }
 
 impl Reader {
-    /// A reader as the suite describes it. Loads an embedded model; connects to no server.
+    /// Sets up a reader as the suite describes it. Loads an embedded model; does not connect to a server.
     ///
     /// # Errors
     ///
-    /// [`ReaderError`]: no model, no URL, no key.
+    /// [`ReaderError`] if the model is unavailable, or the URL or key is unusable.
     pub fn new(spec: &ReaderSpec, context: &ReaderContext) -> Result<Self, ReaderError> {
         let kind = match &spec.url {
             None => Kind::Embedded(Embedded::new(spec, context)?),
@@ -200,7 +197,7 @@ impl Reader {
         })
     }
 
-    /// `name@hash` of an embedded model, `model@url` of a server's.
+    /// `name@hash` of an embedded model, `model@url` of a model on a server.
     pub fn label(&self) -> String {
         match &self.kind {
             Kind::Embedded(embedded) => embedded.label(),
@@ -208,8 +205,8 @@ impl Reader {
         }
     }
 
-    /// All that its answers depend on besides the row, the context and the settings: the model, by its files or
-    /// where it is asked, and the templates of the prompts.
+    /// Everything that its answers depend on besides row, context and settings: the model (by its files or
+    /// its server) and the prompt templates.
     pub fn identity(&self) -> String {
         let model = match &self.kind {
             Kind::Embedded(embedded) => embedded.identity(),
@@ -218,8 +215,8 @@ impl Reader {
         format!("{model} {}", self.prompts.key())
     }
 
-    /// Bytes of the weights of an embedded model, unless a compaction by `models` `used` (`name@hash`) the
-    /// same ones; 0 for a server.
+    /// Bytes of an embedded model's weights, unless a compaction by `models` `used` the same ones
+    /// (`name@hash`); 0 for a server.
     pub fn weight_bytes_beside(&self, models: Option<&Arc<Models>>, used: &[String]) -> u64 {
         match &self.kind {
             Kind::Embedded(embedded) if !embedded.shares_weights_with(models, used) => {
@@ -229,7 +226,7 @@ impl Reader {
         }
     }
 
-    /// Answers the question of `row` from `context`; from what it knows if that is empty. Blocks.
+    /// Answers the question of `row` from `context`, or from its own knowledge if `context` is empty. Blocks.
     ///
     /// # Errors
     ///

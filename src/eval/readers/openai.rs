@@ -1,4 +1,4 @@
-//! A server of the OpenAI dialect as a reader.
+//! An OpenAI-compatible server as a reader.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -17,19 +17,19 @@ use tokio::time;
 use super::{Answer, ReaderContext, ReaderError, embedded::millis};
 use crate::{eval::suite::ReaderSpec, wire::openai_answer::Collector};
 
-/// The first wait before another attempt; it doubles each time.
+/// The delay before the first retry; it doubles with each attempt.
 const WAIT: Duration = Duration::from_millis(500);
-/// The longest wait of our own choosing.
+/// The longest delay between retries by our own backoff.
 const LONGEST: Duration = Duration::from_secs(30);
-/// The longest wait that a server may ask for.
+/// The longest delay that `Retry-After` may impose.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// The key for the most tokens of an answer that every server knows, and the one that some servers want
-/// in its place.
+/// The request key for the most tokens of an answer that every server accepts, and the one that some servers
+/// require instead.
 const LIMIT: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 /// Most bytes of an answer.
 const LARGEST: usize = 16 << 20;
 
-/// A server. Every answer is streamed, so that the time to its first token is known.
+/// A server. Every answer is streamed, so that the time to the first token is known.
 pub struct OpenAi {
     server: Server,
     blocking: Blocking,
@@ -40,20 +40,20 @@ pub struct OpenAi {
     timeout: Duration,
     attempts: u32,
     cancel: Cancel,
-    /// The server has refused the first of [`LIMIT`] and taken the second.
+    /// Set once the server has rejected the first of [`LIMIT`] and accepted the second.
     second_limit: AtomicBool,
 }
 
-/// What an attempt came to, if not to an answer.
+/// Why an attempt gave no answer.
 enum Failure {
-    /// Another attempt makes no sense.
+    /// Retrying is pointless.
     Final(ReaderError),
-    /// It may be better next time, after the time that the server asks for.
+    /// A retry may succeed, after the delay that the server asks for.
     Passing(String, Option<Duration>),
 }
 
 impl OpenAi {
-    /// Sets up the client. Connects to nothing.
+    /// Sets up the client. Does not connect.
     ///
     /// # Errors
     ///
@@ -95,16 +95,15 @@ impl OpenAi {
         format!("{}@{}", self.model, self.url)
     }
 
-    /// What decides an answer beside prompt and length.
+    /// What determines an answer besides prompt and length.
     pub fn sampling(&self) -> String {
         format!("seed={}", self.seed)
     }
 
-    /// Answers a prompt, sent as a user's message. What may pass (status 408, 409, 429 and 5xx, no
-    /// connection, an answer that breaks off or takes too long) is tried again, after the time that the
-    /// server names in `Retry-After`, else after a time that doubles. The times in the answer are those
-    /// of the attempt that gave it. A server that refuses `max_tokens` and asks for
-    /// `max_completion_tokens` gets that, now and for the rest of the run.
+    /// Answers a prompt, sent as a user message. Transient failures (status 408, 409, 429 and 5xx, no
+    /// connection, an answer that breaks off or takes too long) are retried after the delay in `Retry-After`,
+    /// else with exponential backoff. The times in the answer are those of the successful attempt. A server
+    /// that rejects `max_tokens` and asks for `max_completion_tokens` gets the latter from then on.
     ///
     /// # Errors
     ///
@@ -227,7 +226,7 @@ impl OpenAi {
             None => String::from_utf8_lossy(body).chars().take(300).collect(),
         };
         let code = json.as_ref().and_then(|json| json.get("error")?.get("code")?.as_str()).unwrap_or("");
-        // An account without money answers 429 for ever.
+        // An account without credit answers 429 forever.
         if may_pass(status) && code != "insufficient_quota" {
             return Failure::Passing(format!("status {}: {message}", status.as_u16()), asked_wait(headers));
         }

@@ -1,4 +1,4 @@
-//! The prompt that a reader gets.
+//! The prompt for a reader.
 
 use std::{fs, path::Path};
 
@@ -7,11 +7,11 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use crate::eval::row::{Row, Scoring};
 
-/// The template for a question with a text, and the one for a question alone.
+/// The template for a question about a text, and the one for a question alone.
 const OPEN: (&str, &str) = ("reader.txt", include_str!("../../../templates/reader.txt"));
 const CLOSED: (&str, &str) = ("reader-closed.txt", include_str!("../../../templates/reader-closed.txt"));
 
-/// The templates of prompts.
+/// The prompt templates.
 #[derive(Debug)]
 pub struct Prompts {
     environment: Environment<'static>,
@@ -29,8 +29,8 @@ pub struct Prompt {
 }
 
 impl Prompts {
-    /// The built-in templates, each replaced by the file of its name in `directory` (as
-    /// `render.templates` has it) if there is one. Each is tried on a small example.
+    /// The built-in templates, each replaced by the file of its name in `directory` (the value of
+    /// `render.templates`) if there is one. Each is tried on a small example.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl Prompts {
     ///
     /// # Errors
     ///
-    /// [`TemplateError::Invalid`] if the template fails on this row.
+    /// [`TemplateError::Invalid`] if the template fails for this row.
     pub fn fill(&self, row: &Row, context: &str) -> Result<Prompt, TemplateError> {
         let ((name, _), hash) =
             if context.trim().is_empty() { (CLOSED, &self.closed) } else { (OPEN, &self.open) };
@@ -84,7 +84,7 @@ impl Prompts {
     }
 }
 
-/// Which answer is wanted.
+/// The form of the expected answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Choice,
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_of_ones_own_changes_prompt_and_hash() {
+    fn a_custom_template_changes_prompt_and_hash() {
         let dir = tempfile::tempdir().unwrap();
         let directory = dir.path().display().to_string();
         fs::write(dir.path().join("reader.txt"), "{{ question }}|{{ context }}").unwrap();

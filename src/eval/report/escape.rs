@@ -1,13 +1,13 @@
-//! Text from outside (names of tasks, arms and readers) so that it is only text where it is shown.
-//! HTML is escaped by its template.
+//! Escapes text from outside (names of tasks, arms and readers), so that it is displayed as plain text. HTML
+//! templates escape on their own.
 
-/// For a terminal: no control characters, which could move the cursor or set colours, and none that
-/// turn the direction of writing.
+/// For a terminal: removes control characters, which could move the cursor or set colours, and characters
+/// that change the writing direction.
 pub fn terminal(text: &str) -> String {
     text.chars().map(|c| if is_control(c) { '\u{FFFD}' } else { c }).collect()
 }
 
-/// For a line of Markdown: nothing in it begins a markup, a cell or a line.
+/// For a line of Markdown: nothing in the text starts markup, a table cell or a new line.
 pub fn markdown(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 8);
     let mut before = ' ';
@@ -16,14 +16,14 @@ pub fn markdown(text: &str) -> String {
         let c = if is_control(c) { ' ' } else { c };
         let marks = match c {
             '\\' | '|' | '`' | '*' | '[' | ']' | '#' | '~' | '!' => true,
-            // Within a word it marks nothing, and names are full of it.
+            // An underscore within a word is no markup, and names are full of them.
             '_' => !(before.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric())),
             _ => false,
         };
         if marks {
             escaped.push('\\');
         }
-        // Not every reader of Markdown takes a backslash before markup of HTML.
+        // Not every Markdown renderer accepts a backslash before HTML markup.
         match c {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),

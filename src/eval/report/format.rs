@@ -1,8 +1,8 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
 use crate::eval::statistics::Interval;
 
-/// What stands where there is no figure.
+/// Stands for a missing figure.
 pub const NONE: &str = "-";
 
 /// A share in percent with one decimal, without a sign.
@@ -10,16 +10,16 @@ pub fn percent(share: f64) -> String {
     fixed(share * 100.0, 1)
 }
 
-/// A difference of shares in points of percent, with its sign.
+/// A difference of shares in percentage points, with its sign.
 pub fn points(difference: f64) -> String {
     let text = fixed(difference * 100.0, 1);
     if text.starts_with('-') || text == "0.0" { text } else { format!("+{text}") }
 }
 
-/// What stands where a figure cannot be known.
+/// Stands for a figure that cannot be known.
 pub const UNKNOWN: &str = "unknown";
 
-/// A value and the ends of its interval.
+/// A value with the ends of its interval.
 pub fn with_interval(value: f64, interval: Option<Interval>, number: fn(f64) -> String) -> String {
     match interval {
         Some(Interval { low, high, .. }) => format!("{} [{} {}]", number(value), number(low), number(high)),
@@ -37,7 +37,7 @@ pub fn ratio(value: f64) -> String {
     if value >= 100.0 { fixed(value, 0) } else { fixed(value, 1) }
 }
 
-/// A count with a comma between thousands.
+/// A count with a comma as thousands separator.
 pub fn count(value: f64) -> String {
     let digits = fixed(value, 0);
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -50,7 +50,7 @@ pub fn count(value: f64) -> String {
     text
 }
 
-/// Milliseconds, or any amount of which three figures are enough.
+/// Milliseconds, or any amount for which three digits suffice.
 pub fn amount(value: f64) -> String {
     match value {
         value if value >= 100.0 => count(value),
@@ -70,10 +70,10 @@ pub fn gibibytes(bytes: u64) -> String {
     fixed(bytes as f64 / (1_u64 << 30) as f64, 2)
 }
 
-/// Seconds since 1970 as a date and time of day, UTC.
+/// Unix seconds as date and time of day, UTC.
 pub fn date(seconds: u64) -> String {
-    // Days to a civil date by counting in 400-year cycles that begin in March, so that the leap day is
-    // the last of its year.
+    // Converts days to a civil date by counting in 400-year cycles that start in March, so that the leap day
+    // is the last of its year.
     let days = seconds / 86_400 + 719_468;
     let (cycle, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -85,7 +85,7 @@ pub fn date(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", time / 3_600, time / 60 % 60, time % 60)
 }
 
-/// With so many decimals, and never as minus zero.
+/// A number with a fixed count of decimals, and never "-0".
 fn fixed(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     match text.strip_prefix('-') {
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(date(0), "1970-01-01 00:00:00 UTC");
         assert_eq!(date(951_827_696), "2000-02-29 12:34:56 UTC");
         assert_eq!(date(1_785_542_399), "2026-07-31 23:59:59 UTC");
-        // The largest number gives some date and no panic.
+        // The largest number must give some date and not panic.
         date(u64::MAX);
     }
 }

@@ -1,4 +1,4 @@
-//! A page as HTML: one file, with its styles and its plots in it.
+//! A page as a single HTML file, including styles and plots.
 
 use minijinja::{AutoEscape, Environment, Value, context, syntax::SyntaxConfig};
 use thiserror::Error;
@@ -12,22 +12,22 @@ use super::{
 
 const TEMPLATE: &str = include_str!("../../../templates/report.html");
 
-/// A report that could not be written.
+/// A report could not be written.
 #[derive(Debug, Error)]
 pub enum ReportError {
-    /// The page's template did not take the figures.
+    /// The page template could not be rendered.
     #[error("the template of the report cannot be filled: {0}")]
     Template(#[from] minijinja::Error),
-    /// The figures did not become JSON.
+    /// The figures could not be serialised as JSON.
     #[error("the report cannot be written as JSON: {0}")]
     Json(serde_json::Error),
 }
 
-/// As one page.
+/// Renders the page as HTML.
 pub(super) fn write(page: &Page) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    // The one way for text to get on the page: markup and control characters end here.
+    // All text reaches the page through this formatter: it escapes markup and control characters.
     environment.set_formatter(|out, _, value| {
         let text = value.to_string();
         if value.is_safe() { out.write_str(&text) } else { out.write_str(&escape::html(&text)) }

@@ -1,4 +1,4 @@
-//! The report for machines.
+//! The machine-readable report.
 
 use serde::Serialize;
 
@@ -8,11 +8,11 @@ use crate::eval::{
     statistics::{ALPHA, Analysis, RESAMPLES},
 };
 
-/// One object; each element of its lists stands on a line of its own.
+/// A JSON object; each element of its lists is on its own line.
 ///
-/// `runs` says what made the results, `groups` has a row for each measure, task, arm, budget and
-/// reader, `strata` the macro averages, `curves` the points along position and length, `calibration`
-/// predicted beside found retention, `costs` a row for each arm, budget and reader.
+/// `runs` describes what produced the results. `groups` has a row per measure, task, arm, budget and reader,
+/// `strata` the macro averages, `curves` the points along position and length, `calibration` predicted
+/// against measured retention, `costs` a row per arm, budget and reader.
 pub(super) fn write(results: &Results, analysis: &Analysis) -> Result<String, ReportError> {
     let runs: Vec<Provenance<'_>> = results.headers.iter().map(Provenance::of).collect();
     let fields = [

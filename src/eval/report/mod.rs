@@ -1,4 +1,4 @@
-//! Reports of results: for a terminal, as JSON, as Markdown, and as one page of HTML with plots.
+//! Reports: for a terminal, as JSON, as Markdown, and as a single HTML page with plots.
 //!
 //! ```text
 //! analysis
@@ -43,7 +43,7 @@ pub enum Format {
 ///
 /// # Errors
 ///
-/// [`ReportError`] if a layout cannot be filled, which is a fault of epitome.
+/// [`ReportError`] if a layout cannot be filled in, which is a bug in epitome.
 pub fn write(results: &Results, analysis: &Analysis, format: Format) -> Result<String, ReportError> {
     match format {
         Format::Terminal => Ok(text::terminal(&Page::of(results, analysis))),

@@ -1,4 +1,4 @@
-//! What a report says, in the order of reading, before it is known where it is shown.
+//! The content of a report in reading order, independent of the output format.
 
 use epitome_compactor::Budget;
 
@@ -24,42 +24,42 @@ pub struct Page {
     pub title: String,
     /// What made the results, for each file.
     pub runs: Vec<Vec<(String, String)>>,
-    /// What may mislead.
+    /// Caveats about the results.
     pub warnings: Vec<String>,
-    /// How to read it.
+    /// Notes on how to read the report.
     pub notes: Vec<String>,
-    /// Scores of each reader, answers kept, gold spans kept.
+    /// One view per measure: scores of each reader, answers kept, gold spans kept.
     pub views: Vec<View>,
-    /// Predicted beside found retention; empty where no arm predicts.
+    /// Predicted against measured retention; empty if no arm predicts.
     pub calibration: Vec<Table>,
-    /// Cost of each arm.
+    /// Costs of each arm.
     pub costs: Vec<Table>,
 }
 
-/// One measure.
+/// The results of one measure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
     /// What is measured.
     pub heading: String,
-    /// Strata with rows.
+    /// Strata that have rows.
     pub strata: Vec<Section>,
 }
 
-/// A stratum, and its tasks.
+/// A stratum with its tasks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Section {
     /// Its name.
     pub heading: String,
-    /// Macro average, curves.
+    /// Tables of macro averages and curves.
     pub tables: Vec<Table>,
-    /// The same as plots.
+    /// The same figures as plots.
     pub plots: Vec<Plot>,
-    /// Each task.
+    /// One section per task.
     pub tasks: Vec<Section>,
 }
 
 impl Page {
-    /// Of an analysis.
+    /// Builds the page for an analysis.
     pub fn of(results: &Results, analysis: &Analysis) -> Self {
         let mut views = Vec::new();
         let mut keys: Vec<(Measure, Option<&str>)> =
@@ -97,7 +97,7 @@ fn heading(measure: Measure, reader: Option<&str>) -> String {
     }
 }
 
-/// What a reader of the figures should know before.
+/// Caveats that a reader of the figures should know first.
 pub(super) fn warnings(results: &Results, analysis: &Analysis) -> Vec<String> {
     let mut warnings = results.warnings.clone();
     if results.records.is_empty() {
@@ -168,14 +168,14 @@ fn notes(analysis: &Analysis) -> Vec<String> {
     notes
 }
 
-/// Picks from an analysis what belongs to one measure and reader.
+/// Picks the figures of one measure and reader from an analysis.
 struct Viewer<'a> {
     analysis: &'a Analysis,
     measure: Measure,
     reader: Option<&'a str>,
 }
 
-/// What a plot draws for one arm and budget.
+/// Identifies an arm at one budget in a plot.
 struct Mark<'a> {
     arm: &'a str,
     budget: &'a str,
@@ -265,7 +265,7 @@ impl Viewer<'_> {
         let title = format!("{} against time", self.name());
         self.plot(marks, title, label, Axis::Time, |size| {
             let time = size.compact_ms + size.reader_ms.filter(|_| reads).unwrap_or(0.0);
-            // An arm that does nothing takes no time that could be drawn.
+            // An arm that does nothing takes no measurable time.
             (time >= 0.01).then_some(time)
         })
     }
@@ -307,8 +307,7 @@ impl Viewer<'_> {
         self.analysis.curves.iter().filter(ours).collect()
     }
 
-    /// One plot for each budget; arms without a budget stand in all of them. None where all rows are in
-    /// one bin.
+    /// One plot per budget; arms without a budget appear in all of them. Empty if all rows fall into one bin.
     fn curve_plots(&self, curve: Curve, scope: &Scope) -> Vec<Plot> {
         let points = self.points(curve, scope);
         let mut bins: Vec<usize> = points.iter().map(|point| point.bin).collect();

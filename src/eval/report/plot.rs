@@ -1,42 +1,42 @@
-//! Plots as inline SVG. Colours are classes of the page, so that they follow its light or dark scheme;
-//! a series is told apart by colour, by the shape of its points and by its dashes.
+//! Plots as inline SVG. Colours are CSS classes of the page, so that they follow its light or dark scheme;
+//! series differ in colour, point shape and dashes.
 
 use std::fmt::Write;
 
 use super::{escape, scale};
 
-/// Width of a plot in its own units, which are pixels where there is room.
+/// Width of a plot in its own units, which are pixels if there is room.
 const WIDTH: f64 = 480.0;
-/// Height of the part with the axes.
+/// Height of the area with the axes.
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 46.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 44.0;
-/// Mean width of a character of the legend. A little too much leaves a gap, too little overlaps.
+/// Mean width of a legend character. An overestimate leaves a gap, an underestimate overlaps.
 const CHARACTER: f64 = 7.0;
 const LEGEND_LINE: f64 = 18.0;
 const LEGEND_LEFT: f64 = 14.0;
-/// Width of a legend's sample.
+/// Width of a legend sample.
 const SAMPLE: f64 = 28.0;
-/// Distance between series that stand at one ratio.
+/// Horizontal offset between series at the same ratio.
 const DODGE: f64 = 2.0;
-/// Distance between the first and the last of them, at most.
+/// Largest total offset between the first and the last of them.
 const MOST_DODGE: f64 = 12.0;
-/// Most characters of a name in a legend.
+/// Most characters of a name in the legend.
 const NAME: usize = 40;
-/// Colours of the page.
+/// Number of colours that the page defines.
 pub(super) const COLOURS: usize = 8;
 const SHAPES: usize = 6;
 
 /// The horizontal axis.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Axis {
-    /// Logarithmic with a tick at each doubling.
+    /// Logarithmic, with a tick at each doubling.
     Ratio,
-    /// Logarithmic with decimal ticks.
+    /// Logarithmic, with decimal ticks.
     Time,
-    /// Bins, by name. A point's `x` is the place of its bin.
+    /// Named bins. A point's `x` is the index of its bin.
     Bins(Vec<String>),
 }
 
@@ -49,38 +49,38 @@ pub struct Point {
     pub y: f64,
     /// Ends of its interval.
     pub interval: Option<(f64, f64)>,
-    /// Shown when pointed at.
+    /// Tooltip text.
     pub label: String,
 }
 
-/// What is drawn of one arm.
+/// The data of one arm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     /// Name in the legend.
     pub name: String,
-    /// Colour, shape and dashes; 0 is the baseline's.
+    /// Selects colour, shape and dashes; 0 is the baseline's.
     pub style: usize,
     /// Points from left to right.
     pub points: Vec<Point>,
-    /// A line across the whole plot at this value: an arm without a budget.
+    /// Draws a horizontal line at this value, for an arm without a budget.
     pub level: Option<f64>,
 }
 
 /// A plot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plot {
-    /// Above it.
+    /// Title above the plot.
     pub title: String,
     /// Horizontal axis with its unit.
     pub x_label: String,
-    /// What the horizontal axis is.
+    /// The kind of horizontal axis.
     pub axis: Axis,
-    /// What is drawn.
+    /// The series to draw.
     pub series: Vec<Series>,
 }
 
 impl Plot {
-    /// As an `svg` element. Empty where there is nothing to draw.
+    /// Renders an `svg` element. Empty if there is nothing to draw.
     pub fn to_svg(&self) -> String {
         let points = || self.series.iter().flat_map(|series| &series.points);
         if points().next().is_none() {
@@ -104,7 +104,7 @@ impl Plot {
         let count = self.series.iter().filter(|series| !series.points.is_empty()).count();
         let mut place = 0;
         for series in &self.series {
-            // Side by side, so that intervals in one bin do not hide each other.
+            // Offset series sideways, so that intervals in one bin do not hide each other.
             let dodge = match self.axis {
                 Axis::Bins(_) => x.step * 0.7 * ((place as f64 + 0.5) / count.max(1) as f64 - 0.5),
                 Axis::Ratio | Axis::Time => {
@@ -255,7 +255,7 @@ fn draw_series(svg: &mut String, series: &Series, x: &scale::Horizontal, y: &sca
     svg.push_str("</g>");
 }
 
-/// The class of a colour, and the attribute of its dashes.
+/// The CSS class of a colour, and the attribute for its dashes.
 fn style(style: usize) -> (String, &'static str) {
     let Some(other) = style.checked_sub(1) else { return ("base".into(), "") };
     let dashes = match other / COLOURS % 3 {
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plot_holds_its_points_and_no_markup_of_names() {
+    fn a_plot_shows_its_points_and_escapes_names() {
         let point = |x, y| Point { x, y, interval: Some((y - 0.1, y + 0.1)), label: "<b>".into() };
         let plot = Plot {
             title: "a & b".into(),

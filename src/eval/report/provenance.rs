@@ -1,14 +1,14 @@
-//! What made the results: every report names it, so that they can be made again.
+//! What produced the results: every report states it, so that they can be reproduced.
 
 use serde::Serialize;
 
 use super::format;
 use crate::eval::record::{DataSource, Header};
 
-/// Hash digits that people are shown.
+/// Hash digits shown to people.
 const DIGITS: usize = 16;
 
-/// A run, with hashes in place of long texts.
+/// A run's header, with hashes in place of long texts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Provenance<'a> {
     /// Name of the suite.
@@ -17,7 +17,7 @@ pub struct Provenance<'a> {
     pub suite_hash: String,
     /// Version of epitome.
     pub version: &'a str,
-    /// Commit of the source tree; empty where it cannot be told.
+    /// Commit of the source tree; empty if unknown.
     pub commit: &'a str,
     /// The command line.
     pub command: &'a str,
@@ -31,12 +31,12 @@ pub struct Provenance<'a> {
     pub hardware: &'a str,
     /// Seed.
     pub seed: u64,
-    /// Start of the run, seconds since 1970.
+    /// Start of the run, in Unix seconds.
     pub started: u64,
 }
 
 impl<'a> Provenance<'a> {
-    /// Of a header.
+    /// The provenance of a header's run.
     pub fn of(header: &'a Header) -> Self {
         let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
         Self {
@@ -54,7 +54,7 @@ impl<'a> Provenance<'a> {
         }
     }
 
-    /// As pairs of a name and what people read.
+    /// Name and value pairs for people.
     pub fn facts(&self) -> Vec<(String, String)> {
         let known = |text: &str| if text.is_empty() { "unknown".to_owned() } else { text.to_owned() };
         let mut facts = vec![

@@ -1,4 +1,4 @@
-//! From values to places on a plot, with the ticks of an axis.
+//! Maps values to positions in a plot, with the ticks of an axis.
 
 /// The vertical axis of shares, labelled in percent.
 #[derive(Clone, Debug, PartialEq)]
@@ -7,12 +7,12 @@ pub(super) struct Linear {
     high: f64,
     bottom: f64,
     top: f64,
-    /// Place and label of each tick.
+    /// Position and label of each tick.
     pub ticks: Vec<(f64, String)>,
 }
 
 impl Linear {
-    /// Holds `low..high`, widened to whole steps; `bottom` and `top` are the places of its ends.
+    /// Covers `low..high`, widened to whole steps; `bottom` and `top` are the positions of its ends.
     pub(super) fn of_shares(low: f64, high: f64, bottom: f64, top: f64) -> Self {
         let span = (high - low).max(0.02);
         let step = match span {
@@ -21,7 +21,7 @@ impl Linear {
             span if span > 0.1 => 0.05,
             _ => 0.02,
         };
-        // A value on a step, as 0 or 1, needs no further one; rounding must not add it.
+        // A value exactly on a step, such as 0 or 1, needs no further step; rounding must not add one.
         let first = (low / step + 1e-9).floor().max(0.0);
         let last = (high / step - 1e-9).ceil().max(first + 1.0).min((1.0 / step).round());
         let first = first.min(last - 1.0);
@@ -34,7 +34,7 @@ impl Linear {
         axis
     }
 
-    /// The place of a value.
+    /// The position of a value.
     pub(super) fn at(&self, value: f64) -> f64 {
         let share = (value - self.low) / (self.high - self.low);
         self.bottom + share.clamp(0.0, 1.0) * (self.top - self.bottom)
@@ -49,23 +49,23 @@ pub(super) struct Horizontal {
     high: f64,
     left: f64,
     right: f64,
-    /// Place and label of each tick.
+    /// Position and label of each tick.
     pub ticks: Vec<(f64, String)>,
-    /// Places of lines: at ticks, or between bins.
+    /// Positions of grid lines: at ticks, or between bins.
     pub grid: Vec<f64>,
     /// Width of a bin.
     pub step: f64,
 }
 
 impl Horizontal {
-    /// Logarithmic, around positive values; with a tick at each power of two, as ratios have them, or at
-    /// round decimal numbers.
+    /// A logarithmic axis around the positive values, with a tick at each power of two (`doublings`, for
+    /// ratios) or at round decimal numbers.
     pub(super) fn log(values: &[f64], doublings: bool, left: f64, right: f64) -> Self {
         let positive = values.iter().filter(|value| **value > 0.0);
         let (low, high) = positive
             .fold((f64::MAX, f64::MIN_POSITIVE), |(low, high), value| (low.min(*value), high.max(*value)));
         let (low, high) = if low > high { (1.0, 2.0) } else { (low, high) };
-        // Some room beside the first and the last point, and never a range of nothing.
+        // Leave room beside the first and the last point, and avoid an empty range.
         let room = ((high / low).ln() * 0.06).max(0.08);
         let (low, high) = (low.ln() - room, high.ln() + room);
         let mut axis =
@@ -79,7 +79,7 @@ impl Horizontal {
         axis
     }
 
-    /// One place for each name.
+    /// One equally wide bin per name.
     pub(super) fn bins(names: &[String], left: f64, right: f64) -> Self {
         let count = names.len().max(1) as f64;
         let mut axis = Self {
@@ -97,7 +97,7 @@ impl Horizontal {
         axis
     }
 
-    /// The place of a value.
+    /// The position of a value.
     pub(super) fn at(&self, value: f64) -> f64 {
         let value = if self.log { value.max(f64::MIN_POSITIVE).ln() } else { value };
         let share = (value - self.low) / (self.high - self.low);
@@ -105,14 +105,14 @@ impl Horizontal {
     }
 }
 
-/// Powers of two within a range, every second one where they are many.
+/// Powers of two within a range, every second one if there are many.
 fn doubling_ticks(low: f64, high: f64) -> Vec<f64> {
     let (first, last) = (low.log2().ceil() as i32, high.log2().floor() as i32);
     let step = if last - first > 8 { 2 } else { 1 };
     (first..=last).filter(|power| power % step == 0).map(|power| 2_f64.powi(power)).collect()
 }
 
-/// Round numbers within a range, as many of a decade as there is room for.
+/// Round numbers within a range, as many per decade as fit.
 fn decimal_ticks(low: f64, high: f64) -> Vec<f64> {
     let decades = (high / low).log10();
     let parts: &[f64] = match decades {

@@ -1,24 +1,24 @@
-//! A table, before it is known where it is shown.
+//! A table, independent of the output format.
 
 use super::escape;
 
-/// Columns that a terminal is taken to have.
+/// Assumed width of a terminal, in columns.
 const TERMINAL: usize = 100;
-/// Narrowest first column.
+/// Smallest width of the first column.
 const NARROWEST: usize = 8;
 
 /// The head of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {
-    /// What stands in it, with its unit.
+    /// Heading, with the unit.
     pub head: String,
-    /// Whether it holds words; numbers stand to the right.
+    /// Whether it holds text and is left-aligned; numbers are right-aligned.
     pub words: bool,
     /// Whether a terminal has no room for it.
     pub wide: bool,
 }
 
-/// A cell: what a terminal shows, and what has room elsewhere.
+/// A cell, with a short form for terminals and a long one elsewhere.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cell {
     /// Short form.
@@ -28,13 +28,13 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// The same everywhere.
+    /// A cell with the same text everywhere.
     pub fn new(text: impl Into<String>) -> Self {
         let short = text.into();
         Self { long: short.clone(), short }
     }
 
-    /// Two forms.
+    /// A cell with a short and a long form.
     pub fn pair(short: impl Into<String>, long: impl Into<String>) -> Self {
         Self { short: short.into(), long: long.into() }
     }
@@ -43,16 +43,16 @@ impl Cell {
 /// Rows under heads.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
-    /// What it shows.
+    /// Caption.
     pub caption: String,
-    /// Heads.
+    /// Column heads.
     pub columns: Vec<Column>,
-    /// Cells, as many in each row as there are columns.
+    /// Cells; each row has as many as there are columns.
     pub rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
-    /// An empty table; a head that begins with `<` is of words, one that begins with `+` is wide.
+    /// An empty table; a head that begins with `<` marks a text column, one with `+` a wide column.
     pub fn new(caption: impl Into<String>, heads: &[&str]) -> Self {
         let column = |head: &&str| Column {
             head: head.trim_start_matches(['<', '+']).to_owned(),
@@ -62,7 +62,7 @@ impl Table {
         Self { caption: caption.into(), columns: heads.iter().map(column).collect(), rows: Vec::new() }
     }
 
-    /// As aligned text of at most 100 columns where that can be: the first column gives way.
+    /// Aligned text of at most 100 columns if possible; the first column is truncated first.
     pub fn to_terminal(&self) -> String {
         let shown: Vec<usize> =
             self.columns.iter().enumerate().filter(|(_, column)| !column.wide).map(|(at, _)| at).collect();
@@ -107,7 +107,7 @@ impl Table {
         text
     }
 
-    /// As a table of Markdown.
+    /// A Markdown table.
     pub fn to_markdown(&self) -> String {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let mut text = line(self.columns.iter().map(|column| escape::markdown(&column.head)).collect());
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_is_not_overrun() {
+    fn tables_fit_a_terminal() {
         let mut table = Table::new("", &["<arm", "value", "+more"]);
         let name = "n".repeat(150);
         table.rows.push(vec![Cell::new(name), Cell::pair("1.0", "1.0 [0.5 1.5]"), Cell::new("x")]);

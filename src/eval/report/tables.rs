@@ -12,7 +12,7 @@ use crate::eval::{
     },
 };
 
-/// One row for each arm and budget of a task.
+/// One row per arm and budget of a task.
 pub(super) fn groups(analysis: &Analysis, groups: &[&Group]) -> Table {
     let versus = versus(analysis);
     let heads = [
@@ -47,7 +47,7 @@ pub(super) fn groups(analysis: &Analysis, groups: &[&Group]) -> Table {
     table
 }
 
-/// One row for each arm and budget of a stratum.
+/// One row per arm and budget of a stratum.
 pub(super) fn strata(analysis: &Analysis, averages: &[&StratumSummary]) -> Table {
     let versus = versus(analysis);
     let heads = [
@@ -75,8 +75,8 @@ pub(super) fn strata(analysis: &Analysis, averages: &[&StratumSummary]) -> Table
     table
 }
 
-/// One row for each arm and budget, one column for each bin: the means, and the paired differences with
-/// the baseline where there are any. Empty where all rows are in one bin.
+/// One row per arm and budget, one column per bin: the means, and the paired differences from the baseline if
+/// there are any. Empty if all rows fall into one bin.
 pub(super) fn curve(analysis: &Analysis, points: &[&CurvePoint], curve: Curve) -> Vec<Table> {
     let (caption, labels): (&str, Vec<&str>) = match curve {
         Curve::Position => ("By place of the gold in the text", POSITIONS.to_vec()),
@@ -142,8 +142,8 @@ fn along(
     table
 }
 
-/// One row for each task, arm and budget with a prediction, and one for the average over a stratum's
-/// tasks; a table for each stratum.
+/// One table per stratum, with one row per task, arm and budget that has a prediction, and one for the
+/// average over the stratum's tasks.
 pub(super) fn calibration(analysis: &Analysis) -> Vec<Table> {
     let heads = ["<task", "<arm", "<budget", "rows", "predicted", "found", "found less predicted"];
     let strata = [(Stratum::Semantic, "Semantic tasks"), (Stratum::Lexical, "Lexical tasks")];
@@ -171,8 +171,8 @@ pub(super) fn calibration(analysis: &Analysis) -> Vec<Table> {
     strata.map(table).into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
-/// Cost of each arm, the baseline first: for each reader, one table for the compaction and one for
-/// reading and resources.
+/// Costs of each arm, the baseline first. Per reader, there is one table for compaction and one for reading
+/// and resources.
 pub(super) fn costs(analysis: &Analysis) -> Vec<Table> {
     let readers =
         [None].into_iter().chain(analysis.order.readers.all().iter().map(|name| Some(name.as_str())));
@@ -272,7 +272,7 @@ fn figures(estimate: &Estimate, paired: Option<&Paired>) -> [Cell; 4] {
         let ends = paired
             .retention_interval
             .map(|i| format!("{} {}", format::percent(i.low), format::percent(i.high)));
-        // Without a retention, as where the baseline has nothing right, there is nothing to know.
+        // If retention is undefined because the baseline scores zero, there is no interval to show.
         paired.retention.map(|_| ends.unwrap_or_else(|| UNKNOWN.into()))
     };
     [
@@ -285,7 +285,7 @@ fn figures(estimate: &Estimate, paired: Option<&Paired>) -> [Cell; 4] {
     ]
 }
 
-/// McNemar's over rows where each document is one row, else the sign test over documents.
+/// McNemar's test over rows if each document is one row, else the sign test over documents.
 fn test(paired: &Paired) -> Option<Exact> {
     let single = paired.rows == paired.documents;
     paired.exact.filter(|_| single).or(paired.exact_documents)

@@ -1,4 +1,4 @@
-//! A page as text: for a terminal, and as Markdown.
+//! A page as text: for a terminal and as Markdown.
 
 use super::{
     escape,
@@ -10,7 +10,7 @@ const CALIBRATION: &str = "Predicted and found retention, without a reader";
 /// Width of a terminal.
 const WIDTH: usize = 100;
 
-/// For a terminal.
+/// Renders the page for a terminal.
 pub(super) fn terminal(page: &Page) -> String {
     let mut text = String::new();
     heading(&mut text, &format!("Evaluation: {}", page.title), '=');
@@ -49,7 +49,7 @@ pub(super) fn terminal(page: &Page) -> String {
     text
 }
 
-/// As Markdown.
+/// Renders the page as Markdown.
 pub(super) fn markdown(page: &Page) -> String {
     let mut text = format!("# Evaluation: {}\n\n", escape::markdown(&page.title));
     for warning in &page.warnings {
@@ -121,7 +121,7 @@ fn tables(text: &mut String, tables: &[Table]) {
     }
 }
 
-/// Breaks a paragraph between words.
+/// Wraps a paragraph at word boundaries.
 fn wrapped(paragraph: &str, indent: &str) -> String {
     let mut text = String::new();
     let mut width = 0;

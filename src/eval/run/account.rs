@@ -1,10 +1,10 @@
-//! How far a run is, and what came of it in short; for people, on standard error.
+//! A run's progress and a short summary of its results, for people, on standard error.
 
 use std::fmt::Write as _;
 
 use crate::{display::Display, eval::record::Record};
 
-/// Adds up records and shows how far the run is.
+/// Accumulates records and shows the run's progress.
 pub struct Account {
     display: Display,
     done: u64,
@@ -13,7 +13,7 @@ pub struct Account {
     task: String,
     lines: Vec<Line>,
     readers: Vec<String>,
-    /// Answers that a reader could not give.
+    /// Rows without an answer from a reader.
     unanswered: u64,
     failed: u64,
 }
@@ -50,7 +50,7 @@ impl Mean {
 }
 
 impl Account {
-    /// For a run of `total` records, of which `done` are in the file; they are to be given to
+    /// For a run of `total` records, of which `done` are in the file; the caller passes those to
     /// [`Account::known`].
     pub fn new(readers: &[String], total: usize, done: usize) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Account {
         }
     }
 
-    /// A record was written.
+    /// Counts a record that was just written.
     pub fn add(&mut self, record: &Record) {
         self.known(record);
         if self.task != record.task {
@@ -74,14 +74,14 @@ impl Account {
         self.show();
     }
 
-    /// Shows where it is. Whoever waits for a long cell calls it now and then.
+    /// Shows the progress. Call it now and then while waiting for a long cell.
     pub(super) fn show(&mut self) {
         let (done, total, task) = (self.done, self.total, &self.task);
         let of_task = if task.is_empty() { String::new() } else { format!(", {task}") };
         self.display.update(done, || format!("{done} of {total} records{of_task}"));
     }
 
-    /// A record was in the file already.
+    /// Counts a record that was already in the file.
     pub fn known(&mut self, record: &Record) {
         self.done += 1;
         let at = self.lines.iter().position(|line| line.arm == record.arm && line.budget == record.budget);
@@ -109,12 +109,12 @@ impl Account {
         }
     }
 
-    /// Writes a line beside the bar.
+    /// Writes a line above the progress bar.
     pub fn tell(&self, line: &str) {
         self.display.tell(line);
     }
 
-    /// Takes the bar away and writes the table.
+    /// Removes the bar and writes the table.
     pub fn finish(&self) {
         self.display.clear();
         self.display.tell(self.table().trim_end());

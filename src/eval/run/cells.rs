@@ -1,4 +1,4 @@
-//! What a run consists of, in the order of its records.
+//! The cells of a run, in the order of its records.
 
 use epitome_compactor::Budget;
 
@@ -10,7 +10,7 @@ use crate::eval::{
     tasks::Task,
 };
 
-/// One row through one arm at one size.
+/// One row through one arm at one budget.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cell {
     /// Index of the task.
@@ -19,12 +19,12 @@ pub struct Cell {
     pub row: usize,
     /// Index of the arm.
     pub arm: usize,
-    /// The size; none for an arm without one.
+    /// The budget; `None` for an arm without one.
     pub budget: Option<Budget>,
 }
 
-/// All cells of a run: by task, then row, then arm, then budget. Each gives a record without a reader,
-/// and then one for each reader.
+/// All cells of a run: by task, then row, then arm, then budget. Each gives one reader-free record, followed
+/// by one per reader.
 #[derive(Debug)]
 pub struct Cells<'a> {
     tasks: &'a [Task],
@@ -34,9 +34,8 @@ pub struct Cells<'a> {
 }
 
 impl<'a> Cells<'a> {
-    /// The cells of `suite` over its tasks and through its arms, both in its order. A row of which an
-    /// arm has nothing to say is left out there, and so is a budget that the arm cannot keep to
-    /// ([`left_out`]).
+    /// The cells of `suite` over its tasks and arms, both in suite order. Rows for which an arm can produce
+    /// nothing are left out, and so are budgets that the arm cannot honour ([`left_out`]).
     pub fn new(suite: &Suite, tasks: &'a [Task], arms: &[Arm]) -> Self {
         let sizes: Vec<Vec<Option<Budget>>> = suite
             .arms
@@ -66,7 +65,7 @@ impl<'a> Cells<'a> {
         Self { tasks, arms, readers, cells }
     }
 
-    /// How many.
+    /// Number of cells.
     pub fn len(&self) -> usize {
         self.cells.len()
     }
@@ -76,12 +75,12 @@ impl<'a> Cells<'a> {
         self.cells.is_empty()
     }
 
-    /// How many records a cell gives.
+    /// Number of records per cell.
     pub fn records_each(&self) -> usize {
         1 + self.readers.len()
     }
 
-    /// How many records all of them give.
+    /// Number of records of all cells.
     pub fn records(&self) -> usize {
         self.len() * self.records_each()
     }
@@ -92,7 +91,7 @@ impl<'a> Cells<'a> {
         Some((cell, self.tasks.get(cell.task)?.rows.get(cell.row)?))
     }
 
-    /// Whether `record` is the one at `index`.
+    /// Whether `record` is the record at `index`.
     pub fn is_record(&self, index: usize, record: &Record) -> bool {
         let Some((cell, row)) = self.get(index / self.records_each()) else { return false };
         let reader = (index % self.records_each()).checked_sub(1).and_then(|at| self.readers.get(at));
@@ -109,8 +108,8 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// Arms and budgets of a suite that are not run, because the arm cannot keep to the budget: a floor of
-/// retention needs an arm that predicts it.
+/// The arms and budgets of a suite that are not run because the arm cannot honour the budget: a retention
+/// floor requires an arm that predicts retention.
 pub fn left_out(suite: &Suite) -> Vec<(&str, Budget)> {
     let sized = suite.arms.iter().filter(|arm| arm.kind.takes_budget());
     let of_arm = |arm| ArmSpec::sizes(arm, suite).map(move |size| (arm, size));
@@ -118,7 +117,7 @@ pub fn left_out(suite: &Suite) -> Vec<(&str, Budget)> {
     out.map(|(arm, size)| (arm.label(), size)).collect()
 }
 
-/// A budget as it stands in a record.
+/// A budget as recorded.
 pub(super) fn written(budget: Option<Budget>) -> String {
     budget.map(|budget| budget.to_string()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Why a run stops.
+//! Errors that end a run.
 
 use std::{io, path::Path};
 
@@ -6,26 +6,26 @@ use thiserror::Error;
 
 use crate::{eval::readers::ReaderError, exit::INTERRUPTED};
 
-/// Why a run did not come to its end.
+/// Why a run ended early.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The results file could not be read or written.
     #[error("{path}: {source}")]
     Write {
-        /// Which; `-` for standard output.
+        /// Path; `-` for standard output.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: io::Error,
     },
-    /// There is a file already, and it is not the beginning of what this run would write.
+    /// The file exists, and is not the beginning of what this run would write.
     #[error("{path} cannot be gone on with: {reason}")]
     NotOurs {
         /// The file.
         path: String,
-        /// What does not fit.
+        /// What does not match.
         reason: String,
     },
-    /// An arm can do nothing at all.
+    /// An arm fails even on a small text.
     #[error("arm {arm:?} fails on a small text already: {reason}")]
     Arm {
         /// Its name.
@@ -41,7 +41,7 @@ pub enum RunError {
         /// Why.
         source: Box<ReaderError>,
     },
-    /// It was told to stop. What is done is in the file.
+    /// The run was stopped. Finished records are in the file.
     #[error("stopped: {done} of {total} records are written")]
     Stopped {
         /// Records in the file.
@@ -49,13 +49,13 @@ pub enum RunError {
         /// Records of the whole run.
         total: usize,
     },
-    /// A fault of epitome itself.
+    /// A bug in epitome.
     #[error("internal error: {0}")]
     Internal(String),
 }
 
 impl RunError {
-    /// What the user can do about it, where that is known.
+    /// What the user can do about it, if known.
     pub fn hint(&self) -> Option<String> {
         match self {
             RunError::NotOurs { .. } => {
@@ -69,7 +69,7 @@ impl RunError {
         }
     }
 
-    /// 2 for bad input, 130 after an interruption, 1 for all else.
+    /// 2 for bad input, 130 after an interruption, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
             RunError::NotOurs { .. } => 2,
@@ -79,7 +79,7 @@ impl RunError {
         }
     }
 
-    /// What to make of an error of the file system at `path`.
+    /// Converts I/O errors at `path`.
     pub(super) fn write(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.display().to_string();
         move |source| RunError::Write { path: path.clone(), source }

@@ -1,4 +1,4 @@
-//! The results file: written line by line, in order, and gone on with after an interruption.
+//! The results file: written line by line, in order, and resumed after an interruption.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ use crate::{
     lock::lock_exclusive,
 };
 
-/// Where records go.
+/// The output for records.
 pub struct ResultsFile {
     path: PathBuf,
     to: Box<dyn Write + Send>,
@@ -26,7 +26,7 @@ pub struct ResultsFile {
 }
 
 impl ResultsFile {
-    /// Writes to standard output; nothing can be gone on with there.
+    /// Writes to standard output, where a run cannot be resumed.
     ///
     /// # Errors
     ///
@@ -37,12 +37,12 @@ impl ResultsFile {
         Ok(file)
     }
 
-    /// Begins a file, or goes on with one that is the beginning of this run's records. A last line that
-    /// was torn is cut off. Every record that is there already is given to `known`.
+    /// Starts a file, or resumes one that is the beginning of this run's records. A torn last line is cut
+    /// off. Every existing record is passed to `known`.
     ///
     /// # Errors
     ///
-    /// [`RunError::NotOurs`] if the file is anything else; [`RunError::Write`] if it cannot be used.
+    /// [`RunError::NotOurs`] if the file is anything else; [`RunError::Write`] on I/O errors.
     pub fn open(
         path: &Path,
         header: &Header,
@@ -72,7 +72,7 @@ impl ResultsFile {
         Ok(file)
     }
 
-    /// How many records are in the file.
+    /// Number of records in the file.
     pub fn written(&self) -> usize {
         self.written
     }
@@ -99,7 +99,7 @@ impl ResultsFile {
     }
 }
 
-/// Reads the lines of a file that is there; gives the bytes that are whole, and the records in them.
+/// Reads the lines of an existing file; returns the length of its complete lines in bytes, and their records.
 fn check(
     lines: &mut BufReader<File>,
     path: &Path,
@@ -113,7 +113,7 @@ fn check(
     loop {
         line.clear();
         lines.read_until(b'\n', &mut line).map_err(RunError::write(path))?;
-        // The end, or a line that was torn when the run died.
+        // The end, or a line torn when the run died.
         if !line.ends_with(b"\n") {
             return if number == 0
                 && !line.is_empty()

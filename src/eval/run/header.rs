@@ -1,4 +1,4 @@
-//! What made the records, and whether two runs are the same one.
+//! What produced the records, and whether two runs are the same.
 
 use std::{
     env,
@@ -16,11 +16,11 @@ use crate::{
     measure::hardware,
 };
 
-/// The commit that the binary was built from, where whoever built it said so.
+/// The commit that the binary was built from, if the build environment named one.
 const BUILT_FROM: Option<&str> = option_env!("EPITOME_COMMIT");
 
-/// The header of a run that begins now. `suite` is the suite in force, after the selection of tasks,
-/// arms and rows by the command line; `files` is what arms and readers say they depend on.
+/// The header of a run that starts now. `suite` is the suite after the command line has selected tasks, arms
+/// and rows; `files` is what arms and readers report as their dependencies.
 pub fn make(
     suite: &Suite,
     config: &Config,
@@ -47,7 +47,7 @@ pub fn make(
     }
 }
 
-/// The command line, as a shell would take it.
+/// The command line, quoted for a shell.
 fn command() -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,%@+".contains(c);
     env::args_os()
@@ -68,8 +68,8 @@ fn command() -> String {
         .join(" ")
 }
 
-/// The commit of the source tree that the command runs in, with `-dirty` where tracked files differ
-/// from it; elsewhere that of the build, if it is known.
+/// The commit of the source tree that the command runs in, with `-dirty` if tracked files have changes;
+/// outside a source tree, the commit of the build, if known.
 fn commit() -> String {
     here().or_else(|| BUILT_FROM.map(str::to_owned)).unwrap_or_default()
 }
@@ -90,16 +90,16 @@ fn git(arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// What of a header decides the records, times apart.
+/// The parts of a header that determine the records.
 #[derive(Debug, PartialEq)]
 pub(super) struct Relevant {
     fields: [(&'static str, String); 8],
 }
 
 impl Relevant {
-    /// Of a header.
+    /// The relevant parts of a header.
     pub(super) fn of(header: &Header) -> Self {
-        // Destructured, so that a new field is thought about here. Command, machine and time may differ.
+        // Destructured, so that a new field cannot be forgotten. Command, machine and time may differ.
         let Header {
             suite: _,
             version,
@@ -129,20 +129,20 @@ impl Relevant {
     }
 }
 
-/// The words for what differs.
+/// The names of the fields that differ.
 pub(super) fn differences(one: &Relevant, other: &Relevant) -> Vec<&'static str> {
     let pairs = one.fields.iter().zip(&other.fields);
     pairs.filter(|(one, other)| one.1 != other.1).map(|(one, _)| one.0).collect()
 }
 
-/// The configuration without what changes no record.
+/// The configuration without settings that do not affect records.
 fn relevant_config(text: &str) -> String {
     let Ok(config) = toml::from_str::<Config>(text) else { return text.to_owned() };
     let eval = config::Eval { prices: config.eval.prices.clone(), ..config::Eval::default() };
     let grid_gco2_per_kwh = config.measure.grid_gco2_per_kwh;
     let measure = config::Measure { grid_gco2_per_kwh, ..config::Measure::default() };
     let (serve, shadow, log) = Default::default();
-    // Models are named by their hashes, wherever their files are.
+    // Models are identified by their hashes, wherever their files are.
     let cache = config::CacheConfig { dir: String::new(), ..config.cache.clone() };
     let models = config::Models { dir: String::new(), ..config.models.clone() };
     Config { serve, shadow, measure, log, eval, cache, models, ..config }.to_toml()
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_decides_records_must_be_the_same() {
+    fn only_settings_that_affect_records_must_match() {
         let mut config = Config::default();
         let header = |config: &Config| Header { config: config.to_toml(), ..Header::default() };
         let first = header(&config);

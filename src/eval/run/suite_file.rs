@@ -1,4 +1,4 @@
-//! Reads a suite file, and says what is wrong with it: file, line, key.
+//! Reads a suite file and reports mistakes with file, line and key.
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
@@ -10,37 +10,37 @@ use toml::{
 
 use crate::{eval::suite::Suite, exit::is_misnamed};
 
-/// A suite that cannot be used.
+/// A suite cannot be used.
 #[derive(Debug, Error)]
 pub enum SuiteError {
     /// The file could not be read.
     #[error("{path}: {source}")]
     Read {
-        /// Which.
+        /// Path.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: io::Error,
     },
     /// It is not TOML, or not a suite.
     #[error("{path}: {message}")]
     Invalid {
-        /// Which.
+        /// Path.
         path: String,
         /// Line, place and reason.
         message: String,
     },
-    /// It is a suite that makes no sense. All that is wrong is listed.
+    /// The suite is inconsistent. Lists all problems.
     #[error("{path} has {} problem(s):\n{}", .problems.len(), .problems.iter().map(|p| format!("  - {p}")).collect::<Vec<_>>().join("\n"))]
     Senseless {
-        /// Which.
+        /// Path.
         path: String,
-        /// Each with its key, and its line where there is one.
+        /// Each with its key, and its line if known.
         problems: Vec<String>,
     },
 }
 
 impl SuiteError {
-    /// 1 where the system failed, else 2.
+    /// 1 for an I/O failure, 2 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
             SuiteError::Read { source, .. } if !is_misnamed(source) => 1,
@@ -60,7 +60,7 @@ pub fn read(path: &Path) -> Result<Suite, SuiteError> {
     parse(&text, &name)
 }
 
-/// Reads the text of a suite; `path` is for messages.
+/// Parses the text of a suite; `path` is for messages.
 fn parse(text: &str, path: &str) -> Result<Suite, SuiteError> {
     let invalid = |error: toml::de::Error| SuiteError::Invalid {
         path: path.to_owned(),
@@ -77,8 +77,7 @@ fn parse(text: &str, path: &str) -> Result<Suite, SuiteError> {
     }
 }
 
-/// An arm's table takes other keys for each kind, so that its unknown keys are not refused while it is
-/// read.
+/// Checks the keys of arms. Each kind of arm takes other keys, so serde cannot reject unknown ones here.
 fn unknown_keys(table: &DeTable<'_>, text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     for arm in elements(table, "arms") {
@@ -153,7 +152,7 @@ fn senseless(suite: &Suite) -> Vec<String> {
             check(count > 0, format!("budgets: there is none for the arm {name}"));
             let kind = arm.kind.as_str();
             let refused: Vec<_> = arm.sizes(suite).filter(|size| !arm.kind.keeps_to(*size)).collect();
-            // The suite's floors are left out there; what an arm asks for itself is meant.
+            // The suite's floors are skipped for such arms; a floor of the arm's own is a mistake.
             for size in refused.iter().filter(|_| arm.budgets.is_some()) {
                 check(
                     false,
@@ -210,7 +209,7 @@ model = "m"
 "#;
 
     #[test]
-    fn a_suite_is_read_and_written() {
+    fn a_suite_round_trips() {
         let suite = parse(SUITE, "s.toml").unwrap();
         assert_eq!(suite.budgets, [Budget::Share(0.25), Budget::Tokens(2000)]);
         assert_eq!(suite.arms.iter().map(|arm| arm.label()).collect::<Vec<_>>(), ["full", "lexical"]);
@@ -219,7 +218,7 @@ model = "m"
     }
 
     #[test]
-    fn a_floor_is_a_budget_of_arms_that_predict() {
+    fn floors_require_arms_that_predict_retention() {
         let floors = SUITE.replace("[\"25%\", 2000]", "[{ floor = 0.98 }, \"floor=0.9\"]");
         let suite = parse(&floors, "s.toml").unwrap();
         assert_eq!(suite.budgets, [Budget::Floor(0.98), Budget::Floor(0.9)]);
@@ -231,7 +230,7 @@ model = "m"
         assert_eq!(suite.arms[1].budgets, Some(vec![Budget::Floor(0.5)]));
         let again = toml::to_string(&suite).unwrap();
         assert_eq!(parse(&again, "again").unwrap(), suite, "{again}");
-        // With nothing but floors, an arm that predicts nothing has nothing to do.
+        // With floors only, an arm that predicts nothing has no budget to run at.
         let idle = floors.replace("kind = \"full\"", "kind = \"head\"");
         let error = parse(&idle, "s.toml").unwrap_err().to_string();
         assert!(error.contains("give head budgets that are no floor"), "{error}");
@@ -240,7 +239,7 @@ model = "m"
     }
 
     #[test]
-    fn mistakes_are_told_with_file_line_and_key() {
+    fn mistakes_are_reported_with_file_line_and_key() {
         let error = |from: &str, to: &str| {
             let text = SUITE.replace(from, to);
             assert_ne!(text, SUITE);

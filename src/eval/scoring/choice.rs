@@ -1,15 +1,14 @@
-//! Which option of a multiple-choice question an answer chooses.
+//! Finds the option of a multiple-choice question that an answer selects.
 
 use std::ops::Range;
 
 use super::{contains_words, normalize};
 
-/// Index of the chosen option; none where the answer chooses none, or more than one.
+/// Index of the selected option; `None` if the answer selects none, or more than one.
 ///
-/// Looked for, in this order: a letter behind "answer" ("The correct answer is (B)", the last one if
-/// there are several); a letter at the beginning ("B", "(b)", "B. Two dogs"); a letter in parentheses
-/// or behind "option" that is the only one; the words of an option. A capital A or I before a word is
-/// taken for a word.
+/// Checked in this order: a letter after "answer" ("The correct answer is (B)"; the last one if there are
+/// several); a letter at the beginning ("B", "(b)", "B. Two dogs"); the only letter in parentheses or after
+/// "option"; the words of an option. A capital A or I before a word counts as a word.
 pub fn choice(answer: &str, choices: &[String]) -> Option<usize> {
     let letters = Letters::of(answer, choices.len());
     letters
@@ -19,7 +18,7 @@ pub fn choice(answer: &str, choices: &[String]) -> Option<usize> {
         .or_else(|| by_words(answer, choices))
 }
 
-/// The option whose words the answer holds, or that holds the answer's words.
+/// The option whose words the answer contains, or that contains the answer's words.
 fn by_words(answer: &str, choices: &[String]) -> Option<usize> {
     let answer = normalize(answer);
     let normal: Vec<String> = choices.iter().map(|choice| normalize(choice)).collect();
@@ -29,7 +28,7 @@ fn by_words(answer: &str, choices: &[String]) -> Option<usize> {
     let held: Vec<usize> = (0..normal.len())
         .filter(|index| normal.get(*index).is_some_and(|choice| contains_words(&answer, choice)))
         .collect();
-    // "Two dogs and a cat" holds "two dogs", which is then not meant.
+    // "Two dogs and a cat" also contains "two dogs", which is not meant then.
     let within = |index: &usize| {
         held.iter().any(|other| {
             let pair = normal.get(*index).zip(normal.get(*other));
@@ -42,7 +41,7 @@ fn by_words(answer: &str, choices: &[String]) -> Option<usize> {
         [] => {}
         _ => return None,
     }
-    // A part of an option, such as "eight thousand players", of some length.
+    // A part of an option, such as "eight thousand players"; a single word is too little.
     if answer.split(' ').count() < 2 {
         return None;
     }
@@ -52,7 +51,7 @@ fn by_words(answer: &str, choices: &[String]) -> Option<usize> {
     first.filter(|_| holding.next().is_none())
 }
 
-/// The words of an answer, and which of them are letters of options.
+/// The words of an answer, and which of them are option letters.
 struct Letters<'a> {
     text: &'a str,
     words: Vec<Range<usize>>,
@@ -76,7 +75,7 @@ impl<'a> Letters<'a> {
         range.and_then(|range| self.text.get(range.clone())).unwrap_or_default().to_lowercase()
     }
 
-    /// The option whose letter the word at `place` is. A lower-case letter must stand apart.
+    /// The option whose letter the word at `place` is. A lower-case letter must stand alone.
     fn letter(&self, place: usize) -> Option<usize> {
         let range = self.words.get(place)?;
         let [byte] = self.text.get(range.clone())?.as_bytes() else { return None };
@@ -93,7 +92,7 @@ impl<'a> Letters<'a> {
         is.then_some(index)
     }
 
-    /// The last letter behind "answer", "answer is", "answer is option".
+    /// The last letter after "answer", "answer is" or "answer is option".
     fn behind_answer(&self) -> Option<usize> {
         let names = |place: usize| {
             let mut back = place.checked_sub(1);
@@ -107,7 +106,7 @@ impl<'a> Letters<'a> {
         (0..self.words.len()).rev().find_map(|place| self.letter(place).filter(|_| names(place)))
     }
 
-    /// The letter that the answer begins with, behind "option" at most.
+    /// The letter at the beginning of the answer, optionally after "option" or "choice".
     fn first(&self) -> Option<usize> {
         match self.word(Some(0)).as_str() {
             "option" | "choice" => self.letter(1),
@@ -115,7 +114,7 @@ impl<'a> Letters<'a> {
         }
     }
 
-    /// The one letter in parentheses or behind "option".
+    /// The only letter in parentheses or after "option".
     fn only(&self) -> Option<usize> {
         let marked = |place: usize| {
             let range = self.words.get(place).cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Scores of an answer, as each task's paper scores it.
+//! Scores answers by the metrics of the tasks' papers.
 //!
 //! | scoring | score | source |
 //! | --- | --- | --- |
@@ -9,10 +9,9 @@
 //! | f1_or_judge | token F1 | the same |
 //! | rouge_or_judge | ROUGE-L, F-measure, no stemming | Lin, ROUGE, 2004, section 3.2 |
 //! | edit_similarity | edit similarity of the first line of code | LongBench, arXiv 2308.14508, `code_sim_score` |
-//! | exact | 1 if the answer is the very string, but for white space around it | |
+//! | exact | 1 if the answer equals the string, ignoring surrounding white space | |
 //!
-//! Where there are several references, the best counts. Normalising is that of SQuAD
-//! ([`normalize()`]).
+//! With several references, the best score counts. Normalisation follows SQuAD ([`normalize()`]).
 
 mod choice;
 mod normal;
@@ -35,7 +34,8 @@ pub fn score(row: &Row, answer: &str) -> f64 {
             right(chosen.is_some() && chosen == row.answer_index)
         }
         Scoring::SubspanEm => {
-            // As in the paper: or else a reader that copies the context would always be right.
+            // The first line only, as in the paper: otherwise a reader that copies the context would always
+            // be right.
             let line = normalize(answer.trim().lines().next().unwrap_or_default());
             let holds = |reference: &String| {
                 let reference = normalize(reference);

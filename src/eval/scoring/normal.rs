@@ -1,4 +1,4 @@
-//! Normalising of answers, as SQuAD's evaluation does it.
+//! SQuAD's normalisation of answers.
 
 /// Lower case, no ASCII punctuation, no articles (`a`, `an`, `the`), single spaces (Rajpurkar et al.,
 /// arXiv 1606.05250, section 6.1; the same in the evaluation of lost-in-the-middle and LongBench).
@@ -34,7 +34,7 @@ fn push(c: char, out: &mut String, word: &mut usize) {
     *word = out.len();
 }
 
-/// Takes the word back if it is an article.
+/// Removes the last word if it is an article.
 fn end_word(out: &mut String, word: &mut usize) {
     if matches!(out.get(*word..), Some("a" | "an" | "the")) {
         out.truncate(*word);
@@ -45,8 +45,8 @@ fn end_word(out: &mut String, word: &mut usize) {
     *word = out.len();
 }
 
-/// Whether `part` stands in `text` and neither begins nor ends within a word or a number; both
-/// normalised. An empty part stands nowhere.
+/// Whether `text` contains `part` without splitting a word or a number at either end; both are normalised. An
+/// empty part is never contained.
 pub fn contains_words(text: &str, part: &str) -> bool {
     let (bytes, length) = (text.as_bytes(), part.len());
     let inner = |at: usize| {
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_the_evaluation_of_squad_does() {
+    fn normalisation_matches_squad() {
         for (text, normal) in [
             ("The  Quick, brown\u{a0}Fox!", "quick brown fox"),
             ("A.B. the-end", "ab theend"),

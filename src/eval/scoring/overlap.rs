@@ -1,15 +1,15 @@
-//! How far an answer and a reference overlap.
+//! Overlap between an answer and a reference.
 
 use std::collections::HashMap;
 
 use super::normalize;
 
-/// Pieces of a long text that are compared; beyond that the table would grow without use.
+/// Most units of a text that are compared; beyond that the table only gets larger.
 const MOST: usize = 4096;
 
-/// F1 of the tokens that both have, as bags, after normalising (Rajpurkar et al., arXiv 1606.05250,
-/// section 6.1). Tokens are runs of letters and digits; of Chinese, Japanese and Korean each character
-/// is one, where LongBench cuts words with a dictionary.
+/// F1 of the bags of tokens after normalisation (Rajpurkar et al., arXiv 1606.05250, section 6.1). Tokens are
+/// runs of letters and digits; each Chinese, Japanese or Korean character is a token of its own, where
+/// LongBench segments words with a dictionary.
 pub fn token_f1(answer: &str, reference: &str) -> f64 {
     let (answer, reference) = (normalize(answer), normalize(reference));
     let (answer, reference) = (tokens(&answer), tokens(&reference));
@@ -37,15 +37,15 @@ pub fn rouge_l(answer: &str, reference: &str) -> f64 {
     f_measure(common_subsequence(&answer, &reference), answer.len(), reference.len())
 }
 
-/// Twice the longest common subsequence of characters over both lengths: the ratio by insertions and
-/// deletions that fuzzywuzzy's `fuzz.ratio` gives with its Levenshtein library, not rounded to
-/// percents. 0 where either is empty.
+/// Twice the length of the longest common subsequence of characters over the sum of both lengths:
+/// fuzzywuzzy's `fuzz.ratio` with its Levenshtein library (insertions and deletions), not rounded to percent.
+/// 0 if either text is empty.
 pub fn edit_similarity(answer: &str, reference: &str) -> f64 {
     let (answer, reference): (Vec<char>, Vec<char>) = (answer.chars().collect(), reference.chars().collect());
     f_measure(common_subsequence(&answer, &reference), answer.len(), reference.len())
 }
 
-/// The first line that is neither a comment nor a fence, as LongBench takes it.
+/// The first line that is neither a comment nor a fence, as in LongBench.
 pub(super) fn first_code_line(answer: &str) -> &str {
     let other = |line: &&str| !line.contains('`') && !line.contains('#') && !line.contains("//");
     answer.trim_start_matches('\n').lines().find(other).unwrap_or_default()
@@ -81,7 +81,7 @@ fn is_cjk(c: char) -> bool {
     matches!(c as u32, 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7af | 0xf900..=0xfaff | 0x20000..=0x3ffff)
 }
 
-/// Length of the longest common subsequence, by the row-wise table.
+/// Length of the longest common subsequence, by dynamic programming with one row.
 fn common_subsequence<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     let (a, b) = (a.get(..MOST).unwrap_or(a), b.get(..MOST).unwrap_or(b));
     let mut row = vec![0_usize; b.len()];
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn similarity_is_that_of_insertions_and_deletions() {
+    fn similarity_counts_insertions_and_deletions() {
         assert_eq!(edit_similarity("abcd", "abxd"), 0.75);
         assert_eq!(edit_similarity("", "a"), 0.0);
         assert_eq!(edit_similarity("a", "a"), 1.0);

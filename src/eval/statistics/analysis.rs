@@ -1,4 +1,4 @@
-//! From records to the figures of a report: cells, each row beside its baseline, strata, curves.
+//! From records to a report's figures: cells, rows paired with their baseline, strata, curves.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,13 +19,12 @@ use crate::eval::{
     row::Stratum,
 };
 
-/// How an analysis is made.
+/// Options of an analysis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// The arm that others are compared with. Where it has the budget of what is compared, that one is
-    /// taken, else the one that it has.
+    /// The arm that others are compared with: at the same budget if it has that one, else at the one it has.
     pub baseline: String,
-    /// Resamples of a bootstrap.
+    /// Number of bootstrap resamples.
     pub resamples: usize,
 }
 
@@ -38,17 +37,17 @@ impl Default for Options {
 /// Everything that a report shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Analysis {
-    /// The baseline, if there is one among the arms.
+    /// The baseline, if it is among the arms.
     pub baseline: Option<String>,
-    /// Names in the order of the report.
+    /// All names, in report order.
     pub order: Order,
-    /// One task, arm, budget and reader each.
+    /// One per task, arm, budget and reader.
     pub groups: Vec<Group>,
     /// Macro averages.
     pub strata: Vec<StratumSummary>,
     /// Points along position and length.
     pub curves: Vec<CurvePoint>,
-    /// Predicted beside found retention, of arms that predict it.
+    /// Predicted against measured retention of arms that predict it.
     pub calibration: Vec<Calibration>,
     /// Cost of each arm, budget and reader.
     pub costs: Vec<Cost>,
@@ -56,13 +55,13 @@ pub struct Analysis {
 
 /// What is averaged over tasks: measure, reader (0 for none), stratum, arm, budget.
 type FamilyKey = (Measure, usize, Stratum, usize, usize);
-/// A row, its measured value, and that of its partner in the baseline.
+/// A row, its measured value, and that of its baseline partner.
 type Cell<'a> = Vec<(&'a Record, Observation)>;
-/// The tasks of a family, by place.
+/// The tasks of a family, by position.
 type Family<'a> = BTreeMap<usize, Cell<'a>>;
 
 impl Analysis {
-    /// Makes all figures. Nothing here depends on time, threads or the order of a map.
+    /// Computes all figures. The result does not depend on time, threads or the iteration order of maps.
     pub fn of(results: &Results, options: &Options) -> Self {
         let records = &results.records;
         let names = records.iter().map(|Seeded { record, .. }| {
@@ -90,7 +89,7 @@ impl Analysis {
     }
 }
 
-/// Sorts records into cells and finds the partner of each.
+/// Sorts records into cells and finds each record's baseline partner.
 fn families<'a>(records: &'a [Seeded], order: &Order, baseline: &str) -> BTreeMap<FamilyKey, Family<'a>> {
     let free = reader_of_reader_free(records, order);
     let partners = Partners::of(records, baseline);
@@ -120,8 +119,8 @@ fn families<'a>(records: &'a [Seeded], order: &Order, baseline: &str) -> BTreeMa
     families
 }
 
-/// What is left of answers does not depend on the reader, and is counted once: from the reader-free
-/// records, or where there are none, from those of the first reader.
+/// Retention does not depend on the reader and must be counted once: from the reader-free records, or if
+/// there are none, from those of the first reader.
 fn reader_of_reader_free<'a>(records: &'a [Seeded], order: &'a Order) -> Option<&'a str> {
     let kept = |record: &Record| record.answer_kept.is_some() || record.gold_kept.is_some();
     let has = |reader: Option<&str>| {

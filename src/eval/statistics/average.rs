@@ -1,4 +1,5 @@
-//! Macro averages over tasks: each task weighs the same, and documents that tasks share are drawn together.
+//! Macro averages over tasks: each task has the same weight, and documents shared by tasks are resampled
+//! together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +11,19 @@ use super::{
     summary::{Estimate, Observation, Paired, Summary, bootstrap, documents},
 };
 
-/// One task's part of a macro average.
+/// One task's contribution to a macro average.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
     /// Its figures.
     pub summary: Summary,
-    /// What the bootstrap drew.
+    /// The bootstrap's replicates.
     pub replicates: Replicates,
-    /// The sums of each document, by its number.
+    /// The sums of each document, by its index.
     pub documents: BTreeMap<usize, Sums>,
 }
 
 impl Part {
-    /// The figures of `observations`, as [`Summary::of`] has them.
+    /// The figures of `observations`, by [`Summary::of`].
     pub fn of(observations: &[Observation], resamples: usize, random: &mut SplitMix64) -> Option<Self> {
         let (summary, replicates) = Summary::of(observations, resamples, random)?;
         Some(Self { summary, replicates, documents: documents(observations) })
@@ -30,10 +31,11 @@ impl Part {
 }
 
 impl Summary {
-    /// The macro average: each task weighs the same, whatever its rows. None without tasks.
+    /// The macro average, in which each task has the same weight whatever its number of rows. `None` without
+    /// tasks.
     ///
-    /// Tasks are samples of their own, but for those that share documents: their documents are drawn
-    /// together. Retention is the ratio of the two averages. There is no exact test over tasks.
+    /// Tasks are independent samples unless they share documents, which are then resampled together.
+    /// Retention is the ratio of the two averages. There is no exact test over tasks.
     pub fn average(tasks: &[Part], resamples: usize, random: &mut SplitMix64) -> Option<Self> {
         if tasks.is_empty() {
             return None;
@@ -86,7 +88,7 @@ impl Summary {
     }
 }
 
-/// The replicates of each task; tasks that share documents, directly or through others, are drawn
+/// The replicates of each task. Tasks that share documents, directly or through others, are resampled
 /// together.
 fn replicates_of(tasks: &[Part], resamples: usize, random: &mut SplitMix64) -> Vec<Replicates> {
     let mut sets: Vec<(BTreeSet<usize>, Vec<usize>)> = Vec::new();
@@ -117,8 +119,8 @@ fn replicates_of(tasks: &[Part], resamples: usize, random: &mut SplitMix64) -> V
     all
 }
 
-/// What documents that tasks share add to the variance of the sum of their differences: twice the
-/// covariance of each two tasks, by document.
+/// The contribution of shared documents to the variance of the summed differences: twice the covariance of
+/// each pair of tasks, by document.
 fn shared_variance(tasks: &[Part]) -> f64 {
     let influences: Vec<BTreeMap<usize, f64>> =
         tasks.iter().map(|task| paired::influences(&task.documents)).collect();
@@ -132,9 +134,8 @@ fn shared_variance(tasks: &[Part]) -> f64 {
     twice
 }
 
-/// The interval of an average: the task's own where there is one task, else percentiles of the averaged
-/// replicates. Where those do not vary, the average of the ends, which is wider than need be. None
-/// where a task has none.
+/// The interval of an average. With one task, that task's; otherwise percentiles of the averaged replicates.
+/// If those do not vary, the average of the ends, which is wider than necessary. `None` if any task has none.
 fn combine(intervals: &[Option<Interval>], replicates: &[f64]) -> Option<Interval> {
     let intervals: Vec<Interval> = intervals.iter().copied().collect::<Option<_>>()?;
     let first = *intervals.first()?;
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn tasks_weigh_the_same_in_a_macro_average() {
+    fn tasks_have_equal_weight_in_a_macro_average() {
         let small = rows(&[(0, 1.0, 1.0), (1, 0.0, 1.0)]);
         let large: Vec<_> = (0..100).map(|i| (i, 1.0, f64::from(i % 2 == 1))).collect();
         let mut random = SplitMix64::new(9);
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn tasks_over_the_same_documents_are_no_more_than_one() {
+    fn tasks_over_the_same_documents_add_no_information() {
         let mut random = SplitMix64::new(11);
         let values = |first: usize| -> Vec<_> {
             (0..60).map(|i| (first + i, f64::from(i % 3 > 0), f64::from(i % 4 > 0))).collect()
@@ -187,7 +188,7 @@ mod tests {
         let width = |interval: Option<Interval>| interval.map(|i| i.high - i.low).unwrap();
         let error = |summary: &Summary| summary.paired.unwrap().standard_error.unwrap();
         let three = 3.0_f64.sqrt();
-        // The same documents three times tell as much as once; others tell more.
+        // The same documents three times carry no more information than once; other documents do.
         assert!((error(&same) - error(&one)).abs() < 1e-12);
         assert!((error(&apart) - error(&one) / three).abs() < 1e-12);
         let seen = |summary: &Summary| summary.paired.unwrap().detectable.unwrap();

@@ -1,10 +1,10 @@
-//! The cluster bootstrap: whole documents are drawn again, with all their rows.
+//! The cluster bootstrap: whole documents are resampled, with all their rows.
 //!
-//! Field and Welsh, Bootstrapping clustered data, Journal of the Royal Statistical Society B 69
-//! (2007), where it is named so; Cameron, Gelbach and Miller, Bootstrap-Based
-//! Improvements for Inference with Clustered Errors, Review of Economics and Statistics 90 (2008),
-//! call it the pairs cluster bootstrap. All statistics here are ratios of sums over rows, so each
-//! document is its sums, and a resample costs as many additions as there are documents.
+//! Named so by Field and Welsh, Bootstrapping clustered data, Journal of the Royal Statistical Society B 69
+//! (2007); Cameron, Gelbach and Miller, Bootstrap-Based Improvements for Inference with Clustered Errors,
+//! Review of Economics and Statistics 90 (2008), call it the pairs cluster bootstrap. All statistics here are
+//! ratios of sums over rows, so each document is reduced to its sums, and a resample takes one addition per
+//! document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,16 +17,16 @@ pub struct Sums {
     pub rows: f64,
     /// Sum of their values.
     pub value: f64,
-    /// Rows that have a partner in the baseline.
+    /// Rows with a partner in the baseline.
     pub pairs: f64,
-    /// Sum of the values of those.
+    /// Sum of the values of those rows.
     pub paired: f64,
     /// Sum of their partners' values.
     pub baseline: f64,
 }
 
 impl Sums {
-    /// Adds another's.
+    /// Adds the sums of another document.
     pub fn add(&mut self, other: &Sums) {
         self.rows += other.rows;
         self.value += other.value;
@@ -36,7 +36,7 @@ impl Sums {
     }
 }
 
-/// The means of every resample. Where a resample holds no pair, its paired means are NaN.
+/// The means of every resample. They are NaN over pairs if a resample holds no pair.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replicates {
     /// Mean value.
@@ -48,7 +48,7 @@ pub struct Replicates {
 }
 
 impl Replicates {
-    /// Draws `resamples` times as many documents as there are, with replacement.
+    /// Draws `resamples` samples with replacement, each of as many documents as there are.
     pub fn draw(documents: &[Sums], resamples: usize, random: &mut SplitMix64) -> Self {
         let mut replicates = Self {
             mean: Vec::with_capacity(resamples),
@@ -67,9 +67,8 @@ impl Replicates {
         replicates
     }
 
-    /// Draws the documents of several tasks together, for tasks that share some: a document that is drawn
-    /// counts in each task that has it. One element for each task. Where a resample holds no document of
-    /// a task, that task's means are NaN.
+    /// Resamples the documents of tasks that share some: a drawn document counts in each task that has it.
+    /// Returns one element per task. If a resample holds no document of a task, that task's means are NaN.
     pub fn draw_jointly(
         tasks: &[&BTreeMap<usize, Sums>],
         resamples: usize,
@@ -112,13 +111,13 @@ impl Replicates {
         self.paired.iter().zip(&self.baseline).map(|(value, baseline)| value - baseline).collect()
     }
 
-    /// The ratios to the baseline; NaN or infinite where that is 0.
+    /// The ratios to the baseline; NaN or infinite if the baseline is 0.
     pub fn retentions(&self) -> Vec<f64> {
         self.paired.iter().zip(&self.baseline).map(|(value, baseline)| value / baseline).collect()
     }
 
-    /// Replicate by replicate, the mean over several: the stratified bootstrap of a macro average, each
-    /// task, or each set of tasks that share documents, a sample of its own.
+    /// The means over several, replicate by replicate. This is the stratified bootstrap of a macro average:
+    /// each task, or each set of tasks that share documents, is a sample of its own.
     pub fn average<'a>(all: impl ExactSizeIterator<Item = &'a Replicates>) -> Self {
         let count = all.len() as f64;
         let mut average = Self::default();
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spread_is_that_of_the_mean() {
+    fn the_spread_is_the_standard_error_of_the_mean() {
         // 100 values of 0 and 1, half each: the standard error of the mean is 0.05.
         let values: Vec<f64> = (0..100).map(|i| f64::from(i % 2)).collect();
         let replicates = Replicates::draw(&single(&values), 20_000, &mut SplitMix64::new(1));
@@ -170,11 +169,11 @@ mod tests {
             let mean = Replicates::average(drawn.iter()).mean;
             (mean.iter().map(|x| (x - 0.5).powi(2)).sum::<f64>() / 4_000.0).sqrt()
         };
-        // Two tasks that are always right together are one; two that are never are certain.
+        // Two tasks that always agree count as one; the mean of two that always disagree is certain.
         assert!((spread(&[&one]) - 0.05).abs() < 3e-3);
         assert!((spread(&[&one, &one]) - spread(&[&one])).abs() < 1e-12);
         assert!(spread(&[&one, &opposite]) < 1e-9);
-        // Tasks apart are independent.
+        // Tasks without common documents are independent.
         let apart: BTreeMap<usize, Sums> = one.iter().map(|(name, sums)| (name + 100, *sums)).collect();
         assert!((spread(&[&one, &apart]) - 0.05 / 2.0_f64.sqrt()).abs() < 3e-3);
     }

@@ -1,4 +1,4 @@
-//! Whether the retention that an arm predicts is the one that is found.
+//! Whether the retention that an arm predicts matches the measured one.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,29 +13,29 @@ use super::{
 };
 use crate::eval::{record::Record, row::Stratum};
 
-/// Predicted beside found retention, of one task, or of all tasks of a stratum.
+/// Predicted against measured retention, of one task or of all tasks of a stratum.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Calibration {
     /// Stratum of the task.
     pub stratum: Stratum,
-    /// Task; none for the macro average over the tasks of the stratum.
+    /// Task; `None` for the macro average over the stratum's tasks.
     pub task: Option<String>,
     /// Arm.
     pub arm: String,
     /// Budget as written.
     pub budget: String,
-    /// Mean of what was predicted, 0 to 1.
+    /// Mean prediction, 0 to 1.
     pub predicted: f64,
-    /// What was found, by the rows that have a prediction: whether the answer is kept, or where that
-    /// cannot be told, the share of the gold spans that is.
+    /// The measured retention, over rows that have a prediction: whether the answer is kept, or if that is
+    /// unknown, the share of gold spans kept.
     pub found: Estimate,
-    /// Found less predicted. Predictions are as they are, so that its interval is that of what was found,
-    /// less `predicted`.
+    /// Measured minus predicted. Predictions are taken as exact, so its interval is that of `found` shifted
+    /// by `predicted`.
     pub difference: f64,
 }
 
 impl Calibration {
-    /// Of records without a reader, or with the same one. Empty where no arm predicts.
+    /// For records without a reader, or with the same reader. Empty if no arm predicts.
     pub fn all<'a>(
         records: impl Iterator<Item = &'a Record>,
         order: &Order,
@@ -76,7 +76,7 @@ impl Calibration {
                 all.extend(of(&part.summary, Some(task)));
                 parts.push(part);
             }
-            // The average of one task is that task.
+            // The average of a single task would repeat that task.
             if parts.len() > 1 {
                 let average = Summary::average(&parts, resamples, &mut stream(""));
                 all.extend(average.and_then(|average| of(&average, None)));

@@ -4,19 +4,19 @@ use serde::Serialize;
 
 use crate::{eval::record::Record, measure::energy::per_1000_tokens};
 
-/// The cost of one arm at one budget with one reader. A figure that no record has is none: unknown,
-/// not zero.
+/// The cost of one arm at one budget with one reader. A figure that no record has is `None`: unknown, not
+/// zero.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Cost {
     /// Arm.
     pub arm: String,
     /// Budget as written; empty for an arm without one.
     pub budget: String,
-    /// Reader; none for reader-free records.
+    /// Reader; `None` for reader-free records.
     pub reader: Option<String>,
     /// Rows.
     pub rows: usize,
-    /// Rows whose compaction failed; the original stands in for it.
+    /// Rows whose compaction failed, so that the original was used.
     pub failed: usize,
     /// Mean tokens of the whole context.
     pub tokens_full: f64,
@@ -26,32 +26,32 @@ pub struct Cost {
     pub compact_ms_median: f64,
     /// Its 95th percentile.
     pub compact_ms_p95: f64,
-    /// Tokens of the whole context over wall time, where something was compacted.
+    /// Tokens of the whole context per second, over the rows that were compacted.
     pub tokens_per_second: Option<f64>,
     /// Median time to the reader's first token, milliseconds.
     pub first_token_ms: Option<f64>,
     /// Median whole time of the reader, milliseconds.
     pub reader_ms: Option<f64>,
-    /// Highest resident memory of the process by then, bytes.
+    /// Peak resident memory of the process so far, bytes.
     pub peak_memory: Option<u64>,
-    /// Most memory of the models that took part, bytes.
+    /// Largest memory of the models that took part, bytes.
     pub model_memory: Option<u64>,
-    /// Highest GPU memory, bytes.
+    /// Peak GPU memory, bytes.
     pub peak_gpu_memory: Option<u64>,
-    /// Mean energy of a query, joules.
+    /// Mean energy per query, joules.
     pub joules: Option<f64>,
-    /// That for 1,000 tokens of the whole context.
+    /// Energy per 1,000 tokens of the whole context, joules.
     pub joules_per_1000_tokens: Option<f64>,
-    /// Mean grams of CO2 of a query.
+    /// Mean grams of CO2 per query.
     pub co2_grams: Option<f64>,
-    /// Mean price of a query.
+    /// Mean price per query.
     pub price: Option<f64>,
-    /// Segments found in the cache over segments asked for.
+    /// Segments found in the cache over segments looked up.
     pub cache_hits: Option<f64>,
 }
 
 impl Cost {
-    /// The cost of these records, which are of one arm, budget and reader. None without records.
+    /// The cost of `records`, all of one arm, budget and reader. `None` without records.
     pub fn of(records: &[&Record]) -> Option<Self> {
         let first = records.first()?;
         let all =
@@ -102,7 +102,7 @@ fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values
 }
 
-/// The nearest-rank quantile of sorted values: one that was measured, not one between two.
+/// The nearest-rank quantile of sorted values: always a measured value, never interpolated.
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied()
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_values_that_were_measured() {
+    fn quantiles_are_measured_values() {
         let values: Vec<f64> = (1..=20).map(f64::from).collect();
         assert_eq!(quantile(&values, 0.5), Some(10.0));
         assert_eq!(quantile(&values, 0.95), Some(19.0));

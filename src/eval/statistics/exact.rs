@@ -2,20 +2,21 @@
 
 use serde::Serialize;
 
-/// How pairs that differ fall, and how likely so uneven a fall is when neither side is better.
+/// Gains and losses among the pairs that differ, and the p value of so uneven a split if neither side is
+/// better.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Exact {
-    /// Pairs (or documents) that are better than the baseline.
+    /// Pairs (or documents) that scored higher than the baseline.
     pub gains: usize,
-    /// Pairs (or documents) that are worse.
+    /// Pairs (or documents) that scored lower.
     pub losses: usize,
-    /// Two-sided p value; 1 where nothing differs.
+    /// Two-sided p value; 1 if nothing differs.
     pub p: f64,
 }
 
 impl Exact {
-    /// The exact test for `gains` against `losses`: the two-sided binomial test of one half, given the
-    /// pairs that differ.
+    /// The exact test of `gains` against `losses`: the two-sided binomial test with probability one half,
+    /// given the pairs that differ.
     ///
     /// Over rows with binary scores this is McNemar's test in its exact form: McNemar, Note on the
     /// sampling error of the difference between correlated proportions or percentages, Psychometrika
@@ -28,9 +29,9 @@ impl Exact {
     }
 }
 
-/// The probability of at most `k` heads in `n` throws of a fair coin.
+/// The probability of at most `k` heads in `n` tosses of a fair coin.
 fn lower_tail(k: usize, n: usize) -> f64 {
-    // In logarithms, as one half to the power of n is 0 beyond n = 1,074.
+    // In logarithms, because 0.5^n underflows to 0 for n > 1,074.
     let mut log_term = -(n as f64) * std::f64::consts::LN_2;
     let mut sum = log_term.exp();
     for i in 1..=k {
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p_values_are_those_made_by_hand() {
+    fn p_values_match_hand_calculation() {
         let known = [
             (0, 0, 1.0),
             (1, 0, 1.0),
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn many_pairs_do_not_vanish() {
+    fn many_pairs_do_not_underflow() {
         let even = Exact::of(2_000, 2_000).p;
         assert!((even - 1.0).abs() < 1e-9, "{even}");
         // Normal approximation with continuity correction: z = (100 - 1) / sqrt(4000) = 1.565.

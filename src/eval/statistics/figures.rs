@@ -1,11 +1,11 @@
-//! The figures that an analysis makes: of a task, of a stratum, along a curve.
+//! The figures of an analysis: per task, per stratum, along a curve.
 
 use serde::Serialize;
 
 use super::summary::Summary;
 use crate::eval::{record::Record, row::Stratum};
 
-/// What is measured of a row, 0 to 1.
+/// What is measured for a row, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
@@ -30,7 +30,7 @@ impl Measure {
         }
     }
 
-    /// The value of a record; none where it was not measured or cannot be.
+    /// The record's value; `None` if it was not measured or cannot be.
     pub fn value(self, record: &Record) -> Option<f64> {
         match self {
             Self::Score => record.score,
@@ -40,7 +40,7 @@ impl Measure {
     }
 }
 
-/// Where figures are from and how much was left of the text.
+/// Compression and times behind a figure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Size {
     /// Mean tokens of the whole context.
@@ -54,18 +54,18 @@ pub struct Size {
 }
 
 impl Size {
-    /// Tokens before over tokens after; none where nothing is left, as without a context.
+    /// Compression ratio: tokens before over tokens after; `None` if nothing is left, as without a context.
     pub fn ratio(&self) -> Option<f64> {
         (self.tokens > 0.0).then(|| self.tokens_full / self.tokens)
     }
 }
 
-/// One task, arm, budget and reader.
+/// Figures of one task, arm, budget and reader.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Group {
     /// What is measured.
     pub measure: Measure,
-    /// Reader; none for what needs none.
+    /// Reader; `None` for measures without one.
     pub reader: Option<String>,
     /// Stratum of the task.
     pub stratum: Stratum,
@@ -88,7 +88,7 @@ pub struct Group {
 pub struct StratumSummary {
     /// What is measured.
     pub measure: Measure,
-    /// Reader; none for what needs none.
+    /// Reader; `None` for measures without one.
     pub reader: Option<String>,
     /// The stratum.
     pub stratum: Stratum,
@@ -106,17 +106,17 @@ pub struct StratumSummary {
     pub summary: Summary,
 }
 
-/// What a curve runs along.
+/// The axis of a curve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Curve {
-    /// Where the gold stands, as a share of the text.
+    /// Position of the gold span, as a share of the text.
     Position,
     /// Tokens of the whole context.
     Length,
 }
 
-/// What a curve is of.
+/// The rows behind a curve.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -129,11 +129,11 @@ pub enum Scope {
 /// One point of a curve: the rows of one bin.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CurvePoint {
-    /// What it runs along.
+    /// The curve's axis.
     pub curve: Curve,
     /// What is measured.
     pub measure: Measure,
-    /// Reader; none for what needs none.
+    /// Reader; `None` for measures without one.
     pub reader: Option<String>,
     /// Task or stratum.
     pub scope: Scope,
@@ -141,9 +141,9 @@ pub struct CurvePoint {
     pub arm: String,
     /// Budget as written; empty for an arm without one.
     pub budget: String,
-    /// Place of the bin along the curve.
+    /// Index of the bin along the curve.
     pub bin: usize,
-    /// The bin in words.
+    /// Label of the bin.
     pub label: &'static str,
     /// The figures.
     #[serde(flatten)]
@@ -160,7 +160,7 @@ pub fn stratum_name(stratum: Stratum) -> &'static str {
 
 /// Bins of the position curve.
 pub const POSITIONS: [&str; 5] = ["0-20%", "20-40%", "40-60%", "60-80%", "80-100%"];
-/// Bins of the length curve: the largest number of tokens, and words.
+/// Bins of the length curve: largest number of tokens, and label.
 pub const LENGTHS: [(usize, &str); 6] = [
     (2_000, "to 2k"),
     (4_000, "2k-4k"),
@@ -171,7 +171,7 @@ pub const LENGTHS: [(usize, &str); 6] = [
 ];
 
 impl Curve {
-    /// The bin of a record and its words; none where the record has no place on the curve.
+    /// Index and label of the record's bin; `None` if the record has no place on the curve.
     pub fn bin(self, record: &Record) -> Option<(usize, &'static str)> {
         match self {
             Self::Position => {

@@ -1,38 +1,38 @@
-//! Intervals of 95 %.
+//! Confidence intervals at 95 %.
 
 use serde::Serialize;
 
 use super::Z_TWO_SIDED;
 
-/// How an interval was made.
+/// How an interval was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Wilson's score interval over rows.
     Wilson,
-    /// Wilson's score interval with documents as the sample, where resampling them shows no variation.
+    /// Wilson's score interval with documents as the sample, if resampling them shows no variation.
     WilsonDocuments,
     /// Percentiles of a bootstrap that resamples documents.
     Bootstrap,
-    /// The paired interval of small samples ([`super::paired`]), where resampling shows no variation.
+    /// The paired interval for small samples ([`super::paired`]), if resampling shows no variation.
     Adjusted,
 }
 
-/// A range that holds the true value in 95 of 100 runs.
+/// A range that covers the true value in 95 of 100 runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
     /// Lower end.
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// How it was made.
+    /// How it was computed.
     pub method: Method,
 }
 
-/// Wilson's score interval of a share that was seen in `n` independent trials: Wilson, Probable
-/// inference, the law of succession, and statistical inference, JASA 22 (1927). Recommended for
-/// small samples by Brown, Cai and DasGupta, Interval Estimation for a Binomial Proportion,
-/// Statistical Science 16 (2001), section 3. None for `n` of 0.
+/// Wilson's score interval of a share observed in `n` independent trials: Wilson, Probable inference, the law
+/// of succession, and statistical inference, JASA 22 (1927). Recommended for small samples by Brown, Cai and
+/// DasGupta, Interval Estimation for a Binomial Proportion, Statistical Science 16 (2001), section 3. `None`
+/// if `n` is 0.
 pub fn wilson(share: f64, n: usize) -> Option<(f64, f64)> {
     if n == 0 {
         return None;
@@ -46,8 +46,9 @@ pub fn wilson(share: f64, n: usize) -> Option<(f64, f64)> {
     Some(((center - half).clamp(0.0, share), (center + half).clamp(share, 1.0)))
 }
 
-/// The percentiles of replicates that leave `alpha` outside: Efron and Tibshirani, An Introduction to
-/// the Bootstrap (1993), section 13.3. None where more than one in a hundred replicates is undefined.
+/// The percentiles of the replicates that exclude a share of `alpha` in total: Efron and Tibshirani, An
+/// Introduction to the Bootstrap (1993), section 13.3. `None` if more than one in a hundred replicates is
+/// undefined.
 pub fn percentile(replicates: &[f64], alpha: f64) -> Option<(f64, f64)> {
     let mut sorted: Vec<f64> = replicates.iter().copied().filter(|value| value.is_finite()).collect();
     if sorted.is_empty() || (replicates.len() - sorted.len()) * 100 > replicates.len() {
@@ -56,7 +57,7 @@ pub fn percentile(replicates: &[f64], alpha: f64) -> Option<(f64, f64)> {
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len() - 1;
     let at = |share: f64| {
-        // Linear between the two neighbours.
+        // Interpolates linearly between the two neighbours.
         let place = share * last as f64;
         let low = sorted.get(place.floor() as usize)?;
         let high = sorted.get(place.ceil() as usize)?;
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wilson_is_as_published() {
+    fn wilson_matches_published_values() {
         // Newcombe, Statistics in Medicine 17 (1998), table I, method 3: 81/263, 15/148, 0/20, 1/29.
         let known = [
             (81, 263, 0.2553, 0.3662),

@@ -3,21 +3,20 @@
 //! ```text
 //! records
 //!   -> order      tasks, arms, budgets and readers in the order of the suite
-//!   -> analysis   cells of one task, arm, budget and reader; each row beside its baseline
+//!   -> analysis   cells of one task, arm, budget and reader; each row paired with its baseline
 //!   -> summary    mean, paired difference, retention
 //!        bootstrap   intervals, resampled by document
 //!        interval    Wilson's interval for shares
-//!        paired      standard error by document, interval of small samples, what could be seen
+//!        paired      standard error by document, small-sample interval, detectable difference
 //!        exact       McNemar's test and the sign test
 //!   -> average    macro average over tasks
-//!   -> calibration   retention as predicted and as found
+//!   -> calibration   predicted against measured retention
 //!   -> cost       tokens, time, memory, energy and price of each arm
 //! ```
 //!
-//! The unit of resampling is the document, because rows that ask about one text are right or wrong
-//! together. All intervals are at 95 %, all tests two-sided. The same records give the same figures to
-//! the last bit: the random numbers are our own and their seeds come from the names of what is
-//! summarised.
+//! The unit of resampling is the document, because rows that ask about one text tend to be right or wrong
+//! together. All intervals are at 95 %, all tests two-sided. The same records give bit-identical figures: the
+//! random number generator is our own, seeded by the names of what is summarised.
 
 pub mod analysis;
 pub mod average;
@@ -41,15 +40,15 @@ pub use figures::{Curve, CurvePoint, Group, Measure, Scope, Size, StratumSummary
 pub use interval::{Interval, Method};
 pub use summary::{Estimate, Paired, Summary};
 
-/// Resamples of a bootstrap, unless another number is asked for. Efron and Tibshirani, An
-/// Introduction to the Bootstrap (1993), chapter 13, take 1,000 and more for percentile intervals.
+/// Default number of bootstrap resamples. Efron and Tibshirani, An Introduction to the Bootstrap (1993),
+/// chapter 13, take 1,000 and more for percentile intervals.
 pub const RESAMPLES: usize = 2_000;
 
-/// What an interval leaves out on both sides together.
+/// Share that an interval excludes on both sides together.
 pub const ALPHA: f64 = 0.05;
 
 /// Quantile of the standard normal distribution at 97.5 %.
 pub const Z_TWO_SIDED: f64 = 1.959_963_984_540_054;
 
-/// Quantile of the standard normal distribution at 80 %: the power that a run is planned for.
+/// Quantile of the standard normal distribution at 80 %: the power for which a run is planned.
 pub const Z_POWER: f64 = 0.841_621_233_572_914_2;

@@ -1,4 +1,4 @@
-//! Names in the order in which a report shows them: that of the suite, and after those the alphabet.
+//! The order of names in a report: that of the suite, then alphabetical.
 
 use std::{
     cmp::Ordering,
@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use crate::eval::record::Header;
 
-/// The names of one kind, each with its place.
+/// The names of one kind, each with its position.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Names {
     names: Vec<String>,
@@ -18,7 +18,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Those of `present`: first `first`, then as `listed`, then the alphabet.
+    /// The names in `present`: first `first`, then in the order of `listed`, then alphabetically.
     fn of<'a>(present: impl Iterator<Item = &'a str>, first: Option<&str>, listed: &[String]) -> Self {
         let present: BTreeSet<&str> = present.collect();
         let rank = |name: &str| {
@@ -35,37 +35,37 @@ impl Names {
         Self { names, places }
     }
 
-    /// The place of a name; behind all where it is not known.
+    /// The position of a name; after all others if unknown.
     pub fn place(&self, name: &str) -> usize {
         self.places.get(name).copied().unwrap_or(self.names.len())
     }
 
-    /// The name at a place; empty where there is none.
+    /// The name at a position; empty if there is none.
     pub fn name(&self, place: usize) -> &str {
         self.names.get(place).map_or("", String::as_str)
     }
 
-    /// All, in order.
+    /// All names, in order.
     pub fn all(&self) -> &[String] {
         &self.names
     }
 }
 
-/// Everything that is named in results.
+/// The order of all names in the results.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Order {
     /// Tasks.
     pub tasks: Names,
     /// Arms, the baseline first.
     pub arms: Names,
-    /// Budgets as written: none first, then from large to small.
+    /// Budgets as written: first none, then from large to small.
     pub budgets: Names,
     /// Readers.
     pub readers: Names,
 }
 
 impl Order {
-    /// Of records, given as task, arm, budget and reader.
+    /// The order of names in records, given as task, arm, budget and reader.
     pub fn of<'a>(
         headers: &[Header],
         records: impl Iterator<Item = (&'a str, &'a str, &'a str, Option<&'a str>)> + Clone,
@@ -94,7 +94,7 @@ impl Order {
     }
 }
 
-/// The names in a section of a suite, by the first of `keys` that an entry has.
+/// The names in a section of a suite; an entry's name is the first of `keys` that it has.
 fn listed(suite: &str, section: &str, keys: &[&str]) -> Vec<String> {
     let Ok(table) = suite.parse::<Table>() else { return Vec::new() };
     let entries = table.get(section).and_then(Value::as_array).into_iter().flatten();
@@ -102,7 +102,7 @@ fn listed(suite: &str, section: &str, keys: &[&str]) -> Vec<String> {
     entries.filter_map(name).collect()
 }
 
-/// None, then shares, then tokens, then floors, then what cannot be read; each from large to small.
+/// No budget first, then shares, token counts, floors, and unreadable ones; each from large to small.
 fn compare_budgets(one: &str, other: &str) -> Ordering {
     let rank = |budget: &str| match budget.parse() {
         _ if budget.is_empty() => (0, 0.0),
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_suite_orders_and_the_baseline_leads() {
+    fn names_follow_the_suite_with_the_baseline_first() {
         let suite = r#"
             [[tasks]]
             name = "zebra"

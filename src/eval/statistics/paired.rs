@@ -1,31 +1,31 @@
-//! Paired differences: their standard error by document, an interval that holds for small samples,
-//! and what a run could have seen.
+//! Paired differences: their standard error by document, an interval that is valid for small samples, and the
+//! smallest difference that a run can detect.
 
 use std::collections::BTreeMap;
 
 use super::{ALPHA, Z_POWER, Z_TWO_SIDED, bootstrap::Sums, student};
 
-/// The differences of one document: how many, and their sum.
+/// The paired differences of one document.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Differences {
     /// Pairs.
     pub pairs: f64,
-    /// Sum of value less baseline.
+    /// Sum of value minus baseline.
     pub sum: f64,
 }
 
 impl Differences {
-    /// Of each document that has pairs.
+    /// One per document that has pairs.
     pub fn of(documents: &[Sums]) -> Vec<Self> {
         let paired = documents.iter().filter(|sums| sums.pairs > 0.0);
         paired.map(|sums| Self { pairs: sums.pairs, sum: sums.paired - sums.baseline }).collect()
     }
 }
 
-/// The standard error of the mean difference when rows of one document are not independent: Miller,
-/// Adding Error Bars to Evals (arXiv:2411.00640), paired and clustered, with the factor `G / (G - 1)`
-/// for `G` documents (Cameron and Miller, A Practitioner's Guide to Cluster-Robust Inference, Journal
-/// of Human Resources 50 (2015)). None below two documents.
+/// The standard error of the mean difference if rows of one document are not independent: Miller, Adding
+/// Error Bars to Evals (arXiv:2411.00640), paired and clustered, with the factor `G / (G - 1)` for `G`
+/// documents (Cameron and Miller, A Practitioner's Guide to Cluster-Robust Inference, Journal of Human
+/// Resources 50 (2015)). `None` for fewer than two documents.
 pub fn standard_error(documents: &[Differences]) -> Option<f64> {
     let pairs: f64 = documents.iter().map(|document| document.pairs).sum();
     let mean = documents.iter().map(|document| document.sum).sum::<f64>() / pairs;
@@ -34,9 +34,9 @@ pub fn standard_error(documents: &[Differences]) -> Option<f64> {
     Some((factor * squares).sqrt() / pairs)
 }
 
-/// How far each document moves the mean difference, scaled so that their squares sum to the square of
-/// [`standard_error`], and their products over two tasks to the covariance of the two means. Empty below
-/// two documents.
+/// Each document's influence on the mean difference, scaled so that the squares sum to the square of
+/// [`standard_error`], and the products over two tasks to the covariance of the two means. Empty for fewer
+/// than two documents.
 pub fn influences(documents: &BTreeMap<usize, Sums>) -> BTreeMap<usize, f64> {
     let paired: BTreeMap<usize, Differences> = documents
         .iter()
@@ -50,25 +50,24 @@ pub fn influences(documents: &BTreeMap<usize, Sums>) -> BTreeMap<usize, f64> {
     paired.into_iter().map(|(name, document)| (name, of(document))).collect()
 }
 
-/// The smallest true difference that a run of this standard error finds at 5 %, two-sided, in 80 of
-/// 100 runs: `(z(0.975) + z(0.8)) * standard error`; Miller, as above, on power.
+/// The smallest true difference that a run with this standard error detects at 5 %, two-sided, with 80 %
+/// power: `(z(0.975) + z(0.8)) * standard error`; Miller, as above, on power.
 pub fn detectable(standard_error: f64) -> f64 {
     (Z_TWO_SIDED + Z_POWER) * standard_error
 }
 
-/// A mean difference drawn a little towards zero, with a standard error that is never zero.
+/// A mean difference shrunk slightly towards zero, with a standard error that is never zero.
 ///
-/// Resampling cannot leave what was seen: where no pair differs its interval is a point, however
-/// small the run. Agresti and Min, Simple improved confidence intervals for comparing matched
-/// proportions, Statistics in Medicine 24 (2005), add two pairs for the interval: half a
-/// gain, half a loss and one that is equal. Here the two are documents as large as those of the run
-/// (the size that a row finds its document to have), so that with one row in each document it is
-/// their interval; the standard error is by document, and the quantile is Student's with one degree
-/// of freedom less than documents (Cameron and Miller, as above, on few clusters), which widens it where
-/// documents are few.
+/// Resampling cannot go beyond the observed values: if no pair differs, its interval is a point, however
+/// small the run. Agresti and Min, Simple improved confidence intervals for comparing matched proportions,
+/// Statistics in Medicine 24 (2005), add two pairs for the interval: half a gain, half a loss and one tie.
+/// Here the two additions are documents of the run's size (the document size that a row sees on average), so
+/// that the result equals their interval if each document has one row. The standard error is by document, and
+/// the quantile is Student's with one degree of freedom less than documents (Cameron and Miller, as above, on
+/// few clusters), which widens the interval for few documents.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adjusted {
-    /// The mean difference, drawn towards zero.
+    /// The mean difference, shrunk towards zero.
     pub center: f64,
     /// Its standard error.
     pub standard_error: f64,
@@ -79,7 +78,7 @@ pub struct Adjusted {
 }
 
 impl Adjusted {
-    /// Of the documents of a run. None below two of them.
+    /// The adjusted difference of a run's documents. `None` for fewer than two.
     pub fn of(documents: &[Differences]) -> Option<Self> {
         let factor = small_sample_factor(documents.len())?;
         let pairs: f64 = documents.iter().map(|document| document.pairs).sum();
@@ -93,7 +92,7 @@ impl Adjusted {
         Some(Self { center, standard_error, documents: documents.len(), pairs })
     }
 
-    /// The interval of 95 %.
+    /// The interval at 95 %.
     pub fn interval(&self) -> (f64, f64) {
         let half = student::two_sided(ALPHA, self.documents.saturating_sub(1)) * self.standard_error;
         ((self.center - half).max(-1.0), (self.center + half).min(1.0))
@@ -104,13 +103,12 @@ impl Adjusted {
         student::p_two_sided(self.center / self.standard_error, self.documents.saturating_sub(1))
     }
 
-    /// Pairs that a run of this kind needs in all, so that it sees a difference of `smallest` in 80 of
-    /// 100 runs.
+    /// Total number of pairs that such a run needs to detect a difference of `smallest` with 80 % power.
     pub fn pairs_needed(&self, smallest: f64) -> f64 {
         self.pairs * (detectable(self.standard_error) / smallest).powi(2)
     }
 
-    /// Pairs that a run needs in all, so that an interval around `distance` ends before 0.
+    /// Total number of pairs that a run needs for an interval around `distance` to exclude 0.
     pub fn pairs_to_exclude(&self, distance: f64) -> f64 {
         self.pairs * (Z_TWO_SIDED * self.standard_error / distance).powi(2)
     }
@@ -143,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn documents_count_and_not_rows() {
-        // Each document twice as two rows that agree: the error must not shrink.
+    fn the_sample_size_is_documents_not_rows() {
+        // Each document twice, as two rows that agree: the error must not shrink.
         let single = rows(3, 9, 50);
         let double: Vec<_> = single.iter().map(|d| Differences { pairs: 2.0, sum: 2.0 * d.sum }).collect();
         let (one, other) = (standard_error(&single).unwrap(), standard_error(&double).unwrap());
@@ -155,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_adjusted_interval_is_that_of_agresti_and_min() {
+    fn the_adjusted_interval_matches_agresti_and_min() {
         // b* = 9.5, c* = 3.5, n* = 102; the factor and Student's quantile are ours.
         let adjusted = Adjusted::of(&rows(3, 9, 100)).unwrap();
         let (n, difference) = (102.0, -6.0 / 102.0);

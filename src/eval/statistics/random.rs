@@ -1,16 +1,16 @@
-//! Random numbers for resampling: small, and the same on every machine.
+//! Random numbers for resampling: small, and identical on every machine.
 
 /// SplitMix64: Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators (OOPSLA 2014).
 #[derive(Clone, Debug)]
 pub struct SplitMix64(u64);
 
 impl SplitMix64 {
-    /// From a seed.
+    /// Seeds the generator with a number.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// From what is drawn for: different names give independent streams.
+    /// Seeds the generator with names: different names give independent streams.
     pub fn named(parts: &[&str]) -> Self {
         let mut hasher = blake3::Hasher::new();
         for part in parts {
@@ -31,8 +31,8 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, 0 for a bound of 0. By multiplication and shift, whose bias is below
-    /// `bound` in 2^64 (Lemire, Fast Random Integer Generation in an Interval, ACM TOMACS 2019).
+    /// A number below `bound`; 0 if `bound` is 0. Uses multiplication and shift, with a bias below `bound` in
+    /// 2^64 (Lemire, Fast Random Integer Generation in an Interval, ACM TOMACS 2019).
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next_u64()) * bound as u128) >> 64) as usize
     }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sequence_is_the_published_one() {
+    fn the_sequence_matches_the_reference() {
         // First outputs for seed 1234567, as listed with the reference implementations.
         let mut random = SplitMix64::new(1_234_567);
         let first: Vec<u64> = (0..3).map(|_| random.next_u64()).collect();

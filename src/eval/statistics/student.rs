@@ -1,12 +1,11 @@
-//! Student's t distribution at whole degrees of freedom.
+//! Student's t distribution for integer degrees of freedom.
 
 use std::f64::consts::PI;
 
-/// Degrees of freedom from which the distribution is taken as that of this many: the quantiles differ
-/// by less than 0.001.
+/// More degrees of freedom than this are treated as this many: the quantiles differ by less than 0.001.
 const MANY: usize = 5_000;
 
-/// The probability that a t variable of `freedom` degrees of freedom lies within `-t..t`.
+/// The probability that a t variable with `freedom` degrees of freedom lies within `-t..t`.
 ///
 /// The finite series of Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 (odd) and
 /// 26.7.4 (even).
@@ -34,7 +33,7 @@ pub fn p_two_sided(t: f64, freedom: usize) -> f64 {
     1.0 - within(t, freedom)
 }
 
-/// The t within which (on both sides) a share of `1 - alpha` lies. By bisection.
+/// The `t` for which `-t..t` holds a share of `1 - alpha`, by bisection.
 pub fn two_sided(alpha: f64, freedom: usize) -> f64 {
     let (mut low, mut high) = (0.0, 1e7);
     for _ in 0..80 {
@@ -53,8 +52,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_those_of_the_tables() {
-        // Any table of the t distribution, column 0.975.
+    fn quantiles_match_the_tables() {
+        // From any table of the t distribution, column 0.975.
         let known = [
             (1, 12.706_2),
             (2, 4.302_7),

@@ -1,4 +1,4 @@
-//! One cell's rows made into figures: mean, paired difference, retention.
+//! Reduces the rows of a cell to figures: mean, paired difference, retention.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use super::{
     random::SplitMix64,
 };
 
-/// One row's value, and that of its partner in the baseline.
+/// One row's value, and that of its baseline partner.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Observation {
     /// The unit of resampling.
     pub document: usize,
-    /// Score, or what is left, 0 to 1.
+    /// Score or retention, 0 to 1.
     pub value: f64,
-    /// The same of the baseline, where it has this row.
+    /// The baseline's value, if it has this row.
     pub baseline: Option<f64>,
 }
 
@@ -29,11 +29,11 @@ pub struct Observation {
 pub struct Estimate {
     /// Rows.
     pub rows: usize,
-    /// Documents that they are about.
+    /// Number of documents behind these rows.
     pub documents: usize,
     /// Their mean.
     pub mean: f64,
-    /// Its interval; none where a single document tells nothing of others.
+    /// The mean's interval; `None` with a single document.
     pub interval: Option<Interval>,
 }
 
@@ -42,24 +42,24 @@ pub struct Estimate {
 pub struct Paired {
     /// Rows that both have.
     pub rows: usize,
-    /// Documents that they are about.
+    /// Number of documents behind these rows.
     pub documents: usize,
     /// Mean of the baseline on those rows.
     pub baseline: f64,
-    /// Mean less that of the baseline.
+    /// Mean minus mean of the baseline.
     pub difference: f64,
     /// Interval of the difference.
     pub interval: Option<Interval>,
     /// Standard error of the difference, by document.
     pub standard_error: Option<f64>,
-    /// The smallest true difference that this run finds at 5 %, two-sided, in 80 of 100 runs.
+    /// The smallest true difference that such a run detects at 5 %, two-sided, with 80 % power.
     pub detectable: Option<f64>,
-    /// Mean over that of the baseline; none where the baseline has nothing right.
+    /// Mean over mean of the baseline; `None` if the baseline scores zero.
     pub retention: Option<f64>,
     /// Interval of the retention.
     pub retention_interval: Option<Interval>,
-    /// McNemar's exact test over rows, for binary values. It takes rows as independent: where a
-    /// document has several, the one below is the one to read.
+    /// McNemar's exact test over rows, for binary values. It assumes independent rows: if a document has
+    /// several rows, use `exact_documents` instead.
     pub exact: Option<Exact>,
     /// The sign test over documents: gains are documents whose mean is above the baseline's.
     pub exact_documents: Option<Exact>,
@@ -70,16 +70,16 @@ pub struct Paired {
 pub struct Summary {
     /// The mean.
     pub estimate: Estimate,
-    /// Against the baseline; none for the baseline itself and for rows that it does not have.
+    /// Comparison with the baseline; `None` for the baseline itself and for rows that it does not have.
     pub paired: Option<Paired>,
 }
 
 impl Summary {
-    /// The figures of `observations`, and what the bootstrap drew. None where there are none.
+    /// The figures of `observations`, and the bootstrap's replicates. `None` without observations.
     ///
-    /// The interval of the mean is Wilson's where values are binary and each document is one row, else
-    /// percentiles over documents drawn again. Where all resamples give one value, that tells nothing,
-    /// and the interval is Wilson's with documents as the sample, or [`Adjusted`] for a difference.
+    /// The interval of the mean is Wilson's if values are binary and each document is one row, else
+    /// percentiles over resampled documents. If all resamples give the same value, they carry no information;
+    /// the interval is then Wilson's with documents as the sample, or [`Adjusted`] for a difference.
     pub fn of(
         observations: &[Observation],
         resamples: usize,
@@ -98,7 +98,7 @@ impl Summary {
             named(interval::wilson(mean, sums.len()), Method::Wilson)
         } else {
             let drawn = bootstrap(&replicates.mean);
-            // Wilson's holds for shares, and a mean of values from 0 to 1 varies less than a share.
+            // Wilson's interval is made for shares; a mean of values in 0 to 1 varies no more than a share.
             let fallback = || named(interval::wilson(mean, sums.len()), Method::WilsonDocuments);
             drawn.or_else(fallback)
         };
@@ -109,7 +109,7 @@ impl Summary {
     }
 }
 
-/// The sums of each document, by its number.
+/// The sums of each document, by its index.
 pub fn documents(observations: &[Observation]) -> BTreeMap<usize, Sums> {
     let mut documents: BTreeMap<usize, Sums> = BTreeMap::new();
     for row in observations {
@@ -140,7 +140,7 @@ fn compare(
     let adjusted = Adjusted::of(&documents);
     let fallback = || named(adjusted.map(|adjusted| adjusted.interval()), Method::Adjusted);
     let standard_error = paired::standard_error(&documents);
-    // Where nothing differs, the standard error says that all could be seen, which is not so.
+    // If nothing differs, the standard error is 0, which would mean that any difference is detectable.
     let error = standard_error.filter(|error| *error > 0.0).or(adjusted.map(|a| a.standard_error));
     let binary = pairs.iter().all(|(value, baseline)| is_binary(*value) && is_binary(*baseline));
     let signs = Exact::of(
@@ -158,7 +158,7 @@ fn compare(
         retention: (baseline > 0.0).then(|| all.paired / all.baseline),
         retention_interval: bootstrap(&replicates.retentions())
             .or_else(|| {
-                // Where nothing differs, that of the difference, on the baseline as it was seen.
+                // If nothing differs, use the interval of the difference, relative to the observed baseline.
                 let fixed = bootstrap(&replicates.differences()).is_none() && baseline > 0.0;
                 let Interval { low, high, method } = fallback().filter(|_| fixed)?;
                 let share = |end: f64| (1.0 + end / baseline).max(0.0);
@@ -175,7 +175,7 @@ fn compare(
     })
 }
 
-/// Sums of differences below this are rounding.
+/// Smaller sums of differences are rounding errors.
 const TIE: f64 = 1e-9;
 
 fn is_binary(value: f64) -> bool {
@@ -186,7 +186,7 @@ fn named(ends: Option<(f64, f64)>, method: Method) -> Option<Interval> {
     ends.map(|(low, high)| Interval { low, high, method })
 }
 
-/// None where the replicates do not differ.
+/// `None` if all replicates are equal.
 pub(super) fn bootstrap(replicates: &[f64]) -> Option<Interval> {
     let first = replicates.first()?;
     if replicates.iter().all(|value| (value - first).abs() < TIE) {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_those_made_by_hand() {
+    fn figures_match_hand_calculation() {
         // 20 rows of 20 documents: baseline right on 16, now right on 12 of those and on 1 other.
         let mut values = Vec::new();
         for i in 0..20 {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn no_interval_where_nothing_can_be_said() {
+    fn one_document_gives_no_interval() {
         let one = of(&rows(&[(0, 1.0, 0.0), (0, 0.0, 0.0)]));
         assert_eq!(one.estimate.interval, None);
         let paired = one.paired.unwrap();
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_differs_the_interval_is_not_a_point() {
+    fn without_differences_the_interval_is_not_a_point() {
         let same: Vec<_> = (0..12).map(|i| (i / 2, 1.0, 1.0)).collect();
         let summary = of(&rows(&same));
         let interval = summary.estimate.interval.unwrap();

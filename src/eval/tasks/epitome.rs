@@ -10,7 +10,7 @@ use crate::eval::{
     suite::TaskSpec,
 };
 
-/// How the names of tasks begin that word matching solves.
+/// Name prefixes of tasks that word matching solves.
 const LEXICAL: [&str; 4] = ["niah_", "kv_", "ruler_", "passage_retrieval"];
 
 #[derive(Deserialize)]
@@ -51,10 +51,10 @@ struct Metadata {
     evidence: Option<OneOrMany>,
 }
 
-/// Where the answer stands, by what the row says of it.
+/// Byte ranges of the answer, according to the row's metadata.
 fn places(context: &str, answers: &[String], metadata: &Metadata) -> Vec<Range<usize>> {
     if let Some(needle) = &metadata.needle {
-        // Counted in characters, not in bytes.
+        // In characters, not bytes.
         let stated = metadata.needle_char.and_then(|place| gold::byte_of(context, place));
         let there = stated.filter(|at| context.get(*at..).is_some_and(|rest| rest.starts_with(needle)));
         let there = there.map(|at| at..at + needle.len());
@@ -78,7 +78,7 @@ fn places(context: &str, answers: &[String], metadata: &Metadata) -> Vec<Range<u
             let lines = positions.iter().filter_map(|place| lines.get(*place).filter(holds));
             return lines.cloned().collect();
         }
-        // One question of `hotpot_multidoc_40` has 32 passages only; the last stands for the 40th.
+        // One question of `hotpot_multidoc_40` has only 32 passages; the last stands for the 40th.
         let last = documents.len() - 1;
         return positions.iter().filter_map(|place| documents.get((*place).min(last))).cloned().collect();
     }
@@ -92,7 +92,7 @@ pub(super) fn read(json: &str, spec: &TaskSpec) -> Result<Draft, String> {
     let raw: Raw = parse(json)?;
     let task = raw.task.as_deref().unwrap_or(&spec.name);
     let lexical = LEXICAL.iter().any(|start| task.starts_with(start));
-    // The questions of `nq_multidoc_20` are those of `nq_multidoc_100`.
+    // `nq_multidoc_20` and `nq_multidoc_100` share their questions.
     let family = task.split('_').next().unwrap_or(task);
     let document = match (&raw.metadata.doc, &raw.metadata.question_id) {
         (Some(doc), _) => Some(format!("{task}:{doc}")),

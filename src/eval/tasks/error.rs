@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::exit::is_misnamed;
 
-/// Bad rows, or ids, that a message names; the rest is counted.
+/// Bad rows or ids that a message names; the rest is counted.
 const SHOWN: usize = 8;
 
 /// A bad row.
@@ -24,9 +24,9 @@ pub enum TaskError {
     /// The file cannot be read.
     #[error("{path}: {source}; a path is relative to the suite file")]
     Read {
-        /// The path that was tried.
+        /// The path that was opened.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: io::Error,
     },
     /// The compressed file is broken.
@@ -37,7 +37,7 @@ pub enum TaskError {
         /// What is wrong.
         reason: String,
     },
-    /// The file is larger than what is read.
+    /// The file exceeds the size limit.
     #[error("{path} unpacks to more than {limit} bytes; split it")]
     TooLarge {
         /// As the suite names it.
@@ -50,7 +50,7 @@ pub enum TaskError {
     NotUtf8 {
         /// As the suite names it.
         path: String,
-        /// The first byte that does not belong.
+        /// The first invalid byte.
         offset: usize,
     },
     /// The file is not JSON as a whole.
@@ -63,7 +63,7 @@ pub enum TaskError {
         /// What is wrong there.
         reason: String,
     },
-    /// The name of a file on the hub is none.
+    /// The path is not a valid name of a file on the hub.
     #[error(
         "{path:?} names no file of a dataset; write hub:OWNER/DATASET/PATH or hub:OWNER/DATASET@REVISION/PATH"
     )]
@@ -71,14 +71,14 @@ pub enum TaskError {
         /// As the suite names it.
         path: String,
     },
-    /// The hub did not give the file.
+    /// The file could not be fetched from the hub.
     #[error("{path} could not be had from the hub: {reason}; to provide it by hand, put it at {by_hand}")]
     Hub {
         /// As the suite names it.
         path: String,
         /// Why not.
         reason: String,
-        /// Where it is looked for.
+        /// Where a file provided by hand is expected.
         by_hand: String,
     },
     /// Some rows are wrong.
@@ -94,10 +94,10 @@ pub enum TaskError {
     UnknownRows {
         /// As the suite names it.
         path: String,
-        /// All that are missing, sorted.
+        /// All missing ids, sorted.
         ids: Vec<String>,
     },
-    /// There are no rows.
+    /// The file has no rows.
     #[error("{path} holds no row")]
     Empty {
         /// As the suite names it.
@@ -106,7 +106,7 @@ pub enum TaskError {
 }
 
 impl TaskError {
-    /// Whether the suite or its files are to be changed, rather than the machine or the network.
+    /// Whether the fault lies with the suite or its files, rather than the machine or the network.
     pub fn is_input(&self) -> bool {
         match self {
             TaskError::Read { source, .. } => is_misnamed(source),

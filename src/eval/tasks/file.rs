@@ -1,4 +1,4 @@
-//! A task's file: from the disk or from the hub, unpacked, cut in records.
+//! A task's file: read from disk or the hub, unpacked, split into records.
 
 use std::{
     fs,
@@ -16,22 +16,22 @@ use super::TaskError;
 
 /// Most bytes of an unpacked file.
 const LIMIT: u64 = 4 << 30;
-/// How a path on the hub begins.
+/// Prefix of paths on the hub.
 const HUB: &str = "hub:";
-/// Layout of the directory of fetched files; another layout gets another number.
+/// Version of the directory layout for fetched files.
 const LAYOUT: &str = "v1";
-/// How long to wait for a connection to the hub.
+/// Timeout for connecting to the hub.
 const CONNECT: Duration = Duration::from_secs(3);
 
 /// One record of a file.
 pub(super) struct Record<'a> {
-    /// Line on which it begins, counted from 1.
+    /// Line on which it starts, counted from 1.
     pub(super) line: usize,
     /// Its text.
     pub(super) json: &'a str,
 }
 
-/// The bytes of the file as they are.
+/// The raw bytes of the file.
 pub(super) fn bytes(path: &str, base: &Path) -> Result<Vec<u8>, TaskError> {
     let at = match path.strip_prefix(HUB) {
         Some(name) => {
@@ -63,7 +63,7 @@ fn hub_file(name: &str) -> Option<DatasetFile> {
     })
 }
 
-/// Where fetched files are kept.
+/// Directory for fetched files.
 fn store() -> PathBuf {
     directories::ProjectDirs::from("", "", "epitome")
         .map_or_else(|| std::env::temp_dir().join("epitome"), |dirs| dirs.cache_dir().to_owned())
@@ -71,7 +71,7 @@ fn store() -> PathBuf {
         .join(LAYOUT)
 }
 
-/// The file in our store or in the cache of the hub's own clients; fetched if it is in neither.
+/// The file from our store or from the cache of the hub's own clients; fetched if it is in neither.
 fn fetched(path: &str, file: &DatasetFile, hub: &Hub, store: &Path) -> Result<PathBuf, TaskError> {
     let target = store.join(&file.id).join(&file.revision).join(&file.path);
     if target.exists() {
@@ -87,7 +87,7 @@ fn fetched(path: &str, file: &DatasetFile, hub: &Hub, store: &Path) -> Result<Pa
     };
     let home = target.parent().unwrap_or(store);
     fs::create_dir_all(home).map_err(|error| failed(error.to_string()))?;
-    // Two runs at once each fetch into a directory of their own; the later one wins.
+    // Concurrent runs fetch into separate directories; the later one wins.
     let scratch = tempfile::tempdir_in(home).map_err(|error| failed(error.to_string()))?;
     let part = scratch.path().join("part");
     hub.fetch_dataset(file, &part).map_err(failed)?;
@@ -95,7 +95,7 @@ fn fetched(path: &str, file: &DatasetFile, hub: &Hub, store: &Path) -> Result<Pa
     Ok(target)
 }
 
-/// The text of a file, unpacked as its name says.
+/// The text of a file, unpacked according to its name.
 pub(super) fn text(path: &str, bytes: Vec<u8>) -> Result<String, TaskError> {
     let unpack = |reason: String| TaskError::Unpack { path: path.to_owned(), reason };
     let bytes = if path.ends_with(".gz") {
@@ -124,7 +124,7 @@ fn all(path: &str, reader: impl Read) -> Result<Vec<u8>, TaskError> {
     }
 }
 
-/// The records of a file: the elements of an array, else one a line. Blank lines are passed over.
+/// The records of a file: the elements of a JSON array, else one per line. Blank lines are skipped.
 pub(super) fn records<'a>(path: &str, text: &'a str) -> Result<Vec<Record<'a>>, TaskError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !text.trim_start().starts_with('[') {
@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    /// A hub that has one file.
+    /// A hub with a single file.
     fn serve(content: &'static [u8]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn records_know_their_lines() {
+    fn records_have_line_numbers() {
         let lines = |text| -> Vec<usize> { records("x", text).unwrap().iter().map(|r| r.line).collect() };
         assert_eq!(lines("{\"a\":1}\n\n{\"a\":2}\r\n"), [1, 3]);
         assert_eq!(lines("[\n {\"a\":1},\n\n {\"b\":\n2}, {\"c\":3}\n]"), [2, 4, 5]);

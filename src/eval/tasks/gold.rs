@@ -1,20 +1,20 @@
-//! Where the answer stands: byte ranges of a context.
+//! Gold spans: byte ranges of a context that hold the answer.
 
 use std::{collections::HashMap, ops::Range};
 
 use epitome_text::sentence_ends;
 
-/// A run of words this long is the evidence itself, not a coincidence, if it is two fifths of the
+/// A matching run of at least this many words counts as evidence, not coincidence, if it is two fifths of the
 /// sentence.
 const RUN: usize = 6;
-/// A run this long is, whatever it is of the sentence.
+/// A run this long counts whatever its share of the sentence.
 const LONG_RUN: usize = 10;
-/// A whole sentence shorter than this says nothing of its place.
+/// A whole sentence with fewer words is too short to locate.
 const LEAST: usize = 3;
-/// Words of a turn below which it only acknowledges.
+/// A turn with fewer words is a mere acknowledgement.
 const TURN: usize = 5;
 
-/// Ranges in order, without the white space around them; neither empty nor twice.
+/// Ranges in order, trimmed of white space, without empty ones and duplicates.
 pub(super) fn tidy(text: &str, gold: Vec<Range<usize>>) -> Vec<Range<usize>> {
     let mut gold: Vec<Range<usize>> = gold.into_iter().filter_map(|range| trimmed(text, range)).collect();
     gold.sort_by_key(|range| (range.start, range.end));
@@ -29,7 +29,7 @@ fn trimmed(text: &str, range: Range<usize>) -> Option<Range<usize>> {
     (end > start).then_some(start..end)
 }
 
-/// The lines of a text, without their ends.
+/// The lines of a text, without line breaks.
 pub(super) fn lines(text: &str) -> Vec<Range<usize>> {
     let mut start = 0;
     text.split('\n')
@@ -41,8 +41,8 @@ pub(super) fn lines(text: &str) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// The passages of a text of several: each begins on a line of its own with `Document [k](Title: `,
-/// k from 1 upward, and may have more than one line.
+/// The passages of a text with several: each starts on its own line with `Document [k](Title: `, with k
+/// counting from 1, and may span several lines.
 pub(super) fn documents(text: &str) -> Vec<Range<usize>> {
     let mut starts: Vec<usize> = Vec::new();
     for line in lines(text) {
@@ -71,18 +71,18 @@ pub(in crate::eval) fn label_length(passage: &str) -> usize {
     0
 }
 
-/// The byte offset of the character at `place`.
+/// The byte offset of the character with index `place`.
 pub(super) fn byte_of(text: &str, place: usize) -> Option<usize> {
     text.char_indices().nth(place).map(|(offset, _)| offset)
 }
 
-/// The first place at which `part` stands.
+/// The first occurrence of `part`.
 pub(super) fn find(text: &str, part: &str) -> Option<Range<usize>> {
     text.find(part).map(|start| start..start + part.len())
 }
 
-/// The turns that inclusive pairs of line numbers name. Turns that only acknowledge are left out
-/// where others say more.
+/// The turns in inclusive ranges of line numbers. Turns that only acknowledge are left out if others say
+/// more.
 pub(super) fn turns(text: &str, spans: &[(usize, usize)]) -> Vec<Range<usize>> {
     let lines = lines(text);
     let named = |line: &usize| spans.iter().any(|(first, last)| (*first..=*last).contains(line));
@@ -96,10 +96,9 @@ pub(super) fn turns(text: &str, spans: &[(usize, usize)]) -> Vec<Range<usize>> {
     if turns.iter().any(says) { turns.into_iter().filter(says).collect() } else { turns }
 }
 
-/// Where quoted evidence stands. Each of its sentences is looked for as a sequence of words, since
-/// quotations differ from the text in white space, quotation marks, reference marks and numbering;
-/// where a sentence does not stand there whole, its longest part is taken. What is not found is left
-/// out.
+/// Locates quoted evidence. Each sentence is matched as a sequence of words, because quotations differ from
+/// the text in white space, quotation marks, reference marks and numbering. If a sentence does not occur as a
+/// whole, its longest matching run is taken. Sentences that are not found are skipped.
 pub(super) fn evidence(text: &str, quotations: &[String]) -> Vec<Range<usize>> {
     let words_of_text = words(text);
     let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -128,7 +127,7 @@ pub(super) fn evidence(text: &str, quotations: &[String]) -> Vec<Range<usize>> {
     found
 }
 
-/// Place and length of the longest run of `sentence` in the text.
+/// Position and length of the longest run of `sentence` in the text.
 fn longest_run(
     sentence: &[Word],
     text: &[Word],
@@ -150,7 +149,7 @@ fn longest_run(
     best
 }
 
-/// A word in lower case, and its place.
+/// A word's range, and the word in lower case.
 type Word = (Range<usize>, String);
 
 fn words(text: &str) -> Vec<Word> {
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn short_turns_count_only_where_no_longer_one_is() {
+    fn short_turns_count_only_without_longer_ones() {
         let text = "A: Yes .\nB: The remote control costs twenty five Euros .\nA: Okay .";
         let turn = text.find("B: ").unwrap()..text.find("\nA: Okay").unwrap();
         assert_eq!(turns(text, &[(0, 2)]), [turn]);

@@ -1,9 +1,8 @@
 //! LongBench v1 (Bai et al., arXiv 2308.14508, table 1 and `eval.py`): 21 data sets in one layout.
 //!
-//! How an answer is scored follows from the data set: token F1 for questions, ROUGE-L for
-//! summaries, edit similarity for code. Where the paper gives a share of a point (the right class
-//! among those that an answer names, the right number among those that it names), the right one is
-//! looked for and the others are not held against it.
+//! The scoring follows from the data set: token F1 for questions, ROUGE-L for summaries, edit similarity for
+//! code. Where the paper gives partial credit (the right class or number among all that an answer names), an
+//! answer that contains the right one scores 1, whatever else it names.
 
 use serde::Deserialize;
 
@@ -23,7 +22,7 @@ struct Raw {
     id: Option<String>,
 }
 
-/// The files' `input` is empty or is no question for some data sets, whose prompt asks it.
+/// For some data sets, `input` is empty or not a question, because the paper's prompt asks it.
 fn ask(dataset: &str, input: &str) -> String {
     let question = match dataset {
         "gov_report" => "Write a summary of the report in one page.",
@@ -60,7 +59,7 @@ fn scoring(dataset: &str) -> Option<Scoring> {
 
 pub(super) fn read(json: &str, spec: &TaskSpec) -> Result<Draft, String> {
     let raw: Raw = parse(json)?;
-    // LongBench-E has the same data sets in even lengths.
+    // LongBench-E has the same data sets, balanced by length.
     let dataset = raw.dataset.strip_suffix("_e").unwrap_or(&raw.dataset);
     let scoring = scoring(dataset)
         .or(spec.scoring)
@@ -79,7 +78,7 @@ pub(super) fn read(json: &str, spec: &TaskSpec) -> Result<Draft, String> {
     })
 }
 
-/// The lines that begin with an answer, `Paragraph 7`, and no further digit.
+/// The lines that begin with an answer such as `Paragraph 7`, not followed by another digit.
 fn paragraphs(context: &str, answers: &[String]) -> Vec<std::ops::Range<usize>> {
     let named = |line: &str| {
         answers.iter().any(|answer| {

@@ -1,4 +1,4 @@
-//! LongBench v2 (Bai et al., arXiv 2412.15204): four choices, one right; `data.json` or a line a row.
+//! LongBench v2 (Bai et al., arXiv 2412.15204): four choices, one correct; `data.json`, or one row per line.
 
 use serde::Deserialize;
 

@@ -1,5 +1,5 @@
-//! The files of lost-in-the-middle (Liu et al., arXiv 2307.03172): questions over passages, and
-//! key-value retrieval. The context is written as the paper's prompts write it.
+//! The files of lost-in-the-middle (Liu et al., arXiv 2307.03172): questions over passages, and key-value
+//! retrieval. The context is formatted as in the paper's prompts.
 
 use std::fmt::Write as _;
 
@@ -55,7 +55,7 @@ fn passages(question: String, answers: Vec<String>, passages: &[Passage]) -> Dra
         answers,
         gold,
         scoring: Scoring::SubspanEm,
-        // The same question comes once for each place of its gold passage.
+        // The same question occurs once for each position of its gold passage.
         document: Some(short(&blake3::hash(question.as_bytes()))),
         query: question,
         ..Draft::default()

@@ -1,4 +1,4 @@
-//! Rows of each task, whatever the format they come in.
+//! Rows of each task, from any supported format.
 //!
 //! ```text
 //! path of the suite      ->  file      bytes from the disk or the hub, unpacked, cut in records
@@ -36,7 +36,7 @@ use super::{
     suite::{Format, TaskSpec},
 };
 
-/// A task with its rows.
+/// A task and its rows.
 #[derive(Clone, Debug)]
 pub struct Task {
     /// The rows that were drawn, in the order of the file.
@@ -52,8 +52,7 @@ pub struct Task {
 ///
 /// # Errors
 ///
-/// [`TaskError`]. A bad row is an error, not left out: all bad rows of a file are listed, each with
-/// its line.
+/// [`TaskError`]. Bad rows are not skipped: the error lists all bad rows of the file, each with its line.
 pub fn load(spec: &TaskSpec, base: &Path, seed: u64) -> Result<Task, TaskError> {
     let bytes = file::bytes(&spec.path, base)?;
     let hash = blake3::hash(&bytes).to_hex().to_string();
@@ -102,9 +101,9 @@ fn named(mut rows: Vec<Row>, wanted: &[String]) -> Result<Vec<Row>, Vec<String>>
     if missing.is_empty() { Ok(rows) } else { Err(missing) }
 }
 
-/// What an adapter finds in a record.
+/// A record as read by an adapter.
 struct Draft {
-    /// Its line stands for it where there is none.
+    /// Defaults to the line number.
     id: Option<String>,
     context: String,
     query: String,
@@ -113,7 +112,7 @@ struct Draft {
     answer_index: Option<usize>,
     scoring: Scoring,
     gold: Vec<Range<usize>>,
-    /// The context's hash stands for it where there is none.
+    /// Defaults to the context's hash.
     document: Option<String>,
     stratum: Stratum,
 }
@@ -135,7 +134,7 @@ impl Default for Draft {
     }
 }
 
-/// Contexts and ids that were seen.
+/// Contexts and ids seen so far.
 #[derive(Default)]
 struct Shelf {
     contexts: HashMap<blake3::Hash, Arc<str>>,
@@ -143,7 +142,7 @@ struct Shelf {
 }
 
 impl Draft {
-    /// Checks the draft and makes a row of it.
+    /// Checks the draft and turns it into a row.
     fn finish(mut self, spec: &TaskSpec, line: usize, shelf: &mut Shelf) -> Result<Row, String> {
         let scoring = spec.scoring.unwrap_or(self.scoring);
         self.answers.retain(|answer| !answer.trim().is_empty());
@@ -187,7 +186,7 @@ impl Draft {
     }
 }
 
-/// The middle of the gold place, if it is a single one.
+/// The centre of the gold span, if there is exactly one.
 fn position(gold: &[Range<usize>], length: usize) -> Option<f64> {
     match gold {
         [one] => Some((one.start + one.end) as f64 / 2.0 / length.max(1) as f64),
@@ -195,7 +194,7 @@ fn position(gold: &[Range<usize>], length: usize) -> Option<f64> {
     }
 }
 
-/// The first half of a hash's digits, which is plenty within one run.
+/// The first half of a hash's digits, which is unique enough within one run.
 fn short(hash: &blake3::Hash) -> String {
     let mut digits = hash.to_hex().to_string();
     digits.truncate(32);
@@ -240,7 +239,7 @@ impl std::fmt::Display for Label {
 fn parse<'a, T: serde::Deserialize<'a>>(json: &'a str) -> Result<T, String> {
     serde_json::from_str(json).map_err(|error| {
         let text = error.to_string();
-        // The record's own line is always 1.
+        // The record is always parsed as a single line.
         text.replace(" at line 1 column ", " at column ")
     })
 }

@@ -1,7 +1,7 @@
-//! The user's own rows: `context`, `query`, and `answers` or `choices` with `answer_index`.
+//! User-supplied rows: `context`, `query`, and `answers` or `choices` with `answer_index`.
 //!
-//! Optional: `id`; `document`, by which rows over related texts are resampled together (within the task); `scoring`;
-//! `evidence`, quotations of the context that hold the answer. Other fields are passed over.
+//! Optional: `id`; `document`, which groups rows over related texts for resampling (within the task);
+//! `scoring`; `evidence`, quotations of the context that hold the answer. Other fields are ignored.
 
 use serde::Deserialize;
 

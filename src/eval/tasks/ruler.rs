@@ -1,11 +1,11 @@
 //! RULER's jsonl (Hsieh et al., arXiv 2404.06654, appendix B): the whole prompt is in `input`.
 //!
-//! Its templates put the question behind the text, and in some versions the beginning of the answer
-//! behind the question. The text is the context, the question is the query, and the instruction
-//! before the text and the example before that are left out.
+//! Its templates put the question after the text, and some versions the beginning of the answer after the
+//! question. The text becomes the context and the question the query; the instruction before the text and any
+//! example before that are dropped.
 //!
-//! The paper scores the share of `outputs` that occur (any of them for its questions on SQuAD and
-//! HotpotQA); here all have to occur, so that a score is right or wrong.
+//! The paper scores the share of `outputs` that occur (any of them for its questions on SQuAD and HotpotQA).
+//! Here all must occur, so that a score is 0 or 1.
 
 use std::ops::Range;
 
@@ -25,10 +25,10 @@ struct Raw {
     outputs: Vec<Label>,
 }
 
-/// How a template's question begins.
+/// How the templates' questions begin.
 const QUESTIONS: [&str; 3] =
     ["\nWhat are all the special magic ", "\nWhat is the special magic ", "\nQuestion: "];
-/// How the instruction before the text ends.
+/// How the instructions before the text end.
 const INSTRUCTIONS: [&str; 5] = [
     "afterwards.\n",
     "hidden in the following text.\n",
@@ -38,7 +38,7 @@ const INSTRUCTIONS: [&str; 5] = [
 ];
 /// What may follow the question: the beginning of the answer, or the end of a chat turn.
 const BEHIND: [&str; 5] = ["\nAnswer:", " Answer:", "[/INST]", "<|", " The special magic "];
-/// How far before a needle's value its sentence begins.
+/// Most bytes from the start of a needle's sentence to its value.
 const NEEDLE: usize = 300;
 
 pub(super) fn read(json: &str, _: &TaskSpec) -> Result<Draft, String> {
@@ -52,7 +52,7 @@ pub(super) fn read(json: &str, _: &TaskSpec) -> Result<Draft, String> {
         .ok_or("`input` does not end with a question of one of RULER's templates")?;
     let (before, question) = (input.get(..at).unwrap_or_default(), input.get(at..).unwrap_or_default());
     let documents = before.contains("The following are given documents.");
-    // Questions on documents are asked for twice; the instruction is no part of the text.
+    // Templates for documents repeat the question; the instruction is not part of the text.
     let before = match before.rfind("\n\nAnswer the question based on the given documents.") {
         Some(end) if documents => before.get(..end).unwrap_or(before),
         _ => before,
@@ -79,7 +79,7 @@ pub(super) fn read(json: &str, _: &TaskSpec) -> Result<Draft, String> {
     })
 }
 
-/// The needles and the assignments that hold the answers.
+/// The needles and assignments that hold the answers.
 fn places(context: &str, answers: &[String]) -> Vec<Range<usize>> {
     answers
         .iter()

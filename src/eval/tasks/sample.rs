@@ -1,16 +1,16 @@
-//! Drawing at random, the same way each time.
+//! Reproducible random draws.
 
 use std::collections::HashMap;
 
 use crate::eval::row::Row;
 
-/// A source of random numbers (SplitMix64: Steele, Lea and Flood, Fast Splittable Pseudorandom Number
-/// Generators, OOPSLA 2014, figure 17), seeded by a number and a name. Good for drawing rows and
-/// spans, not for secrets.
+/// A random number generator (SplitMix64: Steele, Lea and Flood, Fast Splittable Pseudorandom Number
+/// Generators, OOPSLA 2014, figure 17), seeded by a number and a name. Good for drawing rows and spans, not
+/// for secrets.
 pub(crate) struct Draw(u64);
 
 impl Draw {
-    /// Another name gives another sequence.
+    /// Different names give different sequences.
     pub(crate) fn new(seed: u64, name: &str) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes()).update(name.as_bytes());
@@ -26,13 +26,13 @@ impl Draw {
         z ^ (z >> 31)
     }
 
-    /// A number below `limit`; 0 where that is 0.
+    /// A number below `limit`; 0 if `limit` is 0.
     fn below(&mut self, limit: usize) -> usize {
         // The high half of the product; its bias is below 2^-32 for any list that fits in memory.
         ((u128::from(self.next()) * limit as u128) >> 64) as usize
     }
 
-    /// Puts `items` in random order.
+    /// Shuffles `items`.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let other = self.below(last + 1);
@@ -41,8 +41,8 @@ impl Draw {
     }
 }
 
-/// Draws `size` rows: documents in random order, one row of each in turn, so that as many documents
-/// take part as can. The rows stay in the order of the file.
+/// Draws `size` rows: documents in random order, one row of each in turn, so that as many documents as
+/// possible take part. The rows stay in file order.
 pub(super) fn draw(rows: Vec<Row>, size: usize, seed: u64, task: &str) -> Vec<Row> {
     if size >= rows.len() {
         return rows;

@@ -1,11 +1,11 @@
-//! The unit of resampling: rows of one named document, and rows over one text, belong together.
+//! The unit of resampling: rows of the same named document, or over the same text, belong together.
 
 use std::collections::HashMap;
 
 use crate::eval::row::Row;
 
-/// Gives rows over one text one document: some data sets name the same text twice, and its rows are
-/// right or wrong together whatever they are called. The name that comes first in the file stays.
+/// Gives rows over the same text the same document: some data sets name one text twice, and its rows tend to
+/// be right or wrong together whatever the name. The name that comes first in the file wins.
 pub(super) fn unite(rows: &mut [Row]) {
     let mut units = Units::default();
     let mut texts: HashMap<*const u8, usize> = HashMap::new();
@@ -13,7 +13,7 @@ pub(super) fn unite(rows: &mut [Row]) {
         .iter()
         .map(|row| {
             let unit = units.named(&row.document);
-            // The loader shares equal texts.
+            // The loader deduplicates texts, so equal texts have the same address.
             let same = *texts.entry(row.context.as_ptr()).or_insert(unit);
             units.join(unit, same);
             unit
@@ -27,7 +27,7 @@ pub(super) fn unite(rows: &mut [Row]) {
     }
 }
 
-/// Disjoint sets; the root of each is its first member.
+/// A disjoint-set forest; the root of each set is its first member.
 #[derive(Default)]
 struct Units {
     names: Vec<String>,

@@ -42,10 +42,7 @@ pub enum CompactError {
     Model(#[from] ModelError),
     /// Ranking failed.
     #[error(transparent)]
-    Rank(RankError),
-    /// A summary failed.
-    #[error(transparent)]
-    Summarize(SummarizeError),
+    Rank(Box<RankError>),
     /// A model on a server could not be used.
     #[error(transparent)]
     Remote(RemoteError),
@@ -69,7 +66,7 @@ impl From<RankError> for CompactError {
             RankError::Stopped(stopped) => Self::Stopped(stopped),
             RankError::Model(error) => Self::Model(error),
             RankError::Remote(error) => error.into(),
-            other => Self::Rank(other),
+            other => Self::Rank(Box::new(other)),
         }
     }
 }

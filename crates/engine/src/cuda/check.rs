@@ -1,5 +1,5 @@
-//! Whether a machine computes what the processor does: kernels that compile and run can still be wrong on a
-//! GPU that nobody has tried them on.
+//! Self-test of a GPU against the CPU: kernels that compile and run may still compute wrong results on a GPU
+//! model they were never tried on.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -17,23 +17,23 @@ use crate::{
 
 type Result<T> = std::result::Result<T, CudaError>;
 
-/// How far a result may be off, as a share of the greatest value: several times what bf16 loses.
+/// Maximum deviation, relative to the greatest value: several times the rounding error of bf16.
 const TOLERANCE: f32 = 0.05;
-/// Rows, inputs and outputs of the product: none a multiple of a tile, but for what the libraries want.
+/// Rows, inputs and outputs of the product: not multiples of a tile, except where cuBLASLt requires it.
 const SHAPE: (usize, usize, usize) = (37, 192, 96);
-/// Width and heads of the encoders: heads of 32 and of 64 values, as those of the models at hand.
+/// Width and heads of the encoders: heads of 32 and of 64 values, as in the supported models.
 const ENCODERS: [(usize, usize); 2] = [(64, 2), (128, 2)];
-/// Lengths of the windows: within a page of keys, at its border, and over several.
+/// Window lengths: within a page of keys, at its border, and across several pages.
 const WINDOWS: [usize; 4] = [1, 32, 33, 100];
 const WORDS: usize = 50;
-/// Bytes that the encoders' activations may take.
+/// Memory limit for the encoders' activations in bytes.
 const ACTIVATIONS: usize = 1 << 20;
 
-/// Computes a product and windows of small encoders on the machine and on the processor.
+/// Computes a product and the windows of small encoders on both the machine and the CPU.
 ///
 /// # Errors
 ///
-/// [`CudaError::Wrong`] says what came out otherwise; or what the machine failed at.
+/// [`CudaError::Wrong`] says which result differs; other errors say what the machine failed at.
 pub(crate) fn check(machine: &Arc<dyn Machine>) -> Result<()> {
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
     for into in [Target::Wide, Target::Narrow, Target::Sum] {
@@ -42,7 +42,7 @@ pub(crate) fn check(machine: &Arc<dyn Machine>) -> Result<()> {
     ENCODERS.iter().try_for_each(|(dim, heads)| encoder(machine, &mut numbers, *dim, *heads))
 }
 
-/// The same numbers in every run.
+/// Pseudo-random numbers, the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -50,7 +50,7 @@ impl Numbers {
         (0..count).map(|_| self.next() * scale).collect()
     }
 
-    /// Between -1 and 1.
+    /// The next number, between -1 and 1.
     fn next(&mut self) -> f32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -153,7 +153,7 @@ fn weights(numbers: &mut Numbers, dim: usize, inner: usize) -> candle_core::Resu
 fn compare(what: &'static str, ours: &[f32], exact: &[f32]) -> Result<()> {
     let most = exact.iter().fold(1e-20_f32, |most, value| most.max(value.abs()));
     let far = ours.iter().zip(exact).map(|(a, b)| (a - b).abs() / most);
-    // What is no number is as far off as can be.
+    // NaN counts as an infinite deviation.
     let far = far.fold(0.0_f32, |far, one| if one.is_nan() { f32::INFINITY } else { far.max(one) });
     if ours.len() == exact.len() && far <= TOLERANCE {
         Ok(())

@@ -1,5 +1,5 @@
-//! The forward pass of a decoder on a GPU: what `model::decoder::transformer` does on the processor, with
-//! weights and activations in bf16 and the residual stream in 32-bit floats.
+//! The forward pass of a decoder on a GPU: the counterpart of `decoder::transformer` on the CPU, with weights
+//! and activations in bf16 and the residual stream in 32-bit floats.
 
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ use crate::{
 
 type Result<T> = std::result::Result<T, CudaError>;
 
-/// Bounds of the tokens of a pass: more than the most are no faster.
+/// Bounds on the tokens per pass; more than the maximum gains no speed.
 const LEAST_TOKENS: usize = 256;
 const MOST_TOKENS: usize = 32_768;
 
-/// Weights of the whole decoder and memory for keys and values, on a GPU.
+/// Weights of a decoder and its memory for keys and values, on a GPU.
 pub(crate) struct CudaDecoder {
     machine: Arc<dyn Machine>,
     shape: Shape,
@@ -35,7 +35,7 @@ pub(crate) struct CudaDecoder {
     norm: Buffer,
     head: Arc<Buffer>,
     turns: Buffer,
-    /// Values between gate and down.
+    /// Width of the feed-forward part, between gate and down.
     inner: usize,
     pages: Arc<Pages>,
     most_tokens: usize,
@@ -54,12 +54,12 @@ struct Layer {
 }
 
 impl CudaDecoder {
-    /// Brings a model to the machine, with pages for keys and values in what `kv_bytes` makes of the memory
-    /// that is left then.
+    /// Loads a model onto the machine. `kv_bytes` gets the free memory after the weights are loaded and
+    /// returns how many bytes of it keys and values may take.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Invalid`] where the file is not sound, or the machine cannot take it.
+    /// [`ModelError::Invalid`] if the file is malformed or the machine cannot hold the model.
     pub(crate) fn load(
         weights: &mut Weights,
         machine: &Arc<dyn Machine>,
@@ -118,7 +118,7 @@ impl CudaDecoder {
             shape.rope.turns(&places).into_iter().flat_map(|(cos, sin)| [cos, sin]).collect();
         let turns = floats(weights, &turns)?;
         let (machine, pages) = (machine.clone(), Arc::new(pages));
-        // Half of what keys and values have is left to be had for activations.
+        // Half of what keys and values take may be used for activations.
         let most_tokens = (bytes / 2 / Self::token_bytes(&shape, inner)).clamp(LEAST_TOKENS, MOST_TOKENS);
         Ok(Self {
             machine,
@@ -140,7 +140,7 @@ impl CudaDecoder {
         &self.shape
     }
 
-    /// Bytes that the activations of a token take in a pass; see `pass`.
+    /// Bytes of activations per token of a pass; see `pass`.
     fn token_bytes(shape: &Shape, inner: usize) -> usize {
         let (narrow, wide) = (size_of::<u16>(), size_of::<f32>());
         let queries = shape.query_width();
@@ -148,7 +148,7 @@ impl CudaDecoder {
         shape.dim * (wide + narrow) + qkv * wide + (2 * queries + 3 * inner) * narrow
     }
 
-    /// Bytes of matrices and embedding table.
+    /// Size of the matrices and the embedding table in bytes.
     pub(crate) fn weight_bytes(&self) -> usize {
         let (dim, queries) = (self.shape.dim, self.shape.query_width());
         let qkv = queries + 2 * self.shape.key_width();
@@ -157,22 +157,22 @@ impl CudaDecoder {
         (self.shape.layers * layer + tables * self.words * dim) * size_of::<u16>()
     }
 
-    /// Bytes that are set aside for keys and values.
+    /// Bytes reserved for keys and values.
     pub(crate) fn kv_bytes(&self) -> usize {
         self.pages.count() * self.pages.stride() * size_of::<u16>()
     }
 
-    /// Tokens that a pass may have, by the memory that there was.
+    /// Maximum number of tokens per pass, given the memory available at load.
     pub(crate) fn most_tokens(&self) -> usize {
         self.most_tokens
     }
 
-    /// Pages of [`KV_BLOCK`] tokens that there are.
+    /// Number of pages of [`KV_BLOCK`] tokens.
     pub(crate) fn pages(&self) -> usize {
         self.pages.count()
     }
 
-    /// A page that is nobody's.
+    /// Takes a free page.
     #[cfg(test)]
     pub(crate) fn page(&self) -> Result<super::Page> {
         self.pages.take()
@@ -222,7 +222,8 @@ impl CudaDecoder {
         self.next(steps, logits.as_ref(), last.len())
     }
 
-    /// What follows the rows of each step that asked for it: of those that want no more, the likeliest token.
+    /// What follows each step's requested rows: logits, or just the most likely token for steps that need no
+    /// more.
     fn next(
         &self,
         steps: &[Step<'_>],
@@ -251,12 +252,12 @@ impl CudaDecoder {
         steps.iter().map(&mut own).collect()
     }
 
-    /// Tokens that there are.
+    /// Size of the vocabulary.
     pub(crate) fn words(&self) -> usize {
         self.words
     }
 
-    /// The logits of the rows `last`, if any.
+    /// Runs a pass and returns the logits of the rows `last`, if any.
     fn pass(
         &self,
         ids: &[i32],
@@ -339,7 +340,7 @@ impl CudaDecoder {
 }
 
 impl Layer {
-    /// And the width of its feed-forward part.
+    /// Also returns the width of its feed-forward part.
     fn load(
         weights: &mut Weights,
         index: usize,

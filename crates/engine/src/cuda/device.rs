@@ -21,7 +21,7 @@ use super::{
 
 type Result<T> = std::result::Result<T, CudaError>;
 
-/// The source of all kernels but for what stands before it.
+/// The source of all kernels, without the primitives that precede it.
 pub(super) const KERNELS: &str = concat!(
     include_str!("kernels/rows.cu"),
     include_str!("kernels/heads.cu"),
@@ -34,34 +34,34 @@ const DRIVER_HINT: &str =
 const COMPILER_HINT: &str = "install CUDA's libnvrtc (of 12 or 13, as the driver has it), for example from the Python package nvidia-cuda-nvrtc, and name its folder in LD_LIBRARY_PATH";
 const PRODUCTS_HINT: &str = "install CUDA's libcublasLt (of 12 or 13, as the driver has it), for example from the Python package nvidia-cublas, and name its folder in LD_LIBRARY_PATH";
 
-/// The share of the free memory that an encoder's activations may take, as a divisor.
+/// Divisor of the free memory: the share that an encoder's activations may use.
 const ACTIVATIONS_SHARE: usize = 8;
 
-/// What a GPU is.
+/// Properties of a GPU.
 #[derive(Clone, Debug)]
 pub(crate) struct Description {
     pub(crate) name: String,
     /// Compute capability.
     pub(crate) capability: (i32, i32),
-    /// The newest CUDA that the driver knows.
+    /// The highest CUDA version that the driver supports.
     pub(crate) driver: (i32, i32),
     /// The versions of libnvrtc and libcublasLt.
     pub(crate) libraries: [String; 2],
-    /// Bytes.
+    /// Free memory in bytes.
     pub(crate) free: usize,
     pub(crate) total: usize,
 }
 
-/// The machine, opened on first use. It stays open as long as the process runs.
+/// Opens the machine on first use. It stays open until the process ends.
 ///
 /// # Errors
 ///
-/// [`CudaError`]: the same one each time.
+/// [`CudaError`]; the same one on every call.
 pub(crate) fn machine() -> Result<Arc<dyn Machine>> {
     device().map(|device| device as Arc<dyn Machine>)
 }
 
-/// What it is.
+/// Describes the GPU.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub(crate) fn describe() -> Result<Description> {
     device()?.describe()
 }
 
-/// Bytes that the activations of an encoder may take, of those that are free.
+/// Bytes of the free memory that an encoder's activations may use.
 ///
 /// # Errors
 ///
@@ -84,8 +84,7 @@ fn device() -> Result<Arc<Device>> {
     DEVICE.get_or_init(|| Device::open().map(Arc::new)).clone()
 }
 
-/// A GPU with its kernels. All work goes through its default stream, so that it is done in the order in
-/// which it was given.
+/// A GPU with its kernels. All work is queued on its default stream and therefore runs in submission order.
 pub(super) struct Device {
     id: sys::CUdevice,
     context: sys::CUcontext,
@@ -97,10 +96,10 @@ pub(super) struct Device {
 #[derive(Clone, Copy)]
 struct Function(sys::CUfunction);
 
-// SAFETY: the driver's handles of contexts, modules and functions may be used from any thread; the context is
-// made current in each before use.
+// SAFETY: the driver's context, module and function handles may be used from any thread; the context is made
+// current in each thread before use.
 unsafe impl Send for Device {}
-// SAFETY: as above; what changes is behind a mutex.
+// SAFETY: as above; mutable state is behind a mutex.
 unsafe impl Sync for Device {}
 // SAFETY: as above.
 unsafe impl Send for Function {}
@@ -108,7 +107,7 @@ unsafe impl Send for Function {}
 impl Device {
     fn open() -> Result<Self> {
         let missing = |library, hint| CudaError::Library { library, hint };
-        // The bindings end the process' thread where a library is not there: it has to be asked for first.
+        // The bindings panic if a library is missing, so probe for it first.
         // SAFETY: opening these libraries runs nothing but their own initialisation.
         unsafe {
             if !sys::is_culib_present() {
@@ -121,7 +120,7 @@ impl Device {
                 return Err(missing("libcublasLt", PRODUCTS_HINT));
             }
         }
-        // A driver library without a driver fails here.
+        // Fails here if the driver library is present but the driver is not.
         driver::init().map_err(at("initialisation"))?;
         if driver::device::get_count().map_err(at("counting devices"))? == 0 {
             return Err(CudaError::NoDevice);
@@ -134,8 +133,8 @@ impl Device {
         }
         let arch = format!("sm_{major}{minor}");
         let image = compile(&arch)?;
-        // SAFETY: `id` is a device; its primary context is kept for as long as the process runs; `image` is
-        // a whole cubin.
+        // SAFETY: `id` is a device; its primary context is retained until the process ends; `image` is a
+        // complete cubin.
         let (context, module) = unsafe {
             let context = driver::primary_ctx::retain(id).map_err(at("making a context"))?;
             driver::ctx::set_current(context).map_err(at("making the context current"))?;
@@ -158,14 +157,14 @@ impl Device {
         let name = driver::device::get_name(self.id).map_err(at("the device's name"))?;
         let (free, total) = driver::mem_get_info().map_err(at("its memory"))?;
         let mut version = 0;
-        // SAFETY: writes one number to the place it is given.
+        // SAFETY: writes one number through the pointer it is given.
         unsafe { sys::cuDriverGetVersion(&raw mut version) }.result().map_err(at("the driver's version"))?;
         let driver = (version / 1000, version % 1000 / 10);
         let (mut major, mut minor) = (0, 0);
-        // SAFETY: writes two numbers to the places it is given.
+        // SAFETY: writes two numbers through the pointers it is given.
         let known = unsafe { nvrtc::nvrtcVersion(&raw mut major, &raw mut minor) }.result();
         let compiler = known.map_or_else(|error| error.to_string(), |()| format!("{major}.{minor}"));
-        // SAFETY: needs nothing.
+        // SAFETY: has no preconditions.
         let products = unsafe { lt::cublasLtGetVersion() };
         let products = format!("{}.{}.{}", products / 10_000, products / 100 % 100, products % 100);
         let libraries = [compiler, products];
@@ -198,7 +197,7 @@ fn capability(id: sys::CUdevice) -> Result<(i32, i32)> {
     Ok((of(MAJOR)?, of(MINOR)?))
 }
 
-/// Freed memory stays with the process: activations are taken and freed with every pass.
+/// Freed memory stays in the process's pool, because every pass allocates and frees its activations.
 ///
 /// # Safety
 ///
@@ -217,12 +216,12 @@ unsafe fn keep_freed_memory(id: sys::CUdevice) -> Result<()> {
 impl Machine for Device {
     fn allocate(&self, bytes: usize) -> Result<u64> {
         self.bind()?;
-        // SAFETY: the default stream is always there.
+        // SAFETY: the default stream always exists.
         unsafe { driver::malloc_async(driver::stream::null(), bytes) }.map_err(at("taking memory"))
     }
 
     fn free(&self, address: u64) {
-        // SAFETY: `address` came from `allocate` and is given back once; work that uses it was queued before.
+        // SAFETY: `address` came from `allocate` and is freed once; work that uses it was queued before.
         let freed = self.bind().and_then(|()| {
             unsafe { driver::free_async(address, driver::stream::null()) }.map_err(at("freeing"))
         });
@@ -261,8 +260,8 @@ impl Machine for Device {
         let mut pointers: Vec<*mut c_void> =
             values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
         let [x, y, z] = grid.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
-        // SAFETY: arguments are what the kernel declares (see `Machine::launch`), 8 bytes each, of which the
-        // driver reads as many as it has; little-endian, as all hosts of NVIDIA GPUs are.
+        // SAFETY: the arguments match the kernel's declaration (see `Machine::launch`), 8 bytes each, of
+        // which the driver reads as many as the parameter has; little-endian, as on all hosts of NVIDIA GPUs.
         unsafe {
             driver::launch_kernel(
                 function,
@@ -282,14 +281,15 @@ impl Machine for Device {
     }
 }
 
-/// All kernels for one kind of GPU, as a cubin. Products and sums are not contracted: see `attention.cu`.
+/// Compiles all kernels for one GPU architecture to a cubin. FMA contraction is off: see `attention.cu`.
 pub(super) fn compile(arch: &str) -> Result<Vec<u8>> {
     let failed = |log: String| CudaError::Compile { arch: arch.to_owned(), log };
     let source = CString::new(format!("{PRIMITIVES}{KERNELS}")).map_err(|error| failed(error.to_string()))?;
     let program =
         compiler::create_program(&source, Some(c"epitome.cu")).map_err(|error| failed(error.to_string()))?;
     let options = [format!("--gpu-architecture={arch}"), "--fmad=false".to_owned()];
-    // SAFETY: `program` was just made, and is destroyed at the end; the buffer has the size that was asked for.
+    // SAFETY: `program` was just created and is destroyed at the end; the buffer has the size that was
+    // queried.
     unsafe {
         let compiled = match compiler::compile_program(program, &options) {
             Ok(()) => {

@@ -1,5 +1,5 @@
-//! The forward pass of BERT and ModernBERT on a GPU: what `model::bert` and `model::modern_bert` do on the
-//! processor between the embeddings and the heads, over windows of different lengths, without padding.
+//! The forward pass of BERT and ModernBERT on a GPU: the counterpart of `bert` and `modern_bert` on the CPU,
+//! from the embeddings to the heads, over windows of different lengths without padding.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use crate::kernels::KV_BLOCK;
 
 type Result<T> = std::result::Result<T, CudaError>;
 
-/// Tokens of a pass: at least so many, whatever the memory, and at most.
+/// Bounds on the tokens per pass; the minimum applies however little memory there is.
 const LEAST_TOKENS: usize = 512;
 const MOST_TOKENS: usize = 131_072;
 
-/// Where rows are normalised.
+/// Where normalisation happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Normalised {
-    /// What goes into attention and feed-forward part (ModernBERT).
+    /// Pre-norm: the inputs of attention and feed-forward (ModernBERT).
     Before,
-    /// The sum behind each (BERT).
+    /// Post-norm: the sums after each (BERT).
     After,
 }
 
@@ -34,13 +34,13 @@ pub(crate) struct EncoderShape {
     pub(crate) heads: usize,
     pub(crate) epsilon: f32,
     pub(crate) normalised: Normalised,
-    /// Whether the feed-forward part multiplies its two halves (GeGLU).
+    /// Whether the feed-forward part is gated (GeGLU).
     pub(crate) gated: bool,
-    /// The distance at which local layers see.
+    /// The maximum distance that local layers attend over.
     pub(crate) reach: usize,
-    /// Tokens of a window at most.
+    /// Maximum tokens per window.
     pub(crate) longest: usize,
-    /// Angles a step of layers that see all, and of the others; none where positions are embedded.
+    /// Rotation angles per position step, for global and for local layers; `None` if positions are embedded.
     pub(crate) turns: Option<(Vec<f32>, Vec<f32>)>,
 }
 
@@ -48,24 +48,24 @@ pub(crate) struct EncoderShape {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EncoderLayer {
     pub(crate) local: bool,
-    /// Weight and bias of the norm at the attention; none where there is none.
+    /// Weight and bias of the norm at the attention; `None` if the layer has none.
     pub(crate) attention_norm: Option<(Vec<f32>, Vec<f32>)>,
     pub(crate) qkv: (Vec<f32>, Vec<f32>),
     pub(crate) attended: (Vec<f32>, Vec<f32>),
-    /// Of the norm at the feed-forward part.
+    /// Weight and bias of the norm at the feed-forward part.
     pub(crate) wide_norm: (Vec<f32>, Vec<f32>),
     pub(crate) up: (Vec<f32>, Vec<f32>),
     pub(crate) down: (Vec<f32>, Vec<f32>),
 }
 
-/// Weights of all layers, on a GPU.
+/// Weights of all layers on a GPU.
 pub(crate) struct CudaEncoder {
     machine: Arc<dyn Machine>,
     shape: EncoderShape,
     heads: HeadShape,
     layers: Vec<Layer>,
     turns: Option<(Buffer, Buffer)>,
-    /// Outputs of the widest layer.
+    /// Number of outputs of the widest layer.
     widest: usize,
     most_tokens: usize,
 }
@@ -78,7 +78,7 @@ struct Layer {
     wide_norm: (Buffer, Buffer),
     up: (Buffer, Buffer),
     down: (Buffer, Buffer),
-    /// Outputs of `up`.
+    /// Number of outputs of `up`.
     wide: usize,
 }
 
@@ -89,11 +89,11 @@ impl std::fmt::Debug for CudaEncoder {
 }
 
 impl CudaEncoder {
-    /// Brings the weights to the machine. Activations may take about so many bytes of what is free then.
+    /// Loads the weights onto the machine. Activations may use about this many bytes of the memory left free.
     ///
     /// # Errors
     ///
-    /// [`CudaError`]: heads of a width for which there is no kernel, say.
+    /// [`CudaError`], for example if no kernel supports the width of the heads.
     pub(crate) fn new(
         machine: &Arc<dyn Machine>,
         activations: impl FnOnce() -> Result<usize>,
@@ -122,16 +122,16 @@ impl CudaEncoder {
         };
         let widest = layers.iter().map(|layer| layer.wide).max().unwrap_or(0);
         let token = Self::token_bytes(shape.dim, widest);
-        // A window of any length that the model takes has to fit.
+        // A window of the model's maximum length must always fit.
         let most_tokens =
             (activations()? / token.max(1)).min(MOST_TOKENS).max(shape.longest.max(LEAST_TOKENS));
         Ok(Self { machine: machine.clone(), shape, heads, layers, turns, widest, most_tokens })
     }
 
-    /// Bytes that a token takes in a pass; see `forward`.
+    /// Bytes per token of a pass; see `forward`.
     fn token_bytes(dim: usize, widest: usize) -> usize {
         let (narrow, wide) = (size_of::<u16>(), size_of::<f32>());
-        // The stream, queries, keys and values; their pages; rows as products take them.
+        // The stream, queries, keys and values; their pages; and the rows in the products' input format.
         4 * dim * wide + 2 * dim * narrow + (3 * dim + 2 * widest) * narrow
     }
 }
@@ -175,7 +175,7 @@ impl Encodes for CudaEncoder {
             spans.push(Span { before: 0, tokens, pages: (taken..taken + pages).collect() });
             taken += pages;
         }
-        // One layer's: the next one writes over it.
+        // Pages for one layer, which the next layer overwrites.
         let pages = Pages::new(machine, 1, dim, taken as usize)?;
         let layout = Layout::new(machine, &spans, &self.heads, false)?;
         let matrix = |width: usize, bytes: usize| Buffer::new(machine, padded(count) * width * bytes);
@@ -191,7 +191,7 @@ impl Encodes for CudaEncoder {
         let qkv = matrix(3 * dim, wide)?;
         let (asked, attended) = (matrix(dim, narrow)?, matrix(dim, narrow)?);
         let (up, inner) = (matrix(widest, narrow)?, matrix(widest, narrow)?);
-        // Adds to the stream what is still to be added, and normalises it.
+        // Adds the pending update to the stream, then normalises it.
         let norm = |added: Option<&Buffer>, norm: Option<&(Buffer, Buffer)>, keep: bool| {
             let arguments = [
                 Argument::from(&x),

@@ -1,9 +1,9 @@
-//! What can go wrong with a GPU.
+//! Errors of the GPU backend.
 
 use cudarc::driver::result::DriverError;
 use thiserror::Error;
 
-/// Why there is no GPU, or why it did not do what it was to do.
+/// Why no GPU is available, or why an operation on it failed.
 #[derive(Clone, Debug, Error)]
 pub(crate) enum CudaError {
     #[error("{library} cannot be opened: {hint}")]
@@ -34,7 +34,7 @@ impl From<CudaError> for candle_core::Error {
     }
 }
 
-/// Attaches where in the driver something failed.
+/// Annotates a driver error with the operation that failed.
 pub(super) fn at(place: &'static str) -> impl Fn(DriverError) -> CudaError {
     move |error| CudaError::Driver { at: place, reason: error.to_string() }
 }

@@ -1,4 +1,4 @@
-//! The GPU that there is, and whether it can be used.
+//! Detection and validation of the GPU.
 
 use std::sync::OnceLock;
 
@@ -10,11 +10,11 @@ use super::{
 };
 use crate::Gpu;
 
-/// The GPU that models run on, and how fast it is: measured for about a second.
+/// Describes the GPU that models run on and measures its speed, which takes about a second.
 ///
 /// # Errors
 ///
-/// [`CudaError`]: what is missing.
+/// [`CudaError`] says what is missing.
 pub(crate) fn gpu() -> Result<Gpu, CudaError> {
     let machine = machine()?;
     let (multiply_adds, bytes) = speed::rates(&machine)?;
@@ -23,11 +23,11 @@ pub(crate) fn gpu() -> Result<Gpu, CudaError> {
     Ok(Gpu { name, capability, driver, libraries, free, total, multiply_adds, bytes, check })
 }
 
-/// Whether the GPU computes what the processor does. Found out once.
+/// Whether the GPU's results match the CPU's. Tested once.
 ///
 /// # Errors
 ///
-/// As [`machine`] and [`check`]: the same one each time.
+/// As [`machine`] and [`check`]; the same one on every call.
 pub(crate) fn checked() -> Result<(), CudaError> {
     static CHECKED: OnceLock<Result<(), CudaError>> = OnceLock::new();
     CHECKED.get_or_init(|| check(&machine()?)).clone()

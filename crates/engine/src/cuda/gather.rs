@@ -1,15 +1,17 @@
-//! Windows of all callers in common passes: one thread owns an encoder on a GPU.
+//! Batches the windows of all callers into shared passes: one thread owns an encoder on a GPU.
 //!
-//! A GPU reads many rows in little more than the time of few, so that those who ask at the same time share a
-//! pass. Windows do not see each other, and a row's result does not depend on its company, so nobody's vectors
-//! change by that.
+//! A GPU reads many rows in little more time than a few, so concurrent callers share a pass. Windows do not
+//! see each other, and a row's result does not depend on the rest of the batch, so sharing does not change
+//! anyone's vectors.
 //!
-//! 1. The request goes first that would be done first, had it the GPU to itself ([`Turn`]): a question does not
-//!    wait behind a corpus. Who has been cancelled leaves before it costs.
-//! 2. A pass takes windows until its budget of tokens is full; who has more goes on in the next one.
-//! 3. The budget follows the measured speed, so that a pass takes about [`PASS`], within the memory.
-//! 4. A pass that fails is taken again in halves, so that memory that was short may do, and nobody fails for
-//!    another.
+//! 1. The request that would finish first if it had the GPU to itself goes first ([`Turn`]), so a question
+//!    does not wait behind a corpus. Cancelled requests leave before they cost anything.
+//! 2. A pass takes windows until its token budget is full; the remaining windows of a request go into the
+//!    next pass.
+//! 3. The budget follows the measured speed, so that a pass takes about [`PASS`], within the available
+//!    memory.
+//! 4. A failed pass is retried in halves: a smaller pass may fit into memory, and a faulty window fails only
+//!    its own request.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -23,31 +25,32 @@ use crate::{schedule::Turn, telemetry};
 
 type Result<T> = std::result::Result<T, CudaError>;
 
-/// Time that a pass should take: a short request waits no longer than for the one that is under way.
+/// Target duration of a pass: the longest that a short request waits for the pass under way.
 const PASS: Duration = Duration::from_millis(50);
-/// Tokens of the first pass, and the least that the speed may make of it.
+/// Token budget of the first pass, and the lower bound of later budgets.
 const FIRST_BUDGET: usize = 16_384;
 const LEAST_BUDGET: usize = 2_048;
 
-/// Embeddings, or the last layer's vectors: 32-bit floats, little-endian, as a GPU takes and gives them.
+/// Embeddings, or the last layer's vectors: 32-bit little-endian floats, in the GPU's format.
 pub(crate) type Rows = Vec<u8>;
 
-/// What reads windows.
+/// An encoder of windows.
 pub(crate) trait Encodes: Send {
-    /// Values of a token.
+    /// Number of values per token.
     fn dim(&self) -> usize;
 
-    /// Bytes of the weights.
+    /// Size of the weights in bytes.
     fn bytes(&self) -> usize;
 
-    /// Tokens that a pass may have, by the memory that there is.
+    /// Maximum number of tokens per pass, given the available memory.
     fn most_tokens(&self) -> usize;
 
-    /// The last layer's vectors of each part, from the embeddings of all its tokens and its windows' lengths.
+    /// Computes the last layer's vectors of each part, given the embeddings of all its tokens and its
+    /// windows' lengths.
     fn forward(&self, parts: &[(&[u8], &[usize])]) -> Result<Vec<Rows>>;
 }
 
-/// The way to the thread that owns an encoder. The thread ends, and its memory is free, when this is dropped.
+/// Handle of the thread that owns an encoder. Dropping it ends the thread and frees the encoder's memory.
 #[derive(Debug)]
 pub(crate) struct Gatherer {
     asks: Option<Sender<Ask>>,
@@ -55,7 +58,7 @@ pub(crate) struct Gatherer {
     bytes: usize,
 }
 
-/// Windows that somebody waits for.
+/// Windows that a caller waits for.
 #[derive(Debug)]
 struct Ask {
     hidden: Rows,
@@ -65,10 +68,10 @@ struct Ask {
     answer: Sender<Result<Rows>>,
 }
 
-/// An [`Ask`] of which a part may have been read.
+/// An [`Ask`] that may have been read in part.
 struct Open {
     ask: Ask,
-    /// Windows that have been read.
+    /// Number of windows already read.
     read: usize,
     vectors: Rows,
     failed: Option<CudaError>,
@@ -79,7 +82,7 @@ impl Gatherer {
     ///
     /// # Errors
     ///
-    /// [`CudaError::Unsupported`] where the system gives no thread.
+    /// [`CudaError::Unsupported`] if the system cannot start a thread.
     pub(crate) fn start(encoder: impl Encodes + 'static) -> Result<Self> {
         let (asks, receiver) = channel();
         let bytes = encoder.bytes();
@@ -91,16 +94,16 @@ impl Gatherer {
         Ok(Self { asks: Some(asks), thread: Some(thread), bytes })
     }
 
-    /// Bytes of the weights.
+    /// Size of the weights in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The last layer's vectors, from the embeddings of all tokens of windows of these lengths.
+    /// The last layer's vectors, given the embeddings of all tokens of windows of these lengths.
     ///
     /// # Errors
     ///
-    /// What the pass gives; [`CudaError::Cancelled`] where the turn's owner has left.
+    /// Whatever the pass returns; [`CudaError::Cancelled`] if the request was cancelled.
     pub(crate) fn forward(&self, hidden: &[f32], lengths: Vec<usize>, turn: &Turn) -> Result<Vec<f32>> {
         let gone = || CudaError::Unsupported("the encoder's thread has ended".into());
         let (answer, result) = channel();
@@ -115,10 +118,10 @@ impl Gatherer {
 
 impl Drop for Gatherer {
     fn drop(&mut self) {
-        // Without a sender the thread comes to its end.
+        // Dropping the sender ends the thread.
         self.asks = None;
         if let Some(thread) = self.thread.take() {
-            // It has caught its own panics.
+            // The thread catches its own panics.
             let _ = thread.join();
         }
     }
@@ -127,9 +130,9 @@ impl Drop for Gatherer {
 struct State<E> {
     encoder: E,
     open: Vec<Open>,
-    /// Tokens of a pass.
+    /// Token budget of a pass.
     budget: usize,
-    /// Windows of the next pass: all that the budget holds, but after one that failed.
+    /// Maximum windows in the next pass: unlimited within the budget, except after a failed pass.
     windows: usize,
 }
 
@@ -145,7 +148,7 @@ impl<E: Encodes> State<E> {
         }
     }
 
-    /// Takes what has arrived, and waits where there is nothing to do; false when nobody is left to ask.
+    /// Receives new requests, and blocks if there is nothing to do; false once all senders are gone.
     fn take_in(&mut self, asks: &Receiver<Ask>) -> bool {
         if self.open.is_empty() {
             match asks.recv() {
@@ -156,7 +159,7 @@ impl<E: Encodes> State<E> {
         loop {
             match asks.try_recv() {
                 Ok(ask) => self.opened(ask),
-                // Those that wait are still served.
+                // Requests already received are still served.
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return true,
             }
         }
@@ -166,7 +169,7 @@ impl<E: Encodes> State<E> {
         self.open.push(Open { ask, read: 0, vectors: Vec::new(), failed: None });
     }
 
-    /// One pass, and its answers.
+    /// Runs one pass and answers the requests it completed.
     fn step(&mut self) {
         for open in &mut self.open {
             if open.ask.turn.cancel.check().is_err() {
@@ -183,9 +186,10 @@ impl<E: Encodes> State<E> {
         self.answer();
     }
 
-    /// How many windows of whom the next pass has: at least one of the first. Sorts those that are open.
+    /// How many windows of each request go into the next pass, at least one of the first. Sorts the open
+    /// requests.
     fn shares(&mut self) -> Vec<usize> {
-        // Stable: equals in the order of arrival.
+        // Stable sort: ties stay in order of arrival.
         self.open.sort_by_key(|open| open.ask.turn.due);
         let (mut tokens, mut windows) = (self.budget, self.windows);
         let mut shares = Vec::new();
@@ -212,7 +216,7 @@ impl<E: Encodes> State<E> {
         shares
     }
 
-    /// Reads so many windows of the first ones.
+    /// Reads the given number of windows of each of the first requests.
     fn pass(&mut self, shares: &[usize]) {
         let dim = self.encoder.dim();
         let parts: Vec<(&[u8], &[usize])> =
@@ -223,7 +227,7 @@ impl<E: Encodes> State<E> {
         for (open, _) in self.open.iter().zip(shares).filter(|(open, _)| open.read == 0) {
             telemetry::engine_admitted(open.ask.turn.class(), began - open.ask.arrived);
         }
-        // Should a pass panic, it has failed, and the thread goes on.
+        // A panicking pass counts as failed; the thread continues.
         let result = match windows {
             0 => Ok(vec![Vec::new(); parts.len()]),
             _ => panic::catch_unwind(AssertUnwindSafe(|| self.encoder.forward(&parts)))
@@ -257,7 +261,7 @@ impl<E: Encodes> State<E> {
         }
     }
 
-    /// Answers those who failed, and those of whom all has been read.
+    /// Answers the requests that failed or are complete.
     fn answer(&mut self) {
         self.open.retain_mut(|open| {
             let result = match open.failed.take() {
@@ -265,15 +269,15 @@ impl<E: Encodes> State<E> {
                 None if open.read >= open.ask.lengths.len() => Ok(std::mem::take(&mut open.vectors)),
                 None => return true,
             };
-            // Who has stopped listening misses nothing.
+            // The receiver may be gone if the caller was cancelled.
             let _ = open.ask.answer.send(result);
             false
         });
     }
 
-    /// Brings the budget to what the last pass's speed makes of [`PASS`], half way at a time.
+    /// Moves the budget halfway to what the last pass's speed suggests for [`PASS`].
     fn adapt(&mut self, tokens: usize, time: Duration) {
-        // A pass of a few tokens says nothing of how fast many are read.
+        // A small pass says nothing about the speed of a large one.
         if tokens * 2 < self.budget {
             return;
         }
@@ -288,7 +292,7 @@ impl Open {
     /// The embeddings and lengths of the next windows.
     fn next(&self, windows: usize, dim: usize) -> (&[u8], &[usize]) {
         let lengths = self.ask.lengths.get(self.read..self.read + windows).unwrap_or_default();
-        // As many bytes go in as come out.
+        // Output is the same size as input.
         let before = self.vectors.len();
         let bytes = lengths.iter().sum::<usize>() * dim * size_of::<f32>();
         (self.ask.hidden.get(before..before + bytes).unwrap_or_default(), lengths)

@@ -1,15 +1,15 @@
 //! Matrix products by cuBLASLt.
 //!
-//! Left to itself the library takes another algorithm for another number of rows, and with it another order of
-//! sums: a token would then depend on how many others are in the batch. So for each shape of weights
-//! an algorithm is asked for once, at [`MANY`] rows, with all of the inner dimension in one block
-//! (split-K 1, no reduction between blocks), and used for any number of rows. See "Defeating
+//! By default the library picks a different algorithm, and with it a different order of summation, for
+//! different numbers of rows: a token's result would then depend on the size of the batch. So for each weight
+//! shape one algorithm is queried, at [`MANY`] rows, that keeps the whole inner dimension in one block
+//! (split-K 1, no reduction between blocks), and it is used for any number of rows. See "Defeating
 //! Nondeterminism in LLM Inference" (He and Thinking Machines Lab, 2025).
 //!
-//! That algorithm's tiles are large, and leave most of a GPU idle where rows are few. So for up to [`FEW`] rows
-//! another one is asked for, and taken if it gives the same bits for noise: the order of sums is that of the
-//! instruction for either, if none divides the inner dimension, and where it is not, thousands of sums of
-//! hundreds of products do not come out alike.
+//! That algorithm's tiles are large and leave most of a GPU idle for few rows. So for up to [`FEW`] rows a
+//! second algorithm is queried, and used only if it gives bit-identical results on noise. Two algorithms that
+//! do not split the inner dimension both sum in the order of the instruction; if one does split it, thousands
+//! of sums of hundreds of products do not come out alike.
 #![allow(unsafe_code)]
 
 use std::{
@@ -34,20 +34,20 @@ use super::{
 
 type Result<T> = std::result::Result<T, CudaError>;
 
-/// Rows that algorithms are chosen for.
+/// Number of rows for which algorithms are chosen.
 const MANY: usize = 4096;
-/// Rows up to which another algorithm is taken where it gives the same.
+/// Up to this many rows, a second algorithm is used if its results are identical.
 const FEW: usize = 64;
-/// Rows are a multiple of this.
+/// Row counts are padded to a multiple of this.
 const STEP: usize = 16;
-/// Algorithms that are looked at.
+/// Number of candidate algorithms to query.
 const CANDIDATES: usize = 16;
-/// `CUBLAS_OP_T`, which the bindings of this library leave out.
+/// `CUBLAS_OP_T`, which the bindings of this library omit.
 const TRANSPOSED: i32 = 1;
-/// Bytes that a product may use besides.
+/// Workspace of a product in bytes.
 const WORKSPACE: usize = 32 << 20;
 
-/// Algorithms for the products of one device.
+/// Algorithms for the products on one device.
 pub(super) struct Products {
     handle: sys::cublasLtHandle_t,
     workspace: u64,
@@ -63,12 +63,12 @@ struct Plan {
 
 struct Algorithm {
     algorithm: sys::cublasLtMatmulAlgo_t,
-    /// Rows that it was found to work for, and others.
+    /// Row counts for which the algorithm was found to work; those for which it was not are in `unfit`.
     fits: HashSet<usize>,
     unfit: HashSet<usize>,
 }
 
-/// The sides of a product but for its rows, and whether it is of 32-bit floats.
+/// The dimensions of a product except its rows, and whether the output is in 32-bit floats.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Sides {
     inputs: usize,
@@ -76,11 +76,11 @@ struct Sides {
     wide: bool,
 }
 
-/// A matrix as the library sees it, let go of when it is dropped.
+/// The library's description of a matrix, destroyed on drop.
 struct Layout(sys::cublasLtMatrixLayout_t);
 
 impl Layout {
-    /// By columns: `height` values each.
+    /// Column-major, with `height` values per column.
     fn new(kind: sys::cudaDataType, height: usize, columns: usize) -> std::result::Result<Self, CublasError> {
         lt::create_matrix_layout(kind, height as u64, columns as u64, height as i64).map(Self)
     }
@@ -88,13 +88,13 @@ impl Layout {
 
 impl Drop for Layout {
     fn drop(&mut self) {
-        // SAFETY: made by `new`, destroyed once.
+        // SAFETY: created by `new`, destroyed once.
         let _ = unsafe { lt::destroy_matrix_layout(self.0) };
     }
 }
 
 impl Products {
-    /// In the current context.
+    /// Requires a current context.
     pub(super) fn new() -> Result<Self> {
         let handle = lt::create_handle()
             .map_err(|error| CudaError::Product { at: "opening it".into(), reason: error.to_string() })?;
@@ -119,7 +119,7 @@ impl Products {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(place) => {
                 let mut plan = self.plan(sides).map_err(failed)?;
-                // Without it products are slower, and right.
+                // Without it products are slower, but correct.
                 plan.few = self.for_few(&plan, sides, product.weight).unwrap_or_else(|error| {
                     tracing::debug!(%error, "no algorithm of its own for few rows");
                     None
@@ -147,7 +147,7 @@ impl Products {
     ///
     /// # Safety
     ///
-    /// The addresses must be those of matrices of the device, with room for so many rows.
+    /// The addresses must be those of matrices on the device with room for this many rows.
     #[allow(clippy::too_many_arguments)]
     unsafe fn run(
         &self,
@@ -163,7 +163,8 @@ impl Products {
         let out = Layout::new(kind_of(sides.wide), sides.outputs, rows)?;
         let (one, more) = (1.0_f32, if add { 1.0_f32 } else { 0.0 });
         let pointer = |address: u64| address as *mut c_void;
-        // SAFETY: all handles are alive; the matrices: see the caller; the scales are read during the call.
+        // SAFETY: all handles are alive; for the matrices see the caller; the scales are read during the
+        // call.
         unsafe {
             lt::matmul(
                 self.handle,
@@ -186,7 +187,7 @@ impl Products {
         }
     }
 
-    /// An algorithm for few rows whose bits are those of the plan's; none where there is none.
+    /// An algorithm for few rows that is bit-identical to the plan's; `None` if there is none.
     fn for_few(&self, plan: &Plan, sides: Sides, weight: u64) -> Result<Option<Algorithm>> {
         let failed = |error: CublasError| CudaError::Product {
             at: format!("choosing for few rows of {} values", sides.inputs),
@@ -196,10 +197,10 @@ impl Products {
         let noise: Vec<u8> = noise(FEW * sides.inputs).flat_map(u16::to_le_bytes).collect();
         let place = Scratch::new(noise.len() + FEW * sides.outputs * width)?;
         let (x, out) = (place.0, place.0 + noise.len() as u64);
-        // SAFETY: the place is as large as the bytes, which are read before the call returns.
+        // SAFETY: the destination is as large as the bytes, which are read before the call returns.
         unsafe { driver::memcpy_htod_sync(x, &noise) }.map_err(at("copying to the device"))?;
         let made = |algorithm: &sys::cublasLtMatmulAlgo_t| {
-            // SAFETY: the place has room for as many rows; the weight is that of the product in hand.
+            // SAFETY: the destination has room for these rows; the weight belongs to the current product.
             let run = unsafe {
                 self.run(plan.description, plan.weight, algorithm, sides, FEW, (x, weight, out), false)
             };
@@ -212,7 +213,7 @@ impl Products {
             Ok::<_, CudaError>(Some(bytes))
         };
         let expected = made(&plan.many.algorithm)?;
-        // Weights that are all alike tell nothing.
+        // If all outputs are equal, the comparison proves nothing.
         if expected.as_ref().is_none_or(|bytes| bytes.chunks_exact(width).all(|own| own == &bytes[..width])) {
             return Ok(None);
         }
@@ -224,7 +225,7 @@ impl Products {
         Ok(None)
     }
 
-    /// Whether the algorithm works for so many rows.
+    /// Whether the algorithm works for this many rows.
     fn fits(
         &self,
         description: sys::cublasLtMatmulDesc_t,
@@ -255,7 +256,7 @@ impl Products {
                 found.as_mut_ptr(),
             )
         };
-        // SAFETY: where the check succeeds it has written the result.
+        // SAFETY: a successful check has written the result.
         let fits = status.result().is_ok() && unsafe { found.assume_init() }.workspaceSize <= WORKSPACE;
         if fits {
             algorithm.fits.insert(rows)
@@ -272,9 +273,9 @@ impl Products {
             sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
             sys::cudaDataType_t::CUDA_R_32F,
         )?;
-        // The library counts by columns: its first matrix is our weight, turned.
+        // The library is column-major: its first matrix is our weight, transposed.
         let transposed = TRANSPOSED;
-        // SAFETY: the handle is alive; the attribute has the size that is given.
+        // SAFETY: the handle is alive; the attribute has the given size.
         unsafe {
             lt::set_matmul_desc_attribute(
                 description,
@@ -290,7 +291,8 @@ impl Products {
         Ok(Plan { description, weight, many: Algorithm::new(best), few: None })
     }
 
-    /// Algorithms for so many rows that add up the inner dimension in one block, the likely fastest first.
+    /// Algorithms for this many rows that sum the inner dimension in one block, the fastest (estimated)
+    /// first.
     fn found(
         &self,
         description: sys::cublasLtMatmulDesc_t,
@@ -309,8 +311,8 @@ impl Products {
         let none = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_NONE as u32;
         let mut found = [const { MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::uninit() }; CANDIDATES];
         let mut count = 0;
-        // SAFETY: all handles are alive; the attributes have the sizes that are given; there is room for
-        // `CANDIDATES` results.
+        // SAFETY: all handles are alive; the attributes have the given sizes; there is room for `CANDIDATES`
+        // results.
         unsafe {
             lt::set_matmul_pref_attribute(
                 preference,
@@ -340,7 +342,7 @@ impl Products {
             lt::destroy_matmul_pref(preference)?;
         }
         let count = usize::try_from(count).unwrap_or(0);
-        // SAFETY: the library has written that many.
+        // SAFETY: the library has initialised the first `count` results.
         let found = found.iter().take(count).map(|result| unsafe { result.assume_init_ref() });
         let whole = found.filter(|result| result.state.result().is_ok() && is_whole(&result.algo));
         Ok(whole.map(|result| result.algo).collect())
@@ -353,20 +355,20 @@ impl Algorithm {
     }
 }
 
-/// Memory of the device, given back when it is dropped.
+/// Device memory, freed on drop.
 struct Scratch(u64);
 
 impl Scratch {
-    /// In the current context.
+    /// Requires a current context.
     fn new(bytes: usize) -> Result<Self> {
-        // SAFETY: the default stream is always there; freed once, by `drop`.
+        // SAFETY: the default stream always exists; freed once, by `drop`.
         unsafe { driver::malloc_async(driver::stream::null(), bytes) }.map(Self).map_err(at("taking memory"))
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // SAFETY: made by `new`; freed behind what is queued.
+        // SAFETY: allocated by `new`; freed after the queued work.
         let _ = unsafe { driver::free_async(self.0, driver::stream::null()) };
     }
 }
@@ -382,7 +384,7 @@ fn noise(count: usize) -> impl Iterator<Item = u16> {
     })
 }
 
-// SAFETY: the library's handles may be used from any thread, its descriptions are not changed once they are made.
+// SAFETY: the library's handles may be used from any thread, and its descriptors are immutable once created.
 unsafe impl Send for Plan {}
 
 const BF16: sys::cudaDataType = sys::cudaDataType_t::CUDA_R_16BF;
@@ -391,7 +393,7 @@ fn kind_of(wide: bool) -> sys::cudaDataType {
     if wide { sys::cudaDataType_t::CUDA_R_32F } else { BF16 }
 }
 
-/// Whether an algorithm adds up the inner dimension in one block.
+/// Whether an algorithm sums the inner dimension in one block.
 fn is_whole(algorithm: &sys::cublasLtMatmulAlgo_t) -> bool {
     use sys::cublasLtMatmulAlgoConfigAttributes_t::{
         CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME as REDUCTION, CUBLASLT_ALGO_CONFIG_SPLITK_NUM as SPLITS,
@@ -410,6 +412,6 @@ fn is_whole(algorithm: &sys::cublasLtMatmulAlgo_t) -> bool {
         };
         status.result().ok().map(|()| value)
     };
-    // Kinds without a choice do not tell; they were asked for without reduction.
+    // Algorithms without this choice do not report it; they were queried with reduction disabled.
     read(SPLITS).is_none_or(|splits| splits <= 1) && read(REDUCTION).is_none_or(|scheme| scheme == 0)
 }

@@ -1,5 +1,4 @@
-//! Queries, keys and values of packed sequences, and attention over them: what decoders and encoders have in
-//! common.
+//! Queries, keys and values of packed sequences, and attention over them: shared by decoders and encoders.
 
 use std::sync::Arc;
 
@@ -12,59 +11,59 @@ use crate::kernels::KV_BLOCK;
 
 type Result<T> = std::result::Result<T, CudaError>;
 
-/// Tokens of a piece that keys are cut into: `SPLIT_PAGES` of `attention.cu`.
+/// Tokens per split of the keys: `SPLIT_PAGES` of `attention.cu`.
 const SPLIT: usize = 16 * KV_BLOCK;
-/// Rows that a warp takes, and warps of a block that reads a prompt.
+/// Rows per warp, and warps per block when reading a prompt.
 const WARP_ROWS: usize = 16;
 const WARPS: usize = 4;
-/// Numbers of a `Tile`.
+/// Number of integers in a `Tile`.
 const TILE_INTS: usize = 6;
-/// Farther than any sequence is long.
+/// Larger than any sequence length.
 const FARTHEST: usize = 1 << 29;
-/// Threads of a warp.
+/// Threads per warp.
 const WARP: u32 = 32;
 
-/// How the columns of rows are divided.
+/// How the columns of a row are divided.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeadShape {
     pub(super) heads: usize,
     pub(super) key_heads: usize,
     pub(super) width: usize,
     pub(super) epsilon: f32,
-    /// Whether rotations turn neighbours, or one value of each half.
+    /// Whether rotations pair neighbouring values, or a value of each half.
     pub(super) neighbours: bool,
 }
 
-/// What a token sees.
+/// What a token attends to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sees {
-    /// Itself and what stands before it.
+    /// Itself and the tokens before it.
     Past,
     All,
-    /// What is so far away at most.
+    /// Tokens up to this distance away.
     Near(usize),
 }
 
-/// The weights that turn products into queries, keys and values; each may be missing.
+/// The weights that turn products into queries, keys and values; each is optional.
 #[derive(Clone, Copy, Default)]
 pub(super) struct HeadWeights<'a> {
     pub(super) bias: Option<&'a Buffer>,
     pub(super) query_norm: Option<&'a Buffer>,
     pub(super) key_norm: Option<&'a Buffer>,
-    /// Cosine and sine of all angles by place.
+    /// Cosine and sine of all angles by position.
     pub(super) turns: Option<&'a Buffer>,
 }
 
 /// New tokens of one sequence, and its pages.
 #[derive(Clone, Debug)]
 pub(super) struct Span {
-    /// Its tokens that were read before.
+    /// Number of its tokens that were read before.
     pub(super) before: usize,
     pub(super) tokens: usize,
     pub(super) pages: Vec<u32>,
 }
 
-/// Where the rows of a pass stand, on the device.
+/// Where the rows of a pass are, on the device.
 pub(super) struct Layout {
     pub(super) rows: usize,
     places: Buffer,
@@ -72,7 +71,7 @@ pub(super) struct Layout {
     tables: Buffer,
     /// Tiles of several warps.
     prompts: (Buffer, usize),
-    /// Tiles of one warp, whose keys are divided among blocks; their rows, and the most pieces of one.
+    /// Tiles of one warp whose keys are split across blocks.
     singles: (Buffer, usize),
     divided_rows: usize,
     pieces: usize,
@@ -98,20 +97,20 @@ impl HeadShape {
         self.heads / self.key_heads
     }
 
-    /// Scores are multiplied by it. Exponentials are powers of two.
+    /// Factor for the scores. It includes log2(e), because exponentials are computed as powers of two.
     pub(super) fn scale(&self) -> Argument {
         (std::f32::consts::LOG2_E / (self.width as f32).sqrt()).into()
     }
 
-    /// bf16 values of a page before a layer's.
+    /// Offset of a layer within a page, in bf16 values.
     pub(super) fn layer_start(&self, layer: usize) -> usize {
         Pages::stride_of(layer, self.key_heads * self.width)
     }
 }
 
 impl Layout {
-    /// Of sequences whose rows stand one behind the other. Where `divided` is set the keys of short spans are
-    /// divided among blocks: only for spans that see their past. The result is the same.
+    /// Lays out sequences whose rows follow one another. With `divided`, the keys of short spans are split
+    /// across blocks; this is only valid for spans that attend to their past. The result is the same.
     pub(super) fn new(
         machine: &Arc<dyn Machine>,
         spans: &[Span],
@@ -162,7 +161,8 @@ impl Layout {
     }
 }
 
-/// Turns a product into queries, and puts keys and values into their pages. `layer` is the one in the pages.
+/// Turns a product into queries, and writes keys and values to their pages. `layer` is the layer's index in
+/// the pages.
 pub(super) fn finish(
     machine: &Arc<dyn Machine>,
     shape: &HeadShape,
@@ -194,7 +194,7 @@ pub(super) fn finish(
     machine.launch("finish_heads", [layout.rows, all.div_ceil(warps), 1], warps as u32 * WARP, &arguments)
 }
 
-/// Attention of all rows, before its output projection, in bf16.
+/// Attention of all rows in bf16, before the output projection.
 pub(super) fn attend(
     machine: &Arc<dyn Machine>,
     shape: &HeadShape,
@@ -236,7 +236,8 @@ pub(super) fn attend(
     Ok(())
 }
 
-/// Attention of heads of a width: by one block a tile, by several, and what puts their parts together.
+/// The attention kernels for a head width: one block per tile, several blocks per tile, and the one that
+/// merges their parts.
 fn kernels_of(width: usize) -> Result<(&'static str, &'static str, &'static str)> {
     Ok(match width {
         16 => ("attention_16", "attention_split_16", "join_16"),
@@ -247,7 +248,7 @@ fn kernels_of(width: usize) -> Result<(&'static str, &'static str, &'static str)
     })
 }
 
-/// A kernel of rows: one block each.
+/// A kernel over rows, one block per row.
 pub(super) fn rows(
     machine: &Arc<dyn Machine>,
     kernel: &'static str,
@@ -260,8 +261,8 @@ pub(super) fn rows(
     machine.launch(kernel, [rows, 1, 1], ROW_THREADS, arguments)
 }
 
-/// Threads that add up a row: part of what its result is.
+/// Threads that sum a row. The number affects the result, since it sets the order of summation.
 const ROW_THREADS: u32 = 128;
 
-/// Rows in turn, for a kernel that could take others.
+/// Makes a row kernel read the rows in order rather than picked ones.
 pub(super) const IN_TURN: Argument = NONE;

@@ -1,5 +1,5 @@
-//! What is asked of last tokens: which token most likely follows, and how much of their attention falls on
-//! parts of their prompts. Both are found on the device: logits and attention would be much to copy.
+//! What is needed of last tokens: the most likely next token, and how much of their attention falls on parts
+//! of their prompts. Both are computed on the device, because copying logits and attention would be slow.
 
 use std::{ops::Range, sync::Arc};
 
@@ -12,11 +12,11 @@ use super::{
 
 type Result<T> = std::result::Result<T, CudaError>;
 
-/// Threads that look through a row of logits, and through the keys of a query.
+/// Threads per row of logits, and per query's keys.
 const ROW_THREADS: u32 = 1024;
 const KEY_THREADS: u32 = 128;
 
-/// For each of `count` rows of `width` floats the place of the greatest; none where no value is a number.
+/// For each of `count` rows of `width` floats, the index of the greatest; `None` if all are NaN.
 pub(super) fn greatest(
     machine: &Arc<dyn Machine>,
     rows: &Buffer,
@@ -28,18 +28,18 @@ pub(super) fn greatest(
     Ok(out.ints(count)?.into_iter().map(|place| u32::try_from(place).ok()).collect())
 }
 
-/// A query whose attention is told.
+/// A query whose attention is reported.
 pub(super) struct Watched<'a> {
     /// Its row in the pass.
     pub(super) row: usize,
-    /// Keys that it sees.
+    /// Number of keys that it sees.
     pub(super) keys: usize,
     pub(super) pages: &'a [u32],
-    /// Ranges of keys.
+    /// The ranges of keys to sum over.
     pub(super) ranges: &'a [Range<usize>],
 }
 
-/// The sums for all queries of a pass, on the device.
+/// The sums for all watched queries of a pass, on the device.
 pub(super) struct Masses {
     watched: Buffer,
     tables: Buffer,
@@ -54,7 +54,7 @@ pub(super) struct Masses {
 }
 
 impl Masses {
-    /// None where no attention is asked for.
+    /// `None` if no attention is requested.
     pub(super) fn new(
         machine: &Arc<dyn Machine>,
         shape: &HeadShape,
@@ -90,7 +90,7 @@ impl Masses {
         }))
     }
 
-    /// Sums up the attention of a layer's `queries`, once its keys are in their pages.
+    /// Sums the attention of a layer's `queries`, once its keys are in their pages.
     pub(super) fn sum(
         &self,
         machine: &Arc<dyn Machine>,
@@ -120,7 +120,7 @@ impl Masses {
         machine.launch("attention_mass", [self.own.len(), shape.heads, 1], KEY_THREADS, &arguments)
     }
 
-    /// The sums of each query: by layer, by head, by range.
+    /// The sums of each query, by layer, head and range.
     pub(super) fn read(&self, shape: &HeadShape) -> Result<Vec<Vec<f32>>> {
         let all = self.out.floats(self.layers * shape.heads * self.all_ranges)?;
         let heads = || all.chunks_exact(self.all_ranges.max(1));

@@ -1,5 +1,5 @@
-//! What the forward passes ask of a GPU: memory, kernels, products. One more machine, in the tests, runs
-//! the same kernels on the processor.
+//! The interface between the forward passes and a GPU: memory, kernels, products. The tests implement it a
+//! second time to run the same kernels on the CPU.
 
 use std::sync::Arc;
 
@@ -8,17 +8,17 @@ use crate::kernels::Bf16;
 
 type Result<T> = std::result::Result<T, CudaError>;
 
-/// Memory of its own, a queue of work in order, and kernels by name.
+/// A device with its own memory, an ordered queue of work, and kernels by name.
 pub(crate) trait Machine: Send + Sync {
-    /// So many bytes, of whatever content, aligned to 256.
+    /// Allocates uninitialised memory, aligned to 256 bytes.
     fn allocate(&self, bytes: usize) -> Result<u64>;
-    /// Gives them back, after the work that is queued.
+    /// Frees it, after the queued work.
     fn free(&self, address: u64);
     fn write(&self, address: u64, bytes: &[u8]) -> Result<()>;
-    /// Waits for the work that is queued.
+    /// Reads memory after waiting for the queued work.
     fn read(&self, address: u64, bytes: &mut [u8]) -> Result<()>;
-    /// Queues a kernel. The arguments must be what it declares, and the addresses in them memory of this
-    /// machine that is as large as the kernel takes it to be: no one checks them.
+    /// Queues a kernel. The arguments must match its declaration, and the addresses in them must point to
+    /// memory of this machine of the size that the kernel assumes: nothing checks them.
     fn launch(
         &self,
         kernel: &'static str,
@@ -30,11 +30,11 @@ pub(crate) trait Machine: Send + Sync {
     fn product(&self, product: &Product) -> Result<()>;
 }
 
-/// An argument of a kernel, its bytes first.
+/// A kernel argument, in its leading bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Argument(pub(super) u64);
 
-/// No memory: what a kernel leaves out.
+/// A null address: the kernel skips the optional input.
 pub(crate) const NONE: Argument = Argument(0);
 
 impl Argument {
@@ -63,7 +63,7 @@ impl From<i32> for Argument {
 }
 
 impl From<usize> for Argument {
-    /// An `int` or a `long long` of the kernel.
+    /// Converts to an `int` or a `long long` of the kernel.
     fn from(value: usize) -> Self {
         Self(value as u64)
     }
@@ -75,50 +75,50 @@ impl From<f32> for Argument {
     }
 }
 
-/// Products of rows in bf16 with a weight in bf16 of shape (outputs, inputs), added up in 32-bit floats.
+/// The product of bf16 rows with a bf16 weight of shape (outputs, inputs), accumulated in 32-bit floats.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
     pub(crate) x: u64,
     pub(crate) weight: u64,
     pub(crate) out: u64,
-    /// All three may be read and written up to [`padded`] rows.
+    /// All three matrices must be accessible up to [`padded`] rows.
     pub(crate) rows: usize,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     pub(crate) into: Target,
 }
 
-/// What becomes of a product.
+/// What to do with the result of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
-    /// bf16.
+    /// Store as bf16.
     Narrow,
-    /// 32-bit floats.
+    /// Store as 32-bit floats.
     Wide,
-    /// Added to 32-bit floats.
+    /// Add to the 32-bit floats already there.
     Sum,
 }
 
-/// Rows that matrices have room for.
+/// The number of rows to allocate for matrices.
 pub(crate) fn padded(rows: usize) -> usize {
     rows.next_multiple_of(256)
 }
 
-/// Memory of a machine.
+/// Memory of a machine, freed on drop.
 pub(crate) struct Buffer {
     machine: Arc<dyn Machine>,
     address: u64,
 }
 
 impl Buffer {
-    /// Of whatever content.
+    /// Uninitialised memory.
     pub(crate) fn new(machine: &Arc<dyn Machine>, bytes: usize) -> Result<Self> {
-        // No address is that of nothing.
+        // A zero-byte allocation would have no address.
         let address = machine.allocate(bytes.max(1))?;
         Ok(Self { machine: machine.clone(), address })
     }
 
-    /// With these bytes.
+    /// Memory initialised with these bytes.
     fn of(machine: &Arc<dyn Machine>, bytes: &[u8]) -> Result<Self> {
         let buffer = Self::new(machine, bytes.len())?;
         if !bytes.is_empty() {
@@ -135,7 +135,7 @@ impl Buffer {
         Self::of(machine, &bytes_of(values, i32::to_le_bytes))
     }
 
-    /// In bf16.
+    /// Memory initialised with these values in bf16.
     pub(crate) fn of_narrowed(machine: &Arc<dyn Machine>, values: &[f32]) -> Result<Self> {
         Self::of(machine, &bytes_of(values, |value| narrow(value).to_le_bytes()))
     }
@@ -144,12 +144,12 @@ impl Buffer {
         self.address
     }
 
-    /// The first `count` floats, once the work that is queued is done.
+    /// The first `count` floats. Waits for the queued work.
     pub(crate) fn floats(&self, count: usize) -> Result<Vec<f32>> {
         self.floats_behind(0, count)
     }
 
-    /// `count` floats behind the first `skipped`, likewise.
+    /// `count` floats after the first `skipped`. Waits for the queued work.
     pub(crate) fn floats_behind(&self, skipped: usize, count: usize) -> Result<Vec<f32>> {
         if count == 0 {
             return Ok(Vec::new());
@@ -159,14 +159,14 @@ impl Buffer {
         Ok(bytes.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect())
     }
 
-    /// The first `count` values in bf16, likewise.
+    /// The first `count` bf16 values. Waits for the queued work.
     pub(crate) fn narrowed(&self, count: usize) -> Result<Vec<f32>> {
         let mut bytes = vec![0; count * size_of::<u16>()];
         self.machine.read(self.address, &mut bytes)?;
         Ok(bytes.as_chunks().0.iter().map(|value| widen(u16::from_le_bytes(*value))).collect())
     }
 
-    /// The first `count` integers, likewise.
+    /// The first `count` integers. Waits for the queued work.
     pub(crate) fn ints(&self, count: usize) -> Result<Vec<i32>> {
         let mut bytes = vec![0; count * size_of::<i32>()];
         self.machine.read(self.address, &mut bytes)?;
@@ -186,12 +186,12 @@ fn bytes_of<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N])
     all
 }
 
-/// A float in bf16: to the nearest, ties to even.
+/// Converts a float to bf16: to the nearest, ties to even.
 pub(crate) fn narrow(value: f32) -> u16 {
     Bf16::nearest(value).to_bits()
 }
 
-/// The float that a bf16 is.
+/// Converts a bf16 to a float.
 pub(crate) fn widen(value: u16) -> f32 {
     f32::from_bits(u32::from(value) << 16)
 }

@@ -1,15 +1,15 @@
 //! Models on an NVIDIA GPU (compute capability 8.0 and later): bf16 weights and activations, 32-bit sums.
 //!
-//! One binary does it all: the driver (libcuda), the compiler of kernels (libnvrtc) and the library of matrix
-//! products (libcublasLt) are opened when a GPU is wanted, and where one is missing there is an error that
-//! says which.
+//! One binary works with and without a GPU: the driver (libcuda), the kernel compiler (libnvrtc) and the
+//! library of matrix products (libcublasLt) are loaded when a GPU is requested, and if one is missing the
+//! error says which.
 //!
-//! A row's result does not depend on what else is in the batch, nor on how a prompt is cut into steps ("batch
+//! A row's result does not depend on the rest of the batch, nor on how a prompt is split into steps ("batch
 //! invariance": He and Thinking Machines Lab, "Defeating Nondeterminism in LLM Inference", 2025). Our own
-//! kernels have one order of reduction for a row; matrix products use algorithms that give the same bits for a
-//! shape of weights, however many rows there are ([`gemm`]).
+//! kernels have one order of reduction for a row; matrix products use algorithms that give the same bits for
+//! a weight shape whatever the number of rows ([`gemm`]).
 //!
-//! `unsafe` stands where the libraries are called.
+//! `unsafe` is confined to calls into these libraries.
 
 mod check;
 mod decoder;

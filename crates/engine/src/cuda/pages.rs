@@ -1,4 +1,4 @@
-//! Memory for keys and values on a GPU: one piece, taken once, in pages that go round.
+//! Memory for keys and values on a GPU: one allocation, divided into reusable pages.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,23 +8,23 @@ use super::{
 };
 use crate::kernels::KV_BLOCK;
 
-/// Pages of [`KV_BLOCK`] tokens in all layers.
+/// Pages of [`KV_BLOCK`] tokens across all layers.
 pub(crate) struct Pages {
     memory: Buffer,
-    /// bf16 values of a page.
+    /// Size of a page in bf16 values.
     stride: usize,
     count: usize,
     free: Mutex<Vec<u32>>,
 }
 
-/// A page of a sequence, given back when it is dropped.
+/// A page of a sequence, returned to the pool on drop.
 pub(crate) struct Page {
     index: u32,
     pages: Arc<Pages>,
 }
 
 impl Pages {
-    /// `count` pages for layers of `width` values of keys a token, and as many of values.
+    /// `count` pages for layers with `width` key values and as many value values per token.
     pub(super) fn new(
         machine: &Arc<dyn Machine>,
         layers: usize,
@@ -38,7 +38,7 @@ impl Pages {
         Ok(Self { memory, stride, count, free: Mutex::new(free) })
     }
 
-    /// bf16 values of a page.
+    /// Size of a page in bf16 values.
     pub(super) fn stride_of(layers: usize, width: usize) -> usize {
         layers * 2 * KV_BLOCK * width
     }
@@ -55,7 +55,7 @@ impl Pages {
         self.count
     }
 
-    /// A page that is nobody's.
+    /// Takes a free page.
     pub(super) fn take(self: &Arc<Self>) -> Result<Page, CudaError> {
         let index = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match index {

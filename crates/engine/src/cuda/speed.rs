@@ -1,4 +1,4 @@
-//! What a GPU does at most: the floors that measured times stand beside.
+//! Peak rates of a GPU: lower bounds to compare measured times with.
 
 use std::{
     sync::Arc,
@@ -13,14 +13,14 @@ use super::{
 
 type Result<T> = std::result::Result<T, CudaError>;
 
-/// How long each measurement takes.
+/// Duration of each measurement.
 const LONG_ENOUGH: Duration = Duration::from_millis(300);
 /// Rows, inputs and outputs of a product that keeps all multiprocessors busy.
 const LARGE: usize = 8192;
-/// Rows and columns of the floats that go through memory: more than any cache holds.
+/// Rows and columns of floats for the memory test: larger than any cache.
 const FLOATS: (usize, usize) = (16_384, 8192);
 
-/// Multiplications with addition in bf16, and bytes read or written, a second.
+/// Multiply-adds in bf16 per second, and bytes read or written per second.
 pub(super) fn rates(machine: &Arc<dyn Machine>) -> Result<(f64, f64)> {
     let matrix = |bytes: usize| Buffer::new(machine, LARGE * LARGE * bytes);
     let (x, weight, out) = (matrix(2)?, matrix(2)?, matrix(2)?);
@@ -41,14 +41,14 @@ pub(super) fn rates(machine: &Arc<dyn Machine>) -> Result<(f64, f64)> {
     let bias = Buffer::of_floats(machine, &vec![0.0; width])?;
     let arguments = [(&floats).into(), (&bias).into(), width.into()];
     let passes = a_second(&floats, || rows(machine, "add_bias", count, &arguments))?;
-    // Each pass reads all and writes all.
+    // Each pass reads and writes everything once.
     let bytes = 2 * count * width * size_of::<f32>();
     Ok((products * (LARGE as f64).powi(3), passes * bytes as f64))
 }
 
-/// How often a second some work is done; `out` is what it writes to.
+/// How often per second `work` runs; `out` is what it writes to.
 fn a_second(out: &Buffer, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
-    // The first one loads and chooses.
+    // Warm-up: the first run loads kernels and chooses algorithms.
     work()?;
     out.floats(1)?;
     let start = Instant::now();

@@ -1,6 +1,6 @@
-//! The kernels and the forward passes: always on the emulated machine, and on a GPU with
+//! Tests of the kernels and the forward passes: always on the emulated machine, and on a GPU with
 //! `cargo test --lib on_a_gpu -- --ignored`.
-// Seeds and errors are there to be read.
+// Seeds and errors are printed for the reader.
 #![allow(clippy::print_stdout)]
 
 use std::{sync::Arc, time::SystemTime};
@@ -19,7 +19,7 @@ mod emulated;
 mod models;
 mod profile;
 
-/// Fresh numbers, whose seed is printed.
+/// Fresh random numbers; the seed is printed.
 pub(super) struct Random(u64);
 
 impl Random {
@@ -47,7 +47,7 @@ impl Random {
     }
 }
 
-/// Two tests of each function: on the emulated machine, and on a GPU.
+/// Generates two tests from each function: one on the emulated machine and one on a GPU.
 macro_rules! on_machines {
     ($($test:ident),+ $(,)?) => {
         mod on_the_emulated_machine {
@@ -72,7 +72,7 @@ macro_rules! on_machines {
 }
 pub(super) use on_machines;
 
-/// The greatest distance as a share of the greatest value.
+/// The greatest deviation, relative to the greatest exact value.
 pub(super) fn error(ours: &[f32], exact: &[f32]) -> f32 {
     assert_eq!(ours.len(), exact.len());
     let most = exact.iter().fold(1e-20_f32, |most, value| most.max(value.abs()));
@@ -96,7 +96,7 @@ fn a_sound_machine_passes_its_check(machine: Arc<dyn Machine>) {
     check(&machine).unwrap();
 }
 
-/// A machine that is wrong in one thing.
+/// A machine with one fault.
 struct Faulty {
     sound: Arc<dyn Machine>,
     fault: Fault,
@@ -104,11 +104,11 @@ struct Faulty {
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// The last row of a product is left out.
+    /// Leaves out the last row of a product.
     Product,
-    /// A kernel does nothing.
+    /// Ignores one kernel.
     Kernel(&'static str),
-    /// Nothing can be read back.
+    /// Fails to read memory back.
     Read,
 }
 
@@ -154,7 +154,7 @@ impl Machine for Faulty {
 }
 
 #[test]
-fn a_faulty_machine_does_not_pass_its_check() {
+fn a_faulty_machine_fails_its_check() {
     let kernels = ["layer_norm", "finish_heads", "attention_32", "attention_64", "gelu_bias"];
     let faults = kernels.map(Fault::Kernel).into_iter().chain([Fault::Product, Fault::Read]);
     for fault in faults {
@@ -180,7 +180,7 @@ fn the_sources_compile_for_gpus() {
 }
 
 #[test]
-fn there_is_a_gpu_or_an_error_that_says_what_is_missing() {
+fn gpu_is_found_or_the_error_says_what_is_missing() {
     match super::machine() {
         Ok(_) => assert!(device::describe().unwrap().capability >= (8, 0)),
         Err(error) => {
@@ -242,7 +242,7 @@ fn functions_of_rows_are_those_of_the_processor(machine: Arc<dyn Machine>) {
         kernels::layer_norm(&mut exact, &weight, &bias, 1e-6);
         assert!(error(&out.narrowed(count * dim).unwrap(), &exact) < 4e-3);
         assert!(error(&stream.floats(count * dim).unwrap(), &exact) < 1e-5);
-        // Without weights and without keeping: only the sum.
+        // Without weights and without keeping, only the sum remains.
         let stream = floats(&hidden);
         let arguments = [
             Argument::from(&out),

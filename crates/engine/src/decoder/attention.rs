@@ -1,5 +1,5 @@
-//! What a model attends to: how much of the attention of a prompt's last token falls on parts of the
-//! prompt, by head. The raw material of a probe for salience (Sentinel, Zhang et al., arXiv 2505.23277).
+//! How much of the attention of a prompt's last token falls on each part of the prompt, by head. The input
+//! for a salience probe (Sentinel, Zhang et al., arXiv 2505.23277).
 
 use std::{
     ops::{ControlFlow, Range},
@@ -15,40 +15,41 @@ use super::{
 /// Attention of a prompt's last token to parts of the prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attention {
-    /// Tokens of each part of the prompt.
+    /// Number of tokens in each part of the prompt.
     tokens: Vec<usize>,
-    /// Probabilities, summed over each part: by layer, by head, by part.
+    /// Attention probabilities summed over each part: by layer, head and part.
     masses: Vec<f32>,
 }
 
 impl Attention {
-    /// Heads of all layers together.
+    /// Number of heads in all layers.
     pub fn heads(&self) -> usize {
         self.masses.len() / self.tokens.len().max(1)
     }
 
-    /// Tokens of each part.
+    /// Number of tokens in each part.
     pub fn tokens(&self) -> &[usize] {
         &self.tokens
     }
 
-    /// The share of the attention that falls on each part: one value a part for each head, those of a
-    /// layer next to each other. They add up to at most 1, since what is no part has its share too.
+    /// The share of the attention that falls on each part: one slice per head with one value per part,
+    /// ordered by layer. The values of a head sum to at most 1, because text outside the parts gets a share
+    /// too.
     pub fn by_head(&self) -> impl Iterator<Item = &[f32]> {
         self.masses.chunks_exact(self.tokens.len().max(1))
     }
 }
 
 impl Decoder {
-    /// Reads a prompt text (special tokens in it are read as such) and tells how much of the attention of
-    /// its last token falls on each of `parts`, ranges of its bytes. A token belongs to the part that its last
-    /// byte stands in. The result is the same whatever else the model reads. `go_on` is asked now and
-    /// then; none where it breaks.
+    /// Reads a prompt text (special tokens in it are parsed as such) and reports how much of its last token's
+    /// attention falls on each of `parts`, which are byte ranges of the text. A token belongs to the part
+    /// that contains its last byte. The result does not depend on what else the model reads concurrently.
+    /// `go_on` is polled regularly; the result is `None` if it breaks.
     ///
     /// # Errors
     ///
-    /// [`ModelError::PromptTooLong`]; [`ModelError::Busy`] where too many wait already;
-    /// [`ModelError::Tokenize`]; [`ModelError::Forward`], which a sound file does not give.
+    /// [`ModelError::PromptTooLong`]; [`ModelError::Busy`] if the queue is full; [`ModelError::Tokenize`];
+    /// [`ModelError::Forward`], which a valid file does not cause.
     pub fn attention(
         &self,
         class: Class,
@@ -62,19 +63,19 @@ impl Decoder {
         })?;
         let ids = self.usable(self.begun(encoding.get_ids().to_vec())?)?;
         let ends: Vec<usize> = encoding.get_offsets().iter().map(|(_, end)| *end).collect();
-        // A token that begins every prompt is not in the text.
+        // The token that begins every prompt has no counterpart in the text.
         let added = ids.len().saturating_sub(ends.len());
         let first_behind = |byte: usize| added + ends.partition_point(|end| *end <= byte);
         let ranges: Vec<Range<usize>> =
             parts.iter().map(|part| first_behind(part.start)..first_behind(part.end)).collect();
         let tokens: Vec<usize> = ranges.iter().map(Range::len).collect();
         let (sender, events) = mpsc::channel();
-        // Whatever ends this function ends the reading.
+        // However this function returns, the request is cancelled.
         let cancelled = CancelOnDrop(Arc::default());
         self.engine.submit(Request {
             class,
             ids,
-            // The token after the prompt is chosen, and nobody looks at it.
+            // The engine always generates a token; it is ignored here.
             sampling: Sampling::greedy(1),
             watched: Some(ranges),
             events: sender,

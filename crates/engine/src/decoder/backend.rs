@@ -1,4 +1,4 @@
-//! What the engine's model runs on.
+//! The devices that the engine's model can run on.
 
 use candle_core::Result;
 
@@ -10,17 +10,17 @@ use super::{
 use crate::cuda::CudaDecoder;
 use crate::memory::KeysAndValues;
 
-/// Sequences that are live at once, on the processor and on a GPU.
+/// Maximum number of live sequences, on the CPU and on a GPU.
 const MOST_LIVE: usize = 64;
 #[cfg(feature = "cuda")]
 const MOST_LIVE_ON_GPU: usize = 256;
 
-/// Tokens of a step on the processor.
+/// Maximum tokens per step on the CPU.
 const MOST_TOKENS: usize = 4096;
 
-/// A model that can read tokens.
+/// A model on its device.
 pub(super) enum Backend {
-    /// On the processor.
+    /// On the CPU.
     Cpu(Box<Transformer>),
     /// On a GPU.
     #[cfg(feature = "cuda")]
@@ -28,7 +28,7 @@ pub(super) enum Backend {
 }
 
 impl Backend {
-    /// Most tokens of a sequence that the model was made for.
+    /// The model's maximum sequence length in tokens.
     pub(super) fn context(&self) -> usize {
         match self {
             Self::Cpu(model) => model.shape().context,
@@ -37,7 +37,7 @@ impl Backend {
         }
     }
 
-    /// Sequences that may be live at once.
+    /// Maximum number of live sequences.
     pub(super) fn most_live(&self) -> usize {
         match self {
             Self::Cpu(_) => MOST_LIVE,
@@ -46,7 +46,7 @@ impl Backend {
         }
     }
 
-    /// Blocks of keys and values that there are, in `bytes` of this machine's memory or on the GPU.
+    /// Number of blocks for keys and values: those that fit into `bytes` of host memory, or all of the GPU's.
     pub(super) fn blocks(&self, bytes: usize) -> usize {
         match self {
             Self::Cpu(model) => (bytes / model.shape().kv().block_bytes().max(1)).max(2),
@@ -55,7 +55,7 @@ impl Backend {
         }
     }
 
-    /// Tokens that a step may read at most, however fast they are.
+    /// Maximum tokens per step, whatever the measured speed.
     pub(super) fn most_tokens(&self) -> usize {
         match self {
             Self::Cpu(_) => MOST_TOKENS,
@@ -64,7 +64,7 @@ impl Backend {
         }
     }
 
-    /// Bytes of matrices and embedding table.
+    /// Size of the matrices and the embedding table in bytes.
     pub(super) fn weight_bytes(&self) -> usize {
         match self {
             Self::Cpu(model) => model.bytes(),
@@ -73,7 +73,7 @@ impl Backend {
         }
     }
 
-    /// Where its keys and values are counted.
+    /// How the memory of its keys and values is accounted for.
     pub(super) fn keys_and_values(&self) -> KeysAndValues {
         match self {
             Self::Cpu(model) => KeysAndValues::Held(model.kv_bytes().clone()),
@@ -82,7 +82,7 @@ impl Backend {
         }
     }
 
-    /// Tokens that there are.
+    /// Size of the vocabulary.
     pub(super) fn words(&self) -> usize {
         match self {
             Self::Cpu(model) => model.words(),
@@ -91,16 +91,16 @@ impl Backend {
         }
     }
 
-    /// Whether several tokens of a sequence in a step come out as one by one, to the bit, and cost little
-    /// more than one: not on a GPU, where single tokens have a kernel of their own.
+    /// Whether several tokens of a sequence in one step give bit-identical results to one at a time, and cost
+    /// little more than one. Not on a GPU, where single tokens have their own kernel.
     pub(super) fn may_look_up(&self) -> bool {
         matches!(self, Self::Cpu(_))
     }
 
-    /// Reads the new tokens of every sequence: see [`Transformer::forward`].
+    /// Reads the new tokens of every sequence; see [`Transformer::forward`].
     pub(super) fn forward(&self, steps: &mut [Step<'_>]) -> Result<Vec<Next>> {
         match self {
-            // Within the pool: from outside it every product would be handed over and waited for.
+            // Inside the pool: from outside, every product would have to be handed over and waited for.
             Self::Cpu(model) => {
                 let logits = rayon::scope(|_| model.forward(steps))?;
                 Ok(logits.into_iter().map(Next::Logits).collect())

@@ -1,18 +1,18 @@
-//! Continuous batching: one thread owns the model, and whoever wants text sends it a request.
+//! Continuous batching: one thread owns the model, and callers send it requests.
 //!
-//! In every step all live sequences go through the layers together: those that write, by their next
-//! token; those whose prompt is not read yet, by as much of it as the step's budget of tokens allows.
-//! Sequences join and leave between steps. What a sequence gets does not depend on its company.
+//! Every step runs all live sequences through the layers together: generating sequences contribute their next
+//! token, the others as much of their prompt as the step's token budget allows. Sequences join and leave
+//! between steps. A sequence's output does not depend on the rest of the batch.
 //!
-//! 1. A request waits in a queue; where too many are open the answer comes at once ([`ModelError::Busy`]).
-//! 2. It is admitted when its keys and values fit the memory that is set aside: interactive ones first, for
-//!    which a quarter of everything is kept free, each class in the order of arrival. What has been
-//!    cancelled meanwhile leaves before it costs.
-//! 3. Blocks of keys and values that a prompt shares with an earlier one are taken over
-//!    ([`PrefixCache`]); a request that begins as one that is just being read waits for it.
-//! 4. While few write, each may have some tokens more in a step, which its prompt makes likely
+//! 1. A request waits in a queue; if too many are open it is refused at once ([`ModelError::Busy`]).
+//! 2. It is admitted when its keys and values fit into the reserved memory: interactive requests first, for
+//!    which a quarter of all resources is kept free, and each class in order of arrival. Requests cancelled
+//!    in the queue are dropped before they cost anything.
+//! 3. Blocks of keys and values for a prefix shared with an earlier prompt are reused ([`PrefixCache`]); a
+//!    request whose prefix is currently being read waits for it.
+//! 4. While few sequences generate, each may add some tokens to a step that its prompt makes likely
 //!    ([`Lookup`](super::lookup)).
-//! 5. The budget of tokens follows the measured speed, so that a step takes about [`STEP`].
+//! 5. The token budget follows the measured speed, so that a step takes about [`STEP`].
 
 use std::{
     collections::VecDeque,
@@ -37,19 +37,19 @@ use super::{
 };
 use crate::{ModelError, decoder::Text, kernels::KV_BLOCK, memory::KeysAndValues, telemetry};
 
-/// Time that a step should take: how long a short request waits for a long prompt at most.
+/// Target duration of a step: the longest that a short request waits for a long prompt.
 const STEP: Duration = Duration::from_millis(250);
-/// Tokens of the first step, and the bounds of what the measured speed makes of them.
+/// Token budget of the first step, and the bounds of later budgets.
 const FIRST_BUDGET: usize = 256;
 const LEAST_BUDGET: usize = 64;
-/// Tokens of prompts that every step reads at least, however many sequences write.
+/// Prompt tokens that every step reads at least, however many sequences generate.
 const LEAST_READ: usize = 32;
-/// Tokens that a step takes together, those that are only likely among them: as long as reading the
+/// Maximum tokens per step with prompt lookup, proposed ones included: up to about this many, reading the
 /// weights takes longer than multiplying with them.
 const MOST_TOGETHER: usize = 8;
-/// What is kept free for interactive requests: of the places, the memory and the queue, as a divisor.
+/// Divisor of the slots, the memory and the queue: the share kept free for interactive requests.
 const KEPT_FREE: usize = 4;
-/// The share of the memory for keys and values that the prefixes may hold, as a divisor.
+/// Divisor of the memory for keys and values: the share that cached prefixes may use.
 const PREFIX_SHARE: usize = 8;
 
 /// A request to the engine.
@@ -57,29 +57,29 @@ pub(super) struct Request {
     pub(super) class: Class,
     pub(super) ids: Vec<u32>,
     pub(super) sampling: Sampling,
-    /// Ranges of the prompt that its last token may attend to; an [`Event::Attention`] tells how much.
+    /// Ranges of the prompt whose share of the last token's attention is reported in an [`Event::Attention`].
     pub(super) watched: Option<Vec<Range<usize>>>,
     pub(super) events: Sender<Event>,
-    /// Set by whoever does not want the rest any more.
+    /// Set when nobody wants the result any more.
     pub(super) cancelled: Arc<AtomicBool>,
     pub(super) arrived: Instant,
 }
 
-/// What a request gets.
+/// An answer to a request.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Some text, and how many tokens were written by then.
+    /// A piece of text, and the number of tokens generated so far.
     Piece { text: String, tokens: usize },
-    /// How much the prompt's last token attends to what is watched: by layer, by head, by range.
+    /// How much the prompt's last token attends to each watched range: by layer, head and range.
     Attention(Vec<f32>),
-    /// The end.
+    /// The final result.
     Done(Result<Generated, ModelError>),
 }
 
-/// The way to the thread that owns a model. The thread ends when this is dropped.
+/// Handle of the thread that owns a model. Dropping it ends the thread.
 pub(super) struct Engine {
     requests: Sender<Request>,
-    /// Requests that wait or are live, and how many there may be.
+    /// Number of requests waiting or live, and its limit.
     open: Arc<AtomicUsize>,
     most: usize,
     context: usize,
@@ -87,14 +87,14 @@ pub(super) struct Engine {
     model: String,
 }
 
-/// Bounds of an engine.
+/// Limits of an engine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Requests that wait or are being answered at most.
+    /// Maximum number of requests waiting or being answered.
     pub(super) open: usize,
-    /// Bytes for keys and values, where they are in this memory.
+    /// Bytes for keys and values, if they are in host memory.
     pub(super) kv_bytes: usize,
-    /// Whether greedy output is looked up in its prompt; it changes the time alone.
+    /// Whether to use prompt lookup for greedy output; it affects only the speed.
     pub(super) lookup: bool,
 }
 
@@ -103,7 +103,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Forward`] where the system gives no thread.
+    /// [`ModelError::Forward`] if the system cannot start a thread.
     pub(super) fn start(
         model: &str,
         backend: Backend,
@@ -138,21 +138,21 @@ impl Engine {
         Ok(Self { requests, open, most: limits.open, context, words, model: model.to_owned() })
     }
 
-    /// Most tokens of a sequence: what the model was made for, or what the memory holds.
+    /// Maximum sequence length in tokens: the model's limit, or what fits into memory.
     pub(super) fn context(&self) -> usize {
         self.context
     }
 
-    /// Tokens that the model has weights for.
+    /// Size of the vocabulary.
     pub(super) fn words(&self) -> usize {
         self.words
     }
 
-    /// Puts a request into the queue.
+    /// Puts a request in the queue.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Busy`] where the queue is full.
+    /// [`ModelError::Busy`] if the queue is full.
     pub(super) fn submit(&self, request: Request) -> Result<(), ModelError> {
         let open = self.open.fetch_add(1, Ordering::Relaxed);
         if open >= request.class.part_of(self.most) {
@@ -168,7 +168,7 @@ impl Engine {
 }
 
 impl Class {
-    /// How much of something a class may take.
+    /// The part of a resource that requests of this class may use.
     fn part_of(self, all: usize) -> usize {
         if self == Class::Chat { all } else { all - all / KEPT_FREE }
     }
@@ -179,13 +179,13 @@ struct State {
     waiting: VecDeque<Request>,
     live: Vec<Live>,
     prefixes: PrefixCache,
-    /// Blocks that live sequences may take in all.
+    /// Total blocks available to live sequences.
     blocks: usize,
-    /// Most tokens of a sequence.
+    /// Maximum sequence length in tokens.
     context: usize,
-    /// Tokens of a step.
+    /// Token budget of a step.
     budget: usize,
-    /// Whether likely tokens are looked up.
+    /// Whether prompt lookup is on.
     lookup: bool,
     open: Arc<AtomicUsize>,
     model: String,
@@ -199,7 +199,7 @@ struct Live {
     class: Class,
     watched: Option<Vec<Range<usize>>>,
     cache: KvCache,
-    /// Blocks that it may take.
+    /// Blocks reserved for it.
     reserved: usize,
     events: Sender<Event>,
     cancelled: Arc<AtomicBool>,
@@ -213,7 +213,7 @@ impl State {
             if self.live.is_empty() {
                 continue;
             }
-            // Should a step panic, those who are in it get an error and the thread goes on.
+            // If a step panics, its sequences get an error and the thread continues.
             let step = panic::catch_unwind(AssertUnwindSafe(|| self.step()));
             let failed = match step {
                 Ok(Ok(())) => continue,
@@ -226,7 +226,7 @@ impl State {
         }
     }
 
-    /// Takes what has arrived, and waits where there is nothing to do; false when nobody is left to ask.
+    /// Receives new requests, and blocks if there is nothing to do; false once all senders are gone.
     fn take_in(&mut self) -> bool {
         let (bytes, most) = self.keys_and_values.bytes();
         telemetry::engine_holds(self.live.len(), bytes, most);
@@ -239,7 +239,7 @@ impl State {
         loop {
             match self.receiver.try_recv() {
                 Ok(request) => self.waiting.push_back(request),
-                // Those that wait and are live are still served.
+                // Waiting and live requests are still served.
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return true,
             }
         }
@@ -258,9 +258,9 @@ impl State {
         self.live.retain(|live| !gone(&live.cancelled, live.class, &self.open));
     }
 
-    /// Makes those live that fit.
+    /// Moves waiting requests that fit to the live ones.
     fn admit(&mut self) {
-        // Stable: each class in the order of arrival.
+        // Stable sort: each class stays in order of arrival.
         self.waiting.make_contiguous().sort_by_key(|request| request.class);
         let mut held = VecDeque::new();
         while let Some(request) = self.waiting.pop_front() {
@@ -269,10 +269,10 @@ impl State {
             let taken: usize = self.live.iter().map(|live| live.reserved).sum();
             let (places, blocks) =
                 (request.class.part_of(self.backend.most_live()), request.class.part_of(self.blocks));
-            // A single one always fits: none is longer than the context.
+            // A single request always fits, because none is longer than the context.
             let fits = self.live.is_empty() || taken + wanted <= blocks;
             if self.live.len() >= places || !fits {
-                // What is larger waits for its turn, and so do those behind it.
+                // A larger request waits for its turn, and those behind it wait too.
                 held.push_back(request);
                 break;
             }
@@ -307,7 +307,7 @@ impl State {
         let began = Instant::now();
         let writing = self.live.iter().filter(|live| live.sequence.writes()).count();
         let mut left = self.budget.saturating_sub(writing).max(LEAST_READ);
-        // Interactive prompts first, of a class the shortest; none takes all while others wait.
+        // Interactive prompts first, then by length; no prompt takes the whole budget while others wait.
         let mut unread: Vec<(Class, usize, usize)> = Vec::new();
         for (at, live) in self.live.iter().enumerate().filter(|(_, live)| !live.sequence.writes()) {
             unread.push((live.class, live.sequence.unread(), at));
@@ -372,7 +372,7 @@ impl State {
             written += taken;
             if !outcome.text.is_empty() {
                 let tokens = live.sequence.written();
-                // Who has stopped listening has also cancelled.
+                // The receiver is only gone if the request was cancelled.
                 let _ = live.events.send(Event::Piece { text: outcome.text, tokens });
             }
             if let Some(end) = outcome.end {
@@ -389,9 +389,9 @@ impl State {
         Ok(())
     }
 
-    /// Brings the budget to what the last step's speed makes of [`STEP`], half way at a time.
+    /// Moves the budget halfway to what the last step's speed suggests for [`STEP`].
     fn adapt(&mut self, tokens: usize, time: Duration) {
-        // A step of single tokens says nothing of how fast prompts are read.
+        // A step of single tokens says nothing about the speed of reading prompts.
         if tokens * 2 < self.budget {
             return;
         }

@@ -1,4 +1,4 @@
-//! Hugging Face folders and adapters, against transformers and against the same weights from GGUF.
+//! Hugging Face folders and adapters, compared with transformers and with the same weights from GGUF.
 
 use std::{collections::HashMap, fs, path::Path};
 
@@ -49,7 +49,7 @@ fn logits(transformer: &Transformer, ids: &[u32]) -> Vec<f32> {
         .remove(0)
 }
 
-/// Distance relative to the length of the second.
+/// Distance relative to the length of the second vector.
 fn off(ours: &[f32], theirs: &[f32]) -> f32 {
     assert_eq!(ours.len(), theirs.len());
     let square = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>();
@@ -63,7 +63,7 @@ struct Case {
 }
 
 #[test]
-fn logits_are_those_of_transformers() {
+fn logits_match_transformers() {
     for name in TINY {
         let text = fs::read_to_string(fixture(name).join("logits.json")).unwrap();
         let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
@@ -79,7 +79,7 @@ fn logits_are_those_of_transformers() {
     }
 }
 
-/// The weights of a GGUF file of the llama kind as a folder in two shards, in 32-bit floats.
+/// Writes the weights of a `llama` GGUF file as a folder with two shards, in 32-bit floats.
 fn write_folder(gguf_path: &Path, dir: &Path) {
     let mut gguf = Gguf::open(gguf_path).unwrap();
     let shape = Shape::read(&mut gguf).unwrap();
@@ -144,7 +144,7 @@ fn write_folder(gguf_path: &Path, dir: &Path) {
     );
 }
 
-/// Rows that stand by turns, as in GGUF files of the llama kind, one half of a head after the other.
+/// Converts interleaved rows, as in `llama` GGUF files, to one half of a head after the other.
 fn in_halves(values: &[f32], head: usize, width: usize) -> Vec<f32> {
     let rows: Vec<&[f32]> = values.chunks_exact(width).collect();
     let order = rows.chunks_exact(head).flat_map(|head| {
@@ -171,7 +171,7 @@ struct GreedyCase {
     margins: Vec<f64>,
 }
 
-/// Sums in another order differ by less than this.
+/// Larger than the effect of a different order of summation.
 const NEAR_TIE: f64 = 0.01;
 
 fn noise(count: usize, seed: u32) -> Vec<f32> {
@@ -180,7 +180,7 @@ fn noise(count: usize, seed: u32) -> Vec<f32> {
     (0..count as u32).map(value).collect()
 }
 
-/// An adapter of rank 4 for the modules given with their outputs and inputs, `size` being what B has at most.
+/// Writes an adapter of rank 4 for the given modules (name, outputs, inputs); `size` bounds the values of B.
 fn write_adapter(dir: &Path, modules: &[(&str, usize, usize)], size: f32, more: serde_json::Value) {
     let mut tensors = HashMap::new();
     for (at, (module, outputs, inputs)) in modules.iter().enumerate() {
@@ -204,7 +204,7 @@ fn open(models: &Models) -> Weights {
 }
 
 #[test]
-fn an_adapter_is_added_to_the_weights() {
+fn adapter_is_added_to_the_weights() {
     let (dir, base) = (tempfile::tempdir().unwrap(), fixture("qwen2"));
     let modules = [
         ("model.layers.0.self_attn.q_proj", 64, 64),
@@ -234,7 +234,7 @@ fn an_adapter_is_added_to_the_weights() {
     }
 }
 
-/// A tiny checkpoint with a tokenizer of its own, which it is not asked for.
+/// A tiny checkpoint with its own tokenizer, which the tests do not use.
 fn folder_of(base: &Path) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for file in ["config.json", "model.safetensors"] {
@@ -245,7 +245,7 @@ fn folder_of(base: &Path) -> tempfile::TempDir {
 }
 
 #[test]
-fn what_is_not_supported_is_refused_by_name() {
+fn unsupported_features_are_refused_by_name() {
     let adapter = tempfile::tempdir().unwrap();
     let copy = folder_of(&fixture("qwen2"));
     let base = copy.path().display().to_string();
@@ -299,7 +299,7 @@ fn what_is_not_supported_is_refused_by_name() {
 }
 
 #[test]
-fn a_folder_and_a_gguf_file_write_the_same_and_what_transformers_writes() {
+fn folder_and_gguf_file_generate_the_same_text_as_transformers() {
     let files = models(MODEL, &[]).pull(MODEL).unwrap();
     let dir = tempfile::tempdir().unwrap();
     write_folder(files.weights().unwrap(), dir.path());
@@ -325,7 +325,7 @@ fn a_folder_and_a_gguf_file_write_the_same_and_what_transformers_writes() {
     }
     assert!(compared >= 96, "only {compared} tokens compared");
 
-    // An adapter acts alike on both; one of zeros changes the hash alone.
+    // An adapter has the same effect on both; one with only zeros changes just the hash.
     let modules = [
         ("model.layers.3.self_attn.q_proj", 576, 576),
         ("model.layers.3.self_attn.k_proj", 192, 576),

@@ -1,24 +1,24 @@
-//! Choosing tokens, turning them into text, and knowing when to stop.
+//! Choosing tokens, decoding them to text, and deciding when to stop.
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use super::grounds::Grounds;
 
-/// Who asks for text: interactive requests go first.
+/// The purpose of a request; interactive requests go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// Somebody waits for the answer.
+    /// Someone is waiting for the answer.
     Chat,
-    /// What a query needs is looked for.
+    /// Finding the passages that a query needs.
     Rank,
     /// A summary for a compaction.
     Summary,
-    /// An answer in an evaluation.
+    /// Answering a question in an evaluation.
     Reading,
 }
 
 impl Class {
-    /// As metrics name it.
+    /// The label used in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Class::Chat => "chat",
@@ -32,33 +32,33 @@ impl Class {
 /// One message of a chat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatMessage {
-    /// system, user, assistant, tool.
+    /// `system`, `user`, `assistant` or `tool`.
     pub role: String,
-    /// Its text.
+    /// The text of the message.
     pub content: String,
 }
 
 /// How to choose tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    /// Most tokens to generate.
+    /// Maximum number of tokens to generate.
     pub max_tokens: usize,
-    /// 0 is greedy.
+    /// Softmax temperature; 0 is greedy.
     pub temperature: f64,
-    /// Nucleus; 1 is all.
+    /// Nucleus sampling threshold; 1 keeps all tokens.
     pub top_p: f64,
-    /// Of the random numbers.
+    /// Seed of the random numbers.
     pub seed: u64,
-    /// Generation ends before any of these.
+    /// Generation ends before any of these strings.
     pub stop: Vec<String>,
     /// Ends generation when the output begins to loop.
     pub repetition_guard: bool,
-    /// The figures and capitalised words that may be written; without it all may.
+    /// Restricts figures and capitalised words to those of a source; `None` allows all.
     pub grounds: Option<Arc<Grounds>>,
 }
 
 impl Sampling {
-    /// The most likely token each time, and nothing else.
+    /// Greedy decoding without further constraints.
     pub fn greedy(max_tokens: usize) -> Self {
         Self {
             max_tokens,
@@ -71,9 +71,9 @@ impl Sampling {
         }
     }
 
-    /// Whether it leaves nothing to chance.
+    /// Whether sampling is deterministic.
     pub(crate) fn is_greedy(&self) -> bool {
-        // Neither a temperature below 0 nor one that is no number makes sense.
+        // Negative and NaN temperatures are treated as greedy.
         self.temperature.is_nan() || self.temperature <= 0.0
     }
 }
@@ -81,13 +81,13 @@ impl Sampling {
 /// Why generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// End token or stop string.
+    /// An end token or a stop string.
     Stop,
-    /// Token limit, or the context is full.
+    /// The token limit was reached, or the context is full.
     Length,
     /// The output began to loop.
     Repetition,
-    /// The sink asked for it.
+    /// The sink ended it.
     Cancelled,
 }
 
@@ -104,7 +104,7 @@ pub struct Generated {
     pub finish: Finish,
 }
 
-/// Chooses tokens from logits; the same logits and seed give the same tokens.
+/// Chooses tokens from logits; deterministic for the same logits and seed.
 pub(crate) struct Sampler {
     greedy: bool,
     temperature: f64,
@@ -118,12 +118,12 @@ impl Sampler {
         Self { greedy: sampling.is_greedy(), temperature, top_p, state: seed }
     }
 
-    /// Whether it takes the likeliest token each time.
+    /// Whether it always takes the most likely token.
     pub(crate) fn is_greedy(&self) -> bool {
         self.greedy
     }
 
-    /// The next token of those that are allowed; none if there is none whose logit is a number.
+    /// Chooses the next token among those allowed; `None` if all their logits are NaN.
     pub(crate) fn choose(&mut self, logits: &[f32], allowed: impl Fn(u32) -> bool) -> Option<u32> {
         let best = best_allowed(logits, &allowed)?;
         if self.greedy {
@@ -157,7 +157,7 @@ impl Sampler {
         Some(best.1)
     }
 
-    /// From 0 up to 1: SplitMix64.
+    /// The next number in [0, 1), by SplitMix64.
     fn random(&mut self) -> f64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.state;
@@ -168,10 +168,10 @@ impl Sampler {
     }
 }
 
-/// Logits that are looked at before all are sorted.
+/// How many of the greatest logits to try before sorting all of them.
 const NEAREST: usize = 64;
 
-/// The greatest logit whose token is allowed, the first of equals.
+/// The greatest logit with an allowed token; the first in case of a tie.
 fn best_allowed(logits: &[f32], allowed: impl Fn(u32) -> bool) -> Option<(f32, u32)> {
     let numbers = || logits.iter().copied().zip(0u32..).filter(|(logit, _)| !logit.is_nan());
     let best = numbers().reduce(|best, next| if next.0 > best.0 { next } else { best })?;
@@ -191,13 +191,13 @@ fn best_allowed(logits: &[f32], allowed: impl Fn(u32) -> bool) -> Option<(f32, u
     all.into_iter().find(|(_, id)| allowed(*id))
 }
 
-/// Text from tokens that may end inside a character, held back while it could be the beginning of a
-/// stop string.
+/// Decodes tokens that may end inside a character, and holds back text that could be the beginning of a stop
+/// string.
 pub(crate) struct TextStream {
     stop: Vec<String>,
     bytes: Vec<u8>,
     held: String,
-    /// A stop string was found; what follows it is dropped.
+    /// Whether a stop string was found; text after it is dropped.
     pub(crate) stopped: bool,
 }
 
@@ -207,12 +207,12 @@ impl TextStream {
         Self { stop, bytes: Vec::new(), held: String::new(), stopped: false }
     }
 
-    /// Where the bytes of the next token go.
+    /// The buffer for the bytes of the next token.
     pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// The text that is certain by now and was not given before.
+    /// Takes the text that is final and has not been returned yet.
     pub(crate) fn take(&mut self) -> String {
         self.decode(false);
         self.cut_at_stop();
@@ -224,7 +224,7 @@ impl TextStream {
         std::mem::replace(&mut self.held, rest)
     }
 
-    /// What is left when no more tokens come.
+    /// Returns the remaining text at the end of generation.
     pub(crate) fn finish(&mut self) -> String {
         self.decode(true);
         self.cut_at_stop();
@@ -263,7 +263,7 @@ impl TextStream {
         }
     }
 
-    /// Length of the longest end that is the beginning of a stop string.
+    /// Length of the longest suffix that is a prefix of a stop string.
     fn could_begin_stop(&self) -> usize {
         let longest = |stop: &String| {
             let mut ends = stop.char_indices().map(|(at, _)| at).rev().filter(|at| *at > 0);
@@ -273,16 +273,16 @@ impl TextStream {
     }
 }
 
-/// A run of tokens at least this long that comes three times in a row is a loop.
+/// A sequence of at least this many tokens that occurs three times in a row counts as a loop.
 const LOOP_MIN: usize = 8;
-/// Longest run that is looked for.
+/// Longest sequence to look for.
 const LOOP_MAX: usize = 256;
-/// Times after which a run or a line is a loop.
+/// Number of repetitions after which a sequence or a line counts as a loop.
 const LOOP_TIMES: usize = 3;
-/// Shorter lines may come again: brackets, bullets, short answers.
+/// Shorter lines may repeat: brackets, bullets, short answers.
 const LOOP_LINE: usize = 16;
 
-/// Notices when the output begins to loop.
+/// Detects when the output begins to loop.
 #[derive(Default)]
 pub(crate) struct RepetitionGuard {
     ids: Vec<u32>,
@@ -291,7 +291,7 @@ pub(crate) struct RepetitionGuard {
 }
 
 impl RepetitionGuard {
-    /// Takes the next token and the text that came with it; whether the output loops by now.
+    /// Adds the next token and its text; returns whether the output is looping.
     pub(crate) fn loops(&mut self, id: u32, text: &str) -> bool {
         self.ids.push(id);
         let mut lines = text.split('\n');
@@ -323,7 +323,7 @@ mod tests {
     use crate::telemetry::CLASSES;
 
     #[test]
-    fn metrics_know_every_class() {
+    fn every_class_has_a_metrics_label() {
         for class in [Class::Chat, Class::Rank, Class::Summary, Class::Reading] {
             assert!(CLASSES.contains(&class.name()));
         }
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn greedy_takes_the_first_of_the_best() {
+    fn greedy_takes_the_first_of_equals() {
         let mut sampler = Sampler::new(&sampling(0.0, 1.0, 0));
         assert_eq!(sampler.choose(&[0.0, 2.0, f32::NAN, 2.0], |_| true), Some(1));
         assert_eq!(sampler.choose(&[f32::NAN], |_| true), None);
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn stop_strings_are_found_across_tokens() {
+    fn stop_strings_are_found_across_token_boundaries() {
         let (out, stopped) = stream(&[b"one E", b"N", b"D two"], &["END"]);
         assert_eq!((out.concat().as_str(), stopped), ("one ", true));
         let (out, stopped) = stream(&[b"one E", b"Nd"], &["END", "EN!"]);
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn loops_are_noticed() {
+    fn loops_are_detected() {
         let mut guard = RepetitionGuard::default();
         let mut ids = (0..100).chain((0..3).flat_map(|_| 200..212));
         assert!(!ids.by_ref().take(135).any(|id| guard.loops(id, "")));
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_come_again_are_noticed() {
+    fn repeated_lines_are_detected() {
         let mut guard = RepetitionGuard::default();
         let text = "The monitors went into action.\n}\n}\n}\n}\n".repeat(3);
         let mut ids = 0u32..;

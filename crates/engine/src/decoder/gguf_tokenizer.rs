@@ -1,8 +1,7 @@
-//! The tokenizer that a GGUF file carries, giving the ids that llama.cpp gives.
+//! Builds the tokenizer that a GGUF file describes; it gives the same ids as llama.cpp.
 //!
-//! A `gpt2` vocabulary is byte-pair encoding over bytes written as characters, after a pre-tokenizer
-//! that the file only names. A `llama` vocabulary is SentencePiece: the order of its merges follows
-//! from the scores.
+//! A `gpt2` vocabulary is byte-level byte-pair encoding with a pre-tokenizer that the file only names. A
+//! `llama` vocabulary is SentencePiece: the order of its merges follows from the scores.
 
 use std::collections::HashMap;
 
@@ -26,24 +25,24 @@ use crate::{ModelError, gguf::Gguf};
 /// How SentencePiece writes a space.
 const SPACE: &str = "\u{2581}";
 
-/// Splits of the tokenizers that use them, digits one by one or by up to three.
+/// Split patterns of the known pre-tokenizers, with digits split singly or in groups of up to three.
 const WORDS_AND_SINGLE_DIGITS: &str = r"'(?:[sS]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const WORDS_AND_DIGITS_BY_THREE: &str = r"'(?:[sS]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// What a token is, as GGUF numbers it.
+/// The type of a token, as numbered in GGUF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
     /// Ordinary text.
     Text,
-    /// Steers the model; has no text.
+    /// Controls the model; has no text.
     Control,
-    /// Found in the text before anything else.
+    /// Matched in the text before anything else.
     UserDefined,
     /// One byte, written `<0x41>`.
     Byte,
 }
 
-/// The vocabulary of a file, to turn ids back into bytes.
+/// The vocabulary of a file, for decoding ids to bytes.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
     tokens: Vec<String>,
@@ -81,7 +80,7 @@ impl Vocabulary {
         Ok(Self { tokens, kinds, sentence_piece, bytes: byte_characters() })
     }
 
-    /// Of tokens in the order of their ids; byte-level ones, unless they are of the SentencePiece kind.
+    /// `tokens` are in order of their ids, and byte-level unless `sentence_piece` is set.
     pub(super) fn new(tokens: Vec<(String, TokenKind)>, sentence_piece: bool) -> Self {
         let (tokens, kinds) = tokens.into_iter().unzip();
         Self { tokens, kinds, sentence_piece, bytes: byte_characters() }
@@ -103,7 +102,7 @@ impl Vocabulary {
         u32::try_from(id).ok()
     }
 
-    /// The text of a token; nothing for a control token. A token may end in the middle of a character.
+    /// Appends the bytes of a token, none for a control token. A token may end inside a character.
     pub(crate) fn append_bytes(&self, id: u32, out: &mut Vec<u8>) {
         match self.token(id) {
             None | Some((_, TokenKind::Control)) => {}
@@ -124,8 +123,8 @@ impl Vocabulary {
     }
 }
 
-/// The tokenizer of an open file. Control tokens in a text are read as such; with
-/// `set_encode_special_tokens(true)` they are text like any other.
+/// The tokenizer of an open file. Control tokens in a text are parsed as such; with
+/// `set_encode_special_tokens(true)` they are treated as plain text.
 pub(crate) fn read(gguf: &Gguf, vocabulary: &Vocabulary) -> Result<Tokenizer, ModelError> {
     let mut tokenizer = if vocabulary.sentence_piece {
         sentence_piece(gguf, vocabulary)?
@@ -186,7 +185,7 @@ fn byte_level(gguf: &Gguf, vocabulary: &Vocabulary) -> Result<Tokenizer, ModelEr
             )));
         }
     };
-    // Whole words that are tokens are not looked up in the merges by this family.
+    // This family of models looks up whole words before it applies merges.
     let whole_words = gguf.string("tokenizer.ggml.pre").is_some_and(|pre| pre.starts_with("llama"));
     let builder = BPE::builder().vocab_and_merges(ids(vocabulary), merges).ignore_merges(whole_words);
     let mut tokenizer = Tokenizer::new(build(gguf, builder)?);
@@ -229,7 +228,7 @@ fn sentence_piece(gguf: &Gguf, vocabulary: &Vocabulary) -> Result<Tokenizer, Mod
     Ok(tokenizer)
 }
 
-/// Every way in which a token is two tokens, those of the best score first.
+/// Every split of a token into two tokens, best score first.
 fn merges_from_scores(tokens: &[String], scores: &[f32]) -> Merges {
     let ids: HashMap<&str, usize> =
         tokens.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect();
@@ -251,8 +250,8 @@ fn merges_from_scores(tokens: &[String], scores: &[f32]) -> Merges {
     merges.into_iter().map(|(_, left, right)| (text(left), text(right))).collect()
 }
 
-/// How byte-level vocabularies write bytes: the printable ones of Latin-1 as themselves, the others
-/// as the characters from U+0100 on.
+/// The characters that byte-level vocabularies use for bytes: printable Latin-1 characters stand for
+/// themselves, the other bytes map to the characters from U+0100 on.
 fn byte_characters() -> HashMap<char, u8> {
     let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     let mut next = 0x100u32;
@@ -268,7 +267,7 @@ fn byte_characters() -> HashMap<char, u8> {
         .collect()
 }
 
-/// The byte that a token of the form `<0x41>` stands for.
+/// The byte that a token like `<0x41>` stands for.
 pub(super) fn byte_of(token: &str) -> Option<u8> {
     u8::from_str_radix(token.strip_prefix("<0x")?.strip_suffix('>')?, 16).ok()
 }
@@ -278,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_has_its_character() {
+    fn every_byte_has_a_character() {
         let characters = byte_characters();
         assert_eq!(characters.len(), 256);
         assert_eq!(characters.get(&'\u{120}'), Some(&b' '));
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_read_from_their_names() {
+    fn byte_tokens_are_parsed() {
         assert_eq!(byte_of("<0x0A>"), Some(10));
         assert_eq!(byte_of("<0xZZ>"), None);
         assert_eq!(byte_of("x"), None);

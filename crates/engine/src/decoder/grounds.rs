@@ -1,34 +1,34 @@
-//! Grounded decoding: no figure and no capitalised word is written that the source does not hold.
+//! Grounded decoding: generates only figures and capitalised words that occur in the source.
 //!
-//! Words are runs of letters and digits; points and commas between digits belong to them, so that `1,200.5` is
-//! one. A word is bound where it holds a digit or begins with a capital, and then it has to be a word of the
-//! source as a whole, token by token: a token is let through only if the word that it leaves open can still
-//! become one, and every word that it closes is one. At the start of a sentence the source's other words may be
-//! capitalised too.
+//! Words are runs of letters and digits; full stops and commas between digits are part of them, so `1,200.5`
+//! is one word. A word is bound if it contains a digit or begins with a capital, and must then be a whole
+//! word of the source. This is checked token by token: a token is allowed only if the word it leaves open can
+//! still become a word of the source, and every word it completes is one. At the start of a sentence the
+//! source's other words may be capitalised too.
 //!
-//! This keeps a model from writing what a check of its text would throw away afterwards. It does not see
-//! whether a figure stands with the right unit or beside the right name: that is for the check to say.
+//! This keeps a model from generating text that a later check would reject. It does not verify that a figure
+//! has the right unit or belongs to the right name; that is the check's task.
 
 use std::collections::BTreeSet;
 
-/// The words that may be written.
+/// The figures and capitalised words that may be generated.
 #[derive(Debug, PartialEq)]
 pub struct Grounds {
-    /// Bound words, as they stand.
+    /// Bound words of the source, including its other words with a capital.
     bound: BTreeSet<String>,
 }
 
-/// What is being written.
+/// State of the text being generated.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Writing {
-    /// The word that is open, with a point or comma behind it whose meaning is not known yet.
+    /// The current word, including a trailing full stop or comma that may or may not belong to it.
     word: String,
-    /// The beginning of a character.
+    /// An incomplete UTF-8 sequence.
     rest: Vec<u8>,
 }
 
 impl Grounds {
-    /// The words of a source, and others that may begin a sentence.
+    /// Allows the words of a source, and the given openers at the beginning of a sentence.
     pub fn new<'a>(source: &str, openers: impl IntoIterator<Item = &'a str>) -> Self {
         let mut bound = BTreeSet::new();
         let mut writing = Writing::default();
@@ -46,7 +46,7 @@ impl Grounds {
         Self { bound }
     }
 
-    /// Whether the bytes of a token may follow; with `last`, nothing does after them.
+    /// Whether the bytes of a token may come next; `last` means that the text ends after them.
     pub(super) fn allow(&self, writing: &Writing, token: &[u8], last: bool) -> bool {
         let mut after = writing.clone();
         let mut holds = |word: &str| !is_bound(word) || self.bound.contains(word);
@@ -56,7 +56,7 @@ impl Grounds {
         if last { after.close(&mut holds) } else { self.can_become(&after.word) }
     }
 
-    /// Whether a word that is bound already begins one of the source.
+    /// Whether a bound word is a prefix of an allowed one.
     fn can_become(&self, word: &str) -> bool {
         let whole = word.trim_end_matches(['.', ',']);
         if !is_bound(word) || self.bound.contains(whole) && whole.len() < word.len() {
@@ -69,7 +69,7 @@ impl Grounds {
 }
 
 impl Writing {
-    /// Takes bytes in; each word that they close is given to `closed`, and where it says no, so does this.
+    /// Adds bytes. Calls `closed` with each word they complete, and returns false as soon as it does.
     pub(super) fn push(&mut self, bytes: &[u8], closed: &mut dyn FnMut(&str) -> bool) -> bool {
         self.rest.extend_from_slice(bytes);
         let bytes = std::mem::take(&mut self.rest);
@@ -81,12 +81,12 @@ impl Writing {
                 }
             }
             self.rest = chunk.invalid().to_vec();
-            // What is followed by something else is no character's beginning, and parts words.
+            // An invalid sequence in the middle is not an incomplete character; it ends a word.
             if chunks.peek().is_some() && !self.close(closed) {
                 return false;
             }
         }
-        // What can never become a character is none of a word.
+        // Too long to become a character, so it is not part of a word.
         if self.rest.len() >= 4 {
             self.rest.clear();
             return self.close(closed);
@@ -94,7 +94,7 @@ impl Writing {
         true
     }
 
-    /// The end of the text.
+    /// Completes the current word at the end of the text.
     pub(super) fn close(&mut self, closed: &mut dyn FnMut(&str) -> bool) -> bool {
         let word = std::mem::take(&mut self.word);
         let word = word.trim_end_matches(['.', ',']);
@@ -114,7 +114,7 @@ impl Writing {
             return true;
         }
         let goes_on = self.close(closed);
-        // After a mark that was none of a number a word may begin at once.
+        // After a mark that was not part of a number, a new word may begin at once.
         if after_mark && character.is_alphanumeric() {
             self.word.push(character);
         }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_and_names_have_to_stand_in_the_source() {
+    fn figures_and_names_must_occur_in_the_source() {
         let grounds =
             Grounds::new("The ship Monitor cost $1,200.50 in 1862; élan and B2B came later.", ["however"]);
         for good in [
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_become_a_word_is_refused_at_once() {
+    fn impossible_words_are_refused_at_once() {
         let grounds = Grounds::new("Monitor 1862 3.5", []);
         let open = |text: &str| grounds.allow(&Writing::default(), text.as_bytes(), false);
         assert!(open("Mon") && open("18") && open("3.") && open("1862.") && open("1862, ") && open("M"));
@@ -184,7 +184,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_source_may_be_said_again_however_it_is_cut(
+        fn the_source_itself_is_allowed_however_it_is_split(
             source in "[A-C1-3é.,x ]{0,24}",
             cuts in prop::collection::vec(0usize..30, 0..6),
         ) {

@@ -1,4 +1,4 @@
-//! Shape and constants of a decoder, from the `config.json` of a Hugging Face folder.
+//! Shape and constants of a decoder, read from the `config.json` of a Hugging Face folder.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{ModelError, error::at};
 
-/// The supported kinds of model, as `model_type` names them.
+/// The supported values of `model_type`.
 const KINDS: [&str; 3] = ["llama", "qwen2", "qwen3"];
 
-/// What is read of a `config.json`. What is not given has the value that transformers takes for it.
+/// The relevant part of a `config.json`. Missing keys have the same defaults as in transformers.
 #[derive(Debug, Deserialize)]
 pub(super) struct HubConfig {
     model_type: String,
@@ -32,7 +32,7 @@ pub(super) struct HubConfig {
     hidden_act: Option<String>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
-    /// Whether the table of the input is that of the output too.
+    /// Whether input and output share one embedding table.
     pub(super) tie_word_embeddings: Option<bool>,
     use_sliding_window: Option<bool>,
     sliding_window: Option<usize>,
@@ -44,7 +44,7 @@ pub(super) struct HubConfig {
 #[derive(Debug, Default, Deserialize)]
 struct RopeParameters {
     rope_type: Option<String>,
-    /// The older name of the same.
+    /// The older name of the same key.
     #[serde(rename = "type")]
     kind: Option<String>,
     rope_theta: Option<f64>,
@@ -62,7 +62,7 @@ struct RopeParameters {
 }
 
 impl HubConfig {
-    /// Reads it, and refuses what is not supported.
+    /// Reads the file and rejects unsupported options.
     pub(super) fn read(path: &Path) -> Result<Self, ModelError> {
         let text = std::fs::read(path).map_err(at(path))?;
         let given: Value = serde_json::from_slice(&text).map_err(|error| ModelError::invalid(path, error))?;
@@ -88,7 +88,7 @@ impl HubConfig {
         if self.mlp_bias == Some(true) {
             return Some("mlp_bias is true; biases in feed-forward parts are not supported".into());
         }
-        // The qwen kinds name a window that they do not use unless this says so.
+        // `qwen` configurations name a window that is unused unless this is set.
         let windows = if self.model_type == "llama" { self.sliding_window.is_some() } else { false };
         let layers = self.layer_types.iter().flatten();
         if windows
@@ -154,7 +154,7 @@ impl HubConfig {
         })
     }
 
-    /// Base and scaling.
+    /// Base frequency and scaling.
     fn rope(&self, context: usize) -> Result<(f64, Scaling), String> {
         let none = RopeParameters::default();
         let given = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref()).unwrap_or(&none);
@@ -213,7 +213,7 @@ impl HubConfig {
     }
 }
 
-/// The ids of an `eos_token_id`, which is a number or a list of them.
+/// The ids of an `eos_token_id`, which is a number or a list of numbers.
 pub(super) fn ids(value: Option<&Value>) -> Vec<u32> {
     let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
     match value {

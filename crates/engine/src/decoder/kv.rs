@@ -1,5 +1,5 @@
-//! Keys and values of what a sequence has read, in blocks that are taken as it grows, shared where
-//! sequences begin alike, and given back with it.
+//! Keys and values of the tokens a sequence has read, in blocks that are allocated as it grows, shared
+//! between sequences with a common prefix, and freed with the sequence.
 
 use std::sync::{
     Arc,
@@ -12,7 +12,7 @@ use candle_core::{Result, bail};
 use crate::cuda;
 use crate::kernels::{HeadBlock, KV_BLOCK};
 
-/// The bytes of one decoder's keys and values.
+/// Accounts for the memory of one decoder's keys and values.
 #[derive(Debug, Default)]
 pub(crate) struct KvBytes {
     held: AtomicUsize,
@@ -20,12 +20,12 @@ pub(crate) struct KvBytes {
 }
 
 impl KvBytes {
-    /// That there are now.
+    /// Bytes currently allocated.
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// The most that there ever were.
+    /// Peak bytes.
     pub(crate) fn most(&self) -> usize {
         self.most.load(Ordering::Relaxed)
     }
@@ -34,14 +34,14 @@ impl KvBytes {
 /// Keys and values of [`KV_BLOCK`] tokens in all layers.
 #[derive(Debug)]
 pub(crate) enum KvBlock {
-    /// In this memory, by layer, then by key head.
+    /// In host memory, by layer, then by key head.
     Memory(Held),
     /// On a GPU.
     #[cfg(feature = "cuda")]
     Page(cuda::Page),
 }
 
-/// A block in this memory, which is counted as long as it is there.
+/// A block in host memory, counted while it exists.
 #[derive(Debug)]
 pub(crate) struct Held {
     heads: Vec<HeadBlock>,
@@ -55,14 +55,14 @@ impl Drop for Held {
     }
 }
 
-/// What one sequence has read.
+/// The tokens that one sequence has read.
 #[derive(Debug, Default)]
 pub(crate) struct KvCache {
     blocks: Vec<Arc<KvBlock>>,
     length: usize,
 }
 
-/// How large a block is.
+/// Dimensions of a block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KvShape {
     pub(crate) layers: usize,
@@ -71,12 +71,12 @@ pub(crate) struct KvShape {
 }
 
 impl KvShape {
-    /// Bytes of a block.
+    /// Size of a block in bytes.
     pub(crate) fn block_bytes(self) -> usize {
         self.layers * self.key_heads * HeadBlock::bytes(self.head_dim)
     }
 
-    /// A block in this memory, counted there.
+    /// Allocates a block in host memory and counts it in `counted`.
     pub(super) fn new_block(self, counted: &Arc<KvBytes>) -> KvBlock {
         let bytes = self.block_bytes();
         let held = counted.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -105,22 +105,22 @@ impl KvBlock {
 }
 
 impl KvCache {
-    /// A sequence that begins with whole blocks of another one.
+    /// A sequence that begins with full blocks of another one.
     pub(crate) fn beginning_with(blocks: Vec<Arc<KvBlock>>) -> Self {
         Self { length: blocks.len() * KV_BLOCK, blocks }
     }
 
-    /// Tokens that were read.
+    /// Number of tokens read.
     pub(crate) fn length(&self) -> usize {
         self.length
     }
 
-    /// The blocks that are full: nothing is written to them any more.
+    /// The full blocks, which are never written to again.
     pub(crate) fn full_blocks(&self) -> &[Arc<KvBlock>] {
         self.blocks.get(..self.length / KV_BLOCK).unwrap_or_default()
     }
 
-    /// Takes the blocks for `count` more tokens.
+    /// Allocates blocks for `count` more tokens.
     pub(crate) fn grow(&mut self, count: usize, new: impl Fn() -> Result<KvBlock>) -> Result<()> {
         let wanted = (self.length + count).div_ceil(KV_BLOCK);
         while self.blocks.len() < wanted {
@@ -129,7 +129,7 @@ impl KvCache {
         Ok(())
     }
 
-    /// The numbers of its pages on a GPU.
+    /// The numbers of its pages on the GPU.
     #[cfg(feature = "cuda")]
     pub(crate) fn pages(&self) -> Vec<u32> {
         let page = |block: &Arc<KvBlock>| match &**block {
@@ -139,17 +139,17 @@ impl KvCache {
         self.blocks.iter().filter_map(page).collect()
     }
 
-    /// The new tokens are in all layers now.
+    /// Call when the new tokens are in all layers.
     pub(crate) fn advance(&mut self, count: usize) {
         self.length += count;
     }
 
-    /// Only the first `length` tokens hold.
+    /// Discards all tokens after the first `length`.
     pub(super) fn shorten_to(&mut self, length: usize) {
         self.length = self.length.min(length);
     }
 
-    /// Puts keys and values of new tokens, `shape.key_heads * shape.head_dim` values each, into one layer.
+    /// Writes keys and values of new tokens, `shape.key_heads * shape.head_dim` values each, to one layer.
     pub(super) fn put<'a>(
         &mut self,
         layer: usize,
@@ -167,7 +167,7 @@ impl KvCache {
         Ok(())
     }
 
-    /// The blocks of one key head.
+    /// The blocks of one key head in a layer.
     pub(super) fn head(&self, layer: usize, head: usize, shape: KvShape) -> Vec<&HeadBlock> {
         self.blocks.iter().filter_map(|block| block.heads().get(layer * shape.key_heads + head)).collect()
     }

@@ -1,5 +1,5 @@
-//! What turns text into a decoder's ids and back, and which of them begin and end: of a GGUF file, or of a
-//! Hugging Face folder.
+//! Encoding and decoding text for a decoder, and its begin and end tokens, from a GGUF file or a Hugging Face
+//! folder.
 
 use serde_json::Value;
 use tokenizers::Tokenizer;
@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{Located, ModelError, encoder::read_tokenizer, error::at, gguf::Gguf};
 
-/// Control tokens that end a turn, beside the ones that the files name.
+/// Control tokens that end a turn, in addition to those that the files name.
 const END_TOKENS: [&str; 6] =
     ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
 
-/// A decoder's tokenizer and what belongs to it.
+/// A decoder's tokenizer and the data around it.
 pub(crate) struct Language {
     pub(crate) tokenizer: Tokenizer,
     pub(super) vocabulary: Vocabulary,
@@ -24,7 +24,7 @@ pub(crate) struct Language {
     pub(super) end: Option<u32>,
     /// All ids that end a text.
     pub(super) ends: Vec<u32>,
-    /// Whether a prompt begins with `begin`.
+    /// Whether every prompt begins with `begin`.
     pub(super) adds_begin: bool,
 }
 
@@ -93,14 +93,15 @@ fn known_ends(vocabulary: &Vocabulary) -> Vec<u32> {
     END_TOKENS.iter().filter_map(|token| vocabulary.control(token)).collect()
 }
 
-/// A file of the folder; null where there is none.
+/// Parses a file of the folder; null if it does not exist.
 fn json(files: &Located, file: &str) -> Result<Value, ModelError> {
     let Ok(path) = files.path(file) else { return Ok(Value::Null) };
     let text = std::fs::read(path).map_err(at(path))?;
     serde_json::from_slice(&text).map_err(|error| ModelError::invalid(path, error))
 }
 
-/// The file of its own goes before the one in the tokenizer's settings; of several the one named `default`.
+/// A separate template file has priority over the tokenizer's settings; of several templates, `default` is
+/// used.
 fn template(files: &Located, settings: &Value) -> Result<Option<String>, ModelError> {
     if let Ok(path) = files.path("chat_template.jinja") {
         return std::fs::read_to_string(path).map(Some).map_err(at(path));
@@ -115,7 +116,7 @@ fn template(files: &Located, settings: &Value) -> Result<Option<String>, ModelEr
     Ok(text.and_then(Value::as_str).map(str::to_owned))
 }
 
-/// The vocabulary of a `tokenizer.json`, by the decoder that it names.
+/// The vocabulary of a `tokenizer.json`, according to its decoder component.
 fn vocabulary(tokenizer: &Tokenizer) -> Result<Vocabulary, String> {
     let decoder = serde_json::to_value(tokenizer.get_decoder()).map_err(|error| error.to_string())?;
     let sentence_piece = if names(&decoder, "ByteLevel") {
@@ -127,7 +128,7 @@ fn vocabulary(tokenizer: &Tokenizer) -> Result<Vocabulary, String> {
     };
     let known = tokenizer.get_vocab(true);
     let size = known.values().max().map_or(0, |id| *id as usize + 1);
-    // Every id has an entry of a file; more of them than a vocabulary has are no vocabulary.
+    // Each known id takes an entry in the file, so a far larger vocabulary is invalid.
     if size > known.len().saturating_mul(16) {
         return Err(format!("its largest id is {size}, with {} tokens", known.len()));
     }
@@ -147,7 +148,7 @@ fn vocabulary(tokenizer: &Tokenizer) -> Result<Vocabulary, String> {
     Ok(Vocabulary::new(tokens, sentence_piece))
 }
 
-/// Whether a part of a tokenizer is of a type, or has one that is.
+/// Whether a component of a tokenizer has this type, or contains one that does.
 fn names(part: &Value, kind: &str) -> bool {
     match part {
         Value::Object(fields) => {

@@ -1,4 +1,4 @@
-//! A layer's weights, and how they are read.
+//! The weights of a layer, and how they are loaded.
 
 use super::{shape::Shape, weights::Weights};
 use crate::{ModelError, config::Precision, kernels::Block4, linear::Linear};
@@ -6,15 +6,15 @@ use crate::{ModelError, config::Precision, kernels::Block4, linear::Linear};
 /// Weights of a layer.
 pub(super) struct Layer {
     pub(super) attention_norm: Vec<f32>,
-    /// Query, key and value, one below the other.
+    /// Query, key and value matrices, stacked row-wise.
     pub(super) qkv: Linear,
     pub(super) qkv_bias: Option<Vec<f32>>,
-    /// Normalises each query and each key (qwen3).
+    /// Norms of each query and each key (qwen3).
     pub(super) head_norms: Option<(Vec<f32>, Vec<f32>)>,
     pub(super) output: Linear,
     pub(super) output_bias: Option<Vec<f32>>,
     pub(super) feed_norm: Vec<f32>,
-    /// Gate and up, one below the other.
+    /// Gate and up matrices, stacked row-wise.
     pub(super) gate_up: Linear,
     pub(super) down: Linear,
 }
@@ -68,7 +68,7 @@ impl Layer {
     }
 }
 
-/// The weights of the given names, one below the other, and their biases, where the file has any.
+/// The weights of the given names, stacked row-wise, and their biases, if the file has any.
 pub(super) fn stacked(
     weights: &mut Weights,
     names: &[String],
@@ -86,7 +86,7 @@ pub(super) fn stacked(
     Ok((linear, stacked_biases(weights, names, inputs)?))
 }
 
-/// What [`stacked`] is made of, in 32-bit floats.
+/// The values of [`stacked`], in 32-bit floats.
 #[cfg(feature = "cuda")]
 pub(crate) fn stacked_values(
     weights: &mut Weights,
@@ -112,7 +112,7 @@ fn stacked_weights(
     Ok(weight)
 }
 
-/// None where the file has none for any of them.
+/// `None` if the file has no bias for any of them.
 fn stacked_biases(
     weights: &mut Weights,
     names: &[String],
@@ -134,7 +134,7 @@ fn stacked_biases(
     Ok(Some(bias))
 }
 
-/// The blocks of all the weights, where all are in 4 bits.
+/// The blocks of all the weights, if all are in 4 bits.
 fn four_bits(
     weights: &mut Weights,
     names: &[String],
@@ -149,7 +149,7 @@ fn four_bits(
     Ok(Some(all))
 }
 
-/// A tensor of so many values.
+/// A tensor, checked to have this many values.
 pub(crate) fn sized(
     weights: &mut Weights,
     name: &str,

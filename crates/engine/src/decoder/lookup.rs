@@ -1,30 +1,30 @@
-//! Prompt lookup (Saxena, "Prompt Lookup Decoding", 2023): where the last tokens stood before, what followed
-//! them there is likely to follow again. Summaries and answers copy from their source.
+//! Prompt lookup (Saxena, "Prompt Lookup Decoding", 2023): if the last tokens have occurred before, what
+//! followed them there is likely to follow again. Summaries and answers copy from their source.
 //!
-//! What is proposed goes through the layers in one step with the last token; of it is taken what would have
-//! been chosen anyway. So greedy output is the same with and without it.
+//! Proposed tokens go through the layers in the same step as the last token, and are accepted only as far as
+//! they would have been chosen anyway. So greedy output is the same with and without lookup.
 
 use std::collections::HashMap;
 
-/// Tokens that have to stand before, the longest run first.
+/// Numbers of last tokens to search for, the longest first.
 const RUNS: [usize; 2] = [3, 2];
-/// Most tokens that are proposed.
+/// Maximum number of proposed tokens.
 const MOST: usize = 7;
-/// Tokens that are written without a proposal after one of which nothing was taken; twice as many after the
-/// next, up to the second figure.
+/// Tokens generated without a proposal after a fully rejected one; the pause doubles with each further
+/// rejection, up to the second figure.
 const PAUSE: (usize, usize) = (4, 64);
 
-/// Where runs of tokens stand in a prompt and what was written after it.
+/// An index of token sequences in a prompt and the text generated after it.
 #[derive(Debug)]
 pub(super) struct Lookup {
     ids: Vec<u32>,
-    /// By run, where what followed it last begins.
+    /// For each sequence, the position after its last occurrence.
     after: HashMap<[u32; RUNS[0]], usize>,
     after_shorter: HashMap<[u32; RUNS[1]], usize>,
-    /// How many tokens are proposed at the moment.
+    /// Current maximum number of proposed tokens.
     most: usize,
     pause: usize,
-    /// Tokens until something is proposed again.
+    /// Tokens until the next proposal.
     waits: usize,
 }
 
@@ -42,9 +42,9 @@ impl Lookup {
         lookup
     }
 
-    /// One more token.
+    /// Adds one token.
     pub(super) fn push(&mut self, id: u32) {
-        // What follows the last tokens is known only now: a run never finds itself.
+        // What follows the last tokens is known only now, so a sequence never finds itself.
         let at = self.ids.len();
         if let Some(run) = self.ids.last_chunk() {
             self.after.insert(*run, at);
@@ -56,7 +56,7 @@ impl Lookup {
         self.waits = self.waits.saturating_sub(1);
     }
 
-    /// What may follow, at most `most` tokens.
+    /// Tokens that are likely to follow, at most `most`.
     pub(super) fn propose(&self, most: usize) -> &[u32] {
         if self.waits > 0 {
             return &[];
@@ -68,7 +68,7 @@ impl Lookup {
         self.ids.get(*start..end).unwrap_or_default()
     }
 
-    /// How many of so many proposed tokens were right.
+    /// Records how many of the proposed tokens were right.
     pub(super) fn learn(&mut self, proposed: usize, right: usize) {
         if proposed == 0 {
             return;
@@ -89,12 +89,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_followed_before_is_proposed() {
+    fn proposes_what_followed_before() {
         let mut lookup = Lookup::new(&[1, 2, 3, 4, 5, 6, 9, 1, 2, 3]);
         assert_eq!(lookup.propose(2), [4, 5]);
         assert_eq!(lookup.propose(9), [4, 5, 6, 9]);
         assert!(lookup.propose(0).is_empty());
-        // A shorter run where the longer one is new, and the last place where it stood.
+        // Falls back to the shorter sequence if the longer one is new, and uses its last occurrence.
         lookup.push(7);
         [2, 3, 8, 0, 2, 3].into_iter().for_each(|id| lookup.push(id));
         assert_eq!(lookup.propose(1), [8]);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn it_pauses_where_nothing_is_right_and_grows_where_all_is() {
+    fn pauses_after_misses_and_grows_after_hits() {
         let mut lookup = Lookup::new(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3]);
         assert_eq!(lookup.propose(9).len(), 4);
         lookup.learn(4, 4);

@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::names::from_hub;
 use crate::{ModelError, error::at, shards::Shards};
 
-/// The files of an adapter's folder, its weights first.
+/// The files of an adapter's folder, the weights first.
 pub(crate) const ADAPTER_FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_config.json"];
 
-/// What is read of an `adapter_config.json`.
+/// The relevant part of an `adapter_config.json`.
 #[derive(Debug, Deserialize)]
 struct AdapterConfig {
     peft_type: Option<String>,
@@ -25,7 +25,7 @@ struct AdapterConfig {
     rest: HashMap<String, Value>,
 }
 
-/// Options that change what the weights mean and are not supported when they are on.
+/// Options that change the meaning of the weights and are not supported when on.
 const SWITCHES: [&str; 13] = [
     "use_dora",
     "use_qalora",
@@ -42,7 +42,7 @@ const SWITCHES: [&str; 13] = [
     "arrow_config",
 ];
 
-/// The products of an adapter, by the name of the weight.
+/// The low-rank products of an adapter, by the name of the weight.
 pub(crate) struct Adapter {
     products: HashMap<String, Product>,
 }
@@ -50,16 +50,16 @@ pub(crate) struct Adapter {
 /// `scale B A`.
 struct Product {
     scale: f32,
-    /// Rows of `inputs` values.
+    /// Rank-many rows of `inputs` values.
     a: Vec<f32>,
     inputs: usize,
-    /// Rows of as many values as `a` has rows.
+    /// Rows with as many values as `a` has rows.
     b: Vec<f32>,
     rank: usize,
 }
 
 impl Adapter {
-    /// Reads an adapter from its two files.
+    /// Reads an adapter's weights and configuration.
     pub(super) fn open(weights: &Path, config_path: &Path) -> Result<Self, ModelError> {
         let text = std::fs::read(config_path).map_err(at(config_path))?;
         let config: AdapterConfig =
@@ -105,19 +105,19 @@ impl Adapter {
         Ok(Self { products })
     }
 
-    /// Whether it changes a weight.
+    /// Whether it changes this weight.
     pub(super) fn changes(&self, name: &str) -> bool {
         self.products.contains_key(name)
     }
 
-    /// The names of the weights that it changes, and their outputs and inputs.
+    /// The names of the weights it changes, with their number of outputs and inputs.
     pub(super) fn targets(&self) -> impl Iterator<Item = (&str, [usize; 2])> {
         self.products
             .iter()
             .map(|(name, product)| (name.as_str(), [product.b.len() / product.rank.max(1), product.inputs]))
     }
 
-    /// Adds the product to a weight. `row_of`: which row of the adapter goes to a row of the weight.
+    /// Adds the product to a weight. `row_of` maps a row of the weight to a row of the adapter.
     pub(super) fn merge(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Text to text.
+//! Text generation with decoder-only language models.
 
 use std::{
     ops::ControlFlow,
@@ -61,22 +61,22 @@ use gguf_tokenizer::Vocabulary;
 use transformer::Transformer;
 pub(super) use weights::Weights;
 
-/// Requests that wait for a decoder or are answered by it at most.
+/// Maximum number of requests waiting for a decoder or being answered by it.
 const OPEN: usize = 2048;
-/// The share of this machine's memory that keys and values may take, as a divisor, and the bytes where
-/// the system does not tell how much there is.
+/// Divisor of the host memory: the share that keys and values may use. Below, the bytes they may use if the
+/// system does not report its memory.
 const KV_SHARE: u64 = 4;
 const KV_BYTES: u64 = 2 << 30;
-/// The share of a GPU's memory that is free once the weights are there, as a divisor.
+/// Divisor of a GPU's memory that is free after the weights are loaded: the share for keys and values.
 #[cfg(feature = "cuda")]
 const CUDA_KV_SHARE: usize = 2;
-/// How often who waits for text is asked whether it still does.
+/// How often a caller waiting for text is polled for cancellation.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// A decoder-only language model of the `llama`, `qwen2` or `qwen3` kind.
+/// A decoder-only language model of the `llama`, `qwen2` or `qwen3` architecture.
 ///
-/// All that is asked of it, from however many threads, goes through one engine in common batches; see
-/// `engine`. Greedy output is the same whatever else is in the batch.
+/// All requests, from any number of threads, go through one engine that batches them; see `engine`. Greedy
+/// output does not depend on the rest of the batch.
 pub struct Decoder {
     id: ModelId,
     precision: DecoderPrecision,
@@ -91,14 +91,14 @@ pub struct Decoder {
     keys_and_values: KeysAndValues,
 }
 
-/// How ids become text, and which end it.
+/// How ids are decoded to text, and which ids end it.
 struct Text {
     vocabulary: Vocabulary,
     ends: Vec<u32>,
 }
 
 impl Decoder {
-    /// With `lookup` greedy output is looked up in its prompt; see `lookup`.
+    /// `lookup` turns on prompt lookup for greedy output; see `lookup`.
     pub(crate) fn load(
         files: &Located,
         precision: DecoderPrecision,
@@ -132,12 +132,12 @@ impl Decoder {
         })
     }
 
-    /// Which model.
+    /// The model's identity.
     pub fn id(&self) -> &ModelId {
         &self.id
     }
 
-    /// Bytes of the matrices and the embedding table as they are kept; biases and the like come to little.
+    /// Size of the matrices and the embedding table in bytes, as stored; biases and norms are negligible.
     pub fn weight_bytes(&self) -> usize {
         self.weight_bytes
     }
@@ -146,7 +146,7 @@ impl Decoder {
         self.keys_and_values.clone()
     }
 
-    /// All that greedy output depends on besides the prompt.
+    /// A key over everything that greedy output depends on besides the prompt.
     pub fn key(&self) -> String {
         key(&self.id, self.precision)
     }
@@ -166,12 +166,12 @@ impl Decoder {
         Ok(Backend::Cpu(Box::new(Transformer::load(weights, precision.of_all())?)))
     }
 
-    /// Most tokens of prompt and output together.
+    /// Maximum number of tokens of prompt and output together.
     pub fn context_length(&self) -> usize {
         self.engine.context()
     }
 
-    /// How many tokens a prompt text is, special tokens read as such.
+    /// The number of tokens in a prompt text; special tokens are parsed as such.
     ///
     /// # Errors
     ///
@@ -180,12 +180,12 @@ impl Decoder {
         Ok(self.ids(prompt)?.len())
     }
 
-    /// The prompt text for a chat, ready for the assistant's turn, by the model's own template. Where
-    /// there is none, or it cannot be rendered, ChatML is taken if the model knows its tokens.
+    /// The prompt text for a chat, ready for the assistant's turn, rendered with the model's own template. If
+    /// it has none, or rendering fails, ChatML is used, provided the model knows its tokens.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Template`] where neither can be had.
+    /// [`ModelError::Template`] if neither works.
     pub fn chat_prompt(&self, messages: &[ChatMessage]) -> Result<String, ModelError> {
         let rendered = match &self.template {
             Some(template) => self.render(template, messages).map_err(|error| format!("{error:#}")),
@@ -203,14 +203,14 @@ impl Decoder {
         template::render(template, messages, token(self.begin), token(self.end))
     }
 
-    /// Generates from a prompt text (special tokens in it are read as such). `sink` gets the text
-    /// piece by piece, in whole characters; an empty piece, while nothing is written, is only a
-    /// chance to end the generation.
+    /// Generates from a prompt text (special tokens in it are parsed as such). `sink` receives the text piece
+    /// by piece, in whole characters; an empty piece carries no text and only gives it a chance to end the
+    /// generation.
     ///
     /// # Errors
     ///
-    /// [`ModelError::PromptTooLong`]; [`ModelError::Busy`] where too many wait already;
-    /// [`ModelError::Forward`], which a sound file does not give.
+    /// [`ModelError::PromptTooLong`]; [`ModelError::Busy`] if the queue is full; [`ModelError::Forward`],
+    /// which a valid file does not cause.
     pub fn generate(
         &self,
         class: Class,
@@ -229,7 +229,7 @@ impl Decoder {
             return Ok(so_far);
         }
         let (sender, events) = mpsc::channel();
-        // Whatever ends this function ends the generation.
+        // However this function returns, generation is cancelled.
         let cancelled = CancelOnDrop(Arc::default());
         self.engine.submit(Request {
             class,
@@ -260,7 +260,7 @@ impl Decoder {
         }
     }
 
-    /// Ids that the engine can take, all of them.
+    /// Checks that the model knows all the ids.
     fn usable(&self, ids: Vec<u32>) -> Result<Vec<u32>, ModelError> {
         let (tokens, limit) = (ids.len(), self.context_length());
         if tokens >= limit {
@@ -273,7 +273,7 @@ impl Decoder {
         Ok(ids)
     }
 
-    /// The ids of a prompt; never none.
+    /// The ids of a prompt; never empty.
     fn ids(&self, prompt: &str) -> Result<Vec<u32>, ModelError> {
         let encoded = self.tokenizer.encode_fast(prompt, false);
         let encoding = encoded.map_err(|error| ModelError::Tokenize {
@@ -283,7 +283,7 @@ impl Decoder {
         self.begun(encoding.get_ids().to_vec())
     }
 
-    /// With what every prompt begins; never none.
+    /// Prepends the token that every prompt begins with; never empty.
     fn begun(&self, mut ids: Vec<u32>) -> Result<Vec<u32>, ModelError> {
         let failed = |reason: String| ModelError::Tokenize { model: self.id.name.clone(), reason };
         if ids.is_empty() || (self.adds_begin && ids.first().copied() != self.begin) {
@@ -297,12 +297,12 @@ impl Decoder {
     }
 }
 
-/// All that greedy output depends on besides the prompt.
+/// A key over everything that greedy output depends on besides the prompt.
 pub(super) fn key(id: &ModelId, precision: DecoderPrecision) -> String {
     format!("{}/{}", id.hash, precision.key())
 }
 
-/// Tells the engine that nobody wants the rest.
+/// Cancels the request when dropped.
 struct CancelOnDrop(Arc<AtomicBool>);
 
 impl Drop for CancelOnDrop {

@@ -1,9 +1,9 @@
-//! The names of a decoder's tensors: GGUF's, by which they go here, and those of Hugging Face checkpoints.
+//! The names of a decoder's tensors: GGUF's, which are used here, and those of Hugging Face checkpoints.
 
-/// Layers outside the blocks, without `.weight`: ours and theirs.
+/// Tensors outside the layers, without `.weight`: GGUF name and Hugging Face name.
 const OUTER: [(&str, &str); 3] =
     [("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
-/// Layers within a block.
+/// Tensors within a layer.
 const INNER: [(&str, &str); 11] = [
     ("attn_norm", "input_layernorm"),
     ("attn_q", "self_attn.q_proj"),
@@ -18,8 +18,7 @@ const INNER: [(&str, &str); 11] = [
     ("ffn_down", "mlp.down_proj"),
 ];
 
-/// The name in a checkpoint of a tensor: `model.layers.0.self_attn.q_proj.weight` for
-/// `blk.0.attn_q.weight`.
+/// The name of a tensor in a checkpoint: `model.layers.0.self_attn.q_proj.weight` for `blk.0.attn_q.weight`.
 pub(super) fn to_hub(name: &str) -> Option<String> {
     let (layer, kind) = name.rsplit_once('.')?;
     if let Some(rest) = layer.strip_prefix("blk.") {
@@ -31,7 +30,7 @@ pub(super) fn to_hub(name: &str) -> Option<String> {
     Some(format!("{theirs}.{kind}"))
 }
 
-/// Our name of a layer of a checkpoint: `blk.0.attn_q` for `model.layers.0.self_attn.q_proj`.
+/// The GGUF name of a module of a checkpoint: `blk.0.attn_q` for `model.layers.0.self_attn.q_proj`.
 pub(super) fn from_hub(layer: &str) -> Option<String> {
     if let Some(rest) = layer.strip_prefix("model.layers.") {
         let (index, part) = rest.split_once('.')?;
@@ -48,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_both_ways() {
+    fn names_map_both_ways() {
         for (ours, theirs) in [
             ("blk.12.attn_q", "model.layers.12.self_attn.q_proj"),
             ("blk.0.ffn_down", "model.layers.0.mlp.down_proj"),

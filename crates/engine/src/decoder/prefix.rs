@@ -1,12 +1,12 @@
-//! Keys and values of prompts' beginnings, for prompts that begin alike: the instructions of a summary,
-//! say, which a hundred segments share.
+//! A cache of keys and values for common prompt prefixes: the instructions of a summary, for example, which a
+//! hundred segments share.
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use super::kv::KvBlock;
 use crate::kernels::KV_BLOCK;
 
-/// Blocks by all tokens up to their end, those that were not asked for the longest leaving first.
+/// Blocks, keyed by all tokens up to their end; the least recently used are evicted first.
 pub(super) struct PrefixCache {
     blocks: HashMap<blake3::Hash, Entry>,
     most: usize,
@@ -16,7 +16,7 @@ pub(super) struct PrefixCache {
 struct Entry {
     block: Arc<KvBlock>,
     used: u64,
-    /// Blocks before it.
+    /// Number of blocks before it.
     depth: usize,
 }
 
@@ -26,13 +26,13 @@ impl PrefixCache {
         Self { blocks: HashMap::new(), most, clock: 0 }
     }
 
-    /// How many blocks it holds at most.
+    /// Capacity in blocks.
     pub(super) fn most(&self) -> usize {
         self.most
     }
 
-    /// The longest run of known blocks that `ids` begins with; never all of `ids`, since the last token
-    /// has to be read for what follows it.
+    /// The longest known prefix of `ids`, in blocks; never all of `ids`, because the last token must be read
+    /// to predict the next one.
     pub(super) fn find(&mut self, ids: &[u32]) -> Vec<Arc<KvBlock>> {
         self.clock += 1;
         let whole = ids.get(..ids.len().saturating_sub(1)).unwrap_or_default();
@@ -45,15 +45,15 @@ impl PrefixCache {
         found
     }
 
-    /// Keeps the blocks that a prompt begins with, as far as they are full.
+    /// Keeps the full blocks of a prompt's prefix.
     pub(super) fn keep(&mut self, prompt: &[u32], blocks: &[Arc<KvBlock>]) {
-        // The first of a prompt are the ones that others share.
+        // The first blocks of a prompt are the ones that others share.
         for (depth, (hash, block)) in hashes(prompt).zip(blocks).take(self.most).enumerate() {
             if self.blocks.contains_key(&hash) {
                 continue;
             }
             if self.blocks.len() >= self.most {
-                // Of a run the end first: what stands behind a gap is never found.
+                // Evict the end of a prefix first: blocks behind a gap are never found.
                 let order = |(_, entry): &(&blake3::Hash, &Entry)| (entry.used, Reverse(entry.depth));
                 let oldest = self.blocks.iter().min_by_key(order).map(|(hash, _)| *hash);
                 oldest.map(|oldest| self.blocks.remove(&oldest));
@@ -63,7 +63,7 @@ impl PrefixCache {
     }
 }
 
-/// For each full block the hash of all tokens up to its end.
+/// For each full block, the hash of all tokens up to its end.
 fn hashes(ids: &[u32]) -> impl Iterator<Item = blake3::Hash> {
     let mut state = blake3::Hasher::new();
     ids.chunks_exact(KV_BLOCK).map(move |block| {
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_known_beginning_is_found_and_never_the_whole() {
+    fn finds_the_longest_known_prefix_but_never_the_whole_prompt() {
         let mut cache = PrefixCache::new(8);
         cache.keep(&ids(0, 3), &blocks(3));
         let longer = [ids(0, 2), ids(7000, 2)].concat();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_what_was_not_asked_for_leave_first() {
+    fn evicts_the_ends_of_unused_prefixes_first() {
         let mut cache = PrefixCache::new(4);
         cache.keep(&ids(0, 2), &blocks(2));
         cache.keep(&ids(5000, 2), &blocks(2));

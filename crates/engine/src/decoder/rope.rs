@@ -1,64 +1,64 @@
-//! Rotary position embedding (Su et al., arXiv 2104.09864), and the ways in which it is stretched.
+//! Rotary position embedding (Su et al., arXiv 2104.09864), and the methods of scaling it to longer contexts.
 
 use std::f64::consts::TAU;
 
 use crate::{ModelError, gguf::Gguf};
 
-/// Turns within the trained context above which YaRN leaves a pair alone, and below which it stretches it
-/// in full; the paper's numbers for Llama.
+/// Rotations within the trained context above which YaRN leaves a pair unchanged, and below which it scales
+/// it fully; the paper's values for Llama.
 pub(super) const YARN_TURNS: (f64, f64) = (32.0, 1.0);
 
 /// Rotary position embedding.
 #[derive(Clone, Debug)]
 pub(crate) struct Rope {
-    /// Angle per position of each pair.
+    /// Rotation angle per position, for each pair.
     frequencies: Vec<f32>,
-    /// Whether a pair is two neighbours, or one value of each half.
+    /// Whether a pair is two neighbours, or one value from each half.
     neighbours: bool,
-    /// What queries and keys are multiplied by besides (YaRN).
+    /// An additional factor for queries and keys (YaRN).
     scale: f32,
 }
 
-/// How a context is made longer than the one that was trained.
+/// How the context is extended beyond the trained length.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Scaling {
-    /// It is not.
+    /// It is not extended.
     None,
-    /// Positions are divided by the factor.
+    /// All positions are divided by the factor.
     Linear { factor: f64 },
     /// Peng et al., arXiv 2309.00071, section 3.2.
     Yarn {
         factor: f64,
-        /// Tokens of the context that was trained.
+        /// The trained context length in tokens.
         trained: f64,
-        /// Pairs that turn more often than this within the trained context stay (32 in the paper).
+        /// Pairs with more rotations than this within the trained context stay unchanged (32 in the paper).
         fast: f64,
-        /// Pairs that turn less often than this are stretched in full (1 in the paper).
+        /// Pairs with fewer rotations than this are scaled fully (1 in the paper).
         slow: f64,
-        /// Whether the ends of the ramp between them are whole pairs.
+        /// Whether to round the ends of the ramp between them to whole pairs.
         truncate: bool,
-        /// What queries and keys are multiplied by.
+        /// The factor for queries and keys.
         scale: f64,
     },
-    /// Meta's, of Llama 3.1: transformers' `_compute_llama3_parameters`.
+    /// Meta's method for Llama 3.1: `_compute_llama3_parameters` in transformers.
     Llama3 {
         factor: f64,
-        /// Tokens of the context that was trained.
+        /// The trained context length in tokens.
         trained: f64,
-        /// Pairs with longer waves than the trained context over this are stretched in full.
+        /// Pairs with wavelengths above the trained context divided by this are scaled fully.
         low: f64,
-        /// Pairs with shorter waves than the trained context over this stay.
+        /// Pairs with wavelengths below the trained context divided by this stay unchanged.
         high: f64,
     },
 }
 
-/// What YaRN multiplies queries and keys by (its equation 22), with transformers' weight of the logarithm.
+/// YaRN's factor for queries and keys (its equation 22), with transformers' weight for the logarithm.
 pub(super) fn yarn_scale(factor: f64, weight: f64) -> f64 {
     if factor <= 1.0 { 1.0 } else { 0.1 * weight * factor.ln() + 1.0 }
 }
 
 impl Rope {
-    /// Of heads of `width` values.
+    /// For heads of `width` values.
     pub(crate) fn new(width: usize, base: f64, scaling: &Scaling, neighbours: bool) -> Self {
         let frequency = |pair: usize| {
             let plain = base.powf(-2.0 * pair as f64 / width as f64);
@@ -88,7 +88,7 @@ impl Rope {
         Self { frequencies, neighbours, scale }
     }
 
-    /// As the metadata of a GGUF file say, for heads of `width` values.
+    /// Reads the parameters from a GGUF file's metadata, for heads of `width` values.
     pub(super) fn read(
         gguf: &mut Gguf,
         architecture: &str,
@@ -100,7 +100,7 @@ impl Rope {
         let base = f64::from(float("freq_base").unwrap_or(10_000.0));
         let factor = f64::from(float("scaling.factor").filter(|f| *f > 0.0).unwrap_or(1.0));
         let trained = gguf.number(&key("scaling.original_context_length")).unwrap_or(context) as f64;
-        // As llama.cpp has it: a factor without a type is a linear one.
+        // As in llama.cpp, a factor without a type means linear scaling.
         let scaling = match gguf.string(&key("scaling.type")).unwrap_or("linear") {
             "none" => Scaling::None,
             "linear" => Scaling::Linear { factor },
@@ -114,16 +114,16 @@ impl Rope {
             },
             other => return Err(gguf.invalid(format!("rope scaling {other:?} is not supported"))),
         };
-        // Files of the llama kind have query and key rows reordered so that pairs are neighbours.
+        // `llama` GGUF files have query and key rows reordered so that pairs are neighbours.
         let mut rope = Self::new(width, base, &scaling, architecture == "llama");
-        // Llama 3 ships the divisors of its own scaling as a tensor.
+        // Llama 3 files contain the divisors of their own scaling as a tensor.
         if gguf.has_tensor("rope_freqs.weight") {
             rope.divide(&gguf.values("rope_freqs.weight")?);
         }
         Ok(rope)
     }
 
-    /// Divides the frequency of each pair.
+    /// Divides the frequency of each pair by its divisor.
     pub(crate) fn divide(&mut self, divisors: &[f32]) {
         self.frequencies.iter_mut().zip(divisors).for_each(|(frequency, divisor)| *frequency /= divisor);
     }
@@ -138,18 +138,18 @@ impl Rope {
         positions.iter().flat_map(angles).map(turn).collect()
     }
 
-    /// Values of [`Rope::turns`] for a position.
+    /// Number of values that [`Rope::turns`] returns per position.
     pub(crate) fn pairs(&self) -> usize {
         self.frequencies.len()
     }
 
-    /// Whether it turns neighbours, or one value of each half.
+    /// Whether it rotates neighbours, or one value from each half.
     #[cfg(feature = "cuda")]
     pub(crate) fn neighbours(&self) -> bool {
         self.neighbours
     }
 
-    /// Turns every head of a row by the angles of its position.
+    /// Rotates every head of a row by the angles of its position.
     pub(crate) fn turn(&self, row: &mut [f32], turns: &[(f32, f32)]) {
         for head in row.chunks_exact_mut(2 * turns.len().max(1)) {
             if self.neighbours {
@@ -178,10 +178,10 @@ mod tests {
         }
     }
 
-    /// By hand: low is 1, high 3, so that the second pair stays, the third is half way, the last is
-    /// stretched.
+    /// By hand: low is 1 and high is 3, so the second pair stays unchanged, the third is halfway, and the
+    /// last is scaled fully.
     #[test]
-    fn yarn_keeps_what_turns_often_and_stretches_the_rest() {
+    fn yarn_keeps_fast_pairs_and_scales_slow_ones() {
         let scaling = Scaling::Yarn {
             factor: 4.0,
             trained: 4096.0,
@@ -198,7 +198,7 @@ mod tests {
     /// By transformers' `_compute_yarn_parameters` (5.24.0): width 16, base 10,000, factor 4, 2,048 tokens,
     /// `beta_fast` 16, `beta_slow` 2, `truncate` false, `mscale` 0.7, `mscale_all_dim` 0.3.
     #[test]
-    fn yarn_has_options() {
+    fn yarn_options_match_transformers() {
         let scaling = Scaling::Yarn {
             factor: 4.0,
             trained: 2048.0,
@@ -218,7 +218,7 @@ mod tests {
     /// By transformers' `_compute_llama3_parameters` (5.24.0) for Llama 3.2: width 64, base 500,000, factor 32,
     /// 8,192 tokens, `low_freq_factor` 1, `high_freq_factor` 4.
     #[test]
-    fn llama_3_stretches_long_waves() {
+    fn llama_3_scales_long_wavelengths() {
         let scaling = Scaling::Llama3 { factor: 32.0, trained: 8192.0, low: 1.0, high: 4.0 };
         #[rustfmt::skip]
         let theirs = [
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_linear_factor_divides_all() {
+    fn linear_scaling_divides_all_frequencies() {
         let rope = Rope::new(4, 100.0, &Scaling::Linear { factor: 4.0 }, false);
         assert_near(&rope, &[0.25, 0.025]);
     }

@@ -1,4 +1,4 @@
-//! One prompt and what is written after it.
+//! A prompt and the text generated after it.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use super::{
 };
 use crate::kernels::KV_BLOCK;
 
-/// A sequence that is read and written step by step.
+/// A sequence that is read and generated step by step.
 pub(super) struct Sequence {
     prompt: Vec<u32>,
-    /// Tokens of the prompt that were read.
+    /// Number of prompt tokens read.
     read: usize,
-    /// The token that was written last, and what may follow it.
+    /// The last generated token, and the tokens proposed after it.
     next: Vec<u32>,
     sampler: Sampler,
-    /// Where greedy output is looked up beforehand.
+    /// Prompt lookup for greedy output.
     lookup: Option<Lookup>,
     grounds: Option<(Arc<Grounds>, Writing)>,
     stream: TextStream,
@@ -29,17 +29,18 @@ pub(super) struct Sequence {
     context: usize,
 }
 
-/// What a step brought.
+/// The result of a step.
 #[derive(Default)]
 pub(super) struct Outcome {
-    /// Text that is certain by now.
+    /// Text that is final.
     pub(super) text: String,
-    /// The whole, when it has ended; why there is none, when it cannot go on.
+    /// The whole result when generation has ended, or why it cannot continue.
     pub(super) end: Option<Result<Generated, String>>,
 }
 
 impl Sequence {
-    /// `read` tokens of the prompt were read elsewhere. With `lookup` greedy output is looked up in it.
+    /// The first `read` tokens of the prompt were read elsewhere. `lookup` turns on prompt lookup for greedy
+    /// output.
     pub(super) fn new(
         prompt: Vec<u32>,
         read: usize,
@@ -71,22 +72,22 @@ impl Sequence {
         &self.prompt
     }
 
-    /// Whether the prompt is read, so that one token goes into each step.
+    /// Whether the prompt is fully read, so that each step generates tokens.
     pub(super) fn writes(&self) -> bool {
         self.unread() == 0
     }
 
-    /// Tokens that were written.
+    /// Number of generated tokens.
     pub(super) fn written(&self) -> usize {
         self.result.completion_tokens
     }
 
-    /// Tokens of the prompt that are still to be read.
+    /// Number of prompt tokens not yet read.
     pub(super) fn unread(&self) -> usize {
         self.prompt.len() - self.read
     }
 
-    /// Whether it is still reading the first `blocks` blocks of `ids`.
+    /// Whether it has not finished reading the first `blocks` blocks, and they equal those of `ids`.
     pub(super) fn reads_what(&self, ids: &[u32], blocks: usize) -> bool {
         let wanted = blocks * KV_BLOCK;
         let (Some(own), Some(other)) = (self.prompt.get(..wanted), ids.get(..wanted)) else { return false };
@@ -105,12 +106,12 @@ impl Sequence {
         self.read = (self.read + count).min(self.prompt.len());
     }
 
-    /// Whether it goes on with the likeliest token, whatever that is.
+    /// Whether it always takes the most likely token, without constraints.
     pub(super) fn follows_the_best(&self) -> bool {
         self.sampler.is_greedy() && self.grounds.is_none()
     }
 
-    /// Proposes up to `most` tokens behind the last one; how many go through the layers next.
+    /// Proposes up to `most` tokens after the last one. Returns how many tokens go through the layers next.
     pub(super) fn propose(&mut self, most: usize) -> usize {
         let used = self.result.prompt_tokens + self.result.completion_tokens;
         let room = self
@@ -123,8 +124,8 @@ impl Sequence {
         self.next.len()
     }
 
-    /// Chooses tokens from what may follow each that went through the layers, as long as the proposed
-    /// ones are what is chosen. Gives also how many of them hold now.
+    /// Chooses a token after each one that went through the layers, as long as the choices equal the proposed
+    /// tokens. Also returns how many of the processed tokens are valid.
     pub(super) fn take_all<'a>(
         &mut self,
         following: impl Iterator<Item = Following<'a>>,
@@ -158,7 +159,7 @@ impl Sequence {
                 }
                 let mut bytes = Vec::new();
                 text.vocabulary.append_bytes(id, &mut bytes);
-                // A token that is no text would go on for ever.
+                // A token without text could repeat forever.
                 !bytes.is_empty() && grounds.allow(writing, &bytes, false)
             })
         };
@@ -169,7 +170,7 @@ impl Sequence {
             }
         };
         let Some(id) = id else {
-            // Where words are bound there may be no way on from the one that is open.
+            // With grounded decoding, no token may be able to complete the current word.
             if self.grounds.is_some() && numbers {
                 return self.finish(Finish::Length, String::new());
             }

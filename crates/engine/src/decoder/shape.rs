@@ -6,7 +6,7 @@ use crate::{ModelError, gguf::Gguf};
 /// Shape and constants of a model.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
-    /// Most tokens of a sequence.
+    /// Maximum sequence length in tokens.
     pub(crate) context: usize,
     pub(crate) layers: usize,
     pub(crate) dim: usize,
@@ -17,10 +17,11 @@ pub(crate) struct Shape {
     pub(crate) epsilon: f32,
 }
 
-/// The architectures of GGUF files that are supported.
+/// The supported architectures of GGUF files.
 const ARCHITECTURES: [&str; 3] = ["llama", "qwen2", "qwen3"];
 
-/// No model has more of anything in a row, and products of two such numbers are numbers still.
+/// Larger than any dimension of a real model, and small enough that products of two dimensions do not
+/// overflow.
 const WIDEST: usize = 1 << 20;
 
 impl Shape {
@@ -63,12 +64,12 @@ impl Shape {
         KvShape { layers: self.layers, key_heads: self.key_heads, head_dim: self.head_dim }
     }
 
-    /// Values of all queries of a token.
+    /// Width of all of a token's queries together.
     pub(crate) fn query_width(&self) -> usize {
         self.heads * self.head_dim
     }
 
-    /// Values of all keys of a token, and of all values.
+    /// Width of all of a token's keys together, and of all its values.
     pub(crate) fn key_width(&self) -> usize {
         self.key_heads * self.head_dim
     }

@@ -1,4 +1,4 @@
-//! What a forward pass is asked for, and what it gives.
+//! The input and output of a forward pass.
 
 use std::ops::Range;
 
@@ -7,30 +7,31 @@ use super::kv::KvCache;
 /// New tokens of a sequence.
 pub(crate) struct Step<'a> {
     pub(crate) ids: &'a [u32],
-    /// What was read before; holds the new tokens afterwards.
+    /// The tokens read before; afterwards it also holds the new ones.
     pub(crate) cache: &'a mut KvCache,
-    /// After how many of them, the last ones, logits are wanted.
+    /// For how many of the last new tokens logits are wanted.
     pub(crate) logits: usize,
-    /// Whether the greatest of the logits is all that is wanted. A machine from which logits are much to copy
-    /// then gives no more.
-    // A GPU is the one machine of that kind.
+    /// Whether the greatest logit is all that is needed. A device where copying logits is slow then returns
+    /// only that.
+    // Only a GPU is such a device.
     #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     pub(crate) best_only: bool,
-    /// What the last of them attends to, where that is wanted.
+    /// Reports the attention of the last token, if set.
     pub(crate) watch: Option<Watch<'a>>,
 }
 
-/// What may follow the tokens after which logits are wanted.
+/// Predictions for the tokens after which logits are wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Next {
-    /// Their logits, one behind the other.
+    /// The logits of each token, concatenated.
     Logits(Vec<f32>),
-    /// After each the token with the greatest logit, the first of equals; none where no logit is a number.
+    /// For each token, the one with the greatest logit, the first in case of a tie; `None` if all logits are
+    /// NaN.
     #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     Best(Vec<Option<u32>>),
 }
 
-/// What may follow one token.
+/// Predictions after one token.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Following<'a> {
     Logits(&'a [f32]),
@@ -45,7 +46,7 @@ impl Next {
         }
     }
 
-    /// Token by token, of so many that there are.
+    /// Splits the predictions by token, for a vocabulary of `words` tokens.
     pub(crate) fn each(&self, words: usize) -> impl Iterator<Item = Following<'_>> {
         let (logits, best) = match self {
             Self::Logits(logits) => (logits.as_slice(), [].as_slice()),
@@ -56,9 +57,9 @@ impl Next {
     }
 }
 
-/// The ranges of tokens that attention is summed over.
+/// The token ranges over which attention is summed.
 pub(crate) struct Watch<'a> {
     pub(crate) ranges: &'a [Range<usize>],
-    /// Gets the sums: by layer, by head, by range.
+    /// Receives the sums: by layer, head and range.
     pub(crate) masses: &'a mut Vec<f32>,
 }

@@ -1,13 +1,13 @@
-//! Chat templates, as Hugging Face transformers renders them.
+//! Chat templates, rendered as in Hugging Face transformers.
 
 use minijinja::{Environment, Error, ErrorKind, context, syntax::SyntaxConfig};
 
 use super::ChatMessage;
 
-/// The prompt for the assistant's turn.
+/// Renders the prompt for the assistant's turn.
 ///
-/// The methods of Python's strings and lists are there. `strftime_now` is not: templates that ask whether it is
-/// defined have a fixed date otherwise, and the same messages give the same prompt on every day.
+/// The methods of Python's strings and lists are available. `strftime_now` is not: templates that check for
+/// it fall back to a fixed date, so the same messages give the same prompt every day.
 pub(super) fn render(
     template: &str,
     messages: &[ChatMessage],
@@ -15,7 +15,7 @@ pub(super) fn render(
     end: Option<&str>,
 ) -> Result<String, Error> {
     let mut environment = Environment::new();
-    // Chat templates are written for these settings.
+    // The settings that chat templates are written for.
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_function("raise_exception", |reason: String| -> Result<String, Error> {
@@ -46,9 +46,9 @@ mod tests {
         .to_vec()
     }
 
-    /// The turns of what Qwen3's template has: slices, methods of strings, namespaces.
+    /// The features that Qwen3's template uses: slices, string methods, namespaces.
     #[test]
-    fn methods_of_python_are_there() {
+    fn python_methods_are_available() {
         let template = r#"{%- if messages[0].role == 'system' %}
     {{- '<|im_start|>system\n' + messages[0].content.strip() + '<|im_end|>\n' }}
 {%- endif %}
@@ -81,7 +81,7 @@ mod tests {
 
     /// The beginning of Llama 3.2's template.
     #[test]
-    fn the_day_is_that_of_the_template() {
+    fn the_date_comes_from_the_template() {
         let template = r#"{{- bos_token }}
 {%- if not date_string is defined %}
     {%- if strftime_now is defined %}

@@ -1,4 +1,4 @@
-//! The engine with a real model: company, memory, queue.
+//! The engine with a real model: batching, memory, the queue.
 
 use std::{sync::LazyLock, thread};
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::Models;
 
 const MODEL: &str = "smollm2-135m-instruct";
-/// Memory for 20 blocks of this model: one or two of the prompts here.
+/// Memory for 20 blocks of this model: enough for one or two of these prompts.
 const FEW: usize = 20 * 30 * 3 * 2 * 64 * 32 * 4;
 
 fn files() -> Located {
@@ -26,7 +26,7 @@ fn text(decoder: &Decoder, class: Class, prompt: &str, max_tokens: usize) -> Res
     Ok(generated.text)
 }
 
-/// Prompts of different lengths, half of which begin alike for more than a block.
+/// Prompts of different lengths; half of them share a prefix of more than a block.
 fn prompts() -> Vec<String> {
     let common = "Answer in one short sentence and use only what the text says. ".repeat(6);
     let stories = ["The Monitor met the Merrimack off Hampton Roads in 1862.", "A fox ran.", "Rain fell."];
@@ -50,9 +50,9 @@ fn all_at_once(decoder: &Decoder, prompts: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn a_text_does_not_depend_on_its_company() {
+fn output_does_not_depend_on_the_batch() {
     let prompts = prompts();
-    // Once with nothing known, then with the beginnings that were kept.
+    // Once with a cold prefix cache, then with a warm one.
     let fresh = Decoder::load(&files(), DecoderPrecision::File, true).unwrap();
     let together = all_at_once(&fresh, &prompts);
     assert_eq!(all_at_once(&fresh, &prompts), together);
@@ -62,23 +62,23 @@ fn a_text_does_not_depend_on_its_company() {
 }
 
 #[test]
-fn where_memory_is_short_requests_take_turns() {
+fn requests_take_turns_when_memory_is_short() {
     let prompts = prompts();
     let narrow =
         Decoder::with(&files(), DecoderPrecision::File, Limits { open: 64, kv_bytes: FEW, lookup: true })
             .unwrap();
     assert_eq!(all_at_once(&narrow, &prompts), all_at_once(&PLENTY, &prompts));
-    // Each has its own count.
+    // Each decoder counts its own memory.
     let most = |decoder: &Decoder| decoder.keys_and_values().bytes().1;
     assert!(most(&narrow) > 0 && most(&narrow) <= FEW && most(&PLENTY) > FEW, "{}", most(&narrow));
 }
 
 #[test]
-fn a_full_queue_answers_at_once() {
+fn a_full_queue_refuses_at_once() {
     let narrow =
         Decoder::with(&files(), DecoderPrecision::File, Limits { open: 3, kv_bytes: FEW, lookup: true })
             .unwrap();
-    // What does not fit the memory is no request at all.
+    // A request that can never fit is refused outright.
     let too_long = text(&narrow, Class::Chat, &"word ".repeat(700), 1);
     assert!(matches!(too_long, Err(ModelError::PromptTooLong { limit: 576, .. })), "{too_long:?}");
     let long = "one two three four five six seven eight nine ten ".repeat(30);
@@ -95,7 +95,7 @@ fn a_full_queue_answers_at_once() {
 }
 
 #[test]
-fn who_leaves_makes_room() {
+fn cancelled_requests_make_room() {
     let narrow =
         Decoder::with(&files(), DecoderPrecision::File, Limits { open: 4, kv_bytes: FEW, lookup: true })
             .unwrap();
@@ -108,9 +108,9 @@ fn who_leaves_makes_room() {
     assert!(text(&narrow, Class::Chat, "Hello", 1).is_ok());
 }
 
-/// Mean squared difference of the logits after a prompt to those of 32-bit floats, relative to theirs.
+/// Mean squared difference between these logits and the 32-bit ones after a prompt, relative to the latter.
 #[test]
-fn every_precision_is_near_the_full_one() {
+fn every_precision_is_close_to_full_precision() {
     use super::{kv::KvCache, step::Step};
     let logits = |precision: DecoderPrecision| {
         let mut weights = Weights::open(&files()).unwrap();
@@ -126,7 +126,7 @@ fn every_precision_is_near_the_full_one() {
         let ours = logits(precision);
         square(&mut ours.iter().zip(&full).map(|(a, b)| a - b)) / square(&mut full.iter().copied())
     };
-    // The file's weights are in 4 bits, so that keeping them adds no error but that of the activations.
+    // The file's weights are in 4 bits, so keeping them adds only the rounding error of the activations.
     let (file, int8, int4) =
         (off(DecoderPrecision::File), off(DecoderPrecision::Int8), off(DecoderPrecision::Int4));
     assert!(file < 3e-3 && int8 < 3e-3 && int4 < 3e-2, "file {file:e}, int8 {int8:e}, int4 {int4:e}");
@@ -136,7 +136,7 @@ fn every_precision_is_near_the_full_one() {
 }
 
 #[test]
-fn what_is_looked_up_changes_nothing() {
+fn prompt_lookup_does_not_change_the_output() {
     let plain =
         Decoder::with(&files(), DecoderPrecision::File, Limits { open: 64, kv_bytes: FEW, lookup: false })
             .unwrap();
@@ -150,7 +150,7 @@ fn what_is_looked_up_changes_nothing() {
     for prompt in &prompts {
         let expected = text(&plain, Class::Chat, prompt, 60).unwrap();
         assert_eq!(text(&PLENTY, Class::Chat, prompt, 60).unwrap(), expected);
-        // Whatever is proposed last does not go over the limit.
+        // The last proposal does not exceed the limit.
         for most in 1..6 {
             let short = PLENTY
                 .generate(Class::Chat, prompt, &sampling(most), &mut |_| ControlFlow::Continue(()))
@@ -161,7 +161,7 @@ fn what_is_looked_up_changes_nothing() {
 }
 
 #[test]
-fn nothing_bound_is_written_that_the_grounds_do_not_hold() {
+fn grounded_output_has_only_bound_words_of_the_source() {
     let grounds = Arc::new(Grounds::new("Nora sold 17 boats in Oslo.", ["the", "she", "in"]));
     let prompt = "Write about ships, with names and years: In 18";
     let free = text(&PLENTY, Class::Chat, prompt, 40).unwrap();
@@ -177,7 +177,7 @@ fn nothing_bound_is_written_that_the_grounds_do_not_hold() {
             PLENTY.generate(Class::Chat, prompt, &sampling, &mut |_| ControlFlow::Continue(())).unwrap();
         let allowed = ["Nora", "Sold", "17", "Boats", "Oslo", "The", "She", "In"];
         let mut words = bound(&kept.text);
-        // The last may be cut by the limit.
+        // The last word may be cut off by the limit.
         if kept.finish == Finish::Length {
             words.pop();
         }
@@ -185,7 +185,7 @@ fn nothing_bound_is_written_that_the_grounds_do_not_hold() {
     }
 }
 
-/// Each sentence of a prompt, and the prompt.
+/// The byte range of each sentence of a prompt, and of the prompt.
 fn parts(prompt: &str) -> Vec<std::ops::Range<usize>> {
     let mut start = 0;
     let part = |sentence: &str| {
@@ -201,7 +201,7 @@ fn attention(decoder: &Decoder, class: Class, prompt: &str) -> Attention {
 }
 
 #[test]
-fn attention_is_a_share_of_the_whole_and_does_not_depend_on_company() {
+fn attention_is_a_share_of_the_whole_and_does_not_depend_on_the_batch() {
     let prompts = prompts();
     let fresh = Decoder::load(&files(), DecoderPrecision::File, true).unwrap();
     let together: Vec<Attention> = thread::scope(|scope| {
@@ -220,13 +220,13 @@ fn attention_is_a_share_of_the_whole_and_does_not_depend_on_company() {
         assert_eq!(together.heads(), 270);
         let parts = parts(prompt).len();
         for masses in together.by_head() {
-            // The parts are the prompt, so that nothing is left over.
+            // The parts cover the whole prompt, so their shares sum to the total.
             let whole: f32 = masses.iter().sum();
             assert!(masses.len() == parts && (whole - 1.0).abs() < 1e-4, "{whole}");
         }
         assert_eq!(together.tokens().iter().sum::<usize>(), PLENTY.count(prompt).unwrap());
     }
-    // What nobody waits for any more ends, and what is not in the prompt gets nothing.
+    // Abandoned requests end, and parts outside the prompt get nothing.
     let whole = prompts.join(" ").repeat(3);
     let left = fresh.attention(Class::Reading, &whole, &[], &mut || ControlFlow::Break(()));
     assert!(matches!(left, Ok(None)), "{left:?}");

@@ -1,5 +1,5 @@
-//! The forward pass of decoder-only transformers of the `llama`, `qwen2` and `qwen3` kinds, over many
-//! sequences at once: their new tokens stand end to end in one matrix, each sees its own past alone.
+//! The forward pass of decoder-only transformers of the `llama`, `qwen2` and `qwen3` architectures over many
+//! sequences at once: their new tokens are stacked in one matrix, and each sequence sees only its own past.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use crate::{
     linear::Linear,
 };
 
-/// Fewer rows than this are divided among threads by outputs, more by rows.
+/// Products with fewer rows than this are split among threads by outputs, others by rows.
 const FEW_ROWS: usize = 32;
-/// Most rows that one thread takes at a time.
+/// Maximum number of rows that one thread takes at a time.
 const ROWS_TOGETHER: usize = 96;
-/// Queries that one thread takes at a time.
+/// Maximum number of queries that one thread takes at a time.
 const QUERIES_TOGETHER: usize = 64;
 
-/// Weights of the whole decoder.
+/// Weights of a decoder, on the CPU.
 pub(crate) struct Transformer {
     shape: Shape,
     embedding: QTensor,
@@ -38,7 +38,7 @@ pub(crate) struct Transformer {
 }
 
 impl Transformer {
-    /// Bytes of matrices and embedding table.
+    /// Size of the matrices and the embedding table in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let layers =
             self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.output, &layer.gate_up, &layer.down]);
@@ -46,8 +46,8 @@ impl Transformer {
         self.embedding.storage_size_in_bytes() + self.head.bytes() + layers
     }
 
-    /// `precision`: what all weights are brought to; without one, 4-bit weights stay as they are and others
-    /// become 8-bit ones.
+    /// Converts all weights to `precision`; with `None`, 4-bit weights stay as they are and all others become
+    /// 8-bit.
     pub(crate) fn load(
         weights: &mut Weights,
         precision: Option<Precision>,
@@ -72,14 +72,14 @@ impl Transformer {
         &self.shape
     }
 
-    /// What its keys and values take.
+    /// The memory accounting of its keys and values.
     pub(crate) fn kv_bytes(&self) -> &Arc<KvBytes> {
         &self.kv_bytes
     }
 
-    /// Reads the new tokens of every sequence; gives the logits of each that are wanted, a vocabulary's for
-    /// each token. A sequence's result does not depend on what else is read, nor on how its
-    /// tokens are divided into steps.
+    /// Reads the new tokens of every sequence. Returns per sequence the logits of the requested tokens, one
+    /// vocabulary's worth for each. A sequence's result does not depend on the rest of the batch, nor on how
+    /// its tokens are divided into steps.
     pub(crate) fn forward(&self, steps: &mut [Step<'_>]) -> Result<Vec<Vec<f32>>> {
         let shape = &self.shape;
         let mut positions = Vec::new();
@@ -133,7 +133,7 @@ impl Transformer {
         Ok(steps.iter().map(own).collect())
     }
 
-    /// Tokens that there are.
+    /// Size of the vocabulary.
     pub(crate) fn words(&self) -> usize {
         self.head.outputs()
     }
@@ -181,12 +181,12 @@ impl Transformer {
         out
     }
 
-    /// Attention of every row, before its output projection.
+    /// Attention of every row, before the output projection.
     fn attend(&self, layer: usize, qkv: &[f32], steps: &[Step<'_>]) -> Vec<f32> {
         let shape = &self.shape;
         let (width, group) = (shape.head_dim, shape.heads / shape.key_heads);
         let together = (QUERIES_TOGETHER / group).max(1);
-        // Step, key head, first row of it, and how many.
+        // Step, key head, first row, and number of rows.
         let mut tasks = Vec::new();
         let mut begin = 0;
         for (index, step) in steps.iter().enumerate() {
@@ -233,7 +233,7 @@ impl Transformer {
         out
     }
 
-    /// Sums up what the last new tokens attend to, where that is wanted.
+    /// Sums the attention of the last new tokens, where requested.
     fn watch(&self, layer: usize, qkv: &[f32], steps: &mut [Step<'_>]) {
         let shape = &self.shape;
         let group = shape.heads / shape.key_heads;
@@ -253,7 +253,7 @@ impl Transformer {
         }
     }
 
-    /// What follows attention in a layer.
+    /// The part of a layer after attention.
     fn feed(&self, layer: &Layer, hidden: &mut [f32], attended: &[f32]) {
         let shape = &self.shape;
         let rows = hidden.len() / shape.dim;
@@ -298,7 +298,7 @@ impl Transformer {
     }
 }
 
-/// Rows of a thread's piece of work.
+/// Number of rows per piece of work of a thread.
 fn share_of(rows: usize) -> usize {
     rows.div_ceil(rayon::current_num_threads()).clamp(FEW_ROWS / 2, ROWS_TOGETHER)
 }

@@ -1,4 +1,4 @@
-//! Where a decoder's weights come from: a GGUF file or a Hugging Face folder, with adapters merged in.
+//! Loads a decoder's weights from a GGUF file or a Hugging Face folder, with adapters merged in.
 
 use std::{
     borrow::Cow,
@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{Located, ModelError, gguf::Gguf, kernels::Block4, shards::Shards};
 
-/// The weights of a decoder, tensor by tensor, under the names that GGUF has for them.
+/// The weights of a decoder, tensor by tensor, under their GGUF names.
 pub(crate) struct Weights {
     source: Source,
     adapters: Vec<Adapter>,
-    /// Values of a head, where the file has the rows of queries and keys reordered.
+    /// Width of a head, if the file has the rows of queries and keys reordered.
     reordered: Option<usize>,
 }
 
@@ -81,7 +81,7 @@ impl Weights {
         Ok(())
     }
 
-    /// Shape and constants of the model.
+    /// Reads the shape and constants of the model.
     pub(crate) fn shape(&mut self) -> Result<Shape, ModelError> {
         match &mut self.source {
             Source::Gguf(gguf) => Shape::read(gguf),
@@ -103,12 +103,12 @@ impl Weights {
         }
     }
 
-    /// How many values a tensor has; 0 where there is none of that name.
+    /// The number of values in a tensor; 0 if it does not exist.
     pub(crate) fn count(&self, name: &str) -> usize {
         self.dims(name).map_or(0, |dims| dims.iter().product())
     }
 
-    /// The sides of a tensor.
+    /// The dimensions of a tensor.
     fn dims(&self, name: &str) -> Option<Vec<usize>> {
         match &self.source {
             Source::Gguf(gguf) => gguf.dims(name).map(<[usize]>::to_vec),
@@ -118,7 +118,7 @@ impl Weights {
         }
     }
 
-    /// A tensor as the file has it, whatever the adapters are.
+    /// A tensor as stored in the file, without adapters.
     pub(crate) fn tensor(&mut self, name: &str) -> Result<QTensor, ModelError> {
         match &mut self.source {
             Source::Gguf(gguf) => gguf.tensor(name),
@@ -126,7 +126,7 @@ impl Weights {
         }
     }
 
-    /// All values of a tensor, in 32-bit floats, the adapters' products added.
+    /// All values of a tensor in 32-bit floats, with the adapters' products added.
     pub(crate) fn values(&mut self, name: &str) -> Result<Vec<f32>, ModelError> {
         let mut values = match &mut self.source {
             Source::Gguf(gguf) => gguf.values(name)?,
@@ -136,7 +136,7 @@ impl Weights {
         let turned = matches!(layer.rsplit('.').next(), Some("attn_q" | "attn_k"));
         let reordered = self.reordered.filter(|_| turned);
         let row_of = |row: usize| match reordered {
-            // A file of the llama kind has the values of the two halves of a head by turns.
+            // `llama` GGUF files interleave the values of the two halves of a head.
             Some(width) => row / width * width + row % 2 * (width / 2) + row % width / 2,
             None => row,
         };
@@ -146,8 +146,8 @@ impl Weights {
         Ok(values)
     }
 
-    /// The blocks of a tensor, row after row, where it is in 4 bits, its rows are whole blocks, and no
-    /// adapter changes it.
+    /// The blocks of a tensor, row by row, if it is in 4 bits, its rows are whole blocks, and no adapter
+    /// changes it.
     pub(crate) fn blocks(&mut self, name: &str) -> Result<Option<Vec<Block4>>, ModelError> {
         let layer = name.strip_suffix(".weight").unwrap_or(name);
         match &mut self.source {
@@ -188,7 +188,7 @@ impl Checkpoint {
         Ok(folder)
     }
 
-    /// The name in the files of a tensor that is there.
+    /// The name of an existing tensor in the files.
     fn name(&self, name: &str) -> Option<String> {
         if name == "output.weight" && self.config.tie_word_embeddings == Some(true) {
             return None;

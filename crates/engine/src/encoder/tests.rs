@@ -1,4 +1,4 @@
-//! The encoder against a plain forward pass, and its independence of company and threads.
+//! The encoder against a plain forward pass, and its independence of batch and threads.
 
 use std::{sync::LazyLock, time::Instant};
 
@@ -25,7 +25,7 @@ fn files() -> Located {
 static FULL: LazyLock<Encoder> = LazyLock::new(|| Encoder::load(&files(), Precision::F32).unwrap());
 static INT8: LazyLock<Encoder> = LazyLock::new(|| Encoder::load(&files(), Precision::Int8).unwrap());
 
-/// Mean-pooled vector by the textbook, one text at a time.
+/// Mean-pooled vector by a textbook implementation, one text at a time.
 fn reference(ids: &[u32]) -> candle_core::Result<Vec<f32>> {
     let w = candle_core::safetensors::load(files().path("model.safetensors").unwrap(), &Device::Cpu)?;
     let linear = |x: &Tensor, name: &str| -> candle_core::Result<Tensor> {
@@ -69,7 +69,7 @@ fn one<'a>(ids: &'a [u32]) -> Window<'a> {
 }
 
 #[test]
-fn vectors_agree_with_the_textbook() {
+fn vectors_match_the_reference() {
     let tokens = FULL.tokenize(&SENTENCES).unwrap();
     for (text, ids) in SENTENCES.iter().zip(&tokens) {
         let mut with_special = vec![101];
@@ -86,7 +86,7 @@ fn vectors_agree_with_the_textbook() {
 }
 
 #[test]
-fn parts_add_up_to_their_window() {
+fn parts_sum_to_their_window() {
     let tokens = INT8.tokenize(&SENTENCES).unwrap();
     let whole: Vec<u32> = tokens.concat();
     let parts: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
@@ -110,7 +110,7 @@ fn context_is_read_but_not_pooled() {
 }
 
 #[test]
-fn what_is_beyond_the_length_is_not_read() {
+fn input_beyond_the_maximum_length_is_ignored() {
     let long: Vec<u32> = (0..600).map(|i| 2000 + i).collect();
     let parts = vec![&long[..500], &long[500..520], &long[520..]];
     let pooled = INT8.encode(&[Window { context: &[], parts }]).unwrap().remove(0);
@@ -121,7 +121,7 @@ fn what_is_beyond_the_length_is_not_read() {
 }
 
 #[test]
-fn nothing_to_read_is_no_error() {
+fn empty_input_is_not_an_error() {
     assert!(INT8.encode(&[]).unwrap().is_empty());
     let empty = INT8.encode(&[Window::default(), one(&[])]).unwrap();
     assert!(empty[0].is_empty());
@@ -136,7 +136,7 @@ fn an_unknown_id_is_an_error() {
 }
 
 #[test]
-fn long_texts_are_tokenised_whole() {
+fn long_texts_are_not_truncated() {
     let text = "word ".repeat(2000);
     assert_eq!(INT8.tokenize(&[&text]).unwrap()[0].len(), 2000);
 }
@@ -144,7 +144,7 @@ fn long_texts_are_tokenised_whole() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
     #[test]
-    fn a_result_depends_on_its_window_alone(
+    fn a_result_depends_only_on_its_window(
         lengths in prop::collection::vec(1usize..200, 1..12),
         seed in 0u32..1000,
         full in any::<bool>(),

@@ -1,4 +1,4 @@
-//! Files from the Hugging Face hub, and from the cache that its other clients keep.
+//! Files from the Hugging Face hub, and from the cache of its other clients.
 
 use std::{
     env, fs,
@@ -21,14 +21,14 @@ use url::Url;
 
 use crate::{FileSpec, ModelSpec};
 
-/// How long the hub may take to say how large a file is, once it can be reached.
+/// Timeout for the hub to report a file's size once it is reachable.
 const FIRST_ANSWER: Duration = Duration::from_secs(20);
-/// Addresses of the hub that are tried.
+/// Maximum number of the hub's addresses to try.
 const MOST_ADDRESSES: usize = 2;
-/// How long a download may stand still.
+/// How long a download may stall.
 const STALL: Duration = Duration::from_secs(60);
 
-/// Where the hub's own clients would keep the file, if it is there.
+/// The file's path in the cache of the hub's own clients, if it is there.
 pub(crate) fn cached(spec: &ModelSpec, file: &FileSpec) -> Option<PathBuf> {
     cached_name(spec, file.path.as_deref().unwrap_or(&file.name))
 }
@@ -42,43 +42,43 @@ pub(crate) fn cached_name(spec: &ModelSpec, name: &str) -> Option<PathBuf> {
         .or_else(|| Some(cache.pointer_path(repo.revision()).join(name)).filter(|path| path.exists()))
 }
 
-/// How the hub is reached.
+/// Connection settings for the hub.
 #[derive(Debug)]
 pub struct Hub {
-    /// Another server than the hub's own.
+    /// A server to use instead of the hub's own.
     pub endpoint: Option<String>,
     token: Option<String>,
-    /// How long to wait for a connection.
+    /// Connect timeout.
     pub connect_timeout: Duration,
 }
 
 impl Hub {
-    /// As the hub's own clients do, by `HF_ENDPOINT`, `HF_TOKEN` and the token file.
+    /// Reads the same settings as the hub's own clients: `HF_ENDPOINT`, `HF_TOKEN` and the token file.
     pub fn from_env(connect_timeout: Duration) -> Self {
         let token = variable("HF_TOKEN").or_else(|| cache().and_then(|cache| cache.token()));
         Self { endpoint: variable("HF_ENDPOINT"), token, connect_timeout }
     }
 
-    /// Writes the file to `target`.
+    /// Downloads the file to `target`.
     pub fn fetch(&self, spec: &ModelSpec, file: &FileSpec, target: &Path) -> Result<(), String> {
         let Some(repo) = repo(spec) else { return Err("not on the hub".into()) };
         let name = file.path.clone().unwrap_or_else(|| file.name.clone());
         self.fetch_from(repo, name, Some(file.bytes), target)
     }
 
-    /// Writes a file to `target` of which neither size nor hash is known beforehand.
+    /// Downloads a file of unknown size and hash to `target`.
     pub fn fetch_unlisted(&self, spec: &ModelSpec, name: &str, target: &Path) -> Result<(), String> {
         let Some(repo) = repo(spec) else { return Err("not on the hub".into()) };
         self.fetch_from(repo, name.to_owned(), None, target)
     }
 
-    /// The names of the files of a repository.
+    /// Lists the files of a repository.
     pub fn list(&self, spec: &ModelSpec) -> Result<Vec<String>, String> {
         let Some(repo) = repo(spec) else { return Err("not on the hub".into()) };
         let api = self.api(&env::temp_dir())?.repo(repo);
         probe(&api.url("config.json"), self.connect_timeout)?;
         let (sender, receiver) = mpsc::channel();
-        // As with downloads, a server that does not answer is left behind.
+        // As with downloads, a thread waiting for an unresponsive server is abandoned.
         thread::spawn(move || {
             let _ = sender.send(api.info().map_err(|error| error.to_string()));
         });
@@ -87,7 +87,7 @@ impl Hub {
         Ok(info.siblings.into_iter().map(|file| file.rfilename).collect())
     }
 
-    /// Writes a file of a dataset to `target`. Its size is not known beforehand.
+    /// Downloads a file of a dataset to `target`. Its size is not known in advance.
     pub fn fetch_dataset(&self, file: &DatasetFile, target: &Path) -> Result<(), String> {
         self.fetch_from(file.repo(), file.path.clone(), None, target)
     }
@@ -111,7 +111,7 @@ impl Hub {
     }
 }
 
-/// A file of a dataset's repository.
+/// A file in a dataset's repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatasetFile {
     /// `OWNER/DATASET`.
@@ -123,7 +123,7 @@ pub struct DatasetFile {
 }
 
 impl DatasetFile {
-    /// Where the hub's own clients would keep the file, if it is there.
+    /// The file's path in the cache of the hub's own clients, if it is there.
     pub fn cached(&self) -> Option<PathBuf> {
         cache()?.repo(self.repo()).get(&self.path)
     }
@@ -142,12 +142,12 @@ fn repo(spec: &ModelSpec) -> Option<Repo> {
     Some(Repo::with_revision(spec.hub.clone()?, RepoType::Model, revision))
 }
 
-/// The cache of the hub's clients, unless there is no home directory for it.
+/// The cache of the hub's clients; `None` without a home directory.
 fn cache() -> Option<Cache> {
     (env::var_os("HF_HOME").is_some() || directories::BaseDirs::new().is_some()).then(Cache::from_env)
 }
 
-/// Fails fast where the hub cannot be reached: the client itself would wait for minutes.
+/// Fails fast if the hub is unreachable: the client itself would wait for minutes.
 fn probe(url: &str, timeout: Duration) -> Result<(), String> {
     let proxied = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
     if proxied.into_iter().any(|name| variable(name).is_some()) {
@@ -160,7 +160,7 @@ fn probe(url: &str, timeout: Duration) -> Result<(), String> {
     let host = host.trim_matches(['[', ']']).to_owned();
     let (sender, receiver) = mpsc::channel();
     let name = host.clone();
-    // A name server that does not answer would block longer than the timeout.
+    // An unresponsive name server would block longer than the timeout.
     thread::spawn(move || {
         let addresses: Result<Vec<_>, _> = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
         // The receiver is gone once the timeout has passed.
@@ -198,7 +198,7 @@ impl Progress for Report {
     fn finish(&mut self) {}
 }
 
-/// Downloads on a thread of its own, which is left behind if it makes no progress.
+/// Downloads on its own thread, which is abandoned if it makes no progress.
 fn download(
     api: ApiRepo,
     name: String,

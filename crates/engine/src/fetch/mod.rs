@@ -1,6 +1,6 @@
-//! Sources from which model files are fetched.
+//! Sources of model files.
 //!
-//! A source that fails says why in one line; the store gathers these lines into one error.
+//! A failed source gives its reason in one line; the store collects these lines into one error.
 
 pub(super) mod hub;
 pub(super) mod pip;

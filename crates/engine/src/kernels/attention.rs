@@ -1,5 +1,5 @@
-//! Self-attention over windows whose rows stand in one matrix, without padding: no token sees one of
-//! another window. Scores are formed for a few queries at a time and never leave the first cache.
+//! Self-attention over windows whose rows share one matrix, without padding: tokens of different windows do
+//! not see each other. Scores are computed for a few queries at a time and stay in the L1 cache.
 
 use std::ops::Range;
 
@@ -10,19 +10,19 @@ use super::{
     rows::exponentials,
 };
 
-/// How the columns of the rows are divided, and how far a token sees.
+/// How the columns of the rows are divided, and how far a token attends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heads {
     pub(crate) count: usize,
-    /// Columns of one head.
+    /// Number of columns per head.
     pub(crate) width: usize,
-    /// The greatest distance at which a token is seen; any, if not given.
+    /// The maximum distance at which a token is seen; unlimited if `None`.
     pub(crate) reach: Option<usize>,
 }
 
-/// Attention before its output projection: `count * width` values a row. A row of `qkv` holds the
-/// queries of all heads (scaled), then their keys, then their values; `ranges` are the rows of each
-/// window, one after the other and without gaps.
+/// Attention before the output projection: `count * width` values per row. A row of `qkv` holds the queries
+/// of all heads (scaled), then their keys, then their values; `ranges` are the rows of each window,
+/// consecutive and without gaps.
 pub(crate) fn attend(qkv: &[f32], ranges: &[Range<usize>], heads: Heads) -> Vec<f32> {
     let dim = heads.count * heads.width;
     let mut out = vec![0.0; qkv.len() / 3];
@@ -62,7 +62,7 @@ for_each_isa! {
                 }
             }
             for first in (0..length).step_by(TILE) {
-                // The last tile may begin earlier: a row that is computed twice comes out the same.
+                // The last tile may start earlier: recomputing a row gives the same result.
                 let first = first.min(length.saturating_sub(TILE));
                 let rows = TILE.min(length);
                 let queries = std::array::from_fn(|m| part(first + m.min(rows - 1), 0));
@@ -86,7 +86,7 @@ for_each_isa! {
     }
 }
 
-/// The exponentials of the scores of a few queries over all keys, and their sums.
+/// The exponentials of a few queries' scores over all keys, and their sums.
 #[inline(always)]
 fn score(
     queries: [&[f32]; TILE],
@@ -128,7 +128,7 @@ fn score(
 mod tests {
     use super::*;
 
-    /// By the definition, in 64 bits.
+    /// A reference implementation in 64 bits.
     fn reference(qkv: &[f32], range: &Range<usize>, heads: Heads) -> Vec<f64> {
         let (dim, width) = (heads.count * heads.width, heads.width);
         let at = |row: usize, part: usize, head: usize, d: usize| {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn attention_is_the_textbook_one() {
+    fn attention_matches_the_reference() {
         let mut state = 1u32;
         let mut random = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

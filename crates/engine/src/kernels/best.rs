@@ -1,11 +1,11 @@
-//! Which kernels this processor gets.
+//! Selects the kernels for this CPU.
 
 use std::sync::OnceLock;
 
 use super::{Isa, quantized};
 
-/// The best instructions that this processor has. A set whose products of small matrices are not exactly the plain
-/// ones, on a processor or an emulator that computes wrong, is passed over.
+/// The best instruction set of this CPU. Sets whose small products differ from the portable ones, because the
+/// CPU or an emulator computes wrong results, are skipped.
 pub(crate) fn best() -> Isa {
     static BEST: OnceLock<Isa> = OnceLock::new();
     *BEST.get_or_init(|| {

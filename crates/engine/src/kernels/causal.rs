@@ -1,4 +1,4 @@
-//! Attention of new tokens to all that stand before them, over keys and values in blocks.
+//! Causal attention of new tokens over keys and values in blocks.
 
 use super::{
     LANES,
@@ -7,12 +7,12 @@ use super::{
     rows::exponentials,
 };
 
-/// Tokens of a block of keys and values.
+/// Tokens per block of keys and values.
 pub(crate) const KV_BLOCK: usize = 32;
-/// Panels of keys in a block.
+/// Panels of keys per block.
 const KEY_PANELS: usize = KV_BLOCK / LANES;
 
-/// Keys and values of one key head for [`KV_BLOCK`] tokens, in the order that the products read them.
+/// Keys and values of one key head for [`KV_BLOCK`] tokens, laid out in the order of access.
 #[derive(Clone, Debug)]
 pub(crate) struct HeadBlock {
     /// By panel of [`LANES`] tokens, then by column.
@@ -29,7 +29,7 @@ pub(crate) struct Query<'a> {
 }
 
 impl HeadBlock {
-    /// An empty block of heads `width` columns wide.
+    /// An empty block for heads with `width` columns.
     pub(crate) fn new(width: usize) -> Self {
         Self {
             keys: vec![[0.0; LANES]; KEY_PANELS * width],
@@ -37,7 +37,7 @@ impl HeadBlock {
         }
     }
 
-    /// Puts key and value of the token at `place` of the block.
+    /// Writes the key and value of the token at `place` in the block.
     pub(crate) fn put(&mut self, place: usize, key: &[f32], value: &[f32]) {
         let panel = self.keys.iter_mut().skip(place / LANES * key.len());
         panel.zip(key).for_each(|(lanes, key)| lanes[place % LANES] = *key);
@@ -48,15 +48,15 @@ impl HeadBlock {
         }
     }
 
-    /// Bytes that a block takes.
+    /// Size of a block in bytes.
     pub(crate) fn bytes(width: usize) -> usize {
         size_of::<f32>() * (KV_BLOCK * width + KV_BLOCK * width.next_multiple_of(LANES))
     }
 }
 
 for_each_isa! {
-    /// What each query attends to: `width` values a query. Those that stand next to each other should see
-    /// about as much.
+    /// The attention output of each query: `width` values per query. Neighbouring queries should see about
+    /// the same number of tokens.
     pub(crate) fn attend_causal(queries: &[Query<'_>], blocks: &[&HeadBlock], out: &mut [f32]) {
         let Some(width) = queries.first().map(|query| query.values.len()) else { return };
         let mut scores = vec![0.0; TILE * blocks.len() * KV_BLOCK];
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attention_is_the_textbook_one() {
+    fn attention_matches_the_reference() {
         let mut state = 1u32;
         let mut random = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -143,7 +143,7 @@ mod tests {
                         weights.iter().zip(&values).map(|(w, value)| w * f64::from(value[d])).sum();
                     assert!((f64::from(*out) - exact / total).abs() < 1e-5, "{width} {d}");
                 }
-                // Alone it comes out the same.
+                // Alone, the query gives the same result.
                 let mut alone = vec![0.0; width];
                 attend_causal(&[*query], &blocks.iter().collect::<Vec<_>>(), &mut alone);
                 assert_eq!(alone, out);

@@ -1,20 +1,20 @@
-//! Products in 32-bit floats, with weights of as many bits or of 16 (bf16).
+//! Products in 32-bit floats, with weights in 32 bits or in bf16.
 
 use std::ops::Range;
 
 use super::{LANES, Panels, for_each_isa};
 
-/// Rows that go through a panel together: what the vector registers hold.
+/// Rows that are multiplied with a panel at once: as many as fit into the vector registers.
 pub(super) const TILE: usize = 4;
-/// Rows whose outputs of a panel are computed before they are handed on.
+/// Rows whose outputs for a panel are computed before they are passed on.
 const ROWS: usize = 4 * TILE;
 
-/// The upper half of a 32-bit float: 8 bits of exponent, 7 of fraction.
+/// bfloat16: the upper half of a 32-bit float, with 8 bits of exponent and 7 of fraction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bf16(u16);
 
 impl Bf16 {
-    /// The nearest; of two that are equally near the even one.
+    /// Rounds to the nearest, ties to even.
     pub(crate) fn nearest(value: f32) -> Self {
         if value.is_nan() {
             return Self(0x7fc0);
@@ -29,7 +29,7 @@ impl Bf16 {
     }
 }
 
-/// How a weight is kept.
+/// A storage format of weights.
 pub(crate) trait Stored: Copy + Default + Send + Sync + std::fmt::Debug {
     fn nearest(value: f32) -> Self;
 
@@ -154,14 +154,14 @@ for_each_isa! {
 #[inline(always)]
 fn multiply<T: Stored>(x: &[f32], inputs: usize, panel: &[[T; LANES]], out: &mut [[f32; LANES]]) {
     for (x, out) in x.chunks(TILE * inputs).zip(out.chunks_mut(TILE)) {
-        // Where rows are missing the last one stands in.
+        // The last row substitutes for missing ones.
         let last = (x.len() / inputs).saturating_sub(1);
         let rows = std::array::from_fn(|m| {
             let start = m.min(last) * inputs;
             x.get(start..start + inputs).unwrap_or_default()
         });
         if let [out] = out {
-            // A token alone: all but a quarter of the work would be for nothing.
+            // Padding a single token to a tile would waste three quarters of the work.
             let mut sums = [[0.0; LANES]];
             add_products(&mut sums, [rows[0]], panel);
             [*out] = sums;
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_product_is_the_textbook_one() {
+    fn product_matches_the_reference() {
         textbook::<f32>();
         textbook::<Bf16>();
     }
@@ -214,7 +214,7 @@ mod tests {
             assert_eq!(matrix.product_by_outputs(&matrix.rows(&x)), product);
             for (row, out) in x.chunks(inputs).zip(product.chunks(outputs)) {
                 for (weight, out) in weight.chunks(inputs).zip(out) {
-                    // Small whole numbers: exact in any order.
+                    // Small integers are exact in any order of summation.
                     assert_eq!(*out, row.iter().zip(weight).map(|(a, b)| a * b).sum::<f32>());
                 }
             }
@@ -222,9 +222,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bf16_is_the_nearest_and_of_two_the_even_one() {
+    fn bf16_rounds_to_nearest_ties_to_even() {
         let nearest = |value: f32| Bf16::nearest(value).wide();
-        // Next to 1 they are 1/128 apart.
+        // Near 1 the spacing is 1/128.
         for (value, near) in [
             (1.0, 1.0),
             (1.0 + 1.0 / 256.0, 1.0),

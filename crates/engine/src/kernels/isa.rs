@@ -1,9 +1,9 @@
-//! Which instructions this processor has.
+//! The instruction sets of this CPU.
 
-/// The sets of instructions that there are kernels for, the plainest first.
+/// The instruction sets with kernels, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Isa {
-    /// What every processor of the architecture has.
+    /// The baseline of the architecture.
     Portable,
     /// AVX2 and FMA: x86-64 since 2013.
     Avx2,
@@ -12,7 +12,7 @@ pub(crate) enum Isa {
 }
 
 impl Isa {
-    /// As people call it.
+    /// Its common name.
     pub(super) fn name(self) -> &'static str {
         match self {
             Isa::Portable => "portable",
@@ -21,7 +21,7 @@ impl Isa {
         }
     }
 
-    /// All that this processor has, the plainest first.
+    /// The sets that this CPU supports, in ascending order.
     pub(crate) fn present() -> Vec<Self> {
         #[allow(unused_mut)]
         let mut present = vec![Self::Portable];

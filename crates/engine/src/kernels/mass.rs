@@ -1,4 +1,4 @@
-//! How much of a token's attention falls on parts of what stands before it.
+//! How much of a token's attention falls on parts of the preceding text.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ use super::{
 };
 
 for_each_isa! {
-    /// The attention probabilities of one query, summed over each range of tokens: a row of scores is all
-    /// that is formed. What a range has beyond the tokens that the query sees counts nothing.
+    /// The attention probabilities of one query, summed over each range of tokens, without storing more than
+    /// a row of scores. Tokens of a range that the query does not see count nothing.
     pub(crate) fn attention_mass(
         query: Query<'_>,
         blocks: &[&HeadBlock],
@@ -47,7 +47,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn masses_are_those_of_the_whole_matrix(
+        fn masses_match_those_of_the_full_matrix(
             width in 1usize..48,
             tokens in 1usize..100,
             unseen in 0usize..40,

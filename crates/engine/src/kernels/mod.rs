@@ -1,13 +1,13 @@
-//! The arithmetic under the models: element-wise functions, products with weights, attention.
+//! The arithmetic of the models: element-wise functions, products with weights, attention.
 //!
-//! Every function has one order of operations, whatever the processor: sums run over the inner dimension
-//! in turn, vector lanes stand for outputs, and whole numbers add up exactly. So a result depends neither
-//! on what else is in the batch nor on which instructions there are, and the same input gives the same
-//! bytes on every machine. What differs is speed.
+//! Every function has one order of operations, whatever the CPU: sums run sequentially over the inner
+//! dimension, vector lanes correspond to outputs, and integers add exactly. So a result depends neither on
+//! the rest of the batch nor on the instruction set, and the same input gives the same bytes on every
+//! machine. Only the speed differs.
 //!
-//! `unsafe` stands in this module alone: where a function for certain instructions is called after it was
-//! found that the processor has them, where vectors are loaded from arrays,
-//! and where a piece of work is lent to threads that wait for it.
+//! On the CPU, `unsafe` is confined to this module: to call functions compiled for an instruction set after
+//! checking that the CPU supports it, to load vectors from arrays, and to lend a piece of work to threads
+//! that the caller waits for.
 
 mod attention;
 mod best;
@@ -34,10 +34,10 @@ pub(crate) use team::each_chunk;
 
 pub(crate) use rows::{add_gelu, dot, layer_norm, rms_norm, silu_product};
 
-/// Outputs that are computed side by side: the lanes of one or two vectors.
+/// Outputs computed in parallel: the lanes of one or two vectors.
 pub(crate) const LANES: usize = 16;
 
-/// Compiles a function once for each set of instructions and calls the best that this machine has.
+/// Compiles a function once per instruction set and calls the best one that this machine supports.
 macro_rules! for_each_isa {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$meta])*
@@ -58,7 +58,7 @@ macro_rules! for_each_isa {
             }
 
             match $crate::kernels::best() {
-                // SAFETY: `best` has found these instructions on this processor.
+                // SAFETY: `best` has detected these instructions on this CPU.
                 #[cfg(target_arch = "x86_64")]
                 #[allow(unsafe_code)]
                 $crate::kernels::Isa::Avx2 => unsafe { avx2($($arg),*) },

@@ -1,33 +1,33 @@
-//! Products with weights whose outputs stand side by side in panels, however the weights are kept.
+//! Products with weights whose outputs are arranged in panels, whatever their storage format.
 
 use std::ops::Range;
 
 use super::{LANES, team};
 
-/// Rows that go through all panels together, so that they stay in the second cache.
+/// Rows that go through all panels together, so that they stay in the L2 cache.
 const ROWS_TOGETHER: usize = 96;
-/// Pieces of work for each thread, so that one that is slow has less of them.
+/// Pieces of work per thread, so that a slow thread can do fewer of them.
 const PARTS: usize = 2;
 
-/// A weight matrix of shape (outputs, inputs) whose outputs stand in panels of [`LANES`].
+/// A weight matrix of shape (outputs, inputs) whose outputs are arranged in panels of [`LANES`].
 pub(crate) trait Panels: Sync {
-    /// Rows of inputs, as this kind of matrix multiplies them.
+    /// Input rows in the format that this kind of matrix multiplies.
     type Rows<'a>: Sync;
 
     fn outputs(&self) -> usize;
 
     fn inputs(&self) -> usize;
 
-    /// Bytes of the weights as they are kept.
+    /// Size of the weights in bytes, as stored.
     fn bytes(&self) -> usize;
 
-    /// Rows of `inputs` values.
+    /// Converts rows of `inputs` values.
     fn rows<'a>(&self, x: &'a [f32]) -> Self::Rows<'a>;
 
-    /// How many rows these are.
+    /// The number of rows.
     fn count(&self, rows: &Self::Rows<'_>) -> usize;
 
-    /// The outputs of one panel for some rows, given to `take`.
+    /// Calls `take` with the outputs of one panel for some of the rows.
     fn panel(
         &self,
         rows: &Self::Rows<'_>,
@@ -36,14 +36,14 @@ pub(crate) trait Panels: Sync {
         take: impl FnMut(usize, &[f32; LANES]),
     );
 
-    /// The product, on this thread: `outputs` values a row.
+    /// The product, on this thread: `outputs` values per row.
     fn product(&self, rows: &Self::Rows<'_>, out: &mut [f32]) {
         for (index, out) in out.chunks_mut(ROWS_TOGETHER * self.outputs().max(1)).enumerate() {
             self.some_rows(rows, index * ROWS_TOGETHER, out);
         }
     }
 
-    /// The product with a few rows, on all threads: each reads its own part of the weights, once.
+    /// The product with a few rows, on all threads, each of which reads its own part of the weights once.
     fn product_by_outputs(&self, rows: &Self::Rows<'_>) -> Vec<f32> {
         let (count, outputs) = (self.count(rows), self.outputs().max(1));
         let mut out = vec![0.0; count * self.outputs()];
@@ -67,7 +67,7 @@ pub(crate) trait Panels: Sync {
         out
     }
 
-    /// Rows from `first` on, as many as `out` has room for.
+    /// The product with the rows from `first` on, as many as fit into `out`.
     fn some_rows(&self, rows: &Self::Rows<'_>, first: usize, out: &mut [f32]) {
         let width = self.outputs().max(1);
         let last = first + out.len() / width;
@@ -82,7 +82,7 @@ pub(crate) trait Panels: Sync {
     }
 }
 
-/// The outputs of a panel to their place in a row.
+/// Copies the outputs of a panel to their place in a row.
 fn write(row: &mut [f32], panel: usize, values: &[f32; LANES]) {
     let end = row.len().min((panel + 1) * LANES);
     if let Some(place) = row.get_mut(panel * LANES..end) {

@@ -1,20 +1,19 @@
-//! Element-wise functions over rows, in plain arithmetic that the compiler turns into vector
-//! instructions. None of them looks at more than its row, so that a row's result does not depend on
-//! its neighbours.
+//! Element-wise functions over rows, in plain arithmetic that the compiler vectorises. Each result depends
+//! only on its row, not on neighbouring rows.
 
 use super::for_each_isa;
 
-/// Lanes in which a row is added up: an order that is fixed and that vector instructions can follow.
+/// Lanes for summing a row: a fixed order that vector instructions can follow.
 const SUMS: usize = 16;
 
 /// e^x to about two units in the last place; 0 below -87.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    // ln 2 in two parts: the first is exact in few bits, so that n * LN2_HIGH is.
+    // ln 2 in two parts: the high part has few significant bits, so that n * LN2_HIGH is exact.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Adding and taking away 1.5 * 2^23 rounds to the nearest whole number.
+    // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.0, 88.0);
     let shifted = clamped * LOG2_E + ROUND;
@@ -28,7 +27,7 @@ fn exp(x: f32) -> f32 {
     p = p * r + 0.5;
     p = p * r + 1.0;
     p = p * r + 1.0;
-    // The low bits of `shifted` hold n; moved to the exponent they are 2^n.
+    // The low bits of `shifted` hold n; shifted into the exponent they give 2^n.
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
     if x < -87.0 { 0.0 } else { p * power }
 }
@@ -48,7 +47,7 @@ fn erf(x: f32) -> f32 {
 }
 
 for_each_isa! {
-    /// `out = gelu(x + bias)`, the form with the error function, for rows as long as `bias`.
+    /// `out = gelu(x + bias)`, the exact form with the error function, for rows as long as `bias`.
     pub(crate) fn add_gelu(x: &[f32], bias: &[f32], out: &mut [f32]) {
         let length = bias.len().max(1);
         for (out, x) in out.chunks_exact_mut(length).zip(x.chunks_exact(length)) {
@@ -61,7 +60,7 @@ for_each_isa! {
 }
 
 for_each_isa! {
-    /// `row = layer_norm(row)` with the given weight and bias, for rows as long as these.
+    /// `row = layer_norm(row)` with the given weight and bias, for rows of their length.
     pub(crate) fn layer_norm(rows: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
         for row in rows.chunks_exact_mut(weight.len().max(1)) {
             let count = row.len() as f32;
@@ -112,7 +111,7 @@ for_each_isa! {
     }
 }
 
-/// Replaces scores by the exponentials of their distance to the greatest; returns their sum.
+/// Replaces scores by the exponentials of their distance to the maximum; returns their sum.
 #[inline(always)]
 pub(super) fn exponentials(row: &mut [f32]) -> f32 {
     let mut greatest = [f32::NEG_INFINITY; SUMS];
@@ -149,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exp_is_close_to_the_exact_one() {
+    fn exp_is_accurate() {
         for step in -8700..8700 {
             let x = step as f32 / 100.0;
             let exact = f64::from(x).exp();
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn gelu_is_close_to_known_values() {
+    fn gelu_is_accurate() {
         let known =
             [(-3.0, -0.004_049_9), (-1.0, -0.158_655_26), (0.0, 0.0), (0.5, 0.345_731_2), (2.0, 1.954_499_7)];
         for (x, y) in known {
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_normalised_row_has_mean_0_and_variance_1() {
+    fn normalised_rows_have_mean_0_and_variance_1() {
         let mut row: Vec<f32> = (0..100).map(|i| (i * i % 17) as f32).collect();
         layer_norm(&mut row, &[1.0; 100], &[0.0; 100], 1e-12);
         let mean: f32 = row.iter().sum::<f32>() / 100.0;

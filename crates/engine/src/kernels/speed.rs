@@ -1,4 +1,4 @@
-//! What this machine can do at most: the floors that measured times stand beside.
+//! Peak rates of this machine: lower bounds to compare measured times with.
 
 use std::time::{Duration, Instant};
 
@@ -6,25 +6,25 @@ use rayon::prelude::*;
 
 use super::{Int8Matrix, Panels, best};
 
-/// How long each measurement takes.
+/// Duration of each measurement.
 const LONG_ENOUGH: Duration = Duration::from_millis(300);
-/// Rows, inputs and outputs of a product that stays in the first cache.
+/// Rows, inputs and outputs of a product that stays in the L1 cache.
 const SMALL: (usize, usize, usize) = (24, 256, 16);
-/// Bytes that no cache holds.
+/// More bytes than any cache holds.
 const LARGE: usize = 256 << 20;
 
-/// The rates of all cores together.
+/// The rates of all cores combined.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
-    /// The instructions that the kernels use.
+    /// The instruction set that the kernels use.
     pub instructions: &'static str,
-    /// Multiplications with addition in 8 bits, a second, with everything in the first cache.
+    /// Multiply-adds per second in 8 bits, with all data in the L1 cache.
     pub multiply_adds: f64,
-    /// Bytes read from memory, a second.
+    /// Bytes read from memory per second.
     pub bytes: f64,
 }
 
-/// Measures for about half a second.
+/// Measures the rates, which takes about half a second.
 pub fn rates() -> Rates {
     Rates { instructions: best().name(), multiply_adds: multiply_adds(), bytes: bytes() }
 }

@@ -1,8 +1,8 @@
-//! Short pieces of work on all cores, handed over without a system call.
+//! Runs short pieces of work on all cores without system calls for the handover.
 //!
 //! A token takes some hundred products of a few microseconds each. A pool whose idle threads go to sleep
-//! spends more on waking them than on the products; here they wait awake for a moment ([`LINGER`]) before
-//! they do. Long work belongs to rayon.
+//! spends more time waking them than on the products; here they spin for a moment ([`LINGER`]) before they
+//! sleep. Long work belongs to rayon.
 
 #![allow(unsafe_code)]
 
@@ -18,11 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a thread without work waits awake.
+/// How long an idle thread spins before it sleeps.
 const LINGER: Duration = Duration::from_micros(200);
-/// Rounds of waiting after which another process may have the core.
+/// Spins before yielding the core to other processes.
 const SPINS: u32 = 128;
-/// In [`Shared::state`]: whether the job may be joined; below it, how many work at it; above, its number.
+/// Layout of [`Shared::state`]: this bit says whether the job may be joined; the bits below count the threads
+/// at work; those above hold the job's number.
 const OPEN: u64 = 1 << 15;
 const WORKING: u64 = OPEN - 1;
 const NUMBER: u32 = 16;
@@ -36,9 +37,9 @@ struct Job {
 
 struct Shared {
     state: AtomicU64,
-    /// The next part that nobody has taken.
+    /// The next part to take.
     next: AtomicUsize,
-    /// Written only while no job is open and nobody works at one.
+    /// Written only while no job is open and no thread works on one.
     job: UnsafeCell<Option<Job>>,
     panicked: AtomicBool,
     asleep: AtomicUsize,
@@ -46,30 +47,30 @@ struct Shared {
     wake: Condvar,
 }
 
-// SAFETY: `job` is written by the leader alone, before it opens the job by a release of `state` and after
-// all who acquired it have left; the pointer in it is to something `Sync`.
+// SAFETY: `job` is written only by the leader, before it opens the job by a release of `state` and after all
+// threads that acquired it have left; the pointer in it refers to something `Sync`.
 unsafe impl Sync for Shared {}
 // SAFETY: as above.
 unsafe impl Send for Shared {}
 
 struct Team {
-    /// Held by whoever leads.
+    /// Held by the leader.
     lead: Mutex<()>,
     shared: Arc<Shared>,
     helpers: usize,
 }
 
-/// Threads that take part, the caller's among them: as many as rayon has.
+/// Number of participating threads, including the caller's: as many as rayon has.
 pub(super) fn threads() -> usize {
     rayon::current_num_threads().max(1)
 }
 
-/// Calls `work` with pieces of `size` items (the last may be shorter) and their numbers, on all threads.
-/// Returns when all is done. While another caller has the team, this one does its work alone.
+/// Calls `work` with chunks of `size` items (the last may be shorter) and their indices, on all threads.
+/// Returns when all are done. While another caller uses the team, this one works alone.
 ///
 /// # Panics
 ///
-/// If `work` does.
+/// If `work` panics.
 pub(crate) fn each_chunk<T: Send>(items: &mut [T], size: usize, work: impl Fn(usize, &mut [T]) + Sync) {
     let chunks: Vec<Mutex<&mut [T]>> = items.chunks_mut(size.max(1)).map(Mutex::new).collect();
     let one = |index: usize| {
@@ -81,7 +82,7 @@ pub(crate) fn each_chunk<T: Send>(items: &mut [T], size: usize, work: impl Fn(us
         let team = team();
         let lead = match team.lead.try_lock() {
             Ok(lead) => Some(lead),
-            // A piece of work panicked; whoever led has waited for all others before it let go.
+            // A piece of work panicked; the leader waited for all others before it released the lock.
             Err(TryLockError::Poisoned(lead)) => Some(lead.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         };
@@ -113,22 +114,22 @@ impl Team {
             let shared = shared.clone();
             thread::Builder::new().name(format!("team {index}")).spawn(move || shared.help()).is_ok()
         };
-        // A thread that the system does not give is one less.
+        // If the system refuses to start a thread, the team has one less.
         let helpers = (0..wanted.min(WORKING as usize)).filter(|index| start(*index)).count();
         Self { lead: Mutex::new(()), shared, helpers }
     }
 
-    /// Only for who holds `lead`.
+    /// The caller must hold `lead`.
     fn run(&self, parts: usize, work: &Work<'_>) {
         if self.helpers == 0 {
             (0..parts).for_each(work);
             return;
         }
         let shared = &*self.shared;
-        // SAFETY: the lifetime ends with this function, which returns only after the job is closed and
-        // all who have joined it have left; nobody reads the pointer otherwise.
+        // SAFETY: the lifetime ends with this function, which returns only after the job is closed and all
+        // threads that joined it have left; nobody reads the pointer otherwise.
         let work = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work) };
-        // SAFETY: no job is open and nobody works at one: the last leader has seen to that.
+        // SAFETY: no job is open and no thread works on one: the previous leader made sure of that.
         unsafe { *shared.job.get() = Some(Job { work, parts }) };
         shared.next.store(0, Ordering::Relaxed);
         let number = (shared.state.load(Ordering::Relaxed) >> NUMBER) + 1;
@@ -153,9 +154,9 @@ impl Team {
 }
 
 impl Shared {
-    /// Takes parts of the open job until none is left. Only for the leader and those who have joined.
+    /// Takes parts of the open job until none is left. Only for the leader and threads that have joined.
     fn work(&self) {
-        // SAFETY: it is not written while the job is open or somebody works at it.
+        // SAFETY: the job is not written while it is open or a thread works on it.
         let Some(Job { work, parts }) = (unsafe { &*self.job.get() }) else { return };
         loop {
             let part = self.next.fetch_add(1, Ordering::Relaxed);
@@ -167,7 +168,7 @@ impl Shared {
         }
     }
 
-    /// The life of a helper.
+    /// The main loop of a helper thread.
     fn help(&self) {
         let mut done = 0;
         loop {
@@ -194,7 +195,7 @@ impl Shared {
             if spins == 0 && since.elapsed() > LINGER {
                 let guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
                 self.asleep.fetch_add(1, Ordering::SeqCst);
-                // Who opens a job after this sees that somebody is asleep.
+                // A leader that opens a job after this sees that a thread is asleep.
                 if self.state.load(Ordering::SeqCst) >> NUMBER == done {
                     drop(self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner));
                 }
@@ -204,7 +205,7 @@ impl Shared {
         }
     }
 
-    /// Whether the job of that number is still open; then this thread counts among those at work.
+    /// Joins the job with this number if it is still open; this thread then counts among those at work.
     fn join(&self, number: u64) -> bool {
         let joined = |state: u64| (state >> NUMBER == number && state & OPEN != 0).then_some(state + 1);
         self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, joined).is_ok()
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_at_once_and_after_a_pause_get_theirs() {
+    fn concurrent_and_delayed_callers_are_served() {
         thread::scope(|scope| {
             for caller in 0..4u64 {
                 scope.spawn(move || {
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_caller_and_the_team_goes_on() {
+    fn panics_reach_the_caller_and_the_team_continues() {
         let each = || each_chunk(&mut [0; 8], 1, |index, _| assert!(index != 5, "on purpose"));
         assert!(panic::catch_unwind(AssertUnwindSafe(each)).is_err());
         let mut items = [0; 8];

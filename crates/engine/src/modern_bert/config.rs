@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use candle_core::{Result, bail};
 use serde::Deserialize;
 
-/// The part of `config.json` that the forward pass needs, as older and newer versions of transformers
-/// write it.
+/// The part of `config.json` that the forward pass needs, as written by older and newer versions of
+/// transformers.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ModernBertConfig {
     pub(crate) hidden_size: usize,
@@ -51,7 +51,7 @@ struct Rope {
     rope_type: String,
 }
 
-/// What a key means that is not there.
+/// Defaults of missing keys.
 mod defaults {
     pub(super) fn length() -> usize {
         8192
@@ -86,7 +86,7 @@ const GLOBAL: &str = "full_attention";
 const LOCAL: &str = "sliding_attention";
 
 impl ModernBertConfig {
-    /// Whether each layer sees the whole window.
+    /// For each layer, whether it attends to the whole window.
     pub(super) fn global_layers(&self) -> Result<Vec<bool>> {
         let count = self.num_hidden_layers;
         let Some(types) = &self.layer_types else {
@@ -106,7 +106,7 @@ impl ModernBertConfig {
             .collect()
     }
 
-    /// The base of the frequencies of one kind of layers.
+    /// The base of the rotation frequencies of global or local layers.
     pub(super) fn theta(&self, global: bool) -> Result<f64> {
         let kind = if global { GLOBAL } else { LOCAL };
         let theta = match self.rope_parameters.as_ref().and_then(|rope| rope.get(kind)) {

@@ -1,5 +1,5 @@
-//! Checkpoints with random weights against what the Python package transformers computes with them;
-//! `tests/fixtures/rankers/make.py` made both.
+//! Checkpoints with random weights, compared with the results of the Python package transformers;
+//! `tests/fixtures/rankers/make.py` generated both.
 
 use std::path::PathBuf;
 
@@ -15,9 +15,9 @@ struct Expected {
     title: String,
     parts: Vec<String>,
     window: f32,
-    /// By the vectors before the last normalisation.
+    /// From the vectors before the final norm.
     before: Vec<f32>,
-    /// By those after it.
+    /// From the vectors after it.
     after: Vec<f32>,
     #[serde(default)]
     hidden: Vec<Vec<f32>>,
@@ -39,7 +39,7 @@ fn load(dir: &Path, precision: Precision) -> CrossEncoder {
     CrossEncoder::load(&files, precision).unwrap()
 }
 
-/// The fixture as another version of transformers would have written it.
+/// The fixture as a different version of transformers would have written it.
 fn written_by(name: &str, version: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for file in ["model.safetensors", "tokenizer.json", "config.json"] {
@@ -56,7 +56,7 @@ fn near(ours: &[f32], theirs: &[f32]) -> bool {
     ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-3)
 }
 
-/// Normalised vectors of all tokens, ours and theirs.
+/// Normalised vectors of all tokens: ours, and those of transformers.
 fn hidden_states(precision: Precision) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let config: Value =
         serde_json::from_slice(&fs::read(fixture("modern_bert/config.json")).unwrap()).unwrap();
@@ -73,7 +73,7 @@ fn hidden_states(precision: Precision) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
 }
 
 #[test]
-fn hidden_states_are_those_of_transformers() {
+fn hidden_states_match_transformers() {
     let (ours, theirs) = hidden_states(Precision::F32);
     assert_eq!(ours.len(), theirs.len());
     for (at, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
@@ -81,7 +81,7 @@ fn hidden_states_are_those_of_transformers() {
     }
 }
 
-/// Scores of all pairs of a fixture in one call.
+/// Scores all pairs of a fixture in one call.
 fn score(encoder: &CrossEncoder, pairs: &[Expected]) -> Vec<Relevance> {
     let mut results = Vec::new();
     for pair in pairs {
@@ -91,7 +91,7 @@ fn score(encoder: &CrossEncoder, pairs: &[Expected]) -> Vec<Relevance> {
         let whole = [vec![1], query.clone(), vec![2], title.clone(), parts.concat(), vec![2]].concat();
         assert_eq!(whole, pair.ids, "the tokenizers differ");
         let passage = Passage { title: &title, parts: parts.iter().map(Vec::as_slice).collect() };
-        // A second passage in the same call, so that windows of different lengths go together.
+        // A second passage in the same call mixes windows of different lengths.
         let short = Passage { title: &[], parts: vec![&parts[0][..1]] };
         results.extend(encoder.score(&query, &[passage, short]).unwrap().into_iter().take(1));
     }
@@ -99,7 +99,7 @@ fn score(encoder: &CrossEncoder, pairs: &[Expected]) -> Vec<Relevance> {
 }
 
 #[test]
-fn scores_are_those_of_transformers() {
+fn scores_match_transformers() {
     let (older, newer) = (written_by("modern_bert", "5.0.0"), written_by("modern_bert", "5.1.0"));
     for (name, dir, normalised) in [
         ("modern_bert", fixture("modern_bert"), false),
@@ -118,19 +118,19 @@ fn scores_are_those_of_transformers() {
 }
 
 #[test]
-fn eight_bits_change_little() {
+fn int8_changes_scores_little() {
     let (hidden, theirs) = hidden_states(Precision::Int8);
     let cosine = |a: &[f32], b: &[f32]| {
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
         dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
     };
     let mean = hidden.iter().zip(&theirs).map(|(a, b)| cosine(a, b)).sum::<f32>() / hidden.len() as f32;
-    // Attention by random weights this large is the worst case.
+    // Random weights of this magnitude are the worst case for attention.
     assert!(mean > 0.95, "{mean}");
 }
 
 #[test]
-fn a_text_that_spells_a_special_token_is_text() {
+fn spelled_out_special_tokens_are_text() {
     for name in ["modern_bert", "modern_bert_biased"] {
         let encoder = load(&fixture(name), Precision::F32);
         let ids = encoder.tokenize(&["a [SEP] b [CLS]"]).unwrap().remove(0);
@@ -139,7 +139,7 @@ fn a_text_that_spells_a_special_token_is_text() {
 }
 
 #[test]
-fn the_version_decides_what_the_pruning_head_reads() {
+fn transformers_version_decides_what_the_pruning_head_reads() {
     for (version, normalised) in [
         (None, false),
         (Some("4.57.1"), false),
@@ -154,8 +154,8 @@ fn the_version_decides_what_the_pruning_head_reads() {
 }
 
 #[test]
-fn what_is_beyond_the_window_is_not_read() {
-    // This one reads 160 tokens.
+fn input_beyond_the_window_is_ignored() {
+    // This model reads 160 tokens.
     let encoder = load(&fixture("bert"), Precision::F32);
     let long: Vec<u32> = (0..200).map(|id| 10 + id).collect();
     let parts = vec![&long[..100], &long[100..199], &long[199..]];
@@ -169,7 +169,7 @@ fn what_is_beyond_the_window_is_not_read() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
-    fn a_result_depends_on_its_window_alone(
+    fn a_result_depends_only_on_its_window(
         lengths in prop::collection::vec(1usize..150, 1..6),
         seed in 0u32..1000,
         full in any::<bool>(),

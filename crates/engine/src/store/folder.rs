@@ -1,4 +1,4 @@
-//! The files of a decoder in the layout of the Hugging Face hub.
+//! The files of a decoder in the Hugging Face hub's layout.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -9,14 +9,14 @@ use serde::Deserialize;
 
 use crate::{ModelError, error::at};
 
-/// Files without which there is no decoder, beside the weights.
+/// Required files besides the weights.
 pub(super) const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
-/// Files that are read where they are there.
+/// Optional files.
 pub(super) const OPTIONAL: [&str; 3] =
     ["tokenizer_config.json", "chat_template.jinja", "generation_config.json"];
-/// The weights, where they are one file.
+/// The weights, if they are in a single file.
 pub(super) const SINGLE: &str = "model.safetensors";
-/// Where the tensors are, where they are in many.
+/// The index of the tensors, if the weights are in several files.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 #[derive(Deserialize)]
@@ -24,7 +24,7 @@ struct Index {
     weight_map: HashMap<String, String>,
 }
 
-/// The files with weights that an index names, in order.
+/// The weight files named by an index, in order.
 pub(super) fn shards(index: &Path) -> Result<Vec<String>, ModelError> {
     let text = std::fs::read(index).map_err(at(index))?;
     let read: Index = serde_json::from_slice(&text).map_err(|error| ModelError::invalid(index, error))?;
@@ -38,7 +38,7 @@ pub(super) fn shards(index: &Path) -> Result<Vec<String>, ModelError> {
     }
 }
 
-/// The files of a decoder, its weights first, by where each is found; the error names what is missing.
+/// The files of a decoder, the weights first; `place` locates each. The error names what is missing.
 pub(super) fn complete(
     place: impl Fn(&str) -> Option<PathBuf>,
 ) -> Result<Result<Vec<PathBuf>, String>, ModelError> {
@@ -60,7 +60,7 @@ pub(super) fn complete(
     Ok(Ok(paths))
 }
 
-/// The files of a decoder in a directory, its weights first.
+/// The files of a decoder in a directory, the weights first.
 pub(super) fn decoder_files(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
     complete(|name| Some(dir.join(name)).filter(|path| path.is_file()))?.map_err(|missing| {
         let needed = NEEDED.join(", ");

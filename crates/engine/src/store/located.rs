@@ -1,4 +1,4 @@
-//! What is known of a model's files on this machine.
+//! Location and state of a model's files on this machine.
 
 use std::path::{Path, PathBuf};
 
@@ -6,19 +6,19 @@ use sha2::{Digest, Sha256};
 
 use crate::{ModelError, ModelId, ModelSpec, Role, verify::hex};
 
-/// The files of a model, all of them here and verified.
+/// The files of a model, all of them present and verified.
 #[derive(Clone, Debug)]
 pub struct Located {
     /// The model.
     pub spec: ModelSpec,
     /// Its files, in the order of `spec.files`.
     pub paths: Vec<PathBuf>,
-    /// Adapters that are merged into its weights, in this order.
+    /// Adapters to merge into its weights, in this order.
     pub adapters: Vec<Located>,
 }
 
 impl Located {
-    /// The model's identity. What a decoder writes depends on each of its files and on the adapters.
+    /// The model's identity. For a decoder it covers all files and the adapters.
     pub fn id(&self) -> Result<ModelId, ModelError> {
         let name = self.spec.name.clone();
         let weights = &self.spec.weights()?.sha256;
@@ -39,13 +39,13 @@ impl Located {
         Ok(self.weights()?.extension().is_none_or(|extension| extension != "safetensors"))
     }
 
-    /// The files with weights in safetensors.
+    /// The safetensors files with weights.
     pub(crate) fn shards(&self) -> Vec<&Path> {
         let paths = self.paths.iter().map(PathBuf::as_path);
         paths.filter(|path| path.extension().is_some_and(|extension| extension == "safetensors")).collect()
     }
 
-    /// The path of the file of that name.
+    /// The path of the file with this name.
     pub fn path(&self, file: &str) -> Result<&Path, ModelError> {
         self.spec
             .files
@@ -65,14 +65,14 @@ impl Located {
 /// The state of a model on this machine.
 #[derive(Clone, Debug)]
 pub struct ModelStatus {
-    /// The model; for one that was named by its path, what was found there.
+    /// The model; for one given by its path, what was found there.
     pub spec: ModelSpec,
     /// Whether the configuration names it.
     pub configured: bool,
-    /// Its weights, where all files are here and right.
+    /// The path of its weights, if all files are present and right.
     pub path: Option<PathBuf>,
     /// Why it cannot be used as it is.
     pub problem: Option<String>,
-    /// Whether the problem is that a file is not here, rather than that one is wrong.
+    /// Whether the problem is a missing file rather than a wrong one.
     pub missing: bool,
 }

@@ -1,5 +1,5 @@
-//! Models that are named by their repository on the hub and listed in no manifest: neither sizes nor
-//! hashes of their files are known beforehand, so what is there is taken as right, and kept.
+//! Models given by their repository on the hub and not listed in the manifest: sizes and hashes of their
+//! files are not known in advance, so the files are trusted and cached.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 use super::{ENCODER_FILES, Store, folder, lock, sweep};
 use crate::{Attempt, Located, ModelError, ModelSpec, Role, error::at, fetch::hub};
 
-/// What `OWNER/REPO` or `OWNER/REPO@REVISION` names: the repository, and the revision.
+/// Splits `OWNER/REPO` or `OWNER/REPO@REVISION` into the repository and the revision.
 pub(super) fn hub_repository(name: &str) -> Option<(&str, Option<&str>)> {
     let (repository, revision) = match name.split_once('@') {
         Some((repository, revision)) => (repository, Some(revision)),
@@ -20,17 +20,17 @@ pub(super) fn hub_repository(name: &str) -> Option<(&str, Option<&str>)> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(allowed)
     };
-    // Files of models lie in directories with such names too.
+    // Paths of model files can look like this too.
     let file = [".gguf", ".safetensors"].iter().any(|end| name.ends_with(end));
     (plain(owner) && plain(name) && !file && revision.is_none_or(plain)).then_some((repository, revision))
 }
 
-/// Whether it names a repository, and nothing on the disk.
+/// Whether the name is a repository rather than a path on disk.
 pub(crate) fn names_repository(name: &str) -> bool {
     hub_repository(name).is_some() && !Path::new(name).exists()
 }
 
-/// A model that no manifest lists, and where on the hub it is, if its name says so.
+/// A model that is not in the manifest, with its location on the hub if the name gives one.
 pub(super) fn repository_spec(name: &str, role: Role) -> ModelSpec {
     let mut spec = ModelSpec::unlisted(name.to_owned(), role, Vec::new());
     if let Some((repository, revision)) = hub_repository(name).filter(|_| role != Role::Embedder) {
@@ -46,8 +46,8 @@ pub(super) fn directory_of(spec: &ModelSpec) -> String {
 }
 
 impl Store {
-    /// The files of a repository, all from the first place that has all of them: of different revisions
-    /// they would not fit each other.
+    /// The files of a repository, all from the first place that has all of them: files of different revisions
+    /// would not match.
     pub(super) fn find_repository(&self, spec: &ModelSpec) -> Option<Vec<PathBuf>> {
         let own = self.dir.as_ref().map(|dir| dir.join(directory_of(spec)));
         let below =
@@ -62,7 +62,7 @@ impl Store {
             .next()
     }
 
-    /// The files of a repository; fetched if need be, all together.
+    /// The files of a repository; if necessary, fetched all together.
     pub(super) fn fetch_repository(&self, spec: ModelSpec) -> Result<Located, ModelError> {
         if let Some(paths) = self.find_repository(&spec) {
             return self.unlisted(spec, paths);
@@ -87,7 +87,7 @@ impl Store {
             let target = temporary.path().join(file);
             hub.fetch_unlisted(&spec, file, &target).map_err(|reason| failed(file, reason)).map(|()| target)
         };
-        // The weights come last: without the others they are of no use.
+        // The weights come last, because they are useless without the others.
         let mut files: Vec<String> = ENCODER_FILES.iter().rev().map(|file| (*file).to_owned()).collect();
         if spec.role == Role::Decoder {
             let there = hub.list(&spec).map_err(|reason| failed(folder::SINGLE, reason))?;
@@ -117,7 +117,7 @@ impl Store {
     }
 }
 
-/// The files of a model of that role, its weights first, by where each is found, if all are there.
+/// The files of a model with this role, the weights first, if all are there; `place` locates each.
 fn complete(role: Role, place: impl Fn(&str) -> Option<PathBuf>) -> Option<Vec<PathBuf>> {
     match role {
         Role::Decoder => folder::complete(place).ok()?.ok(),

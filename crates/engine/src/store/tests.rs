@@ -1,4 +1,4 @@
-//! The store against directories, a hub on the loopback, and sources that fail.
+//! The store with directories, a hub on the loopback interface, and failing sources.
 
 use std::{
     io::{Read, Write},
@@ -79,12 +79,12 @@ impl Place {
     }
 }
 
-/// A hub that gives `content` for the one file of [`manifest`]; counts whole downloads.
+/// A hub that serves `content` as the one file of [`manifest`]; counts complete downloads.
 fn serve(content: &'static [u8]) -> (String, Arc<AtomicUsize>) {
     serve_all("main", vec![("tiny.gguf", content)])
 }
 
-/// A hub that gives the files of a revision of `someone/tiny`; counts whole downloads.
+/// A hub that serves the files of a revision of `someone/tiny`; counts complete downloads.
 fn serve_all(
     revision: &'static str,
     files: Vec<(&'static str, &'static [u8])>,
@@ -101,7 +101,7 @@ fn serve_all(
                 let mut request = Vec::new();
                 let mut byte = [0];
                 while !request.ends_with(b"\r\n\r\n") {
-                    // A probe connects and says nothing.
+                    // A probe connects without sending a request.
                     if stream.read(&mut byte).unwrap_or(0) == 0 {
                         return;
                     }
@@ -146,7 +146,7 @@ fn serve_all(
 }
 
 #[test]
-fn a_directory_of_the_user_comes_first() {
+fn user_directory_has_priority() {
     for below in ["", "tiny"] {
         let place = Place::new();
         let own = place.own().join(below);
@@ -160,7 +160,7 @@ fn a_directory_of_the_user_comes_first() {
 }
 
 #[test]
-fn without_a_source_the_error_names_all_that_was_tried() {
+fn without_a_source_the_error_names_everything_tried() {
     let place = Place::new();
     fs::create_dir_all(place.own()).unwrap();
     fs::write(place.own().join("tiny.gguf"), "something else").unwrap();
@@ -184,7 +184,7 @@ fn without_a_source_the_error_names_all_that_was_tried() {
 }
 
 #[test]
-fn a_file_is_fetched_from_the_hub_once() {
+fn a_file_is_fetched_from_the_hub_only_once() {
     let (endpoint, downloads) = serve(CONTENT);
     let place = Place { endpoint: Some(endpoint), ..Place::new() };
     assert!(matches!(place.store().locate("tiny", Role::Decoder), Err(ModelError::Missing { .. })));
@@ -218,7 +218,7 @@ fn a_wrong_file_from_the_hub_is_refused() {
 }
 
 #[test]
-fn a_damaged_file_in_the_cache_is_fetched_anew() {
+fn a_damaged_cache_file_is_fetched_again() {
     let (endpoint, _) = serve(CONTENT);
     let place = Place { endpoint: Some(endpoint), ..Place::new() };
     fs::create_dir_all(place.final_path().parent().unwrap()).unwrap();
@@ -228,7 +228,7 @@ fn a_damaged_file_in_the_cache_is_fetched_anew() {
 }
 
 #[test]
-fn a_hub_that_cannot_be_reached_fails_at_once() {
+fn an_unreachable_hub_fails_at_once() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let place = Place { endpoint: Some(format!("http://{free}")), ..Place::new() };
     let error = place.ensure().unwrap_err().to_string();
@@ -236,7 +236,7 @@ fn a_hub_that_cannot_be_reached_fails_at_once() {
 }
 
 #[test]
-fn a_path_is_a_model_too() {
+fn a_path_can_name_a_model() {
     let place = Place::new();
     let path = place.dir.path().join("other.gguf");
     fs::write(&path, "abc").unwrap();
@@ -269,7 +269,7 @@ const DECODER: [(&str, &[u8]); 6] = [
 ];
 
 #[test]
-fn a_decoder_is_fetched_by_the_name_of_its_repository() {
+fn a_decoder_is_fetched_by_repository_name() {
     let (endpoint, downloads) = serve_all("v1", DECODER.to_vec());
     let place = Place { endpoint: Some(endpoint), ..Place::new() };
     let name = "someone/tiny@v1";
@@ -302,7 +302,7 @@ fn a_repository_without_safetensors_says_what_is_missing() {
 }
 
 #[test]
-fn every_file_of_a_folder_counts() {
+fn the_hash_covers_every_file_of_a_folder() {
     let place = Place::new();
     let dir = place.dir.path().join("folder");
     let adapter = place.dir.path().join("adapter");
@@ -333,7 +333,7 @@ fn every_file_of_a_folder_counts() {
 }
 
 #[test]
-fn a_ranker_is_fetched_by_the_name_of_its_repository() {
+fn a_ranker_is_fetched_by_repository_name() {
     let (endpoint, downloads) = serve_all("v1", ENCODER.to_vec());
     let place = Place { endpoint: Some(endpoint), ..Place::new() };
     let name = "someone/tiny@v1";
@@ -357,7 +357,7 @@ fn a_ranker_is_fetched_by_the_name_of_its_repository() {
 }
 
 #[test]
-fn a_repository_without_a_file_leaves_nothing_behind() {
+fn an_incomplete_repository_leaves_nothing_behind() {
     let (endpoint, _) = serve_all("main", ENCODER[..2].to_vec());
     let place = Place { endpoint: Some(endpoint), ..Place::new() };
     let error = place.store().ensure("someone/tiny", Role::Ranker).unwrap_err();
@@ -375,7 +375,7 @@ fn a_repository_without_a_file_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_names_a_repository() {
+fn repository_names_are_recognised() {
     assert_eq!(hub_repository("a/b-1.x_y"), Some(("a/b-1.x_y", None)));
     assert_eq!(hub_repository("a/b@refs"), Some(("a/b", Some("refs"))));
     for other in ["", "a", "a/", "/a", "a/b/c", "../a", "./a", "a/..", "a/b@", "a/b@x/y", "a b/c", "~/a"] {

@@ -1,4 +1,4 @@
-//! Queries, keys and values through their pages, beside the definition.
+//! Queries, keys and values through their pages, against a reference implementation.
 
 use super::*;
 use crate::{
@@ -9,24 +9,24 @@ use crate::{
     kernels::KV_BLOCK,
 };
 
-/// Queries, keys and values of sequences by the definition, in bf16 where the kernels have it.
+/// A reference for queries, keys and values of sequences, rounded to bf16 where the kernels do so.
 struct Case {
     shape: HeadShape,
     sees: Sees,
-    /// Tokens before, and tokens.
+    /// Number of earlier tokens and of new tokens.
     spans: Vec<(usize, usize)>,
     turned: bool,
     normed: bool,
 }
 
 impl Case {
-    /// The greatest error on a machine, and the bits of all rows.
+    /// Runs the case on a machine and returns the greatest error over all rows.
     fn run(&self, machine: &Arc<dyn Machine>, random: &mut Random) -> f32 {
         let HeadShape { heads, key_heads, width, neighbours, epsilon } = self.shape;
         let all = heads + 2 * key_heads;
         let totals: Vec<usize> = self.spans.iter().map(|(before, tokens)| before + tokens).collect();
         let longest = totals.iter().copied().max().unwrap();
-        // Everything that was ever read, sequence by sequence, in a product's form.
+        // All tokens of all sequences, in the form of a product's output.
         let products: Vec<Vec<f32>> =
             totals.iter().map(|total| random.values(total * all * width, 2.0)).collect();
         let bias = random.values(all * width, 0.5);
@@ -48,7 +48,7 @@ impl Case {
         };
         let needed: usize = totals.iter().map(|total| total.div_ceil(KV_BLOCK)).sum();
         let pages = Pages::new(machine, 2, key_heads * width, needed + 3).unwrap();
-        // Pages in any order.
+        // Pages in random order.
         let mut order: Vec<u32> = (0..needed as u32 + 3).collect();
         for at in (1..order.len()).rev() {
             order.swap(at, random.below(at + 1));
@@ -57,7 +57,7 @@ impl Case {
         let own: Vec<Vec<u32>> =
             totals.iter().map(|total| order.by_ref().take(total.div_ceil(KV_BLOCK)).collect()).collect();
 
-        // One pass for what stands before, one for the rest.
+        // One pass for the earlier tokens, one for the rest.
         let mut ours = Vec::new();
         for pass in [false, true] {
             let mut spans = Vec::new();
@@ -156,7 +156,7 @@ on_machines! {
     attention_over_windows_is_the_textbook_one,
 }
 
-/// What bf16 loses of weights and results.
+/// Rounding error of bf16 weights and results.
 const BF16: f32 = 0.01;
 
 fn attention_to_the_past_is_the_textbook_one(machine: Arc<dyn Machine>) {
@@ -184,9 +184,9 @@ fn attention_to_the_past_is_the_textbook_one(machine: Arc<dyn Machine>) {
             turned: false,
             normed: false,
         },
-        // More heads on a key head than a warp has rows.
+        // More query heads per key head than a warp has rows.
         Case { shape: shape(20, 1, 32, true), sees: Sees::Past, spans: many, turned: true, normed: false },
-        // Several pieces: in one block, and divided.
+        // Several splits, once in one block and once across blocks.
         Case {
             shape: shape(2, 1, 32, true),
             sees: Sees::Past,

@@ -1,4 +1,4 @@
-//! A machine on the processor: the kernels' own sources, compiled as C++ against `emulation.h`.
+//! A machine on the CPU: the kernels' own sources, compiled as C++ against `emulation.h`.
 
 use std::{
     collections::HashMap,
@@ -21,16 +21,16 @@ use crate::{
 
 type Run = unsafe extern "C" fn(i32, i32, i32, i32, *mut *mut c_void);
 
-/// Memory is this process' memory.
+/// Its memory is this process's memory.
 struct Emulated {
     library: Library,
-    /// By address; words, so that it is aligned.
+    /// By address, in 16-byte words for alignment.
     memory: Mutex<HashMap<u64, Vec<u128>>>,
-    /// The sources have shared memory and indices as statics: one kernel at a time.
+    /// Shared memory and thread indices are statics in the sources, so only one kernel may run at a time.
     turn: Mutex<()>,
 }
 
-/// Needs a compiler: without one, tests on it fail rather than pass on nothing.
+/// Needs a C++ compiler; without one the tests fail rather than pass vacuously.
 pub(super) fn machine() -> Arc<dyn Machine> {
     static MACHINE: LazyLock<Arc<Emulated>> = LazyLock::new(|| Arc::new(build()));
     MACHINE.clone()
@@ -53,33 +53,33 @@ fn build() -> Emulated {
         names.iter().filter(|name| *name != "join_").map(|name| format!("EXPORT({name})\n")).collect();
     fs::write(&source, format!("#include \"emulation.h\"\n{KERNELS}\n{exports}")).unwrap();
     let done = Command::new("c++")
-        // As the device has it: nothing is contracted.
+        // No FMA contraction, as on the device.
         .args(["-std=c++17", "-O2", "-ffp-contract=off", "-Wno-attributes", "-shared", "-fPIC", "-o"])
         .args([&library, &source])
         .output()
         .expect("the emulated machine needs a C++ compiler that is called c++");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    // SAFETY: the library was just built from sources of ours and runs nothing when it is opened.
+    // SAFETY: the library was just built from our own sources, and opening it runs no code.
     #[allow(unsafe_code)]
     let library = unsafe { Library::new(&library) }.unwrap();
     Emulated { library, memory: Mutex::default(), turn: Mutex::default() }
 }
 
-/// So many values at an address.
+/// A slice of this many values at an address.
 ///
 /// # Safety
 ///
-/// There must be that many, and nobody must write to them meanwhile.
+/// The memory must hold that many values, and nobody may write to them meanwhile.
 #[allow(unsafe_code)]
 unsafe fn at<'a, T>(address: u64, count: usize) -> &'a mut [T] {
-    // SAFETY: as the caller has it.
+    // SAFETY: as required of the caller.
     unsafe { std::slice::from_raw_parts_mut(address as *mut T, count) }
 }
 
 #[allow(unsafe_code)]
 impl Machine for Emulated {
     fn allocate(&self, bytes: usize) -> Result<u64, CudaError> {
-        // Not a number in any format: what a kernel should not read shows.
+        // Filled with NaN patterns of every format, so that reads of uninitialised memory show up.
         let memory = vec![u128::MAX; bytes.div_ceil(16)];
         let address = memory.as_ptr() as u64;
         self.memory.lock().unwrap().insert(address, memory);
@@ -114,7 +114,8 @@ impl Machine for Emulated {
         let mut pointers: Vec<*mut c_void> =
             values.iter_mut().map(|value| std::ptr::from_mut(value).cast()).collect();
         let [x, y, z] = grid.map(|size| i32::try_from(size).unwrap());
-        // SAFETY: the sources export all kernels with this signature; arguments: see `Machine::launch`.
+        // SAFETY: the sources export all kernels with this signature; for the arguments see
+        // `Machine::launch`.
         unsafe {
             let run = self.library.get::<Run>(format!("run_{kernel}").as_bytes()).unwrap();
             run(x, y, z, threads as i32, pointers.as_mut_ptr());

@@ -1,4 +1,4 @@
-//! Passes over an encoder that is none.
+//! Tests of shared passes with a fake encoder.
 
 use std::sync::{Arc, Mutex, atomic::AtomicUsize, atomic::Ordering::Relaxed};
 
@@ -9,8 +9,8 @@ use crate::Kind;
 
 const MOST: usize = 4_000;
 
-/// Turns every byte round, and notes the lengths of every pass. A window of 13 tokens fails, as does a pass of
-/// more tokens than there is room for; one of 17 panics.
+/// Inverts every byte and records the lengths of every pass. A window of 13 tokens fails, as does a pass with
+/// more tokens than there is room for; a window of 17 tokens panics.
 struct Fake {
     passes: Arc<Mutex<Vec<Vec<usize>>>>,
     room: Arc<AtomicUsize>,
@@ -58,7 +58,7 @@ impl Bench {
         Self { state, passes, room, began: Instant::now(), waiting: Vec::new() }
     }
 
-    /// Somebody who is due after so many milliseconds.
+    /// Adds a request that is due after this many milliseconds.
     fn ask(&mut self, due: u64, lengths: &[usize]) -> Cancel {
         let cancel = Cancel::never();
         let due = self.began + Duration::from_millis(due);
@@ -72,7 +72,7 @@ impl Bench {
         cancel
     }
 
-    /// Whether each got its own vectors; the lengths of every pass.
+    /// Returns whether each request got its own vectors, and the lengths of every pass.
     fn run(mut self) -> (Vec<bool>, Vec<Vec<usize>>) {
         while !self.state.open.is_empty() {
             self.state.step();
@@ -87,25 +87,25 @@ impl Bench {
 }
 
 #[test]
-fn those_who_wait_share_a_pass_and_each_gets_its_own() {
+fn waiting_requests_share_a_pass_and_each_gets_its_own_vectors() {
     let mut bench = Bench::new();
     for (due, lengths) in [(3, &[3][..]), (1, &[4, 1]), (2, &[]), (1, &[2]), (0, &[0, 5])] {
         bench.ask(due, lengths);
     }
     let (good, passes) = bench.run();
     assert_eq!(good, [true; 5]);
-    // Who is due first first; equals in the order of arrival.
+    // Ordered by due time; ties in order of arrival.
     assert_eq!(passes, [[0, 5, 4, 1, 2, 3]]);
 }
 
 #[test]
-fn the_budget_is_kept_and_the_long_go_on_in_the_next_pass() {
+fn passes_keep_the_budget_and_long_requests_continue_in_the_next_pass() {
     let mut bench = Bench::new();
     bench.ask(9000, &[1_000; 9]);
     bench.state.step();
-    // It came later and does not wait for all of the long one.
+    // It arrives later but does not wait for the whole long request.
     bench.ask(10, &[500]);
-    // Longer than any pass: alone.
+    // Too long to share a pass, so it gets its own.
     bench.ask(9500, &[MOST + 1, 2]);
     let (good, passes) = bench.run();
     assert_eq!(good, [true; 3]);
@@ -115,7 +115,7 @@ fn the_budget_is_kept_and_the_long_go_on_in_the_next_pass() {
 }
 
 #[test]
-fn nobody_fails_for_another_and_a_panic_ends_nothing() {
+fn failures_and_panics_affect_only_their_own_request() {
     for bad in [13, 17] {
         let mut bench = Bench::new();
         for (due, lengths) in [&[1, 2][..], &[3, bad], &[0, 0, 4], &[bad, 5], &[6]].into_iter().enumerate() {
@@ -123,7 +123,7 @@ fn nobody_fails_for_another_and_a_panic_ends_nothing() {
         }
         assert_eq!(bench.run().0, [true, false, true, false, true], "{bad}");
     }
-    // Windows of no length too.
+    // Also with zero-length windows.
     let mut bench = Bench::new();
     bench.room.store(0, Relaxed);
     bench.ask(0, &[0, 0, 0, 1]);
@@ -131,7 +131,7 @@ fn nobody_fails_for_another_and_a_panic_ends_nothing() {
 }
 
 #[test]
-fn memory_that_is_short_takes_more_passes() {
+fn low_memory_takes_more_passes() {
     let mut bench = Bench::new();
     bench.room.store(700, Relaxed);
     bench.ask(0, &[100; 30]);
@@ -141,7 +141,7 @@ fn memory_that_is_short_takes_more_passes() {
 }
 
 #[test]
-fn who_has_left_costs_nothing() {
+fn cancelled_requests_cost_nothing() {
     let mut bench = Bench::new();
     let cancel = bench.ask(0, &[1, 2]);
     bench.ask(1, &[3]);
@@ -154,7 +154,7 @@ fn who_has_left_costs_nothing() {
 fn the_budget_follows_the_speed_within_its_bounds() {
     let mut state = Bench::new().state;
     assert_eq!(state.budget, MOST);
-    // 3,000 tokens in half the time that a pass should take.
+    // 3,000 tokens in half a pass's target time.
     state.budget = 3_000;
     state.adapt(3_000, PASS / 2);
     assert_eq!(state.budget, MOST);
@@ -162,7 +162,7 @@ fn the_budget_follows_the_speed_within_its_bounds() {
     assert_eq!(state.budget, (MOST + MOST / 4) / 2);
     state.adapt(MOST, PASS * 400);
     assert_eq!(state.budget, LEAST_BUDGET);
-    // Few tokens say nothing.
+    // A small pass has no influence.
     state.adapt(10, PASS / 1000);
     assert_eq!(state.budget, LEAST_BUDGET);
 }
@@ -177,6 +177,6 @@ fn the_thread_ends_with_its_owner() {
     let vectors = gatherer.forward(&hidden, vec![1], &Turn::now()).unwrap();
     assert_eq!(vectors, [f32::from_bits(!1.0f32.to_bits()), 2.0]);
     drop(gatherer);
-    // The thread had the other one.
+    // The thread's reference is gone.
     assert_eq!(Arc::strong_count(&passes), 1);
 }

@@ -1,4 +1,4 @@
-//! Whole models beside the ones on the processor.
+//! Whole models compared with their CPU counterparts.
 
 use std::{collections::HashMap, thread};
 
@@ -33,7 +33,7 @@ fn weights() -> Weights {
 }
 
 fn prompts() -> Vec<Vec<u32>> {
-    // The tokenizer is in the weights' file, which may have to be fetched first.
+    // The tokenizer is in the weights file, which may have to be fetched first.
     models().pull(MODEL).unwrap();
     let tokenizer = models().tokenizer(MODEL).unwrap();
     let texts = [
@@ -58,7 +58,7 @@ fn logits(next: Next) -> Vec<f32> {
     logits
 }
 
-/// The logits of a prompt, read in one step, and of three tokens written after it.
+/// The logits of a prompt read in one step, and of three tokens written after it.
 fn alone(model: &CudaDecoder, prompt: &[u32]) -> Vec<Vec<f32>> {
     let mut cache = KvCache::default();
     let mut all = Vec::new();
@@ -87,7 +87,8 @@ fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company(machine: 
         println!("cosine {close}, tokens {} and {}", greatest(&logits[0]), greatest(&theirs));
         assert!(close > 0.99, "{close}");
     }
-    // Together, the first one's prompt in pieces, so that one writes while the other reads.
+    // Both together, with the first prompt split into pieces, so that one sequence writes while the other
+    // reads.
     let mut caches = [KvCache::default(), KvCache::default()];
     let pieces = [1, 20, 7];
     let mut begin = 0;
@@ -117,7 +118,7 @@ fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company(machine: 
     let mut steps =
         [Step { ids: &prompts[0][begin..], cache: first, logits: 1, best_only: false, watch: None }];
     assert_eq!(logits(model.forward(&mut steps).unwrap().remove(0)), expected[0][0]);
-    // The likeliest token alone, beside one whose logits are wanted; and what both look at.
+    // One sequence wants only the most likely token, the other its logits; both want their attention.
     let mut both = [KvCache::default(), KvCache::default()];
     let [first, other] = &mut both;
     let ranges = [vec![0..7, 7..29, 29..99], vec![2..5, 5..7]];
@@ -153,7 +154,7 @@ fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company(machine: 
         println!("attention differs by {far}");
         assert!(far < 0.1, "{far}");
     }
-    // What is not in the vocabulary, and what does not fit, is an error, not a panic.
+    // Ids outside the vocabulary and prompts that do not fit are errors, not panics.
     let mut cache = KvCache::default();
     assert!(
         model
@@ -173,7 +174,7 @@ fn a_decoder_is_close_to_the_one_on_the_processor_whatever_its_company(machine: 
             .is_err()
     );
     drop((caches, both));
-    // All pages are back.
+    // All pages have been returned.
     let mut cache = KvCache::default();
     let whole = vec![1; 8 * KV_BLOCK];
     cache.grow(whole.len(), || Ok(crate::decoder::KvBlock::Page(model.page().unwrap()))).unwrap();
@@ -247,7 +248,7 @@ fn bert_is_the_one_on_the_processor(machine: Arc<dyn Machine>) {
     // A window alone.
     let alone = ours.forward(&windows[1..2], &Turn::now()).unwrap();
     assert_eq!(alone, together[dim..32 * dim]);
-    // Many callers at once.
+    // Many concurrent callers.
     thread::scope(|scope| {
         let callers: Vec<_> =
             (0..8).map(|_| scope.spawn(|| ours.forward(&windows, &Turn::now()).unwrap())).collect();

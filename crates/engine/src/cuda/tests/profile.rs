@@ -1,7 +1,7 @@
-//! Where the time of a GPU goes: kernels of a layer beside what they move and compute, and the algorithms for
-//! products, with whether their bits are the same. To run there:
+//! Profiles a GPU: times of a layer's kernels next to the memory traffic and arithmetic they need, and the
+//! algorithms available for products, with whether their results are bit-identical. Run it with
 //!
-//!     cargo test --lib model::cuda::tests::profile -- --ignored --nocapture
+//!     cargo test --lib cuda::tests::profile -- --ignored --nocapture
 #![allow(unsafe_code)]
 
 use std::{ffi::c_void, mem::MaybeUninit, time::Instant};
@@ -65,7 +65,7 @@ fn shapes() -> [Shape; 2] {
 
 #[test]
 #[ignore = "measures a GPU"]
-fn where_the_time_goes() {
+fn profile_layer_kernels() {
     let machine = super::super::machine().unwrap();
     println!("{:?}", super::super::device::describe().unwrap());
     let (matrix, bytes) = speed::rates(&machine).unwrap();
@@ -186,7 +186,7 @@ struct Lay(sys::cublasLtMatrixLayout_t);
 
 #[test]
 #[ignore = "measures a GPU"]
-fn algorithms_for_products_and_their_bits() {
+fn compare_product_algorithms() {
     let machine = super::super::machine().unwrap();
     let mut random = Random::new();
     let noise = random.values(1 << 20, 1.0);

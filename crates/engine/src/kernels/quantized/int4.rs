@@ -1,6 +1,6 @@
-//! Weights in 4 bits with a scale and a least value for every 32: what GGUF's Q4_0, Q4_1 and Q4_K hold.
+//! 4-bit weights with a scale and a minimum for every 32 values, as in GGUF's Q4_0, Q4_1 and Q4_K.
 //!
-//! A block's share of a product is `scale * sum(q * x) + least * sum(x)`; both sums are of whole numbers.
+//! A block contributes `scale * sum(q * x) + least * sum(x)` to a product; both sums are over integers.
 
 use std::ops::Range;
 
@@ -16,14 +16,14 @@ mod avx2;
 mod avx512;
 mod portable;
 
-/// Bytes of one block of all outputs of a panel. The byte `(p * LANES + lane) * 4 + i` holds the values
-/// `8 * p + i` (low half) and `8 * p + 4 + i` of that lane.
+/// Bytes of one block for all outputs of a panel. The byte `(p * LANES + lane) * 4 + i` holds the values
+/// `8 * p + i` (low nibble) and `8 * p + 4 + i` (high nibble) of that lane.
 const PANEL_BLOCK: usize = BLOCK * LANES / 2;
 
 /// One block of the weights of [`LANES`] outputs.
 type PanelBlock = [u8; PANEL_BLOCK];
 
-/// 32 weights in a row: `least + scale * quants[i]`, of which each is at most 15.
+/// 32 weights of a row: `least + scale * quants[i]`, where each quant is at most 15.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Block4 {
     pub(crate) scale: f32,
@@ -32,17 +32,17 @@ pub(crate) struct Block4 {
 }
 
 impl Block4 {
-    /// The nearest of the 16 steps between the least and the greatest value, as in Q4_1.
+    /// Rounds to the nearest of 16 steps between the minimum and the maximum, as in Q4_1.
     fn of(values: &[f32]) -> Self {
         let (mut least, mut greatest) = (f32::INFINITY, f32::NEG_INFINITY);
         for value in values {
             least = least.min(*value);
             greatest = greatest.max(*value);
         }
-        // What is no number is passed over by the comparisons.
+        // The comparisons ignore NaN, so add it to the scale.
         let scale = (greatest - least) / 15.0 + values.iter().map(|value| value * 0.0).sum::<f32>();
         if !scale.is_finite() {
-            // No sensible products: theirs are no numbers either.
+            // Products with such a block are NaN as well.
             return Self { scale: f32::NAN, least: f32::NAN, quants: [0; BLOCK] };
         }
         let inverse = if scale > 1e-30 { 1.0 / scale } else { 0.0 };
@@ -50,7 +50,7 @@ impl Block4 {
         Self { scale, least, quants }
     }
 
-    /// The blocks of rows of `inputs` values; the last block of a row may stand for fewer.
+    /// The blocks of rows of `inputs` values; the last block of a row may be partially filled.
     pub(crate) fn all(weight: &[f32], inputs: usize) -> Vec<Self> {
         weight.chunks_exact(inputs.max(1)).flat_map(|row| row.chunks(BLOCK)).map(Self::of).collect()
     }
@@ -69,7 +69,8 @@ pub(crate) struct Int4Matrix {
 }
 
 impl Int4Matrix {
-    /// The blocks of each row of `inputs` values, one row after the other. Made for `isa`, which this processor must have.
+    /// `weight` has the blocks of each row of `inputs` values, row by row. Built for `isa`, which this CPU
+    /// must support.
     pub(crate) fn new(weight: &[Block4], inputs: usize, isa: Isa) -> Self {
         let inputs = inputs.max(1);
         let blocks = inputs.div_ceil(BLOCK);

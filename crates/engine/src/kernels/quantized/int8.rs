@@ -1,4 +1,4 @@
-//! Weights in 8 bits: GGUF's Q8_0.
+//! 8-bit weights, as in GGUF's Q8_0.
 
 use std::ops::Range;
 
@@ -16,10 +16,10 @@ mod avx2;
 mod avx512;
 mod portable;
 
-/// Bytes of one block of all outputs of a panel.
+/// Bytes of one block for all outputs of a panel.
 const PANEL_BLOCK: usize = BLOCK * LANES;
 
-/// One block of the weights of [`LANES`] outputs, in the order that the kernel reads.
+/// One block of the weights of [`LANES`] outputs, in the order the kernel reads them.
 type PanelBlock = [i8; PANEL_BLOCK];
 
 /// A weight matrix of shape (outputs, inputs).
@@ -27,7 +27,7 @@ type PanelBlock = [i8; PANEL_BLOCK];
 pub(crate) struct Int8Matrix {
     outputs: usize,
     inputs: usize,
-    /// Blocks along the inputs; the last is filled up with zeros.
+    /// Number of blocks along the inputs; the last is padded with zeros.
     blocks: usize,
     /// By panel of [`LANES`] outputs, then by block.
     values: Vec<PanelBlock>,
@@ -36,7 +36,7 @@ pub(crate) struct Int8Matrix {
 }
 
 impl Int8Matrix {
-    /// `weight` has `outputs` rows of `inputs` values. Made for `isa`, which this processor must have.
+    /// `weight` has `outputs` rows of `inputs` values. Built for `isa`, which this CPU must support.
     pub(crate) fn new(weight: &[f32], inputs: usize, isa: Isa) -> Self {
         let mut matrix = Self::zeros(weight.len(), inputs, isa);
         let by_panel =
@@ -119,7 +119,7 @@ fn pack(weight: &[f32], inputs: usize, isa: Isa, values: &mut [PanelBlock], scal
         }
     }
     if isa == Isa::Avx512 {
-        // Its instruction multiplies unsigned with signed bytes; the kernel takes 128 off again.
+        // Its instruction multiplies unsigned with signed bytes; the kernel subtracts the 128 again.
         values.iter_mut().flatten().for_each(|value| *value = value.wrapping_add(-128));
     }
 }

@@ -1,8 +1,8 @@
-//! Products of rows with a weight matrix: rows in 8 bits, weights in 8 or 4.
+//! Products of 8-bit rows with an 8-bit or 4-bit weight matrix.
 //!
-//! Values stand in blocks of 32 along the inner dimension, each with a scale of its own, as in GGUF's Q8_0,
-//! Q4_0, Q4_1 and Q4_K, so that weights from such files are taken over as they are. A block's products are
-//! added up in whole numbers, exactly; the blocks' sums are scaled and added in 32-bit floats, in turn.
+//! Values are grouped in blocks of 32 along the inner dimension, each with its own scale, as in GGUF's Q8_0,
+//! Q4_0, Q4_1 and Q4_K, so weights from such files are used unchanged. A block's products are summed exactly
+//! in integers; the block sums are scaled and added sequentially in 32-bit floats.
 
 use super::{Isa, LANES, Panels};
 
@@ -16,20 +16,20 @@ pub(crate) use rows::Int8Rows;
 
 use rows::Layout;
 
-/// Values that share a scale.
+/// Number of values that share a scale.
 pub(crate) const BLOCK: usize = 32;
 
-/// Up to a tile of rows, as a kernel takes them.
+/// Up to a tile of rows, in the kernels' input format.
 #[derive(Clone, Copy)]
 struct Tile<'a, const M: usize> {
     words: [&'a [i32]; M],
     scales: [&'a [f32]; M],
-    /// The sum of the values of each block.
+    /// The sum of each block's values.
     sums: [&'a [i32]; M],
 }
 
-/// Calls the caller's kernel for the instructions on tiles as high as its registers allow, and gives each row's
-/// outputs to `take`.
+/// Calls the kernel on tiles as high as the instruction set's registers allow, and passes each row's outputs
+/// to `take`.
 macro_rules! tiles {
     ($isa:expr, $rows:expr, $range:expr, $take:expr, $values:expr, $scales:expr) => {
         match $isa {
@@ -45,7 +45,7 @@ macro_rules! tiles {
         let mut row = range.start;
         $(
             while range.end - row >= $height {
-                // SAFETY: the matrix was made for instructions that were found on this processor.
+                // SAFETY: the matrix was built for instructions that were detected on this CPU.
                 #[allow(unsafe_code, unused_unsafe)]
                 let product = unsafe { $kernel(&$rows.tile::<$height>(row), $values, $scales) };
                 product.iter().for_each(|values| {
@@ -58,8 +58,8 @@ macro_rules! tiles {
 }
 use tiles;
 
-/// Whether small products come out as they must. It calls nothing that asks which instructions there are,
-/// nor other threads: that is what is being found out.
+/// Whether small products match the portable ones. It must not call anything that depends on the selected
+/// instruction set or on other threads, because the selection is still under way.
 pub(super) fn agree_with_the_plain_ones(isa: Isa) -> bool {
     let values = |count: usize, factor: usize| -> Vec<f32> {
         (0..count).map(|at| (at * factor % 1009) as f32 / 504.0 - 1.0).collect()

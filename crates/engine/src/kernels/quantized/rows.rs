@@ -1,18 +1,18 @@
-//! Rows of inputs in 8 bits.
+//! Input rows in 8 bits.
 
 use super::{super::for_each_isa, BLOCK, Isa, Tile};
 
-/// How many values stand in a word, as the kernel multiplies them together.
+/// How many values the kernel multiplies together in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// Two of 16 bits.
+    /// Two values of 16 bits.
     Pairs,
-    /// Four of 8 bits.
+    /// Four values of 8 bits.
     Fours,
 }
 
 impl Layout {
-    /// What the kernels for weights in 8 bits take.
+    /// The layout for kernels with 8-bit weights.
     pub(super) fn of_int8(isa: Isa) -> Self {
         match isa {
             Isa::Avx512 => Self::Fours,
@@ -33,17 +33,17 @@ impl Layout {
 pub(crate) struct Int8Rows {
     count: usize,
     blocks: usize,
-    /// Several values in one word: by row, then by block.
+    /// Several values per word: by row, then by block.
     words: Vec<i32>,
     /// By row, then by block.
     scales: Vec<f32>,
-    /// The sum of each block's values; none where they stand in pairs.
+    /// The sum of each block's values; empty for pairs.
     sums: Vec<i32>,
     layout: Layout,
 }
 
 impl Int8Rows {
-    /// Rows of `inputs` values.
+    /// Quantises rows of `inputs` values.
     pub(super) fn new(x: &[f32], inputs: usize, layout: Layout) -> Self {
         let mut rows = Self::zeros(x.len() / inputs.max(1), inputs, layout);
         match layout {
@@ -53,7 +53,7 @@ impl Int8Rows {
         rows
     }
 
-    /// The same by plain instructions.
+    /// The same with the portable implementation.
     pub(super) fn plainly(x: &[f32], inputs: usize, layout: Layout) -> Self {
         let mut rows = Self::zeros(x.len() / inputs.max(1), inputs, layout);
         match layout {
@@ -79,12 +79,12 @@ impl Int8Rows {
         self.count
     }
 
-    /// Whether a matrix of so many blocks can take them in this layout.
+    /// Whether they match a matrix with this many blocks and this layout.
     pub(super) fn fit(&self, blocks: usize, layout: Layout) -> bool {
         self.blocks == blocks && self.layout == layout
     }
 
-    /// Rows from `first` on.
+    /// A tile of the rows from `first` on.
     pub(super) fn tile<const M: usize>(&self, first: usize) -> Tile<'_, M> {
         let words = self.blocks * (BLOCK / self.layout.together());
         Tile {
@@ -99,7 +99,7 @@ fn part<T>(all: &[T], index: usize, size: usize) -> &[T] {
     all.get(index * size..(index + 1) * size).unwrap_or_default()
 }
 
-/// A block, the missing values 0.
+/// A block, padded with zeros.
 #[inline(always)]
 pub(super) fn filled(part: &[f32]) -> [f32; BLOCK] {
     match part.first_chunk() {
@@ -112,11 +112,11 @@ pub(super) fn filled(part: &[f32]) -> [f32; BLOCK] {
     }
 }
 
-/// A block as whole numbers of at most 127 and their scale; the nearest, ties to even. A block with a
-/// value that is no number has no sensible products; its scale makes them no numbers either.
+/// Quantises a block to integers of magnitude at most 127 and a scale; rounds to nearest, ties to even. If a
+/// value is NaN, the scale is NaN, and so are all products with the block.
 #[inline(always)]
 pub(super) fn quantize(block: &[f32; BLOCK]) -> ([i32; BLOCK], f32) {
-    // Adding 1.5 * 2^23 rounds to a whole number, which then stands in the low bits.
+    // Adding 1.5 * 2^23 rounds to an integer, which ends up in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let mut greatest = 0f32;
     let mut sum = 0f32;
@@ -124,7 +124,7 @@ pub(super) fn quantize(block: &[f32; BLOCK]) -> ([i32; BLOCK], f32) {
         greatest = if value.abs() > greatest { value.abs() } else { greatest };
         sum += value * 0.0;
     }
-    // Below this the inverse is none.
+    // Below this the inverse would overflow.
     let inverse = if greatest > 1e-30 { 127.0 / greatest } else { 0.0 };
     let whole = block.map(|value| {
         let shifted = (value * inverse + ROUND).to_bits() as i32;
@@ -145,7 +145,7 @@ for_each_isa! {
     }
 }
 
-/// Two values in a word of two times 16 bits.
+/// Packs two 16-bit values per word.
 #[inline(always)]
 fn pairs(x: &[f32], inputs: usize, words: &mut [i32], scales: &mut [f32]) {
     let blocks = x.chunks_exact(inputs).flat_map(|row| row.chunks(BLOCK));
@@ -158,7 +158,7 @@ fn pairs(x: &[f32], inputs: usize, words: &mut [i32], scales: &mut [f32]) {
     }
 }
 
-/// Four values in a word, and the sum of each block.
+/// Packs four values per word, and computes the sum of each block.
 #[inline(always)]
 fn fours(x: &[f32], inputs: usize, words: &mut [i32], scales: &mut [f32], sums: &mut [i32]) {
     let blocks = x.chunks_exact(inputs).flat_map(|row| row.chunks(BLOCK));

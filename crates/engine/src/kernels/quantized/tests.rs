@@ -1,4 +1,4 @@
-//! Kernels against one another, bit for bit, and against products in 64 bits.
+//! Kernels compared bit for bit with each other, and with products in 64 bits.
 
 use proptest::prelude::*;
 
@@ -44,7 +44,7 @@ proptest! {
             prop_assert_eq!(&product(isa), &plain, "{:?}", isa);
             prop_assert_eq!(&product_of(&int4(&weight, inputs, isa), &x), &in_halves, "{:?}", isa);
         }
-        // Against the same weights after they were brought to 4 bits: only the rows are rounded.
+        // Compares with the weights after rounding to 4 bits, so only the rounding of the rows remains.
         let brought: Vec<f32> = Block4::all(&weight, inputs)
             .chunks(inputs.div_ceil(BLOCK))
             .flat_map(|row| {
@@ -61,7 +61,7 @@ proptest! {
         for (brought, weight) in brought.iter().zip(&weight) {
             prop_assert!((brought - weight).abs() <= 8.0 / 30.0 + 1e-5, "{} {}", brought, weight);
         }
-        // Each value is off by half a step of its block at most, on both sides.
+        // Each value is off by at most half a step of its block, on both sides.
         for (at, (ours, exact)) in plain.iter().zip(exact(&x, &weight, inputs)).enumerate() {
             let (row, output) = (at / outputs, at % outputs);
             let greatest = |all: &[f32], at: usize| {
@@ -74,7 +74,7 @@ proptest! {
     }
 
     #[test]
-    fn threads_and_company_change_nothing(
+    fn threads_and_batch_do_not_change_results(
         rows in 1usize..80,
         x in values(80 * 64),
         weight in values(70 * 64),
@@ -109,8 +109,8 @@ fn the_relative_error_of_a_long_product_is_below_a_percent() {
 }
 
 #[test]
-fn weights_of_q8_0_are_taken_over_as_they_are() {
-    // A block as a file has it: whole numbers up to 127 and a scale.
+fn q8_0_weights_are_used_unchanged() {
+    // A block as in a file: integers up to 127 and a scale.
     let scale = 0.031_25f32;
     let whole = |at: i32| if at % 32 == 0 { -127 } else { at * 4 - 127 };
     let weight: Vec<f32> = (0..64).map(|at| whole(at) as f32 * scale).collect();
@@ -122,7 +122,7 @@ fn weights_of_q8_0_are_taken_over_as_they_are() {
 }
 
 #[test]
-fn what_is_no_number_stays_none() {
+fn nan_stays_nan() {
     let matrix = Int8Matrix::new(&[1.0; 64], 32, best());
     for bad in [f32::NAN, f32::INFINITY] {
         let mut x = [1.0; 32];
@@ -134,7 +134,7 @@ fn what_is_no_number_stays_none() {
 }
 
 #[test]
-fn nothing_of_size_0_panics() {
+fn zero_sizes_do_not_panic() {
     assert!(product_of(&Int8Matrix::new(&[], 32, best()), &[1.0; 32]).is_empty());
     assert!(product_of(&Int8Matrix::new(&[1.0; 32], 32, best()), &[]).is_empty());
     let nothing = Int8Matrix::new(&[], 0, best());

@@ -1,5 +1,5 @@
-//! The kernel for AVX2: one instruction multiplies 32 unsigned with 32 signed bytes and adds them by pairs
-//! in 16 bits. A block's sum of such pairs is 8 * 2 * 15 * 127 = 30,480 at most, so that it stays in them.
+//! The AVX2 kernel: one instruction multiplies 32 unsigned with 32 signed bytes and adds pairs of products in
+//! 16 bits. A block's sum of such pairs is at most 8 * 2 * 15 * 127 = 30,480, so it does not overflow.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;

@@ -1,4 +1,4 @@
-//! The kernel for AVX-512 with VNNI: one instruction multiplies and adds 64 bytes, the weights unsigned.
+//! The AVX-512 VNNI kernel: one instruction multiplies and adds 64 bytes, with the weights unsigned.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;

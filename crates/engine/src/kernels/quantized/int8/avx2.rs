@@ -1,5 +1,5 @@
-//! The kernel for AVX2: 8-bit weights are widened to 16 bits on the way, pairs of products are added in
-//! 32 bits. (Multiplying bytes directly would saturate.)
+//! The AVX2 kernel: 8-bit weights are widened to 16 bits, and pairs of products are added in 32 bits.
+//! (Multiplying bytes directly would saturate.)
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;

@@ -1,13 +1,12 @@
-//! The kernel for AVX-512 with VNNI: one instruction multiplies and adds 64 bytes. It wants one side
-//! unsigned, so that weights stand there with 128 added, and a block's sum begins with what that is too
-//! much.
+//! The AVX-512 VNNI kernel: one instruction multiplies and adds 64 bytes. It requires one operand to be
+//! unsigned, so weights are stored with 128 added, and a block's sum starts with the correction for that.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
 
 use super::{BLOCK, LANES, PanelBlock, Tile};
 
-/// As [`super::portable::tile`], but that a word holds four values.
+/// Like [`super::portable::tile`], except that a word holds four values.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) fn tile<const M: usize>(
     tile: &Tile<'_, M>,

@@ -1,8 +1,8 @@
-//! The kernel in plain arithmetic, which the compiler turns into what vector instructions there are.
+//! The portable kernel in plain arithmetic, which the compiler vectorises for the target.
 
 use super::{BLOCK, LANES, PanelBlock, Tile};
 
-/// The outputs of one panel, `LANES` a row. A word holds two values.
+/// The outputs of one panel, `LANES` per row. A word holds two values.
 pub(super) fn tile<const M: usize>(
     tile: &Tile<'_, M>,
     values: &[PanelBlock],
