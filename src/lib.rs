@@ -7,7 +7,7 @@
 //! ```text
 //! client bytes
 //!   -> wire        the request as texts with byte ranges; every other byte stays
-//!   -> plan        wording and material; which material is compacted, for which query, to which budget
+//!   -> plan        wording and material; what is compacted, for which query and budget
 //!   -> compactor   epitome-text, then epitome-compactor on epitome-engine's models
 //!   -> wire        the compacted text back in its place
 //!   -> upstream    forward, stream the answer through
@@ -17,8 +17,8 @@
 //!
 //! # From a program
 //!
-//! Programs that compact texts use [`epitome_compactor`], which needs no server, no command line and no terminal. This
-//! crate adds the configuration as files and the environment have it:
+//! Programs that compact texts use [`epitome_compactor`], which needs no server, command line or terminal.
+//! This crate adds configuration from files and the environment:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -40,7 +40,7 @@
 //! # }
 //! ```
 //!
-//! Modules that are not shown here are public for this crate's own tests, benches and fuzz targets alone.
+//! Modules that are not listed here are public only for this crate's own tests, benches and fuzz targets.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[doc(hidden)]

@@ -1,4 +1,4 @@
-//! One run to a file.
+//! Exclusive locks: one run per file.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -8,19 +8,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a lock is waited for. A process that is being started has the open files of the one that starts it
-/// for a moment, and with them their locks, also those of a run that has just ended.
+/// How long to wait for a lock. A forked child briefly inherits the parent's descriptors, and so its locks,
+/// including those of a run that has just ended.
 const PATIENCE: Duration = Duration::from_secs(1);
 const BETWEEN: Duration = Duration::from_millis(20);
 
-/// Opens the file at `path` and locks it for this run until it is closed. A file system without locks has none
-/// to take. Whoever removes such a file must hold its lock then: whoever waited for it looks again at what is
-/// at `path`.
+/// Opens the file at `path` and locks it for this run until it is closed. On a file system without locks,
+/// this takes none. Code that removes such a file must hold its lock: a waiter then notices that `path` has
+/// changed and tries again.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::ResourceBusy`] where another run has it; `what` says what it writes. Otherwise what opening
-/// gives.
+/// [`io::ErrorKind::ResourceBusy`] if another run holds the lock; `what` names the file's content in the
+/// message. Otherwise the error of opening the file.
 pub(crate) fn lock_exclusive(path: &Path, options: &OpenOptions, what: &str) -> io::Result<File> {
     let since = Instant::now();
     let busy = || {
@@ -36,8 +36,8 @@ pub(crate) fn lock_exclusive(path: &Path, options: &OpenOptions, what: &str) -> 
                 Ok(()) | Err(TryLockError::Error(_)) => break,
             }
         }
-        // The run that had the lock may have removed or replaced the file: a lock on what no path leads to
-        // holds nobody off.
+        // The previous holder may have removed or replaced the file; a lock on a file that is no longer at
+        // `path` excludes nobody.
         if is_at(&file, path)? {
             return Ok(file);
         }
@@ -47,7 +47,7 @@ pub(crate) fn lock_exclusive(path: &Path, options: &OpenOptions, what: &str) -> 
     }
 }
 
-/// Whether `file` is what `path` leads to.
+/// Whether `path` still leads to `file`.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(there) => Ok(is_same(&file.metadata()?, &there)),
@@ -62,7 +62,7 @@ fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Without inodes, files that were made at another moment are others.
+/// Without inodes, compare creation times.
 #[cfg(not(unix))]
 fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
     match (one.created(), other.created()) {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_let_go_soon_is_waited_for_and_one_that_is_kept_is_not() {
+    fn waits_briefly_for_a_held_lock() {
         let dir = tempfile::tempdir().unwrap();
         let path = &dir.path().join("x");
         let first = lock(path).unwrap();
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waited_for_a_file_that_was_removed_locks_the_one_that_is_there() {
+    fn a_waiter_on_a_removed_file_locks_the_new_one() {
         let dir = tempfile::tempdir().unwrap();
         let path = &dir.path().join("x");
         let first = lock(path).unwrap();
@@ -111,14 +111,14 @@ mod tests {
             drop(first);
             waiting.join().unwrap()
         });
-        // Nobody else gets it, and what its holder writes stands at the path.
+        // Nobody else gets the lock, and the holder's writes end up at the path.
         assert_eq!(lock(path).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
         second.write_all(b"mine").unwrap();
         assert_eq!(fs::read(path).unwrap(), b"mine");
     }
 
     #[test]
-    fn who_waited_for_a_file_that_was_replaced_waits_for_the_new_one() {
+    fn a_waiter_on_a_replaced_file_waits_for_the_new_one() {
         let dir = tempfile::tempdir().unwrap();
         let (path, beside) = (&dir.path().join("x"), &dir.path().join("y"));
         let (first, other) = (lock(path).unwrap(), lock(beside).unwrap());
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_and_may_not_be_made_is_not_found() {
+    fn a_missing_file_is_not_found_without_create() {
         let dir = tempfile::tempdir().unwrap();
         let error = lock_exclusive(&dir.path().join("x"), File::options().write(true), "file").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);

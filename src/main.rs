@@ -1,4 +1,4 @@
-//! Parses the command line, runs the command, prints the error and what to do about it.
+//! Parses the command line, runs the command, and prints errors with a hint.
 
 use std::{
     io::{self, Write},
@@ -10,7 +10,7 @@ use epitome::cli::{self, Cli};
 
 fn main() -> ExitCode {
     let Err(error) = cli::run(Cli::parse()) else { return ExitCode::SUCCESS };
-    // The reader of a pipe that has seen enough, as `head` does, is no failure.
+    // A reader that closes the pipe early, as `head` does, is not a failure.
     if error.is_broken_pipe() {
         return ExitCode::SUCCESS;
     }

@@ -1,8 +1,8 @@
-//! What of a request is made short, to which size, and for which question.
+//! Decides which parts of a request are compacted, to which size, and for which query.
 //!
-//! A request holds wording and material ([`material`]). Wording stays as it is; material is compacted for what the
-//! wording of its turn asks, or for the call that produced it ([`query`]). Nothing that stands behind a turn decides
-//! about it.
+//! A request holds wording and material ([`material`]). Wording is kept; material is compacted for what the
+//! wording of its turn asks, or for the call that produced it ([`query`]). Nothing after a turn affects how
+//! that turn is compacted.
 
 mod elements;
 pub mod material;
@@ -25,41 +25,41 @@ use crate::{
     wire::openai_chat::{ChatRequest, Text},
 };
 
-/// What the client asks for beside the configuration.
+/// What the client requests on top of the configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wishes {
-    /// The query; the one found in the request otherwise.
+    /// The query; by default the one found in the request.
     pub query: Option<String>,
-    /// The size of the result; the configured one otherwise.
+    /// The budget; by default the configured one.
     pub budget: Option<Budget>,
 }
 
-/// One text to be made short.
+/// A text, or a part of one, to be compacted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// Which text of the request it is a part of.
+    /// Index of the request's text that it is part of.
     pub group: usize,
-    /// The bytes of the body that it fills, within a string.
+    /// The bytes of the body that it occupies, within a string.
     pub range: Range<usize>,
     /// The text, decoded.
     pub text: String,
     /// Its tokens.
     pub tokens: usize,
-    /// Its ceiling.
+    /// Its budget.
     pub budget: Budget,
-    /// What is asked of it; `None` where nothing is.
+    /// The query for it, if any.
     pub query: Option<Query>,
-    /// What is known of it besides.
+    /// What else is known about it.
     pub origin: Origin,
-    /// Bytes of the text that stay whatever else does.
+    /// Byte ranges of the text that must be kept.
     pub pinned: Vec<Range<usize>>,
     /// Whether other parts of the same text are compacted beside it.
     pub part: bool,
-    /// What later turns ask, and the offset in the body at which what they need of it goes.
+    /// Queries of later turns, each with the body offset at which evidence for it is inserted.
     pub later: Vec<(usize, Later)>,
 }
 
-/// The texts to be made short.
+/// The texts to compact.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The texts, in order; never empty.
@@ -68,7 +68,7 @@ pub struct Plan {
     pub tokens: usize,
 }
 
-/// A request to be left as it is.
+/// Leave the request unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leave {
     /// Why.
@@ -79,20 +79,20 @@ pub struct Leave {
     pub source: Option<QuerySource>,
 }
 
-/// Why a request is left as it is.
+/// Why a request is left unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaveReason {
     /// No text in a role that may be compacted.
     NoText,
     /// No such text is long enough.
     BelowThreshold,
-    /// The long ones are wording, or may be.
+    /// The long texts are wording, or may be.
     NoMaterial,
-    /// Nothing is asked of them.
+    /// There is no query for them.
     NoQuery,
     /// Each of them is within its budget already.
     WithinBudget,
-    /// The planning was told to stop.
+    /// Planning was cancelled.
     Stopped(Stopped),
 }
 
@@ -111,7 +111,7 @@ impl LeaveReason {
     }
 }
 
-/// What can be decided without counting a token: every token is at least a byte.
+/// Decides what needs no token count: a token is at least one byte.
 pub fn leave_at_once(chat: &ChatRequest<'_>, config: &config::Plan) -> Option<LeaveReason> {
     let mut texts = eligible(chat, config).peekable();
     if texts.peek().is_none() {
@@ -121,14 +121,14 @@ pub fn leave_at_once(chat: &ChatRequest<'_>, config: &config::Plan) -> Option<Le
     (!long).then_some(LeaveReason::BelowThreshold)
 }
 
-/// Decides what of `chat` is made short. `counter` counts as the request's model does.
+/// Decides which parts of `chat` are compacted. `counter` counts tokens like the request's model.
 ///
-/// A budget holds for each text, so that a text behind it changes nothing; the pieces of one text have parts of it in
-/// proportion to their tokens.
+/// A budget applies to each text separately, so that later texts do not affect it; the pieces of one text
+/// share it in proportion to their tokens.
 ///
 /// # Errors
 ///
-/// [`Leave`] if there is nothing to do, or `cancel` says stop.
+/// [`Leave`] if there is nothing to do, or `cancel` was triggered.
 pub fn plan(
     chat: &ChatRequest<'_>,
     config: &config::Plan,
@@ -144,7 +144,7 @@ pub fn plan(
     let turns = Turns::of(chat, config, cancel).map_err(stopped)?;
     let budget = wishes.budget.unwrap_or(config.budget);
     let (mut considered, mut long, mut unasked) = (0, false, false);
-    // Where the query of a text was found that is within its budget.
+    // The query source of a text that is within its budget.
     let mut within = None;
     let mut found: Vec<Target> = Vec::new();
     let mut messages: Vec<usize> = Vec::new();
@@ -166,7 +166,7 @@ pub fn plan(
         let whole: usize = counts.iter().sum();
         considered += whole;
         if whole < config.min_tokens {
-            // All but a little of a long text is wording.
+            // Almost all of a long text is wording.
             long |= elements::estimate(&decoded) >= 2 * config.min_tokens;
             continue;
         }
@@ -221,7 +221,7 @@ pub fn plan(
         let before = &before[before.len().saturating_sub(RECENT)..];
         let before: Vec<usize> = before.iter().copied().filter(|i| found[*i].later.len() < LATER).collect();
         for at in &before {
-            // Large texts may have more to bring.
+            // Large texts may have more evidence to offer.
             let tokens = (found[*at].tokens / EVIDENCE.2).clamp(EVIDENCE.0, EVIDENCE.1) / before.len().min(4);
             let later = Later { query: asked.query.text.clone(), tokens };
             found[*at].later.push((asked.slot, later));
@@ -231,33 +231,35 @@ pub fn plan(
 }
 
 impl Target {
-    /// Where its query was found.
+    /// Where the query was found.
     pub fn source(&self) -> QuerySource {
         self.query.as_ref().map_or(QuerySource::None, |query| query.source)
     }
 }
 
-/// Tokens of what a later turn is brought of earlier texts: the least, the most, and the share of one, as a divisor.
+/// Evidence tokens that a later turn gets from an earlier text: least, most, and share of that text as a
+/// divisor.
 const EVIDENCE: (usize, usize, usize) = (256, 1024, 16);
 
-/// A turn is brought something of so many texts before it, the last ones.
+/// A turn gets evidence from at most this many preceding texts.
 const RECENT: usize = 16;
 
-/// A text brings something to so many turns behind it, the first ones.
+/// A text provides evidence for at most this many following turns.
 const LATER: usize = 64;
 
-/// A stretch of material that is compacted as one, with what is pinned in it.
+/// A stretch of material that is compacted as one, with its pinned ranges.
 struct Piece {
     range: Range<usize>,
-    /// Bytes of the piece.
+    /// Byte ranges relative to the piece.
     pinned: Vec<Range<usize>>,
 }
 
-/// The pieces of a text, and its margins. Stretches of material with nothing but pinned text between are one piece.
+/// The pieces of a text, and its margins. Stretches of material with only pinned text between them form one
+/// piece.
 fn pieces(stretches: &[material::Stretch], text: &str) -> (Vec<Piece>, Vec<Range<usize>>) {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut margins = Vec::new();
-    // What is pinned behind the last piece, while nothing else is.
+    // Pinned ranges after the last piece, while nothing else follows it.
     let mut pinned: Option<Vec<Range<usize>>> = None;
     for stretch in stretches {
         let range = stretch.range.clone();
@@ -284,8 +286,8 @@ fn pieces(stretches: &[material::Stretch], text: &str) -> (Vec<Piece>, Vec<Range
     (pieces, margins)
 }
 
-/// The part of a text's `budget` that falls to a piece of `own` of its `all` tokens. The margin beside it counts as part
-/// of it; at most half of the budget goes to that.
+/// The share of a text's `budget` for a piece with `own` of its `all` tokens. The adjacent margin counts as
+/// part of the piece; at most half of the budget goes to it.
 fn share(budget: Budget, own: usize, all: usize, margin: usize) -> Budget {
     match budget {
         Budget::Floor(_) => budget,
@@ -301,7 +303,7 @@ fn share(budget: Budget, own: usize, all: usize, margin: usize) -> Budget {
     }
 }
 
-/// The texts that may be made short, each with the index of its message.
+/// The texts that may be compacted, each with the index of its message.
 fn eligible<'c, 'a>(
     chat: &'c ChatRequest<'a>,
     config: &'c config::Plan,

@@ -6,9 +6,9 @@
 //! repeated (`retry`). Only a window of lines is in memory at any time.
 
 use std::{
-    collections::BTreeMap,
     io::{self, BufRead},
     num::NonZeroUsize,
+    ops::ControlFlow,
     path::Path,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -19,7 +19,10 @@ use std::{
 };
 
 use epitome_compactor::{CompactError, CompactRequest, Compaction, Compactor};
-use epitome_work::Cancel;
+use epitome_work::{
+    Cancel,
+    ordered::{self, Permits, Results},
+};
 use thiserror::Error;
 
 use crate::exit::{FAILED_OPEN, INTERRUPTED, is_misnamed};
@@ -208,7 +211,6 @@ impl Compact for Compactor {
 
 /// A line on its way from a worker to the writer.
 struct Done {
-    index: u64,
     input: Digest,
     bytes: u64,
     record: Record,
@@ -280,32 +282,25 @@ fn drive<R: BufRead + Send + 'static>(
     cancel: &Cancel,
 ) -> Result<(), BatchError> {
     let window = jobs.get() * WINDOW;
-    // A permit is a line that may be read. The writer gives one back for each line it has written.
-    let (permit, permits) = mpsc::sync_channel::<()>(window);
-    for _ in 0..window {
-        // The channel has room for all of them.
-        let _ = permit.try_send(());
-    }
+    let (permits, results, ordered) = ordered::window(window);
     let (job, queue) = mpsc::sync_channel::<Line>(window);
     let queue = Mutex::new(queue);
-    let (result, results) = mpsc::channel::<Result<Done, BatchError>>();
     let (total, name) = (Arc::new(OnceLock::new()), lines.name());
 
     // Not in the scope: it may wait for a pipe that nobody writes to.
-    let (failed, all, stop) = (result.clone(), total.clone(), cancel.clone());
+    let (failed, all, stop) = (results.clone(), total.clone(), cancel.clone());
     thread::spawn(move || feed(lines, &permits, &job, &failed, &all, &stop));
     thread::scope(|scope| {
         for _ in 0..jobs.get() {
-            let (queue, result) = (&queue, result.clone());
-            scope.spawn(move || work(compact, queue, &result, defaults, cancel));
+            let (queue, results) = (&queue, results.clone());
+            scope.spawn(move || work(compact, queue, &results, defaults, cancel));
         }
-        drop(result);
-        let written = write(&results, &permit, sink, progress, cancel);
+        drop(results);
+        let next = sink.written();
+        let written = ordered.run(next, SHOW_EVERY, &mut Writer { sink, progress, cancel });
         if written.is_err() {
             cancel.cancel();
         }
-        // Without these the reader and the workers come to an end.
-        drop((results, permit));
         written
     })?;
     if total.get() != Some(&sink.written()) {
@@ -323,9 +318,9 @@ fn drive<R: BufRead + Send + 'static>(
 /// unless `cancel` is why there are no more.
 fn feed<R: BufRead>(
     mut lines: Lines<R>,
-    permits: &mpsc::Receiver<()>,
+    permits: &Permits,
     job: &mpsc::SyncSender<Line>,
-    failed: &mpsc::Sender<Result<Done, BatchError>>,
+    failed: &Results<Done, BatchError>,
     total: &OnceLock<u64>,
     cancel: &Cancel,
 ) {
@@ -333,7 +328,7 @@ fn feed<R: BufRead>(
         if lines.is_torn() && ended_by(cancel) {
             return;
         }
-        if permits.recv().is_err() {
+        if !permits.take(cancel) {
             return;
         }
         let sent = match line {
@@ -365,7 +360,7 @@ fn ended_by(cancel: &Cancel) -> bool {
 fn work(
     compact: &dyn Compact,
     queue: &Mutex<mpsc::Receiver<Line>>,
-    result: &mpsc::Sender<Result<Done, BatchError>>,
+    results: &Results<Done, BatchError>,
     defaults: &Defaults,
     cancel: &Cancel,
 ) {
@@ -387,52 +382,36 @@ fn work(
         if cancel.check().is_err() {
             return;
         }
-        let done = Done {
-            index: line.index,
-            input: Digest::of(&line.bytes),
-            bytes: line.bytes.len() as u64 + 1,
-            record,
-        };
-        if result.send(Ok(done)).is_err() {
+        let done = Done { input: Digest::of(&line.bytes), bytes: line.bytes.len() as u64 + 1, record };
+        if results.send(Ok((line.index, done))).is_err() {
             return;
         }
     }
 }
 
-/// The writer: puts results in order and writes each as soon as all before it are written, until there are
-/// no more or `cancel` says so.
-fn write(
-    results: &mpsc::Receiver<Result<Done, BatchError>>,
-    permit: &mpsc::SyncSender<()>,
-    sink: &mut Sink,
-    progress: &mut Progress,
-    cancel: &Cancel,
-) -> Result<(), BatchError> {
-    let mut early: BTreeMap<u64, Done> = BTreeMap::new();
-    let mut next = None;
-    loop {
-        let done = match results.recv_timeout(SHOW_EVERY) {
-            Ok(done) => done?,
-            // The reader may wait for a permit or for its input, and would for ever.
-            Err(RecvTimeoutError::Timeout) if cancel.check().is_err() => return Ok(()),
-            Err(RecvTimeoutError::Timeout) => {
-                progress.show();
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-        };
-        early.insert(done.index, done);
-        loop {
-            let index = *next.get_or_insert(sink.written());
-            let Some(done) = early.remove(&index) else { break };
-            sink.write(&done.input, &done.record.json)?;
-            if let Outcome::Bad(reason) = &done.record.outcome {
-                progress.bad_line(done.record.line, reason);
-            }
-            progress.add(&done.record, done.bytes);
-            next = Some(index + 1);
-            // The reader may have come to the end.
-            let _ = permit.try_send(());
+/// Writes each line that is done, and shows how far the batch is.
+struct Writer<'a> {
+    sink: &'a mut Sink,
+    progress: &'a mut Progress,
+    cancel: &'a Cancel,
+}
+
+impl ordered::Write<Done, BatchError> for Writer<'_> {
+    fn write(&mut self, done: Done) -> Result<bool, BatchError> {
+        self.sink.write(&done.input, &done.record.json)?;
+        if let Outcome::Bad(reason) = &done.record.outcome {
+            self.progress.bad_line(done.record.line, reason);
         }
+        self.progress.add(&done.record, done.bytes);
+        Ok(true)
+    }
+
+    fn idle(&mut self) -> ControlFlow<()> {
+        // The reader may wait for its input, and would for ever.
+        if self.cancel.check().is_err() {
+            return ControlFlow::Break(());
+        }
+        self.progress.show();
+        ControlFlow::Continue(())
     }
 }

@@ -1,13 +1,13 @@
-//! What a query costs at the prices of the configuration.
+//! The cost of a query at the configured prices.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The unit of a price list: a million tokens.
+/// The unit of price lists: a million tokens.
 const PER: f64 = 1e6;
 
-/// The prices of one model for a million tokens each, in the table's own currency.
+/// The prices of one model per million tokens, in the currency of the price table.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
@@ -15,20 +15,20 @@ pub struct Price {
     pub input: f64,
     /// Tokens of the answer.
     pub output: f64,
-    /// Tokens of the prompt that the provider found in its cache; as `input` without it.
+    /// Prompt tokens served from the provider's cache; defaults to `input`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_input: Option<f64>,
 }
 
-/// Prices by the name of the model.
+/// Prices by model name.
 pub(crate) type PriceTable = BTreeMap<String, Price>;
 
-/// The tokens that are paid for.
+/// Billable tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Tokens of the prompt, the cached ones included.
     pub prompt: usize,
-    /// Those of the prompt that came from the provider's cache.
+    /// Prompt tokens served from the provider's cache.
     pub cached: usize,
     /// Tokens of the answer.
     pub completion: usize,
@@ -43,7 +43,7 @@ impl Price {
         (fresh + found + usage.completion as f64 * self.output) / PER
     }
 
-    /// Whether every price is a number and none is negative.
+    /// Whether all prices are finite and not negative.
     pub fn is_sound(&self) -> bool {
         let cached = self.cached_input.unwrap_or(0.0);
         [self.input, self.output, cached].iter().all(|price| price.is_finite() && *price >= 0.0)
@@ -61,7 +61,7 @@ mod tests {
         assert!((price.of(usage) - (1.2 + 0.2 + 1.0)).abs() < 1e-9);
         let plain = Price { cached_input: None, ..price };
         assert!((plain.of(usage) - 3.0).abs() < 1e-9);
-        // A provider that counts more cached tokens than there are does not make a price negative.
+        // A provider that reports more cached than prompt tokens must not make the price negative.
         let odd = Usage { prompt: 10, cached: 20, completion: 0 };
         assert!(plain.of(odd) >= 0.0);
         assert!(!Price { input: f64::NAN, ..price }.is_sound() && price.is_sound());

@@ -1,7 +1,7 @@
-//! Energy from the counters of the hardware: RAPL for processor and memory, NVML for GPUs.
+//! Energy from hardware counters: RAPL for CPU and memory, NVML for GPUs.
 //!
-//! The counters are of the whole machine, whoever uses it. So a reading between two moments is the
-//! energy of a step only where the step has the machine to itself.
+//! The counters cover the whole machine. The difference between two readings is the energy of a step only if
+//! nothing else runs meanwhile.
 
 use std::{
     fs, io,
@@ -10,10 +10,10 @@ use std::{
 
 use super::gpu;
 
-/// Joules of a kilowatt-hour.
+/// Joules per kilowatt-hour.
 const KWH: f64 = 3.6e6;
 
-/// Reads every counter that this machine has.
+/// Reads all energy counters of this machine.
 #[derive(Debug)]
 pub struct Meter {
     zones: Vec<Zone>,
@@ -24,11 +24,11 @@ pub struct Meter {
 #[derive(Debug)]
 struct Zone {
     counter: PathBuf,
-    /// The counter begins anew behind this many microjoules.
+    /// The counter wraps around after this many microjoules.
     range: u64,
 }
 
-/// The counters at one moment.
+/// The counters' values at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     microjoules: Vec<u64>,
@@ -36,9 +36,8 @@ pub struct Reading {
 }
 
 impl Meter {
-    /// The counters that can be read here; often none, since the kernel gives RAPL to root alone.
-    /// `powercap` is where Linux shows those of RAPL (kernel documentation,
-    /// `power/powercap/powercap.rst`).
+    /// The counters that are readable here; often none, because the kernel restricts RAPL to root. `powercap`
+    /// is the sysfs folder of Linux' RAPL counters (kernel documentation, `power/powercap/powercap.rst`).
     pub fn detect(powercap: &Path) -> Self {
         Self::at(powercap, gpu::joules().is_some())
     }
@@ -49,7 +48,7 @@ impl Meter {
         Self { zones, gpus }
     }
 
-    /// Which counters there are; empty if there are none.
+    /// Which counters are readable; empty if none are.
     pub fn sources(&self) -> &'static str {
         match (self.zones.is_empty(), self.gpus) {
             (true, false) => "",
@@ -59,7 +58,7 @@ impl Meter {
         }
     }
 
-    /// The counters now; none where there are none, or one of them cannot be read any more.
+    /// The current readings; `None` if there are no counters, or one of them can no longer be read.
     pub fn read(&self) -> Option<Reading> {
         if self.zones.is_empty() && !self.gpus {
             return None;
@@ -69,9 +68,9 @@ impl Meter {
         Some(Reading { microjoules, gpus })
     }
 
-    /// Joules between two readings of this meter. A counter that has become smaller has begun anew
-    /// once; a step long enough for two rounds (hours on a desktop, about half an hour on a large
-    /// server) is told too small.
+    /// Joules between two readings of this meter. A counter that has decreased is assumed to have wrapped
+    /// once; steps long enough for two wraps (hours on a desktop, about half an hour on a large server) are
+    /// underestimated.
     pub fn joules(&self, before: &Reading, after: &Reading) -> f64 {
         let pairs = before.microjoules.iter().zip(&after.microjoules);
         let processor: u64 =
@@ -80,7 +79,7 @@ impl Meter {
         processor as f64 / 1e6 + gpus
     }
 
-    /// Runs `work` and says what it took.
+    /// Runs `work` and measures its energy.
     pub fn around<T>(&self, work: impl FnOnce() -> T) -> (T, Option<f64>) {
         let before = self.read();
         let result = work();
@@ -90,7 +89,7 @@ impl Meter {
     }
 }
 
-/// Why no RAPL counter below `powercap` can be read, and what to do about it; none where one can.
+/// Why no RAPL counter below `powercap` is readable, and how to fix that; `None` if one is.
 pub(crate) fn obstacle(powercap: &Path) -> Option<String> {
     let shown = powercap.display();
     let entries = match fs::read_dir(powercap) {
@@ -121,18 +120,17 @@ pub(crate) fn obstacle(powercap: &Path) -> Option<String> {
     })
 }
 
-/// Grams of CO2 for so many joules at `grid` grams for a kilowatt-hour; none where `grid` is 0, which
-/// stands for unknown.
+/// Grams of CO2 for `joules` at `grid` grams per kilowatt-hour; `None` if `grid` is 0, which means unknown.
 pub(crate) fn co2_grams(joules: f64, grid: f64) -> Option<f64> {
     (grid > 0.0).then_some(joules / KWH * grid)
 }
 
-/// Joules for each 1,000 of so many tokens; none for none.
+/// Joules per 1,000 tokens; `None` if unknown or without tokens.
 pub(crate) fn per_1000_tokens(joules: Option<f64>, tokens: usize) -> Option<f64> {
     joules.filter(|_| tokens > 0).map(|joules| joules / tokens as f64 * 1e3)
 }
 
-/// An energy for people: in all, for 1,000 tokens of the input, and its CO2, as far as they are known.
+/// An energy for people: in total, per 1,000 tokens of the input, and as CO2, as far as known.
 pub(crate) fn words(joules: f64, per_1000_tokens: Option<f64>, co2_grams: Option<f64>) -> String {
     let each = per_1000_tokens.map(|joules| format!(", {joules:.2} J for 1,000 tokens")).unwrap_or_default();
     let grams = co2_grams.map(|grams| format!(", {grams:.4} g CO2")).unwrap_or_default();
@@ -145,8 +143,8 @@ impl Zone {
     }
 }
 
-/// A folder of powercap, if it is a counter to be added up: processor packages, and memory beside
-/// them. What lies within a package is in its sum already, and `psys` holds all of them.
+/// A powercap folder as a counter, if it belongs to the total: CPU packages, and memory beside them. Zones
+/// within a package are part of its value, and `psys` covers everything.
 fn zone(folder: &Path) -> Option<Zone> {
     let name = fs::read_to_string(folder.join("name")).ok()?;
     let name = name.trim();
@@ -156,7 +154,7 @@ fn zone(folder: &Path) -> Option<Zone> {
     let counter = folder.join("energy_uj");
     number(&counter)?;
     let range = number(&folder.join("max_energy_range_uj"))?;
-    // The same counter may be shown a second time through memory-mapped registers.
+    // The same counter may be exposed a second time through memory-mapped registers.
     let mmio = folder.file_name().is_some_and(|name| name.to_string_lossy().contains("mmio"));
     (!mmio).then_some(Zone { counter, range })
 }
@@ -190,7 +188,7 @@ mod tests {
         assert_eq!(meter.sources(), "RAPL");
         assert_eq!(obstacle(root), None);
         let ((), joules) = meter.around(|| {
-            // The package's counter begins anew, memory takes another 2 joules.
+            // The package's counter wraps around, memory takes another 2 joules.
             fs::write(root.join("intel-rapl:0/energy_uj"), "3000000").unwrap();
             fs::write(root.join("intel-rapl:0:1/energy_uj"), "2000010").unwrap();
             fs::write(root.join("intel-rapl:0:0/energy_uj"), "900000000").unwrap();
@@ -207,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_unknown() {
+    fn unreadable_counters_are_unknown() {
         let root = tempfile::tempdir().unwrap();
         assert!(obstacle(root.path()).unwrap().contains("no counter"));
         assert!(obstacle(&root.path().join("none")).unwrap().contains("measure.powercap"));

@@ -1,5 +1,5 @@
-//! The NVIDIA GPUs of this machine, where the driver's management library (NVML) is there. It is
-//! looked for once, when first needed; without it there are none.
+//! The NVIDIA GPUs of this machine, through the driver's management library (NVML). The library is loaded
+//! once, on first use; without it there are no GPUs.
 
 use std::sync::OnceLock;
 
@@ -23,13 +23,13 @@ pub(crate) fn names() -> Vec<String> {
     devices().map(|device| device.name().unwrap_or_else(|_| "GPU without a name".to_owned())).collect()
 }
 
-/// The memory in use on all GPUs now, by whichever process, bytes; none where there is no GPU.
+/// Memory in use on all GPUs, by any process, in bytes; `None` without a GPU.
 pub(crate) fn memory_in_use() -> Option<u64> {
     devices().map(|device| device.memory_info().ok().map(|memory| memory.used)).reduce(both)?
 }
 
-/// The energy that all GPUs have taken since their driver was loaded, joules; none where there is no
-/// GPU, or one of them does not count (those before Volta).
+/// Energy used by all GPUs since their driver was loaded, in joules; `None` without a GPU, or if one of them
+/// has no counter (before Volta).
 pub(crate) fn joules() -> Option<f64> {
     let millijoules: Option<u64> =
         devices().map(|device| device.total_energy_consumption().ok()).reduce(both)?;
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_gpu_all_is_unknown() {
+    fn without_a_gpu_everything_is_unknown() {
         assert_eq!(names().is_empty(), memory_in_use().is_none());
         assert!(!names().is_empty() || joules().is_none());
         assert_eq!(both(Some(1), None), None);

@@ -1,10 +1,10 @@
-//! The machine in words, for the header of a result.
+//! A description of the machine for the header of results.
 
 use std::{env, fs, path::Path, thread};
 
 use super::{energy::Meter, gpu, memory};
 
-/// CPU, cores, memory, GPUs, and where energy is read: RAPL below `powercap`, NVML.
+/// CPU, cores, memory, GPUs, and the available energy counters: RAPL below `powercap`, NVML.
 pub(crate) fn describe(powercap: &Path) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|info| cpu_model(&info));
     let cpu = cpu.unwrap_or_else(|| format!("{} {}", env::consts::OS, env::consts::ARCH));
@@ -24,7 +24,7 @@ pub(crate) fn describe(powercap: &Path) -> String {
     format!("{cpu}, {cores} cores, {memory}, {gpus}, {energy}")
 }
 
-/// The first processor's name, as Linux tells it on x86 and on some others.
+/// The first CPU's name, as Linux reports it on x86 and some other architectures.
 fn cpu_model(info: &str) -> Option<String> {
     info.lines()
         .filter_map(|line| line.split_once(':'))

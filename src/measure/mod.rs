@@ -1,4 +1,4 @@
-//! What a run costs: energy, memory, money. Unknown is said to be unknown.
+//! The cost of a run: energy, memory, money. Unknown values are reported as unknown.
 
 pub(crate) mod cost;
 pub(crate) mod energy;

@@ -1,10 +1,9 @@
-//! Whose energy it was: what the counters of the machine saw, divided among the work under way.
+//! Attributes energy: divides what the machine's counters measure among the work in progress.
 //!
-//! The counters are read when work begins and when it ends. What they rose by between two readings is
-//! divided evenly among all work that was under way then. So each piece of work has a share in
-//! proportion to its time, and the shares add up to what the counters saw while anything was under way.
-//! What the machine takes for others meanwhile is counted in; what it takes while nothing is under way
-//! is nobody's.
+//! The counters are read when work starts and when it ends. The increase between two readings is divided
+//! evenly among all work in progress. Each piece of work thus gets a share in proportion to its time, and the
+//! shares add up to what the counters measured while any work was in progress. Energy that other processes
+//! use meanwhile is included; energy used while no work is in progress is attributed to nobody.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,17 +22,17 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct State {
     last: Option<Reading>,
-    /// Pieces of work under way.
+    /// Pieces of work in progress.
     open: usize,
-    /// Joules that work would have which was under way all the time.
+    /// Joules that a piece of work would have if it had been in progress from the start.
     each: f64,
-    /// Joules that were divided.
+    /// Joules attributed so far.
     divided: f64,
-    /// How often the counters could not be read while work was under way.
+    /// How often the counters could not be read while work was in progress.
     unread: u64,
 }
 
-/// A piece of work under way. It ends when it is dropped.
+/// A piece of work in progress. It ends when dropped.
 #[derive(Debug)]
 pub struct Share {
     ledger: Arc<Ledger>,
@@ -43,13 +42,13 @@ pub struct Share {
 }
 
 impl Ledger {
-    /// A ledger of its own.
+    /// A separate ledger.
     pub fn new(meter: Meter) -> Arc<Self> {
         Arc::new(Self { meter, state: Mutex::default() })
     }
 
-    /// The ledger of the counters below `powercap`, the same one in the whole process: the machine's
-    /// energy can be divided only once.
+    /// The process-wide ledger of the counters below `powercap`: the machine's energy must be divided only
+    /// once.
     pub fn of(powercap: &Path) -> Arc<Self> {
         static ALL: Mutex<Vec<(PathBuf, Arc<Ledger>)>> = Mutex::new(Vec::new());
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,20 +60,20 @@ impl Ledger {
         ledger
     }
 
-    /// Work begins.
+    /// Starts a piece of work.
     pub fn begin(self: &Arc<Self>) -> Share {
         let mut state = self.advanced();
         state.open += 1;
         Share { ledger: self.clone(), each: state.each, unread: state.unread, ended: false }
     }
 
-    /// Joules that were divided so far; none where the counters cannot be read, or could not once.
+    /// Joules attributed so far; `None` if the counters are not readable, or once failed to be.
     pub fn divided(&self) -> Option<f64> {
         let state = self.advanced();
         (state.last.is_some() && state.unread == 0).then_some(state.divided)
     }
 
-    /// Divides what came since the last reading.
+    /// Attributes the energy since the last reading.
     fn advanced(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.meter.read();
@@ -94,8 +93,8 @@ impl Ledger {
 }
 
 impl Share {
-    /// The work is done: the joules of its share; none where the counters could not be read all the
-    /// while.
+    /// Ends the work and returns the joules of its share; `None` if the counters were not readable
+    /// throughout.
     pub fn end(mut self) -> Option<f64> {
         self.close()
     }
@@ -124,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// A powercap tree with one counter, and the means to make it rise.
+    /// A powercap tree with one counter that can be increased.
     struct Machine {
         root: tempfile::TempDir,
         microjoules: u64,
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_read_all_the_while_is_unknown() {
+    fn a_share_with_unreadable_counters_is_unknown() {
         let mut machine = Machine::new();
         let ledger = machine.ledger();
         let (one, other) = (ledger.begin(), ledger.begin());
@@ -205,7 +204,7 @@ mod tests {
                     }
                     _ => {
                         machine.take(microjoules);
-                        // Between two readings a counter may begin anew only once.
+                        // A counter may wrap only once between two readings.
                         ledger.divided().unwrap();
                         seen += if open.is_empty() { 0.0 } else { microjoules as f64 / 1e6 };
                     }

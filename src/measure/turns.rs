@@ -1,14 +1,14 @@
-//! How many steps of work this machine does at once.
+//! Limits how many heavy steps run on this machine at once.
 //!
-//! A time or an energy belongs to a step only while nothing else uses the machine. So all heavy steps
-//! of a run, compactions and the embedded decoder's answers alike, take a turn first. With one turn,
-//! they come one after the other, and what is measured is theirs.
+//! A time or energy can only be attributed to a step if nothing else uses the machine. All heavy steps of a
+//! run, compactions as well as the embedded decoder's answers, therefore wait for a turn first. With one turn
+//! they run one after the other, and measurements are their own.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::energy::Meter;
 
-/// Turns for the steps of one run.
+/// Turns for the steps of a run.
 #[derive(Debug)]
 pub struct Turns {
     all: usize,
@@ -20,14 +20,14 @@ pub struct Turns {
 struct Turn<'a>(&'a Turns);
 
 impl Turns {
-    /// At most `all` steps at once, and at least one.
+    /// Allows at most `all` steps at once; at least one.
     pub fn new(all: usize, meter: Meter) -> Self {
         let all = all.max(1);
         Self { all, free: Mutex::new(all), freed: Condvar::new(), meter }
     }
 
-    /// Waits for a turn, runs `work`, and says what energy the machine took meanwhile: none where it
-    /// cannot be read, or where another step may have run at the same time.
+    /// Waits for a turn, runs `work`, and measures the machine's energy meanwhile: `None` if that is
+    /// unreadable, or if another step may have run at the same time.
     pub fn take<T>(&self, work: impl FnOnce() -> T) -> (T, Option<f64>) {
         let _turn = self.wait();
         if self.all == 1 { self.meter.around(work) } else { (work(), None) }

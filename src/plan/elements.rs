@@ -1,4 +1,4 @@
-//! A message as a list of elements: paragraphs, rules between them, and bodies that are marked off.
+//! Splits a message into elements: paragraphs, rules between them, and delimited bodies.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -11,27 +11,27 @@ use epitome_text::{
 /// What an element is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Form {
-    /// Lines without a blank one between.
+    /// Consecutive lines without a blank line.
     Paragraph {
-        /// Whether most of them are items of a list.
+        /// Whether most of its lines are list items.
         items: bool,
     },
-    /// A line of nothing but marks (`---`), or of words between them (`=== Text ===`).
+    /// A line of punctuation only (`---`), or of words between such marks (`=== Text ===`).
     Rule,
-    /// A fenced block, with the word behind its fence.
+    /// A fenced block, with its info string.
     Fence(String),
-    /// Between an opening and a closing tag, by its name.
+    /// A tagged block, with the tag's name.
     Tag(String),
-    /// A page or a fragment of HTML.
+    /// An HTML page or fragment.
     Html,
-    /// Between lines of three quotation marks, or behind marks of quotation.
+    /// Text between lines of triple quotes, or with quote prefixes.
     Quote,
     /// A JSON value.
     Json,
 }
 
 impl Form {
-    /// Whether it is marked off by what it is.
+    /// Whether it is a delimited body.
     pub(super) fn is_body(&self) -> bool {
         !matches!(self, Form::Paragraph { .. } | Form::Rule)
     }
@@ -40,30 +40,30 @@ impl Form {
         matches!(self, Form::Paragraph { .. })
     }
 
-    /// Whether a message that is nothing but this may hold wording inside.
+    /// Whether a message that consists of this alone may contain wording inside.
     pub(super) fn opens(&self) -> bool {
         matches!(self, Form::Fence(_) | Form::Tag(_) | Form::Quote)
     }
 
-    /// Whether its tag says that what it encloses is said to the model.
+    /// Whether its tag marks content as instructions to the model.
     pub(super) fn is_said(&self) -> bool {
         let Form::Tag(name) = self else { return false };
         tag_is_said(name)
     }
 
-    /// Whether a second one of it may be a format or a sample rather than another document.
+    /// Whether a second one may be a format or an example rather than another document.
     pub(super) fn may_show(&self) -> bool {
         matches!(self, Form::Fence(_) | Form::Quote | Form::Json)
     }
 }
 
-/// Whether the name of a tag says that what it encloses is said to a model.
+/// Whether a tag name marks content as instructions to a model.
 pub(super) fn tag_is_said(name: &str) -> bool {
     let name = name.to_lowercase().replace(['-', '.', ':'], "_");
     SAID.contains(&name.as_str())
 }
 
-/// Names of tags around what is said to a model.
+/// Tag names for instructions to a model.
 const SAID: [&str; 40] = [
     "question",
     "questions",
@@ -112,11 +112,11 @@ const SAID: [&str; 40] = [
 pub(super) struct Element {
     /// Its bytes, without the line break at its end.
     pub(super) range: Range<usize>,
-    /// What its marks enclose; as `range` where there are none.
+    /// What its delimiters enclose; same as `range` without delimiters.
     pub(super) inner: Range<usize>,
     /// What it is.
     pub(super) form: Form,
-    /// Tokens, estimated.
+    /// Estimated tokens.
     pub(super) size: usize,
 }
 
@@ -129,7 +129,7 @@ impl Element {
         text.get(self.range.clone()).and_then(|text| text.lines().next_back()).unwrap_or_default()
     }
 
-    /// Whether it is one short line that ends with a colon, or a heading.
+    /// Whether it is a single short line that ends with a colon, or a heading.
     pub(super) fn announces(&self, text: &str) -> bool {
         let line = text.get(self.range.clone()).unwrap_or_default().trim();
         let line = line.trim_end_matches(['*', '_', ' ']);
@@ -140,26 +140,26 @@ impl Element {
     }
 }
 
-/// Names of elements that begin a page or a fragment of HTML.
+/// Names of HTML elements that can begin a page or a fragment.
 const HTML: [&str; 22] = [
     "html", "head", "body", "div", "p", "table", "ul", "ol", "dl", "section", "article", "main", "nav",
     "header", "footer", "h1", "h2", "h3", "h4", "pre", "span", "form",
 ];
-/// Fewer bytes of JSON are no body.
+/// Shorter JSON does not count as a body.
 const JSON: usize = 8;
-/// Bytes of the longest opening tag.
+/// Most bytes of an opening tag.
 const OPENING: usize = 4096;
-/// How often a text is searched for the ends of bodies, so that a text full of beginnings takes no time.
+/// Most searches for the ends of bodies per text, so that many unclosed openings do not make it slow.
 const SCANS: usize = 32;
 
-/// Roughly how many tokens `text` is: a quarter of its ASCII bytes, and two thirds of its other characters.
+/// A rough token count: a quarter of the ASCII bytes plus two thirds of the other characters.
 pub(super) fn estimate(text: &str) -> usize {
     let ascii = text.bytes().filter(u8::is_ascii).count();
     let others = text.chars().filter(|c| !c.is_ascii()).count();
     (3 * ascii + 8 * others).div_ceil(12)
 }
 
-/// Offsets at which the sentences and lines of `text` end.
+/// End offsets of the sentences and lines of `text`.
 pub(super) fn fragments(text: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut start = 0;
@@ -172,7 +172,7 @@ pub(super) fn fragments(text: &str) -> Vec<usize> {
     ends
 }
 
-/// The elements of `range`, in order. Blank lines are in none of them.
+/// The elements of `range`, in order. They do not include blank lines.
 pub(super) fn elements(text: &str, range: Range<usize>) -> Vec<Element> {
     let part = text.get(range.clone()).unwrap_or_default();
     let lines: Vec<Line<'_>> = lines(part)
@@ -197,7 +197,7 @@ struct Scanner<'a> {
     lines: Vec<Line<'a>>,
     /// Fences that are never closed.
     open_fences: Vec<Fence>,
-    /// Tags that are never closed behind where they were looked for.
+    /// Tags known to have no closing tag after the place of the last search.
     unclosed: HashSet<&'a str>,
     /// No JSON value starts before this offset.
     json_failed_at: usize,
@@ -236,7 +236,7 @@ impl<'a> Scanner<'a> {
         self.lines[at].start..last.start + last.text.len()
     }
 
-    /// The body that begins on this line: what it is, what it encloses, and the line behind it.
+    /// The body that begins on this line: its form, its inner range, and the index of the line after it.
     fn body(&mut self, at: usize) -> Option<(Form, Range<usize>, usize)> {
         self.fence(at)
             .or_else(|| self.tag(at))
@@ -297,7 +297,7 @@ impl<'a> Scanner<'a> {
             return None;
         };
         let next = self.lines.partition_point(|line| line.start < start + end + close.len());
-        // Words behind the closing tag on its line are no part of the body.
+        // Text after the closing tag on the same line means that it is not a body.
         let last = self.lines.get(next - 1)?;
         if last.start + last.text.trim_end().len() > start + end + close.len() {
             return None;
@@ -407,14 +407,14 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The name that a tag begins with.
+/// The name at the start of a tag.
 fn name_of(tag: &str) -> Option<&str> {
     let end = tag.find(|c: char| !(c.is_alphanumeric() || "_-:.".contains(c))).unwrap_or(tag.len());
     let name = tag.get(..end)?;
     name.starts_with(|c: char| c.is_alphabetic() || c == '_').then_some(name)
 }
 
-/// Where the tag that opens at the start of `text` is closed.
+/// Position of the closing tag for the tag that opens at the start of `text`.
 fn closing(text: &str, open: &str, close: &str, from: usize) -> Option<usize> {
     let mut depth = 1_usize;
     let mut at = from;

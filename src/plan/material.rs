@@ -1,10 +1,11 @@
-//! Tells the material in a message from its wording by structure: marks, labels, and how long what stands together is.
-//! Words count in two places: names of tags and labels, and questions among the material.
+//! Separates the material of a message from its wording by structure: delimiters, labels, and the length of
+//! contiguous text. Words matter in two places only: names of tags and labels, and questions among the
+//! material.
 //!
-//! Material is a long body that is marked off (a tag, a fence, quotation marks, JSON, rules), or else the long run of
-//! paragraphs between the short ones at both ends, or passages whose names recur. All else is wording. Where it is not
-//! sure which of the two something is, it counts as wording: so the first and the last of the long paragraphs stay, too,
-//! unless a mark stands between them and what is short.
+//! Material is a long delimited body (tag, fence, quotation marks, JSON, rules); or else the long run of
+//! paragraphs between the short ones at both ends; or passages with recurring names. Everything else is
+//! wording. In case of doubt, text counts as wording: the first and the last of the long paragraphs are kept
+//! too, unless a delimiter separates them from the short ones.
 
 mod ends;
 mod labels;
@@ -17,20 +18,20 @@ use super::elements::{Element, Form, elements, estimate};
 
 use run::Run;
 
-/// What a stretch of a message is.
+/// The role of a stretch of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Said to the model.
+    /// Addressed to the model.
     Wording,
-    /// Outermost of a passage that has no name of its own: it may be said to the model, and is treated like a margin,
-    /// but asks where nothing does so explicitly.
+    /// Outermost part of a passage without a name of its own. It may be addressed to the model and is treated
+    /// like a margin, but serves as the query if nothing explicit does.
     Outer,
-    /// Long text beside the material that may be said to the model: it stays like wording, but counts against
-    /// the budget.
+    /// Long text next to the material that may be addressed to the model: kept like wording, but counted
+    /// against the budget.
     Margin,
-    /// Handed over: may be compacted.
+    /// Supplied text, which may be compacted.
     Material,
-    /// A paragraph among the material that may be said to the model: it stays where it is.
+    /// A paragraph among the material that may be addressed to the model: kept in place.
     Pinned,
 }
 
@@ -39,28 +40,29 @@ pub enum Part {
 pub struct Stretch {
     /// Bytes of the message.
     pub range: Range<usize>,
-    /// What it is.
+    /// Its role.
     pub part: Part,
 }
 
-/// Of two or three fences or quotations, one counts as material beside the largest from this share of it on, as a
-/// divisor.
+/// If there are only two or three fences or quotations, one counts as material beside the largest from this
+/// share of its size on, as a divisor.
 const SAMPLE: usize = 2;
-/// A stretch of material smaller than this many tokens is wording.
+/// Stretches of material with fewer tokens count as wording.
 const LEAST: usize = 100;
-/// A body that is marked off is the material if it is at least this share of the message, as a divisor.
+/// A delimited body is the material if it is at least this share of the message, as a divisor.
 const BODY: usize = 2;
-/// Containers beside the largest one count as material from this share of it on, as a divisor.
+/// Containers count as material beside the largest from this share of its size on, as a divisor.
 const SIBLING: usize = 12;
-/// Paragraphs below the first of these are short, whatever the others are; from the second on none is.
+/// Paragraphs with fewer tokens than the first are always short; from the second on, never.
 pub(super) const SHORT: (usize, usize) = (24, 120);
-/// A label is part of a layout if it recurs so often.
+/// A label is part of a layout if it occurs at least this often.
 pub(super) const RECURS: usize = 3;
-/// How deep a message that is one body alone is opened.
+/// Most levels of nesting that are opened if a message is a single body.
 const DEPTH: usize = 3;
 
-/// The stretches of a message, in order; they tile it. `alone`: nothing else of the turn is wording, so that what is
-/// asked must be in this text. `limit` is the most tokens of wording. `None` where there is no material.
+/// The stretches of a message, in order; they tile it. `alone` means that the turn has no other wording, so
+/// that the query must be in this text. `limit` is the most tokens of wording. `None` if there is no
+/// material.
 pub fn stretches(text: &str, alone: bool, limit: usize) -> Option<Vec<Stretch>> {
     let found = find(text, 0..text.len(), alone, limit, DEPTH)?;
     let mut out: Vec<Stretch> = Vec::new();
@@ -87,7 +89,7 @@ fn push(out: &mut Vec<Stretch>, range: Range<usize>, part: Part) {
     }
 }
 
-/// Material and margins within `range`, in order.
+/// The stretches of material and margins within `range`, in order.
 fn find(
     text: &str,
     range: Range<usize>,
@@ -113,13 +115,13 @@ fn find(
     };
     let sized = found.into_iter().filter(|(range, part)| {
         let size = text.get(range.clone()).map_or(0, estimate);
-        // A body that is marked off is all material or none.
+        // A delimited body is material as a whole or not at all.
         !whole || *part != Part::Material || size >= LEAST
     });
     Some(sized.collect())
 }
 
-/// The bodies that are marked off and make up the message: the largest and its like.
+/// The delimited bodies that make up the message: the largest and those similar to it.
 fn bodies(elements: &[Element], total: usize, limit: usize) -> Option<Vec<&Element>> {
     let marked = || elements.iter().filter(|e| e.form.is_body() && !e.form.is_said());
     let mut sums: HashMap<&Form, usize> = HashMap::new();
@@ -129,7 +131,7 @@ fn bodies(elements: &[Element], total: usize, limit: usize) -> Option<Vec<&Eleme
     let form = marked().map(|e| &e.form).max_by_key(|form| sums.get(form))?;
     let alike = || marked().filter(|e| e.form == *form);
     let most = alike().map(|e| e.size).max()?;
-    // One of a few that is much smaller than the largest may be a format or a sample.
+    // If there are few, one much smaller than the largest may be a format or an example.
     let few = alike().filter(|e| e.size >= SHORT.0).count() <= RECURS;
     let sibling = if few && form.may_show() { SAMPLE } else { SIBLING };
     let like: Vec<&Element> =
@@ -139,7 +141,8 @@ fn bodies(elements: &[Element], total: usize, limit: usize) -> Option<Vec<&Eleme
     (BODY * size >= total - said && total - size <= limit && size >= LEAST).then_some(like)
 }
 
-/// What bodies enclose; those with nothing between them are one, marks and all: what is kept of it brings them along.
+/// The contents of bodies. Adjacent bodies are joined, including their delimiters, because whatever is kept
+/// of them brings the delimiters along.
 fn joined(text: &str, bodies: &[&Element]) -> Vec<(Range<usize>, Part)> {
     let mut out: Vec<(Range<usize>, Range<usize>)> = Vec::new();
     for body in bodies {

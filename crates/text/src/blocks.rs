@@ -1,5 +1,5 @@
-//! Blocks: paragraphs, headings, fenced code, JSON values, tables, lists, log records. They tile the
-//! text; the blank lines behind a block belong to it.
+//! Splits plain text into blocks: paragraphs, headings, fenced code, JSON values, tables, lists, log records.
+//! Blocks tile the text; trailing blank lines belong to the block before them.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -10,26 +10,27 @@ use super::{
     numbered,
 };
 
-/// A block before it is cut into spans.
+/// A block before it is split into spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RawBlock {
-    /// Bytes of the text.
+    /// Byte range in the text.
     pub range: Range<usize>,
-    /// Its kind.
+    /// Its kind of content.
     pub content: Content,
-    /// Level of a heading, 1 the highest; 0 for all else.
+    /// Level of a heading, 1 being the highest; 0 for everything else.
     pub level: u8,
-    /// Bytes at its start that are a label (`Document [3](Title: ...) `, `Speaker: `); 0 for none.
+    /// Length in bytes of a label at its start (`Document [3](Title: ...) `, `Speaker: `); 0 if there is
+    /// none.
     pub label: usize,
 }
 
-/// A line at least this long shows that the text is not wrapped by hand: each line is a paragraph.
+/// A line of at least this many bytes shows that the text is not hard-wrapped: each line is a paragraph.
 const UNWRAPPED: usize = 140;
 
-/// Fewer rows of separated values are no table.
+/// Minimum rows of a table of delimiter-separated values.
 const ROWS: usize = 3;
 
-/// Cuts `text` into blocks.
+/// Splits `text` into blocks.
 pub(crate) fn blocks(text: &str) -> Vec<RawBlock> {
     let lines = lines(text);
     let numbered = numbered::headings(&lines);
@@ -39,12 +40,12 @@ pub(crate) fn blocks(text: &str) -> Vec<RawBlock> {
 struct Scanner<'a> {
     text: &'a str,
     lines: Vec<Line<'a>>,
-    /// The lines that are headings because they recur with another number.
+    /// Indices of the lines that are headings because they recur with a different number.
     numbered: HashSet<usize>,
     blocks: Vec<RawBlock>,
-    /// No JSON value starts before this offset: a scan from further up broke off here.
+    /// No JSON value starts before this offset, because a previous scan failed here.
     json_failed_at: usize,
-    /// Fences that are never closed: none like them, or longer, that comes later is.
+    /// Fences that are never closed; a later fence of the same kind, or longer, is not closed either.
     open_fences: Vec<Fence>,
 }
 
@@ -59,7 +60,7 @@ impl Scanner<'_> {
         self.blocks
     }
 
-    /// Takes the block that starts at line `at`; returns the line behind it.
+    /// Consumes the block that starts at line `at`; returns the line after it.
     fn block(&mut self, at: usize) -> usize {
         let line = self.lines[at];
         if line.is_blank() {
@@ -109,7 +110,7 @@ impl Scanner<'_> {
         from + rest.iter().position(|line| !keep(line)).unwrap_or(rest.len())
     }
 
-    /// Adds the block of lines `at..end` and the blank lines behind it.
+    /// Adds the block of lines `at..end` and the blank lines after it.
     fn finish(&mut self, at: usize, end: usize, content: Content, level: u8, label: usize) -> usize {
         let end = self.skip_blank(end);
         self.push(at, end, content, level, label);
@@ -121,7 +122,7 @@ impl Scanner<'_> {
         self.blocks.push(RawBlock { range, content, level, label });
     }
 
-    /// A fenced code block that is closed. An open fence is plain text, or it would swallow the rest.
+    /// A closed fenced code block. An unclosed fence is plain text, or it would swallow the rest.
     fn fence(&mut self, at: usize) -> Option<usize> {
         let fence = self.lines[at].fence()?;
         if self.open_fences.iter().any(|open| fence.opens_like(open)) {
@@ -137,7 +138,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A JSON object or array that starts on this line and ends with a line.
+    /// A JSON object or array that starts on this line and ends at the end of a line.
     fn json(&mut self, at: usize) -> Option<usize> {
         let line = self.lines[at];
         let trimmed = line.text.trim_start();
@@ -162,7 +163,8 @@ impl Scanner<'_> {
         }
     }
 
-    /// Rows of separated values that start on this line: three at least, with as many fields each.
+    /// Rows of delimiter-separated values starting on this line: at least three, with the same number of
+    /// fields.
     fn separated(&self, at: usize) -> Option<usize> {
         let separator = [b',', b';', b'|'].into_iter().find(|by| self.lines[at].fields(*by).is_some())?;
         let fields = self.lines[at].fields(separator);
@@ -173,7 +175,7 @@ impl Scanner<'_> {
     fn heading(&self, at: usize) -> Option<(u8, usize)> {
         let line = self.lines[at];
         if let Some(level) = line.atx_level() {
-            // Lines of one level directly below each other are comments.
+            // Adjacent lines of the same level are comments, not headings.
             let alike = |other: Option<&Line<'_>>| other.and_then(Line::atx_level) == Some(level);
             let above = at.checked_sub(1).and_then(|above| self.lines.get(above));
             return (!alike(above) && !alike(self.next(at))).then_some((level, at + 1));

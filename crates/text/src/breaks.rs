@@ -1,17 +1,17 @@
-//! Tells text whose line breaks are meant, such as code without fences, records, verse, from running
-//! text that is wrapped: in a wrapped text the first word of a line would not have fit on the one
-//! above. Found by eye on code, licences and logs (`eval/ranker/README.md`).
+//! Distinguishes text with deliberate line breaks (unfenced code, records, verse) from hard-wrapped running
+//! text: in wrapped text, the first word of a line would not have fit on the line above. Thresholds were set
+//! by inspection of code, licences and logs (`eval/ranker/README.md`).
 
 use super::lines::lines;
 
-/// Shorter lines, in bytes, go with the line below: a brace, a quotation mark, a tag.
+/// Lines of fewer bytes are joined with the line below: a brace, a quotation mark, a tag.
 const SHORT: usize = 40;
-/// Paragraphs up to this many bytes are not looked at.
+/// Paragraphs up to this many bytes are never split.
 const SMALL: usize = 200;
 
-/// Offsets at which the lines of a paragraph or list item end, short ones taken together; none where it
-/// is wrapped, small, or has fewer than three lines. The last is `text.len()`. `before` are the
-/// characters that stand before `text` in its first line, such as a label.
+/// Offsets at which the lines of a paragraph or list item end, with short lines joined; `None` if it is
+/// wrapped, small, or has fewer than three lines. The last offset is `text.len()`. `before` is the number of
+/// characters in front of `text` on its first line, such as a label.
 pub(crate) fn line_ends(text: &str, before: usize) -> Option<Vec<usize>> {
     let content = text.trim_end();
     if content.len() <= SMALL {
@@ -36,9 +36,8 @@ pub(crate) fn line_ends(text: &str, before: usize) -> Option<Vec<usize>> {
     Some(ends)
 }
 
-/// Whether most lines leave room for the first word of the next, or stand further in or out than it.
-/// The width is that of the longest quarter's shortest line, so that a single long line does not
-/// count.
+/// Whether most lines leave room for the first word of the next one, or have a different indent. The width is
+/// that of the shortest among the longest quarter of the lines, so that a single long line does not count.
 fn are_meant(lines: &[&str], before: usize) -> bool {
     let width = |at: usize| lines[at].trim_end().chars().count() + if at == 0 { before } else { 0 };
     let indent = |text: &str| text.len() - text.trim_start().len();
@@ -51,13 +50,13 @@ fn are_meant(lines: &[&str], before: usize) -> bool {
         let Some(word) = first_word(pair[1]) else { continue };
         breaks += 1;
         let fits = width(above) + 1 + word.chars().count() <= *widest;
-        // The first line of wrapped text may stand further in, or further out behind a list mark.
+        // The first line of wrapped text may be indented differently, or outdented with a list marker.
         early += usize::from(fits || above > 0 && indent(pair[0]) != indent(pair[1]));
     }
     breaks > 1 && 2 * early > breaks
 }
 
-/// The first word behind the marks that begin every line of a quotation or a comment.
+/// The first word after the marker that begins every line of a quotation or a comment.
 fn first_word(line: &str) -> Option<&str> {
     let mut words = line.split_whitespace();
     let first = words.next()?;
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn wrapped_text_stays_whole() {
+    fn wrapped_text_is_not_split() {
         let wrapped = "Each contributor grants you a non-exclusive, worldwide, royalty-free\n\
                        patent license under the contributor's essential patent claims, to\n\
                        make, use, sell, offer for sale, import and otherwise run, modify and\n\
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn one_long_line_does_not_count() {
+    fn a_single_long_line_does_not_count() {
         let linked = "The maintainers publish release notes and the checksums of all files\n\
                       at https://example.org/downloads/releases/2026/01/long/path/to/the/directory/of/checksums/index.html\n\
                       and expect that everybody who builds a package compares the checksums\n\
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_with_a_hanging_indent_stays_whole() {
+    fn an_item_with_a_hanging_indent_is_not_split() {
         let first = format!("- {}", "a word ".repeat(15));
         let second = format!("  {}", "and more ".repeat(11));
         for item in [format!("{first}\n{second}\n\n"), format!("{first}\n{second}\n{second}\n")] {
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn indented_lines_are_meant() {
+    fn indented_lines_are_deliberate() {
         let wide = "every_line_of_this_listing_is_as_wide_as_every_other";
         let listing = format!("{wide}\n  {wide}\n    {wide}\n  {wide}\n    {wide}\n");
         assert_eq!(units(&listing).len(), 5);
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_behind_cost_nothing() {
+    fn trailing_blank_lines_cost_nothing() {
         let code = "if x_is_long_enough_to_be_a_line_of_its_own_here_in_code:\n    \
                     call_something_with_a_long_name(of, some, arguments)\n"
             .repeat(3);
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn code_goes_by_lines() {
+    fn code_is_split_by_lines() {
         let code = "#: maximal line length when calling readline().\n_MAXLINE = 65536\n_MAXHEADERS = 100\n\
                     # Header name/value ABNF (http://tools.ietf.org/html/rfc7230#section-3.2)\n\
                     _is_legal_header_name = re.compile(rb'[^:\\s][^:\\r\\n]*').fullmatch\n\

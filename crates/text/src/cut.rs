@@ -1,14 +1,14 @@
-//! How a kind of text is cut: blocks that tile it, pieces that tile each block, and what each piece is to its
-//! neighbours. Ranges are bytes of the untouched text.
+//! The result of splitting a text: blocks that tile the text, pieces that tile each block, and the role of
+//! each piece. Ranges are bytes of the unmodified text.
 
 use std::ops::Range;
 
-/// What kind of content a block or span is.
+/// The kind of content of a block or span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
     /// Running text.
     Prose,
-    /// A heading, or the label that stands before a passage (`Document [3](Title: ...)`, `Speaker:`).
+    /// A heading, or the label in front of a passage (`Document [3](Title: ...)`, `Speaker:`).
     Heading,
     /// Code: a fenced block, a function, a hunk of a diff.
     Code,
@@ -25,7 +25,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// The word for machine output.
+    /// Its name in machine-readable output.
     pub fn as_str(self) -> &'static str {
         match self {
             Content::Prose => "prose",
@@ -39,62 +39,63 @@ impl Content {
         }
     }
 
-    /// Whether it is written by a program for a program: a line of it is no sentence.
+    /// Whether programs write it for programs, so that its lines are not sentences.
     pub fn is_machine(self) -> bool {
         !matches!(self, Content::Prose | Content::Heading | Content::List)
     }
 }
 
-/// What a piece is to the selection, besides its score.
+/// The role of a piece in the selection, besides its score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Stays whatever else does.
+    /// Always kept.
     Pinned,
-    /// Kept or left out by its score alone.
+    /// Kept or dropped by its score alone.
     Text,
-    /// Names the other pieces of its block (a header row, the source of a passage, the file of a hunk): comes
-    /// along with each of them, is never kept alone, and is not scored.
+    /// Names the other pieces of its block (a header row, the source of a passage, the file of a hunk): kept
+    /// along with any of them, never kept alone, and not scored.
     Label,
-    /// Stands for what is left out around it (a signature, a summary line): kept before all else while all of
-    /// them together are a small part of the budget.
+    /// Represents the text around it (a signature, a summary line): kept before anything else, as long as all
+    /// outlines together take only a small part of the budget.
     Outline,
-    /// The most critical of its kind (an error among records, an exception, a failed assertion): kept next, before
-    /// anything is chosen by score, up to a part of the budget.
+    /// The most critical of its kind (an error among records, an exception, a failed assertion): kept next,
+    /// before anything is chosen by score, up to a part of the budget.
     Critical,
-    /// The first to go (navigation, scripts, passed tests, a running head that stands on every page).
+    /// Dropped first (navigation, scripts, passed tests, a running head repeated on every page).
     Noise,
 }
 
-/// A stretch of a block.
+/// A contiguous part of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Bytes of the text. The line break behind a line belongs to it.
+    /// Byte range in the text. A line includes its line break.
     pub range: Range<usize>,
-    /// Its kind.
+    /// Its kind of content.
     pub content: Content,
-    /// What it is to its neighbours.
+    /// Its role in the selection.
     pub role: Role,
 }
 
-/// A stretch that belongs together: a paragraph, a table, a function, a trace.
+/// A unit of related text: a paragraph, a table, a function, a stack trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CutBlock {
-    /// Its pieces, in order; they tile it, and there is at least one.
+    /// Its pieces in order; they tile it, and there is at least one.
     pub pieces: Vec<Piece>,
-    /// Its kind.
+    /// Its kind of content.
     pub content: Content,
-    /// Level of a heading: 0, the name of a passage, is the highest. A heading governs the blocks behind it up to
-    /// the next one of its level or higher, and comes along with what is kept of them. Of anything else, 0, or the
-    /// level at which it ends those above it.
+    /// Level of a heading; 0, the name of a passage, is the highest. A heading governs the blocks after it up
+    /// to the next heading of the same or a higher level, and is kept along with any of them. For other
+    /// blocks it is 0, or the level at which the block ends the headings above it.
     pub level: u8,
-    /// A label that stands behind what it names: it governs the blocks before it, back to the last one like it.
+    /// Whether it is a label placed after the text it names: it governs the blocks before it, back to the
+    /// previous such label.
     pub closes: bool,
 }
 
-/// What is known of a text besides its bytes. All of it may be missing or wrong.
+/// Metadata about a text. All of it may be missing or wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hint<'a> {
-    /// The name of the tool that gave it, and its arguments as JSON.
+    /// The tool that returned it: its name, and its arguments as JSON.
     pub call: Option<(&'a str, &'a str)>,
     /// A file name or path.
     pub file: Option<&'a str>,

@@ -1,20 +1,20 @@
-//! Where JSON values end, and where a large one may be cut: behind the comma that follows an
-//! element. A scanner, not a parser: it builds nothing and needs no stack for deep input.
+//! Finds where JSON values end, and where a large one may be split: after the comma behind an element. A
+//! scanner, not a parser: it builds nothing and needs no stack for deep input.
 
 use std::ops::Range;
 
-/// A value larger than this many bytes is cut between its elements.
+/// Values larger than this many bytes are split between their elements.
 const UNIT: usize = 1200;
-/// How many levels down large values are opened.
+/// Maximum nesting depth at which large values are split.
 const LEVELS: usize = 6;
 
-/// The end of the object or array that starts at `start`. `Err` is the offset at which the text
-/// stops being JSON.
+/// The end of the object or array that starts at `start`. `Err` is the offset at which the text stops being
+/// valid JSON.
 pub fn value_end(text: &str, start: usize) -> Result<usize, usize> {
     let bytes = text.as_bytes();
     let mut closers: Vec<u8> = Vec::new();
     let mut at = start;
-    // After a value comes a comma or a closer; anywhere else a value (or a key) is due.
+    // A value is followed by a comma or a closer; anywhere else a value (or a key) is expected.
     let mut value_due = true;
     while let Some(&byte) = bytes.get(at) {
         match byte {
@@ -72,7 +72,7 @@ fn string_end(bytes: &[u8], quote: usize) -> Option<usize> {
     }
 }
 
-/// Offsets inside `range`, a JSON block, at which it may be cut.
+/// Offsets inside `range`, a JSON block, at which it may be split.
 pub(crate) fn cuts(text: &str, range: Range<usize>) -> Vec<usize> {
     let bytes = text.as_bytes();
     let mut cuts = Vec::new();
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ends() {
+    fn value_ends_are_found() {
         for whole in [r#"{"a": [1, 2.5e3, true, null, "x\"}"], "b": {}}"#, "[]", "[[1],[2]]"] {
             assert_eq!(value_end(whole, 0), Ok(whole.len()), "{whole}");
         }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn large_values_are_cut_between_elements() {
+    fn large_values_are_split_between_elements() {
         let text = format!(
             "[{}]",
             (0..200).map(|i| format!("{{\"key\": {i}, \"v\": [1, 2]}}")).collect::<Vec<_>>().join(",\n ")

@@ -1,7 +1,8 @@
 //! Work that can be stopped and watched.
 //!
 //! [`Cancel`] asks work to stop, by hand or at a deadline, and carries [`Steps`], which say how far it is.
-//! [`workers`] spreads pieces of work over threads, and [`progress`] is where long work reports to whoever shows it.
+//! [`workers`] spreads pieces of work over threads, [`ordered`] puts
+//! their results back in order for one writer, and [`progress`] is where long work reports to whoever shows it.
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod cancel;
+pub mod ordered;
 pub mod progress;
 mod steps;
 pub mod workers;

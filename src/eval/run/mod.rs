@@ -35,13 +35,13 @@ mod suite_file;
 
 use std::{
     any::Any,
-    collections::BTreeMap,
     num::NonZeroUsize,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc::{self, RecvTimeoutError},
+        mpsc,
     },
     thread,
     time::Duration,
@@ -55,7 +55,10 @@ pub use header::make as make_header;
 pub use suite_file::{SuiteError, read as read_suite};
 
 use epitome_engine::host_memory as memory;
-use epitome_work::Cancel;
+use epitome_work::{
+    Cancel,
+    ordered::{self, Permits, Results},
+};
 
 use super::{
     arms::{Arm, Produced},
@@ -75,9 +78,6 @@ use crate::measure::{
 const WINDOW: usize = 4;
 /// How often progress is shown while no record is done.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
-
-/// How often a thread that waits looks whether the run was told to stop.
-const LOOK: Duration = Duration::from_millis(25);
 
 /// What a run works with.
 pub struct Work<'a> {
@@ -109,8 +109,8 @@ struct Compacted {
     record: Record,
 }
 
-/// A record on its way to the writer, by its place in the file.
-type Made = Result<(usize, Box<Record>), RunError>;
+/// Where records go on their way to the writer, each with its place in the file.
+type Made = Results<Box<Record>, RunError>;
 
 /// Runs what is not in `file` yet, and adds its records there in order.
 ///
@@ -124,14 +124,7 @@ pub fn run(work: &Work<'_>, file: &mut ResultsFile, account: &mut Account) -> Re
     let asking: usize = work.readers.iter().map(|reader| reader.concurrency).sum();
     let window = (work.jobs.get() + asking) * WINDOW;
 
-    // A permit is a cell that may be begun. The writer gives one back for each cell that is written.
-    let (permit, permits) = mpsc::sync_channel::<()>(window);
-    for _ in 0..window {
-        // The channel has room for all of them.
-        let _ = permit.try_send(());
-    }
-    let permits = Mutex::new(permits);
-    let (made, records) = mpsc::channel::<Made>();
+    let (permits, made, ordered) = ordered::window(window);
     let next = AtomicUsize::new(first);
     let gpu_peak = AtomicU64::new(0);
     let shared = Shared { work, gpu_peak: &gpu_peak };
@@ -153,12 +146,11 @@ pub fn run(work: &Work<'_>, file: &mut ResultsFile, account: &mut Account) -> Re
             scope.spawn(move || shared.compact(permits, next, &made, &queues));
         }
         drop((queues, made));
-        let result = write(&records, &permit, each, file, account);
+        let next = file.written() as u64;
+        let result = ordered.run(next, SHOW_EVERY, &mut Writer { each, file, account });
         if result.is_err() {
             work.cancel.cancel();
         }
-        // Without these all threads come to an end.
-        drop((records, permit));
         result
     });
     result?;
@@ -168,37 +160,25 @@ pub fn run(work: &Work<'_>, file: &mut ResultsFile, account: &mut Account) -> Re
     Ok(())
 }
 
-/// The writer: puts records in order and writes each as soon as all before it are written.
-fn write(
-    records: &mpsc::Receiver<Made>,
-    permit: &mpsc::SyncSender<()>,
+/// Writes each record, and shows how far the run is.
+struct Writer<'a> {
+    /// Records of a cell.
     each: usize,
-    file: &mut ResultsFile,
-    account: &mut Account,
-) -> Result<(), RunError> {
-    let mut early = BTreeMap::new();
-    loop {
-        let (index, record) = match records.recv_timeout(SHOW_EVERY) {
-            Ok(made) => made?,
-            Err(RecvTimeoutError::Timeout) => {
-                account.show();
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-        };
-        // The rest of a cell of which a part was written before the interruption.
-        if index < file.written() {
-            continue;
-        }
-        early.insert(index, record);
-        while let Some(record) = early.remove(&file.written()) {
-            file.record(&record)?;
-            account.add(&record);
-            if file.written().is_multiple_of(each) {
-                // Everything may have been begun already.
-                let _ = permit.try_send(());
-            }
-        }
+    file: &'a mut ResultsFile,
+    account: &'a mut Account,
+}
+
+impl ordered::Write<Box<Record>, RunError> for Writer<'_> {
+    fn write(&mut self, record: Box<Record>) -> Result<bool, RunError> {
+        self.file.record(&record)?;
+        self.account.add(&record);
+        // A permit is a cell that may begin.
+        Ok(self.file.written().is_multiple_of(self.each))
+    }
+
+    fn idle(&mut self) -> ControlFlow<()> {
+        self.account.show();
+        ControlFlow::Continue(())
     }
 }
 
@@ -211,15 +191,15 @@ impl Shared<'_> {
     /// A thread that compacts.
     fn compact(
         &self,
-        permits: &Mutex<mpsc::Receiver<()>>,
+        permits: &Permits,
         next: &AtomicUsize,
-        made: &mpsc::Sender<Made>,
+        made: &Made,
         queues: &[mpsc::Sender<Arc<Compacted>>],
     ) {
         // The rows of a task come one after the other, each through all arms.
         let mut known: Option<((usize, usize), Retention)> = None;
         loop {
-            if !self.permitted(permits) {
+            if !permits.take(self.work.cancel) {
                 return;
             }
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -249,7 +229,7 @@ impl Shared<'_> {
                 }
             };
             let at = index * self.work.cells.records_each();
-            if made.send(Ok((at, Box::new(compacted.record.clone())))).is_err() {
+            if made.send(Ok((at as u64, Box::new(compacted.record.clone())))).is_err() {
                 return;
             }
             let compacted = Arc::new(compacted);
@@ -259,19 +239,6 @@ impl Shared<'_> {
                 }
             }
         }
-    }
-
-    /// Waits until a cell may be begun. After the end there is nobody left who would give a permit.
-    fn permitted(&self, permits: &Mutex<mpsc::Receiver<()>>) -> bool {
-        while self.work.cancel.check().is_ok() {
-            let next = permits.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LOOK);
-            match next {
-                Ok(()) => return true,
-                Err(RecvTimeoutError::Disconnected) => return false,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-        }
-        false
     }
 
     fn compacted(
@@ -320,13 +287,7 @@ impl Shared<'_> {
     }
 
     /// A thread that asks a reader.
-    fn read(
-        &self,
-        index: usize,
-        reader: &Reader,
-        jobs: &Mutex<mpsc::Receiver<Arc<Compacted>>>,
-        made: &mpsc::Sender<Made>,
-    ) {
+    fn read(&self, index: usize, reader: &Reader, jobs: &Mutex<mpsc::Receiver<Arc<Compacted>>>, made: &Made) {
         loop {
             let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(compacted) = next else { return };
@@ -351,7 +312,7 @@ impl Shared<'_> {
             };
             let record = self.answered(reader, row, &compacted, answer);
             let at = compacted.cell * self.work.cells.records_each() + 1 + index;
-            if made.send(Ok((at, Box::new(record)))).is_err() {
+            if made.send(Ok((at as u64, Box::new(record)))).is_err() {
                 return;
             }
         }

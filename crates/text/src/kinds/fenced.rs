@@ -1,4 +1,4 @@
-//! Fenced code blocks: where they stand, and their language.
+//! Locates fenced code blocks and determines their language.
 
 use std::ops::Range;
 
@@ -8,7 +8,8 @@ use crate::{
     lines::{Fence, lines},
 };
 
-/// What of a text of a `kind`, cut into `blocks`, is code: all of a file, or what stands in fences.
+/// The ranges of code in a text of a `kind`, split into `blocks`: all of a source file, or the content of
+/// fences.
 pub fn code(kind: Kind, text: &str, blocks: &[CutBlock]) -> Vec<Range<usize>> {
     match kind {
         Kind::Code(_) => std::iter::once(0..text.len()).collect(),
@@ -16,13 +17,14 @@ pub fn code(kind: Kind, text: &str, blocks: &[CutBlock]) -> Vec<Range<usize>> {
             let pieces = blocks.iter().flat_map(|block| &block.pieces);
             pieces.filter(|piece| piece.content == Content::Code).map(|piece| piece.range.clone()).collect()
         }
-        // The lines of a diff begin with a mark; JSON says itself where its code is.
+        // The lines of a diff begin with a sign; JSON reports its code itself.
         Kind::Diff | Kind::Json => Vec::new(),
         _ => fences(text),
     }
 }
 
-/// The blocks between backticks that are closed, with their fences. Tildes underline what is wrong in output of programs.
+/// Closed blocks between backtick fences, including the fences. Tildes are ignored, because programs
+/// underline errors with them.
 fn fences(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut unclosed: Vec<Fence> = Vec::new();
@@ -44,7 +46,7 @@ fn fences(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// The language that a fence's info string names: `rust,ignore`, `py title="a.py"`, `{.python}`, `ts:src/a.ts`.
+/// The language named by a fence's info string: `rust,ignore`, `py title="a.py"`, `{.python}`, `ts:src/a.ts`.
 pub fn language(info: &str) -> Option<Language> {
     let info = info.trim().trim_start_matches(['`', '~']).trim_start();
     let info = info.trim_start_matches('{').trim_start_matches('.');
@@ -59,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_stands_in_closed_fences() {
+    fn code_is_found_in_closed_fences() {
         let text = "Ann: see\n```rust\nfn a() {}\n```\nBob: ok\n~~~\nx\n~~~\n```\nopen\n";
         let found: Vec<&str> = code(Kind::Turns, text, &[]).into_iter().map(|range| &text[range]).collect();
         assert_eq!(found, ["```rust\nfn a() {}\n```\n"]);
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn info_strings() {
+    fn info_strings_are_parsed() {
         for (info, expected) in [
             ("rust", Some(Language::Rust)),
             ("rs", Some(Language::Rust)),

@@ -1,6 +1,6 @@
-//! Web pages. Blocks are what a browser sets apart: paragraphs, headings, list items, tables of data,
+//! Web pages. Blocks are what a browser sets apart: paragraphs, headings, list items, data tables,
 //! preformatted text, each with its tags. The page's frame (navigation, footers, banners) and its machinery
-//! (scripts, styles, what is hidden) are noise.
+//! (scripts, styles, hidden elements) are noise.
 
 mod detect;
 mod elements;
@@ -15,13 +15,13 @@ use tags::Tag;
 
 use crate::cut::{Content, CutBlock, Hint, Piece, Role};
 
-/// A heading of more text than this is none: its end is missing.
+/// A heading with more bytes of text than this is not treated as one, because its end tag is missing.
 const LONGEST_HEADING: usize = 600;
 
-/// A term of more bytes than this is no label.
+/// A term of more bytes than this is not treated as a label.
 const LONGEST_TERM: usize = 800;
 
-/// Noise is cut into parts of about this many bytes.
+/// Target size in bytes of the pieces of noise.
 const NOISE: usize = 4000;
 
 /// Whether `text` as a whole is a page or a large fragment of one.
@@ -29,16 +29,17 @@ pub fn detect(text: &str, hint: &Hint<'_>) -> bool {
     detect::is_page(text, hint)
 }
 
-/// Marks of what a program fills in.
+/// Markers of template placeholders.
 const FILLED: [&str; 6] = ["{{", "{%", "<%", "<?php", "<?=", "th:text="];
 
-/// A page of fewer words in sentences than this is an application or a frame for one.
+/// A page with fewer words in sentences than this is an application or its shell.
 const WORDS: usize = 100;
 
-/// A text of fewer words is a button, an entry of a menu, a cell.
+/// A text with fewer words than this is a button, a menu entry or a cell.
 const SENTENCE: usize = 8;
 
-/// Whether `text` is a whole page that was written to be read, rather than a template or the frame of an application.
+/// Whether `text` is a complete page written to be read, rather than a template or the shell of an
+/// application.
 pub fn is_saved(text: &str) -> bool {
     if !detect::is_whole(text) {
         return false;
@@ -47,7 +48,7 @@ pub fn is_saved(text: &str) -> bool {
     let tags = tags::tags(text);
     let elements = elements::elements(text, &tags);
     for leaf in leaves::leaves(text, &tags, &elements) {
-        // Scripts and examples may hold such marks and mean nothing by them.
+        // Scripts and examples may contain such markers as plain content.
         let shown = matches!(leaf.is, Is::Text(_) | Is::Special(Special::Table(..)));
         if shown && FILLED.iter().any(|mark| text[leaf.range.clone()].contains(mark)) {
             return false;
@@ -61,7 +62,7 @@ pub fn is_saved(text: &str) -> bool {
     prose >= WORDS && 2 * prose >= words
 }
 
-/// Cuts a page into blocks.
+/// Splits a page into blocks.
 pub fn cut(text: &str) -> Vec<CutBlock> {
     let tags = tags::tags(text);
     let elements = elements::elements(text, &tags);
@@ -142,7 +143,7 @@ fn text_pieces(text: &str, tags: &[Tag], leaf: &Leaf, content: Content, out: &mu
     }
 }
 
-/// The rows of a table; what stands above the first one of its body, if that is not markup alone, is their label.
+/// The rows of a table; the part above its body's first row is their label, unless it is only markup.
 fn table(text: &str, tags: &[Tag], leaf: &Leaf, rows: &[usize], header: usize, out: &mut Vec<Piece>) {
     let range = &leaf.range;
     let mut starts: Vec<usize> = rows.iter().copied().skip(header).collect();

@@ -1,8 +1,8 @@
-//! JSON and JSON Lines: a *virtual text* of what may be left out, and the way back to valid JSON.
+//! JSON and JSON Lines: a *virtual text* of the parts that may be dropped, and the way back to valid JSON.
 //!
-//! The virtual text holds the long strings of the document, decoded and cut by their own kind, and the records of
-//! its long arrays. Whatever is chosen of it, the rest (structure, keys, numbers, short strings) is copied from
-//! the input byte for byte, so that nothing is printed anew.
+//! The virtual text contains the long strings of the document, decoded and split according to their own kind,
+//! and the records of its long arrays. Whatever is selected from it, the rest (structure, keys, numbers,
+//! short strings) is copied from the input byte for byte, so nothing is reformatted.
 
 mod build;
 mod classify;
@@ -23,20 +23,20 @@ use crate::cut::{CutBlock, Hint};
 
 pub use render::Rendered;
 
-/// How many strings that hold JSON are opened one within the other.
+/// Maximum nesting of strings that contain JSON.
 const NESTED: usize = 2;
 
-/// Tells the kind of a decoded string and cuts it.
+/// Detects the kind of a decoded string and splits it.
 pub type Cut<'a> = &'a dyn Fn(&str) -> (Kind, Vec<CutBlock>);
 
-/// What may be left out of a JSON document, as a text.
+/// The parts of a JSON document that may be dropped, as a text.
 #[derive(Clone, Debug)]
 pub struct Virtual {
-    /// Long strings and droppable records, each behind a label that names it. The text ends each with a line break.
+    /// Long strings and droppable records, each after a label that names it. Each ends with a line break.
     pub text: String,
     /// Its blocks; they tile it.
     pub blocks: Vec<CutBlock>,
-    /// What of it is code: strings that are files of code, and fenced code in strings. In order.
+    /// The ranges of code: strings that are source files, and fenced code in strings. In order.
     pub code: Vec<Range<usize>>,
     units: Vec<Unit>,
     fixed: usize,
@@ -44,17 +44,17 @@ pub struct Virtual {
     spaced: bool,
 }
 
-/// Opens a JSON document or JSON Lines. `cut` cuts a decoded string by its own kind; its blocks must tile the
-/// string, else the string is one piece.
+/// Opens a JSON document or JSON Lines. `cut` splits a decoded string according to its kind; if its blocks do
+/// not tile the string, the string is one piece.
 ///
-/// `None` if `raw` is neither, or if nothing in it can be left out. A byte order mark and white space around the
-/// document are kept.
+/// `None` if `raw` is neither, or if nothing in it can be dropped. A byte order mark and white space around
+/// the document are kept.
 pub fn open(raw: &str, cut: Cut<'_>) -> Option<Virtual> {
     open_at(raw, cut, NESTED)
 }
 
-/// Whether `text` is a JSON object or array, JSON Lines, or a JSON string with escapes. The bytes decide; `hint`
-/// only admits a string without escapes.
+/// Whether `text` is a JSON object or array, JSON Lines, or a JSON string with escapes. This is decided by
+/// the content; `hint` is only needed to accept a string without escapes.
 pub fn detect(text: &str, hint: &Hint<'_>) -> bool {
     let named = hint.media_type.is_some_and(|m| m.to_ascii_lowercase().contains("json"))
         || hint.file.is_some_and(|f| {
@@ -70,19 +70,20 @@ fn open_at(raw: &str, cut: Cut<'_>, nested: usize) -> Option<Virtual> {
 }
 
 impl Virtual {
-    /// Bytes of the input that stay whatever is chosen: structure, keys, short values and opaque values outside
-    /// of droppable records.
+    /// Bytes of the input that are always kept: structure, keys, short values, and opaque values outside
+    /// droppable records.
     pub fn fixed(&self) -> usize {
         self.fixed
     }
 
-    /// Where a range of the virtual text stands in the input: the bytes of a record or of a string from its start to
-    /// its end; of what has no place of its own, such as a label, the record or string behind it.
+    /// The range of the input that a range of the virtual text corresponds to: from the start to the end of
+    /// the record or string. For text without a counterpart, such as a label, it is the record or string
+    /// after it.
     pub fn source(&self, raw: &str, range: &Range<usize>) -> Range<usize> {
         self.sources(raw, std::slice::from_ref(range)).pop().unwrap_or_default()
     }
 
-    /// The same for many ranges. Where they are sorted and disjoint, the document is walked once.
+    /// The same for many ranges. If they are sorted and disjoint, the document is traversed once.
     pub fn sources(&self, raw: &str, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
         let has_text =
             |unit: &&Unit| !unit.text.is_empty() && !matches!(unit.what, What::Record { whole: false, .. });
@@ -118,11 +119,12 @@ impl Virtual {
         ranges.iter().map(&mut place).collect()
     }
 
-    /// The document with only `kept` of its virtual text: `kept` are unions of pieces, sorted and disjoint;
+    /// The document with only `kept` of its virtual text. `kept` are unions of pieces, sorted and disjoint;
     /// labels need not be among them.
     ///
-    /// A record of which nothing is kept goes, and a note stands for each run of such records. What is left out
-    /// within a string is marked by what `omission` says for it, given the decoded string and the stretch.
+    /// A record of which nothing is kept is dropped, and a note replaces each run of such records. Omissions
+    /// within a string are marked with the text that `omission` returns, given the decoded string and the
+    /// range.
     pub fn render(
         &self,
         raw: &str,

@@ -1,34 +1,34 @@
-//! What a node of the tree is to the cut.
+//! Classification of syntax tree nodes.
 
 use tree_sitter::Node;
 
-/// What a node is.
+/// The class of a node.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Class<'t> {
-    /// An import or the declaration of a package or of a module in another file.
+    /// An import, or the declaration of a package or of a module in another file.
     Import,
     /// A function, with its body if there is one.
     Function(Option<Node<'t>>),
-    /// A class, a trait, a module, or another thing with functions in its body.
+    /// A class, a trait, a module, or anything else with functions in its body.
     Container(Node<'t>),
-    /// A type or value with a body that has no functions.
+    /// A type or value whose body has no functions.
     Data(Node<'t>),
-    /// A declaration without one.
+    /// A declaration without a body.
     Item,
     /// A comment.
     Comment,
-    /// An attribute or a decorator that stands before what it belongs to.
+    /// An attribute or a decorator in front of the item it applies to.
     Attribute,
-    /// What stands for the nodes in it: a conditional of the preprocessor, an error.
+    /// A wrapper that is looked through: a preprocessor conditional, a syntax error.
     Transparent,
-    /// All else.
+    /// Anything else.
     Statement,
 }
 
-/// Levels of wrappers that are looked through.
+/// Maximum levels of wrappers to look through.
 const WRAPPERS: usize = 8;
 
-/// What `node` is.
+/// The class of `node`.
 pub(super) fn class(node: Node<'_>) -> Class<'_> {
     let node = unwrapped(node);
     let body = node.child_by_field_name("body");
@@ -60,7 +60,7 @@ pub(super) fn class(node: Node<'_>) -> Class<'_> {
         "static_initializer" | "class_static_block" => {
             Class::Function(body.or_else(|| child_of_kind(node, &["block"])))
         }
-        // Members are looked for in these; without functions they are data.
+        // These are searched for members; without functions they are data.
         "impl_item"
         | "trait_item"
         | "mod_item"
@@ -128,7 +128,7 @@ pub(super) fn class(node: Node<'_>) -> Class<'_> {
     }
 }
 
-/// The definition behind decorators, `export` and template parameters.
+/// The definition inside decorators, `export` and template parameters.
 fn unwrapped(node: Node<'_>) -> Node<'_> {
     let mut node = node;
     for _ in 0..WRAPPERS {
@@ -140,7 +140,7 @@ fn unwrapped(node: Node<'_>) -> Node<'_> {
             }
             "ambient_declaration" => node.named_child(0),
             "expression_statement" => child_of_kind(node, &["internal_module"]),
-            // A struct that is defined where a variable or nothing is declared.
+            // A struct defined in a declaration with or without a variable.
             "declaration" | "field_declaration" if node.child_by_field_name("declarator").is_none() => {
                 node.child_by_field_name("type").filter(|t| t.kind().ends_with("_specifier"))
             }
@@ -159,11 +159,11 @@ fn child_of_kind<'t>(node: Node<'t>, kinds: &[&str]) -> Option<Node<'t>> {
     node.named_children(&mut cursor).find(|child| kinds.contains(&child.kind()))
 }
 
-/// Whether functions, or things with functions, stand in this body.
+/// Whether this body contains functions, or items with functions.
 fn has_functions(body: Node<'_>) -> bool {
     let mut cursor = body.walk();
     body.named_children(&mut cursor).any(|child| match child.kind() {
-        // Looked at by kind: whether a class within has functions does not matter here.
+        // Decided by kind: whether a nested class has functions does not matter here.
         "class_definition" | "class_declaration" | "mod_item" | "impl_item" | "trait_item" => true,
         "enum_body_declarations" | "ERROR" | "preproc_if" | "preproc_ifdef" => {
             let mut cursor = child.walk();
@@ -186,7 +186,7 @@ fn is_function(node: Node<'_>) -> bool {
         | "export_statement" => value(node)
             .is_some_and(|v| matches!(v.kind(), "function_expression" | "arrow_function" | "class")),
         "class_definition" | "class_declaration" => true,
-        // A prototype of a member; of a function elsewhere it is but a declaration.
+        // The prototype of a member. A prototype of a function elsewhere is only a declaration.
         "field_declaration" => false,
         "if_statement" | "try_statement" | "with_statement" => false,
         kind if kind.ends_with("_clause") => false,
@@ -211,7 +211,7 @@ fn inner_body(node: Node<'_>) -> Option<Node<'_>> {
     None
 }
 
-/// A conditional with functions in it; otherwise a statement.
+/// A container if the conditional has functions in it; otherwise a statement.
 fn branch(node: Node<'_>) -> Class<'_> {
     let body = ["consequence", "body"].iter().find_map(|field| node.child_by_field_name(field));
     let body = body.or_else(|| child_of_kind(node, &["block"]));
@@ -229,7 +229,7 @@ fn branch(node: Node<'_>) -> Class<'_> {
     }
 }
 
-/// The value that a declaration or a statement gives to a name, or the call that it makes.
+/// The value that a declaration or statement assigns to a name, or the call that it makes.
 fn value(node: Node<'_>) -> Option<Node<'_>> {
     let mut node = node;
     for _ in 0..WRAPPERS {
@@ -253,7 +253,7 @@ fn value(node: Node<'_>) -> Option<Node<'_>> {
     None
 }
 
-/// A declaration or a statement of JavaScript by its value.
+/// The class of a JavaScript declaration or statement, based on its value.
 fn valued(node: Node<'_>) -> Class<'_> {
     let declares = !matches!(node.kind(), "expression_statement");
     let plain = if declares { Class::Item } else { Class::Statement };
@@ -272,7 +272,7 @@ fn valued(node: Node<'_>) -> Class<'_> {
     }
 }
 
-/// The body of a function that a call is given, or that is called where it stands, if there are functions in it:
+/// The body of a function that is passed to a call or called in place, if it contains functions:
 /// `describe('x', () => {...})`, `(function () {...})()`.
 fn call(node: Node<'_>) -> Option<Node<'_>> {
     let mut callee = node.child_by_field_name("function")?;
@@ -292,7 +292,7 @@ fn call(node: Node<'_>) -> Option<Node<'_>> {
         return None;
     }
     let mut cursor = body.walk();
-    // The functions that a test suite's calls are given count as its members.
+    // Functions passed to the calls of a test suite count as its members.
     let member = |child: Node<'_>| {
         is_function(child)
             || value(child)

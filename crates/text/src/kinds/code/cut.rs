@@ -1,4 +1,4 @@
-//! The blocks of a source text.
+//! Splits source code into blocks.
 
 use std::{cell::OnceCell, ops::Range};
 
@@ -13,15 +13,15 @@ use super::{
 };
 use crate::cut::{Content, CutBlock, Piece, Role};
 
-/// A piece of more bytes than this is cut.
+/// Pieces of more bytes than this are split.
 const LARGE: usize = 16_000;
-/// Bytes of the pieces of what has no lines to be cut at.
+/// Target size in bytes of pieces without suitable line breaks.
 const CHUNK: usize = 4_000;
-/// Most rows of a signature.
+/// Maximum rows of a signature.
 const SIGNATURE: usize = 30;
 
-/// Cuts source code: a block for each function, with its signature and its body; a heading for each class or the
-/// like, which governs its members; and blocks for all else. Blocks tile the text.
+/// Splits source code: a block for each function, with its signature and its body; a heading for each class
+/// or similar, which governs its members; and blocks for everything else. Blocks tile the text.
 pub fn cut(text: &str, language: Language) -> Vec<CutBlock> {
     let source = Rows::new(text);
     let tree = parse(&source.code, language);
@@ -30,7 +30,7 @@ pub fn cut(text: &str, language: Language) -> Vec<CutBlock> {
     Cutter { source: &source, tree, depths: OnceCell::new(), blocks: Vec::new() }.blocks(&units)
 }
 
-/// Runs of lines between blank ones.
+/// Runs of lines separated by blank lines.
 fn paragraphs(source: &Rows<'_>) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut open = false;
@@ -55,7 +55,8 @@ fn paragraphs(source: &Rows<'_>) -> Vec<Unit> {
     units
 }
 
-/// Makes the units tile the rows of the code, and drops what closes a class where a heading behind it does so.
+/// Makes the units tile the rows of the code, and removes the closing unit of a class if a heading after it
+/// ends the class anyway.
 fn settle(units: &mut Vec<Unit>, source: &Rows<'_>) {
     let mut next: Option<(Form, u8, usize)> = None;
     for unit in units.iter_mut().rev() {
@@ -134,7 +135,7 @@ impl Cutter<'_, '_> {
         self.blocks
     }
 
-    /// Lines around numbered code.
+    /// Adds the lines around numbered code.
     fn frame(&mut self, rows: Range<usize>) {
         if !rows.is_empty() {
             let mut pieces = Vec::new();
@@ -154,7 +155,7 @@ impl Cutter<'_, '_> {
             Form::Function | Form::Data => {
                 let outline = |rows: Range<usize>| self.piece(rows, Content::Code, Role::Outline);
                 let mut opens = (unit.opens + 1).clamp(head, rows.end).min(head + SIGNATURE);
-                // What has no body has its blank lines with it.
+                // Without a body, the trailing blank lines belong to it.
                 if (opens..rows.end).all(|row| self.source.blank(row)) {
                     opens = rows.end;
                 }
@@ -186,7 +187,7 @@ impl Cutter<'_, '_> {
         pieces
     }
 
-    /// The row behind the first one of a comment that says something, if that is near and short.
+    /// The row after the first comment row with text, if the comment is close and short.
     fn said(&self, rows: Range<usize>) -> usize {
         let near = rows.start..rows.end.min(rows.start + SHORT_COMMENT);
         near.clone()
@@ -195,7 +196,7 @@ impl Cutter<'_, '_> {
             .map_or(rows.start, |row| row + 1)
     }
 
-    /// Adds rows as text, cut if they are many.
+    /// Adds rows as text, split if there are many.
     fn text(&self, rows: Range<usize>, pieces: &mut Vec<Piece>) {
         let stretches = if rows.len() > LONG {
             let depths = self.depths.get_or_init(|| match &self.tree {
@@ -219,7 +220,7 @@ impl Cutter<'_, '_> {
     }
 }
 
-/// Cuts what has long lines: behind a line break, or a closing bracket or the like, or anywhere.
+/// Splits text with long lines: after a line break, after a closing bracket or the like, or anywhere.
 fn chunks(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
     let mut out = Vec::new();
     let mut begin = range.start;

@@ -1,4 +1,4 @@
-//! Whether a text is source code, and in which language.
+//! Detects source code and its language.
 
 use tree_sitter::{Node, Tree};
 
@@ -11,26 +11,26 @@ use super::{
 };
 use crate::cut::Hint;
 
-/// Bytes of the text that are looked at.
+/// Number of bytes to examine.
 const SAMPLE: usize = 12_000;
-/// Grammars that are tried where nothing but the content speaks for one.
+/// Maximum number of grammars to try if only the content suggests a language.
 const TRIED: usize = 4;
-/// Fewest lines that must speak for a language, if its name does not.
+/// Minimum number of lines that must suggest a language, unless the file name does.
 const SIGNS: usize = 2;
-/// Fewest lines of code that are detected by their content.
+/// Minimum lines of code for detection by content.
 const LINES: usize = 3;
-/// Share of the lines with code that may have errors, one of so many: by content, and where a name speaks for
-/// the language.
+/// Divisor of the lines of code: the share that may have errors, for detection by content and if a name
+/// suggests the language.
 const ERRORS: (usize, usize) = (12, 3);
-/// Extensions of texts that are not code, whatever they hold.
+/// Extensions of files that are not code, whatever their content.
 const OTHER: [&str; 19] = [
     "md", "markdown", "rst", "txt", "json", "jsonl", "ndjson", "csv", "tsv", "log", "xml", "html", "htm",
     "yaml", "yml", "toml", "diff", "patch", "ipynb",
 ];
 
-/// The language of `text` if it is source code and nothing else, by the file's name, by its first line, or by its
-/// content. Line numbers before the lines are looked through. That a name speaks for a language is not enough: a
-/// tool's error message is not code.
+/// The language of `text` if it is source code and nothing else, based on the file's name, its first line, or
+/// its content. Line numbers in front of the lines are ignored. A matching name is not enough: a tool's error
+/// message is not code.
 pub fn detect(text: &str, hint: &Hint<'_>) -> Option<Language> {
     let file = source::file(hint);
     let named = file.as_deref().and_then(Language::of_path);
@@ -53,7 +53,7 @@ pub fn detect(text: &str, hint: &Hint<'_>) -> Option<Language> {
             Language::C if likely.first() == Some(&Language::Cpp) => Language::Cpp,
             language => language,
         };
-        // What is cut off in the midst of a large table does not parse.
+        // An excerpt from the middle of a large table does not parse.
         let begun = !whole && likely.contains(&language);
         let sound = || quality(&sample, language).is_some_and(|quality| quality >= Quality::Lenient);
         return (begun || sound()).then_some(language);
@@ -68,7 +68,7 @@ fn other(file: &str) -> bool {
     file.rsplit_once('.').is_some_and(|(_, e)| OTHER.contains(&e.to_ascii_lowercase().as_str()))
 }
 
-/// Whether a text that begins so is JSON, HTML, a diff or the like.
+/// Whether a text with this first line is JSON, HTML, a diff or the like.
 fn markup(first: &str) -> bool {
     let first = first.trim_start();
     let begins = ["{", "[{", "[\"", "[[", "<!", "<?xml", "<html", "diff --git ", "--- a/", "commit ", "@@ "];
@@ -109,7 +109,7 @@ fn quality(sample: &Rows<'_>, language: Language) -> Option<Quality> {
     })
 }
 
-/// Rows with tokens that are part of nothing.
+/// Number of rows with tokens outside any syntax node.
 fn bad_rows(tree: &Tree) -> usize {
     let mut cursor = tree.walk();
     let (mut bad, mut next) = (0, 0);
@@ -133,10 +133,10 @@ fn bad_rows(tree: &Tree) -> usize {
     }
 }
 
-/// Levels of conditionals of the preprocessor, and the like, that are looked into.
+/// Maximum levels of preprocessor conditionals and similar wrappers to look into.
 const NESTED: usize = 4;
 
-/// Whether there is something that only code has.
+/// Whether there is a construct that only code has.
 fn structured(node: Node<'_>, nested: usize) -> bool {
     let mut cursor = node.walk();
     node.named_children(&mut cursor).any(|node| match class(node) {

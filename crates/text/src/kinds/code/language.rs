@@ -1,4 +1,4 @@
-//! The languages that are parsed.
+//! The supported programming languages.
 
 use tree_sitter::Language as Grammar;
 
@@ -42,7 +42,7 @@ impl Language {
         Self::Tsx,
     ];
 
-    /// The language with this name or file extension, in any case.
+    /// The language with this name or file extension, ignoring case.
     pub fn named(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
             "bash" | "sh" | "shell" | "zsh" | "ksh" => Self::Bash,
@@ -59,7 +59,7 @@ impl Language {
         })
     }
 
-    /// The language of the file at this path, by its extension.
+    /// The language of a file, based on the extension of its path.
     pub fn of_path(path: &str) -> Option<Self> {
         let name = path.trim().rsplit(['/', '\\']).next()?;
         let (stem, extension) = name.rsplit_once('.')?;
@@ -70,7 +70,7 @@ impl Language {
         if stem.is_empty() || word { None } else { Self::named(extension) }
     }
 
-    /// What begins a comment that ends with the line.
+    /// The marker that begins a line comment.
     pub fn comment(self) -> &'static str {
         match self {
             Self::Bash | Self::Python => "#",

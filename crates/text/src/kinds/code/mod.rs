@@ -1,4 +1,4 @@
-//! Source code: whole files or stretches of them, as agents' tools read them.
+//! Source code: whole files or parts of them, as read by agents' tools.
 
 mod class;
 mod cut;

@@ -1,12 +1,12 @@
-//! What stands where code was left out.
+//! Placeholders for omitted code.
 
 use std::ops::Range;
 
 use super::{Language, rows::Numbering};
 
-/// The line that stands for `range` of `text`: a comment of the language, indented as the code that was left out,
-/// with its line numbers. Where the lines have numbers before them, those are used. It ends with a line break if
-/// the stretch does. Empty if the stretch is.
+/// The line that replaces `range` of `text`: a comment in the language, indented like the omitted code, with
+/// its line numbers. If the lines are numbered, those numbers are used. It ends with a line break if the
+/// range does, and is empty if the range is.
 pub fn omission(text: &str, range: Range<usize>, language: Language) -> String {
     let start = text.floor_char_boundary(range.start.min(text.len()));
     let end = text.ceil_char_boundary(range.end.clamp(start, text.len()));

@@ -1,4 +1,4 @@
-//! Parsing within limits.
+//! Parsing with limits on size and time.
 
 use std::{borrow::Cow, ops::ControlFlow};
 
@@ -6,27 +6,27 @@ use tree_sitter::{Node, ParseOptions, ParseState, Parser, Tree, TreeCursor};
 
 use super::Language;
 
-/// Longest text that is parsed, in bytes.
+/// Maximum size of a text to parse, in bytes.
 const LONGEST: usize = 16 << 20;
-/// Calls of the progress callback that any text may take, and for how many bytes one more is allowed. The parser
-/// makes one per 100 of its steps; sound code takes one per 70 to 300 bytes. A limit on steps, unlike one on time, is
-/// the same on every machine.
+/// Limit on calls of the progress callback: the calls that any text may take, and the number of bytes that
+/// allow one more. The parser makes one call per 100 of its steps; valid code takes one per 70 to 300 bytes.
+/// Unlike a time limit, a limit on steps gives the same result on every machine.
 const CALLS: (usize, usize) = (5_000, 25);
 
-/// Calls that a text may take that is only looked at, at most of some tens of thousands of bytes.
+/// Maximum calls for a text that is only being detected, of at most some tens of thousands of bytes.
 pub(super) const LOOK: usize = 1_000;
 
-/// Parses `source`; nothing if it is too long or takes too many steps.
+/// Parses `source`; `None` if it is too long or takes too many steps.
 pub(super) fn parse(source: &str, language: Language) -> Option<Tree> {
     parse_within(source, language, CALLS.0 + source.len() / CALLS.1)
 }
 
-/// Parses `source`; nothing if it is too long or takes more calls of the progress callback than `limit`.
+/// Parses `source`; `None` if it is too long or takes more than `limit` calls of the progress callback.
 pub(super) fn parse_within(source: &str, language: Language, limit: usize) -> Option<Tree> {
     if source.len() > LONGEST {
         return None;
     }
-    // To many scanners NUL is the end of the text.
+    // Many scanners treat NUL as the end of the text.
     let source = if source.contains('\0') { Cow::Owned(source.replace('\0', " ")) } else { source.into() };
     let bytes = source.as_bytes();
     let mut parser = Parser::new();
@@ -40,7 +40,8 @@ pub(super) fn parse_within(source: &str, language: Language, limit: usize) -> Op
     parser.parse_with_options(&mut |i, _| bytes.get(i..).unwrap_or_default(), None, Some(options))
 }
 
-/// Goes on to the next node in order, into the present one if `inside`. False at the end.
+/// Moves to the next node in document order, descending into the current one if `inside`. Returns false at
+/// the end.
 pub(super) fn advance(cursor: &mut TreeCursor<'_>, inside: bool) -> bool {
     if inside && cursor.goto_first_child() {
         return true;

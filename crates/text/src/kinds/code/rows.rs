@@ -1,24 +1,24 @@
-//! The lines of a source text, with or without the line numbers that tools print before them.
+//! The lines of a source text, with or without line numbers added by a tool.
 
 use std::{borrow::Cow, ops::Range};
 
-/// What stands between a line's number and its code.
+/// The possible separators between a line's number and its code.
 const SEPARATORS: [&str; 5] = ["\t", "→", "│", "|", ":"];
-/// Rows that are looked at for numbers.
+/// Maximum number of rows to check for numbers.
 const SAMPLE: usize = 200;
-/// Most digits of a line number.
+/// Maximum digits of a line number.
 const DIGITS: usize = 7;
 
-/// How the lines are numbered.
+/// The format of the line numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Numbering {
     separator: &'static str,
-    /// Whether a space behind the separator belongs to it.
+    /// Whether a space after the separator is part of it.
     spaced: bool,
 }
 
 impl Numbering {
-    /// How the lines of `text` are numbered, if they are.
+    /// The format of the line numbers in `text`, if it has any.
     pub(super) fn of(text: &str) -> Option<Self> {
         SEPARATORS.into_iter().find_map(|separator| {
             let plain = Self { separator, spaced: false };
@@ -36,14 +36,14 @@ impl Numbering {
                 }
             }
             let most = |part: usize, rest: usize| rest == 0 || part > 4 * rest;
-            // A short excerpt may stand between a line above it and one below.
+            // A short excerpt may have one line above it and one below.
             let framed = found > 2 && other < 3;
             let numbered = found > 1 && (most(found, other) || framed) && most(next, found - next);
             numbered.then_some(Self { separator, spaced })
         })
     }
 
-    /// The number of a line, and where its code begins.
+    /// A line's number, and the offset at which its code begins.
     pub(super) fn prefix(self, line: &str) -> Option<(usize, usize)> {
         let blank = line.len() - line.trim_start_matches(' ').len();
         let digits = line[blank..].bytes().take_while(u8::is_ascii_digit).count();
@@ -52,7 +52,7 @@ impl Numbering {
         }
         let mut end = blank + digits;
         let number = line[blank..end].parse().ok()?;
-        // Blanks behind the code of an empty line are often stripped, and the separator with them.
+        // Trailing blanks of an empty line are often stripped, and the separator with them.
         if line[end..].trim().is_empty() && !line[end..].starts_with(self.separator) {
             return Some((number, line.trim_end_matches(['\n', '\r']).len()));
         }
@@ -65,15 +65,15 @@ impl Numbering {
     }
 }
 
-/// A text as rows. Rows are what the tree and the text share: `code` has the same ones.
+/// A text as rows. The syntax tree and the text share row numbers: `code` has the same rows.
 pub(super) struct Rows<'a> {
-    /// The untouched text.
+    /// The unmodified text.
     pub text: &'a str,
     /// The text without line numbers.
     pub code: Cow<'a, str>,
     starts: Vec<usize>,
     code_starts: Option<Vec<usize>>,
-    /// Rows from the first to the last that has a number; all rows of a text without numbers.
+    /// The rows from the first to the last numbered one; all rows of a text without numbers.
     pub body: Range<usize>,
 }
 
@@ -102,13 +102,13 @@ impl<'a> Rows<'a> {
         self.starts.len()
     }
 
-    /// Bytes of rows in the untouched text.
+    /// Byte range of the rows in the unmodified text.
     pub(super) fn bytes(&self, rows: Range<usize>) -> Range<usize> {
         let at = |row: usize| self.starts.get(row).copied().unwrap_or(self.text.len());
         at(rows.start)..at(rows.end)
     }
 
-    /// The code of a row, without its number and line break.
+    /// The code of a row, without its number and its line break.
     pub(super) fn line(&self, row: usize) -> &str {
         let starts = self.code_starts.as_ref().unwrap_or(&self.starts);
         let at = |row: usize| starts.get(row).copied().unwrap_or(self.code.len());
@@ -119,7 +119,7 @@ impl<'a> Rows<'a> {
         self.line(row).trim().is_empty()
     }
 
-    /// Bytes of white space before the code of a row.
+    /// Bytes of leading white space in the code of a row.
     pub(super) fn indent(&self, row: usize) -> usize {
         let line = self.line(row);
         line.len() - line.trim_start().len()

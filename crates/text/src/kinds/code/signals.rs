@@ -1,8 +1,8 @@
-//! Cheap signs of a language: how many lines begin or end as its lines do.
+//! Cheap language detection: counts lines that begin or end in a way typical of a language.
 
 use super::Language;
 
-/// A line that speaks for a language, by how it begins and how it ends (in any of some ways).
+/// A pattern of lines that suggests a language: how a line begins, and how it ends (any of several ways).
 struct Signal(Language, &'static str, &'static [&'static str]);
 
 const ANY: &[&str] = &[""];
@@ -84,7 +84,7 @@ const SIGNALS: &[Signal] = {
     ]
 };
 
-/// The languages that at least `fewest` lines speak for, the likeliest first.
+/// The languages suggested by at least `fewest` lines, the most likely first.
 pub(super) fn likely<'a>(lines: impl Iterator<Item = &'a str>, fewest: usize) -> Vec<Language> {
     let mut scores = [0usize; Language::ALL.len()];
     let place = |language: Language| Language::ALL.iter().position(|l| *l == language).unwrap_or_default();
@@ -99,7 +99,7 @@ pub(super) fn likely<'a>(lines: impl Iterator<Item = &'a str>, fewest: usize) ->
             }
         }
     }
-    // These also parse what the ones that they extend say; where nothing is said of them, they come behind.
+    // These languages also accept the code of the ones they extend; with equal evidence they come second.
     scores[place(Language::Cpp)] += scores[place(Language::C)];
     scores[place(Language::TypeScript)] += scores[place(Language::JavaScript)];
     scores[place(Language::Tsx)] = scores[place(Language::TypeScript)];

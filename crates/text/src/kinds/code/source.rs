@@ -1,8 +1,8 @@
-//! The file that a text comes from, by what is known of the call that gave it.
+//! Determines the file that a text comes from, based on the tool call that returned it.
 
 use crate::cut::Hint;
 
-/// Names under which tools take the path of a file.
+/// Argument names that tools use for the path of a file.
 const PATHS: [&str; 9] = [
     "path",
     "file_path",
@@ -14,12 +14,12 @@ const PATHS: [&str; 9] = [
     "absolute_path",
     "relative_workspace_path",
 ];
-/// Names under which tools take a command.
+/// Argument names that tools use for a command.
 const COMMANDS: [&str; 3] = ["command", "cmd", "script"];
-/// Programs that print a file as it is, or a part of it.
+/// Programs that print a file or a part of it unchanged.
 const PRINTERS: [&str; 9] = ["cat", "head", "tail", "sed", "nl", "bat", "batcat", "less", "more"];
 
-/// The path of the file that the text is.
+/// The path of the file that the text was read from.
 pub fn file(hint: &Hint<'_>) -> Option<String> {
     if let Some(file) = hint.file {
         return Some(file.to_owned());
@@ -45,7 +45,7 @@ pub fn file(hint: &Hint<'_>) -> Option<String> {
     printed(&command).map(str::to_owned)
 }
 
-/// The one file that a command prints.
+/// The only file that a command prints.
 fn printed(command: &str) -> Option<&str> {
     let commands = command.split(['\n', ';']).flat_map(|part| part.split("&&"));
     let mut rest = commands.map(str::trim).filter(|part| !part.is_empty() && !part.starts_with("cd "));
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_calls() {
+    fn files_are_found_in_calls() {
         for (arguments, expected) in [
             (r#"{"path":"/a/b.rs"}"#, Some("/a/b.rs")),
             (r#"{"file_path":"b.py","offset":3}"#, Some("b.py")),

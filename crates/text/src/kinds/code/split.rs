@@ -1,4 +1,4 @@
-//! Cuts a long function or another long stretch of rows at statements and blank lines.
+//! Splits a long function or another long range of rows at statements and blank lines.
 
 use std::ops::Range;
 
@@ -9,20 +9,21 @@ use super::{
     rows::Rows,
 };
 
-/// A stretch of more rows than this is cut.
+/// Ranges of more rows than this are split.
 pub(super) const LONG: usize = 60;
-/// A piece of a cut stretch has at least this many rows where a blank line ends it, and at most twice as many.
+/// A piece of a split range has at least this many rows if a blank line ends it, and at most about twice as
+/// many.
 const PIECE: usize = 20;
-/// Levels of statements in statements.
+/// Maximum nesting of statements to descend into.
 const NESTING: usize = 12;
-/// Where a row may not be cut from the one before.
+/// The depth of a row that must not be separated from the one before.
 const NEVER: u16 = u16::MAX;
 
-/// How deep what begins on each row stands.
+/// The nesting depth of the code that begins on each row.
 pub(super) struct Depths(Vec<u16>);
 
 impl Depths {
-    /// By the tree.
+    /// Based on the syntax tree.
     pub(super) fn of_tree(root: Node<'_>, source: &Rows<'_>) -> Self {
         let mut depths = vec![NEVER; source.len()];
         let mut commented = vec![false; source.len() + 1];
@@ -44,7 +45,7 @@ impl Depths {
                 break;
             }
         }
-        // A comment stays with what is below it.
+        // A comment stays with the code below it.
         for (depth, commented) in depths.iter_mut().zip(commented) {
             if commented {
                 *depth = NEVER;
@@ -53,7 +54,7 @@ impl Depths {
         Self(depths)
     }
 
-    /// By indentation.
+    /// Based on indentation.
     pub(super) fn of_indents(source: &Rows<'_>) -> Self {
         let depth = |row: usize| {
             let line = source.line(row).trim_start();
@@ -71,7 +72,7 @@ impl Depths {
         self.0.get(row).copied().unwrap_or(NEVER)
     }
 
-    /// Cuts `range` into stretches of at most [`LONG`] rows, if it can be.
+    /// Splits `range` into ranges of at most [`LONG`] rows, if possible.
     pub(super) fn split(&self, range: Range<usize>, source: &Rows<'_>) -> Vec<Range<usize>> {
         let mut out = Vec::new();
         self.split_into(range, source, NESTING, 0, &mut out);
@@ -111,7 +112,7 @@ impl Depths {
     }
 }
 
-/// Cuts what gives no better places: at blank lines, or anywhere.
+/// Splits rows without better places: at blank lines, or anywhere.
 fn chunks(range: Range<usize>, source: &Rows<'_>, out: &mut Vec<Range<usize>>) {
     let mut begin = range.start;
     for row in range.start + 1..range.end {

@@ -1,4 +1,4 @@
-//! The units of a source text: its functions, the headers of its classes, its imports and other items, as rows.
+//! The units of a source text: its functions, class headers, imports and other items, as ranges of rows.
 
 use tree_sitter::Node;
 
@@ -8,26 +8,26 @@ use super::{
     rows::Rows,
 };
 
-/// What a unit is.
+/// The form of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// The header of a class or the like, which governs the units behind it.
+    /// The header of a class or similar, which governs the units after it.
     Header,
-    /// What closes it.
+    /// The end of a class.
     Close,
     /// A function.
     Function,
     /// A type or value with a body.
     Data,
-    /// A run of imports.
+    /// Consecutive imports.
     Import,
     /// A declaration without a body.
     Item,
-    /// A run of statements, or what could not be parsed.
+    /// Consecutive statements, or code that could not be parsed.
     Statement,
     /// A comment that stands alone.
     Comment,
-    /// The long comment of a class whose header follows.
+    /// A long comment in front of a class header.
     Doc,
 }
 
@@ -35,25 +35,25 @@ pub(super) enum Form {
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
     pub form: Form,
-    /// First row, of comments before it if there are any.
+    /// First row, including comments before it.
     pub start: usize,
-    /// First row of its signature, attributes included.
+    /// First row of its signature, including attributes.
     pub head: usize,
     /// Last row of its signature.
     pub opens: usize,
-    /// Last row that is known to be its own.
+    /// Last row that is known to belong to it.
     pub end: usize,
-    /// How deep it stands: 1 for the header of a class that stands in no other.
+    /// Nesting depth: 1 for the header of a top-level class.
     pub level: u8,
 }
 
-/// Most levels of things in things.
+/// Maximum nesting depth.
 const DEPTH: usize = 12;
-/// Rows of a comment that may stand apart from what it belongs to, or in a signature.
+/// Maximum rows of a comment that may be separated from its item, or that counts as part of a signature.
 pub(super) const SHORT_COMMENT: usize = 3;
-/// Rows of a conditional of the preprocessor that is cut.
+/// Preprocessor conditionals of more rows than this are split.
 const LONG_CONDITIONAL: usize = 40;
-/// Bytes of a docstring's first line that goes with the signature.
+/// Maximum bytes of a docstring's first line that is kept with the signature.
 pub(super) const SHORT_LINE: usize = 160;
 
 struct Pending {
@@ -88,7 +88,7 @@ impl<'t> Walk<'_, '_> {
         }
     }
 
-    /// The row behind the last one that is taken.
+    /// The row after the last one consumed.
     fn next(&self) -> usize {
         let taken = self.units.last().map_or(0, |unit| unit.end + 1);
         self.pending.as_ref().map_or(taken, |pending| pending.end + 1)
@@ -98,8 +98,8 @@ impl<'t> Walk<'_, '_> {
         let (mut start, end) = rows(node);
         let class = if depth > DEPTH { Class::Statement } else { class(node) };
         if start < self.next() && (!self.units.is_empty() || self.pending.is_some()) {
-            // It begins on a row of the one before. What it has of further rows goes with that one, unless
-            // that is a header, which must stay short.
+            // It begins on the last row of the previous unit. Its further rows go to that unit, unless that
+            // is a header, which must stay short.
             let next = self.next();
             if end < next {
                 return;
@@ -133,8 +133,8 @@ impl<'t> Walk<'_, '_> {
         }
     }
 
-    /// The last row of the signature before `body`: that of its brace, or of a colon, with the first line of a
-    /// docstring.
+    /// The last row of the signature before `body`: that of its brace, or of its colon, including the first
+    /// line of a docstring.
     fn opens(&self, body: Node<'_>, end: usize) -> usize {
         let (start, _) = rows(body);
         if body.child(0).is_some_and(|first| matches!(first.kind(), "{" | "[" | "(")) {
@@ -178,7 +178,7 @@ impl<'t> Walk<'_, '_> {
         self.units.push(close);
     }
 
-    /// A conditional of the preprocessor, or what else has no meaning of its own.
+    /// Handles a preprocessor conditional or another node without a meaning of its own.
     fn transparent(&mut self, node: Node<'t>, own: (usize, usize), level: u8, depth: usize) {
         let (start, end) = own;
         let mut cursor = node.walk();
@@ -207,13 +207,13 @@ impl<'t> Walk<'_, '_> {
         }
     }
 
-    /// What could not be parsed, with what could be in it.
+    /// Handles code that could not be parsed, and the items that may be in it.
     fn error(&mut self, node: Node<'t>, level: u8, depth: usize) {
         if depth > DEPTH {
             let (start, end) = rows(node);
             return self.run(Form::Statement, start.max(self.next()), end, level);
         }
-        // The header of a class whose end is missing is in pieces.
+        // If the end of a class is missing, its header is in fragments.
         let mut level = level;
         let mut cursor = node.walk();
         for child in node.children(&mut cursor) {
@@ -265,7 +265,7 @@ impl<'t> Walk<'_, '_> {
         }
     }
 
-    /// Makes pending comments a unit.
+    /// Turns pending comments into a unit.
     fn flush(&mut self) {
         if let Some(Pending { start, end, .. }) = self.pending.take() {
             self.units.push(Unit { form: Form::Comment, start, head: end + 1, opens: end, end, level: 0 });
@@ -295,7 +295,7 @@ impl<'t> Walk<'_, '_> {
         }
     }
 
-    /// Adds to the run before, or begins one.
+    /// Extends the previous run, or begins a new one.
     fn run(&mut self, form: Form, start: usize, end: usize, level: u8) {
         let before = self.units.last().map_or(0, |unit| unit.end + 1);
         let broken = form == Form::Statement && self.gap(before, start);

@@ -1,4 +1,4 @@
-//! Unified diffs: of `git diff`, `git show`, `git log -p`, `git format-patch` and `diff -u`.
+//! Unified diffs, as printed by `git diff`, `git show`, `git log -p`, `git format-patch` and `diff -u`.
 
 mod cut;
 mod hunk;

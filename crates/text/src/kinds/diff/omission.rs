@@ -1,11 +1,12 @@
-//! What stands where a part of a diff was left out.
+//! Placeholders for omitted parts of a diff.
 
 use std::ops::Range;
 
 use super::scan::{Kind, Scanner};
 
-/// The line that stands for `range` of `text`: how many commits, files and hunks begin in it, and how many added and
-/// removed lines it has. It ends with a line break if the stretch does. Empty if nothing is left out.
+/// The line that replaces `range` of `text`: how many commits, files and hunks begin in it, and how many
+/// added and removed lines it has. It ends with a line break if the range does, and is empty if nothing is
+/// omitted.
 pub fn omission(text: &str, range: Range<usize>) -> String {
     let start = text.floor_char_boundary(range.start.min(text.len()));
     let end = text.ceil_char_boundary(range.end.clamp(start, text.len()));
@@ -48,7 +49,7 @@ pub fn omission(text: &str, range: Range<usize>) -> String {
     }
 }
 
-/// The scanner as it is at `start`. What a line is depends on the hunk that it may stand in.
+/// The state of the scanner at `start`. The kind of a line depends on the hunk it may be in.
 fn state(text: &str, start: usize) -> Scanner {
     let before = &text[..start];
     let hunk = before.rfind("\n@@").map_or(0, |i| i + 1);

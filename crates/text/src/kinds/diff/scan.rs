@@ -1,13 +1,13 @@
-//! The lines of a diff: what each one is.
+//! Classifies the lines of a diff.
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Begins a commit: `commit <hash>`, `From <hash> Mon Sep 17 00:00:00 2001`.
     Commit,
     /// Begins the header of a file.
     File,
-    /// A further line of that header.
+    /// Another line of that header.
     Header,
     /// Begins a hunk.
     Hunk,
@@ -19,29 +19,30 @@ pub(super) enum Kind {
     Context,
     /// A line of a binary patch.
     Binary,
-    /// All else: a commit's author and message, `Only in a: b`.
+    /// Anything else: a commit's author and message, `Only in a: b`.
     Other,
 }
 
-/// Lines of other text that a diff may have before and after it.
+/// Maximum lines of other text before and after a diff.
 const FRAME: usize = 5;
 
-/// Tells what each line is; lines must be given in order.
+/// Classifies lines, which must be given in order.
 #[derive(Default)]
 pub(super) struct Scanner {
-    /// Lines of the hunk that are still to come, of the old file and of the new one.
+    /// Remaining lines of the current hunk, in the old file and in the new one.
     left: (usize, usize),
-    /// Columns of signs in a combined diff's hunk; 0 outside of hunks.
+    /// Number of sign columns in a hunk, more than one in a combined diff; 0 outside hunks.
     signs: usize,
     header: bool,
     binary: bool,
 }
 
 impl Scanner {
-    /// What `line` is, given the one behind it.
+    /// The kind of `line`, given the line after it.
     pub(super) fn kind(&mut self, line: &str, next: &str) -> Kind {
         let line = line.trim_end_matches(['\n', '\r']);
-        // Within the bounds that its first line gives, all is the hunk's, even what looks like a header.
+        // Within the bounds given by its first line, everything belongs to the hunk, even lines that look
+        // like headers.
         if self.signs == 1 && (self.left.0 > 0 || self.left.1 > 0) {
             let take = |left: &mut usize| *left = left.saturating_sub(1);
             match line.as_bytes().first() {
@@ -53,7 +54,7 @@ impl Scanner {
                     take(&mut self.left.0);
                     return Kind::Removed;
                 }
-                // Blanks at the ends of lines are often stripped.
+                // Trailing blanks are often stripped.
                 Some(b' ' | b'\t') | None => {
                     take(&mut self.left.0);
                     take(&mut self.left.1);
@@ -109,7 +110,8 @@ fn begins(line: &str, next: &str) -> bool {
     hunk(line).is_some() || file(line, next) || commit(line)
 }
 
-/// The columns of signs in a hunk that begins with `line`, and its lines of the old and the new file.
+/// The number of sign columns in a hunk that begins with `line`, and its number of lines in the old and the
+/// new file.
 fn hunk(line: &str) -> Option<(usize, (usize, usize))> {
     let signs = line.bytes().take_while(|b| *b == b'@').count();
     let signs = signs.checked_sub(1).filter(|signs| (1..=16).contains(signs))?;
@@ -166,7 +168,7 @@ fn header(line: &str) -> bool {
     begins.iter().any(|begin| line.starts_with(begin))
 }
 
-/// Where each line starts, and what it is.
+/// The start offset and kind of each line.
 pub(super) fn kinds(text: &str) -> Vec<(usize, Kind)> {
     let mut scanner = Scanner::default();
     let mut lines = text.split_inclusive('\n').peekable();
@@ -178,9 +180,9 @@ pub(super) fn kinds(text: &str) -> Vec<(usize, Kind)> {
     out
 }
 
-/// Whether a text is a diff: it begins as one, or with a commit, and little else is in it.
+/// Whether a text is a diff: it begins like one, or with a commit, and contains little else.
 pub(super) fn is_diff(text: &str, named: bool) -> bool {
-    // Most texts have none of these.
+    // Cheap check that excludes most texts.
     if !["\n@@", "diff -", "--- ", "@@ ", "Index: "].iter().any(|sign| text.contains(sign)) {
         return false;
     }
@@ -195,7 +197,7 @@ pub(super) fn is_diff(text: &str, named: bool) -> bool {
     let begun = kinds.iter().find(|(start, _)| !line(start).trim().is_empty());
     let committed = begun.is_some_and(|(_, kind)| *kind == Kind::Commit);
     let said = |(start, kind): &(usize, Kind)| {
-        // The message of a commit is indented.
+        // A commit's message is indented.
         let message = committed && line(start).starts_with("    ");
         *kind == Kind::Other && !line(start).trim().is_empty() && !message
     };

@@ -1,9 +1,9 @@
-//! Whether a text is a web page.
+//! Detects web pages.
 
 use super::names;
 use crate::cut::Hint;
 
-/// Bytes that are looked at.
+/// Number of bytes to examine.
 const LOOK: usize = 60_000;
 
 /// Whether `text` as a whole is a page or a large fragment of one.
@@ -24,7 +24,7 @@ pub(super) fn is_page(text: &str, hint: &Hint<'_>) -> bool {
     is_fragment(look, text.trim_end().ends_with('>'), if named { 3 } else { 12 })
 }
 
-/// Whether `text` is a whole page: it has the root of one.
+/// Whether `text` is a complete page, with the root element of one.
 pub(super) fn is_whole(text: &str) -> bool {
     is_root(skip_prolog(text.trim_start_matches('\u{feff}').trim_start()))
 }
@@ -35,7 +35,7 @@ fn is_root(start: &str) -> bool {
         || head.starts_with("<html") && !head[5..].starts_with(char::is_alphanumeric)
 }
 
-/// Behind an XML declaration, comments.
+/// Skips an XML declaration and comments.
 fn skip_prolog(mut text: &str) -> &str {
     for _ in 0..8 {
         let close = if text.starts_with("<!--") {
@@ -51,7 +51,7 @@ fn skip_prolog(mut text: &str) -> &str {
     text
 }
 
-/// Whether nearly all tags are those of HTML, with enough blocks among them, and nearly all text is in them.
+/// Whether nearly all tags are HTML tags, with enough blocks among them, and nearly all text is inside them.
 fn is_fragment(text: &str, closed: bool, fewest: usize) -> bool {
     let (mut blocks, mut known, mut other, mut ends) = (0, 0, 0, 0);
     let mut rest = text;
@@ -64,7 +64,7 @@ fn is_fragment(text: &str, closed: bool, fewest: usize) -> bool {
         if length == 0 || !name.as_bytes()[0].is_ascii_alphabetic() {
             continue;
         }
-        // Elements of JSX are written with capitals, those of old pages in capitals alone.
+        // JSX elements have capitals in their names; tags of old pages are all capitals.
         let written = &name[..length.min(20)];
         let capitals = written.bytes().filter(u8::is_ascii_uppercase).count();
         let letters = written.bytes().filter(u8::is_ascii_alphabetic).count();

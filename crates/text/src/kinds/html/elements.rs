@@ -1,5 +1,5 @@
-//! The elements of a page: which are its frame and machinery, which are tables of data and preformatted
-//! text, and what each tag stands in.
+//! The elements of a page: which of them are its frame and machinery, data tables or preformatted text, and
+//! the context of each tag.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -8,28 +8,28 @@ use super::{
     tags::{Form, Tag},
 };
 
-/// What text is by the element that it stands in.
+/// The kind of text, based on the element it is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A paragraph or another block.
     #[default]
     Prose,
-    /// A heading of a level.
+    /// A heading, with its level.
     Heading(u8),
     /// A list item.
     Item,
-    /// What a term means.
+    /// The definition of a term.
     Meaning,
-    /// A term that is explained behind it.
+    /// A term, followed by its definition.
     Term,
 }
 
-/// A stretch that is taken as a whole.
+/// A part of the page that is treated as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Special {
-    /// The page's frame or machinery; with whether it can stand in a line of text.
+    /// The page's frame or machinery; with whether it can occur within a line of text.
     Noise(bool),
-    /// A table of data: where its rows start, and how many of them are its header.
+    /// A data table: the offsets of its rows, and how many of them are its header.
     Table(Vec<usize>, usize),
     /// Preformatted text.
     Code,
@@ -40,16 +40,16 @@ pub(super) enum Special {
 /// The elements of a page.
 #[derive(Debug, Default)]
 pub(super) struct Elements {
-    /// What stands behind each tag.
+    /// The kind of the text after each tag.
     pub kinds: Vec<Kind>,
-    /// The stretches that are taken as a whole, in order; none overlaps another.
+    /// The parts that are treated as a whole, in order and disjoint.
     pub specials: Vec<(Range<usize>, Special)>,
 }
 
-/// How far up an end that is not written is looked for.
+/// How many levels up to search for the start of an end tag.
 const REACH: usize = 48;
 
-/// Counts of what has been read so far.
+/// Totals of what has been read so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     text: usize,
@@ -74,7 +74,7 @@ struct Row {
     header: bool,
 }
 
-/// A candidate for the frame.
+/// A part of the page that may belong to its frame.
 struct Frame {
     range: Range<usize>,
     counts: usize,
@@ -95,7 +95,7 @@ struct Reader {
     machinery: usize,
 }
 
-/// Reads the elements of `text` by its `tags`.
+/// Reads the elements of `text`, given its `tags`.
 pub(super) fn elements(text: &str, tags: &[Tag]) -> Elements {
     let mut reader = Reader::default();
     let mut kinds = Vec::with_capacity(tags.len());
@@ -177,7 +177,7 @@ impl Reader {
         self.machinery += usize::from(names::is_machinery(name) || traits.hidden);
         *self.open.entry(name).or_default() += 1;
         let mut counts = self.now;
-        // The element's own mark does not count as part of it.
+        // The element's own tag does not count as part of it.
         counts.anchors -= usize::from(*name == "a");
         counts.tables -= usize::from(*name == "table");
         self.stack.push(Open { name, start: range.start, kind, tag: index, counts });
@@ -187,7 +187,7 @@ impl Reader {
         if tag.name.is_empty() || !self.is_open(tag.name) {
             return;
         }
-        // The end of a part of a line does not end the blocks around it.
+        // The end of an inline element does not end the blocks around it.
         let inline = !names::is_block(tag.name) && !names::is_machinery(tag.name);
         let from = self.stack.len().saturating_sub(if inline { REACH } else { usize::MAX });
         let Some(found) = self.stack[from..].iter().rposition(|open| open.name == tag.name) else { return };
@@ -203,7 +203,7 @@ impl Reader {
         self.close_to(tags, found, tag.range.end);
     }
 
-    /// Ends the elements that `name` ends when it starts.
+    /// Closes the elements that are implicitly ended by the start of `name`.
     fn close_implied(&mut self, tags: &[Tag], name: &'static str, at: usize) {
         let (ended, until): (&[&str], &[&str]) = match name {
             "li" => (&["li"], &["ul", "ol", "menu", "dir", "table"]),
@@ -233,7 +233,7 @@ impl Reader {
         }
     }
 
-    /// Ends all but the lowest `depth` elements at `at`.
+    /// Closes all but the lowest `depth` elements at `at`.
     fn close_to(&mut self, tags: &[Tag], depth: usize, at: usize) {
         while self.stack.len() > depth {
             let Some(open) = self.stack.pop() else { return };
@@ -297,14 +297,15 @@ impl Reader {
         }
     }
 
-    /// The stretches that are taken as a whole.
+    /// The parts that are treated as a whole.
     fn specials(mut self) -> Vec<(Range<usize>, Special)> {
         let total = self.now.text;
-        // What holds most of the text is no frame, whatever it is called.
+        // An element with most of the page's text is not a frame, whatever its name.
         self.frames.retain(|frame| frame.counts * 2 <= total);
         let lists: usize = outermost(self.frames.iter().filter(|f| f.list)).map(|f| f.counts).sum();
         let framed: usize = outermost(self.frames.iter().filter(|f| !f.list)).map(|f| f.counts).sum();
-        // A page of links is an index, and a page of frames is none.
+        // If most of the text is in link lists, the page is an index; if nearly all of it is in frames, they
+        // are not frames.
         if lists * 2 > total.saturating_sub(framed) {
             self.frames.retain(|frame| !frame.list);
         }
@@ -317,7 +318,7 @@ impl Reader {
                 self.frames.iter().filter(|f| f.range.start <= range.start && range.end <= f.range.end);
             around.all(|frame| frame.header)
         };
-        // A page has few headings of the first levels in its frame.
+        // A frame has few headings of the first levels, so only some are checked.
         for (range, heading) in self.exempt.iter().take(200) {
             if !heading || in_header(range) {
                 exempt.push(range.clone());
@@ -330,7 +331,7 @@ impl Reader {
         let noise = without(union(noise), &exempt);
         let noise = noise.into_iter().map(|(range, inline)| (range, Special::Noise(inline)));
         let mut all: Vec<_> = noise.chain(self.wholes).filter(|(range, _)| !range.is_empty()).collect();
-        // Of two that begin at one place the longer one is the outer one.
+        // If two begin at the same offset, the longer one is the outer one.
         all.sort_by_key(|(range, _)| (range.start, usize::MAX - range.end));
         let mut end = 0;
         all.retain(|(range, _)| {
@@ -353,7 +354,7 @@ fn outermost<'a>(frames: impl Iterator<Item = &'a Frame>) -> impl Iterator<Item 
     })
 }
 
-/// The ranges in order, those that overlap as one.
+/// The ranges in order, with overlapping ones merged.
 fn union(mut ranges: Vec<(Range<usize>, bool)>) -> Vec<(Range<usize>, bool)> {
     ranges.sort_by_key(|(range, _)| (range.start, usize::MAX - range.end));
     let mut out: Vec<(Range<usize>, bool)> = Vec::new();
@@ -366,7 +367,7 @@ fn union(mut ranges: Vec<(Range<usize>, bool)>) -> Vec<(Range<usize>, bool)> {
     out
 }
 
-/// The `ranges` without what lies in `holes`; both in order.
+/// The `ranges` without the parts in `holes`; both in order.
 fn without(ranges: Vec<(Range<usize>, bool)>, holes: &[Range<usize>]) -> Vec<(Range<usize>, bool)> {
     let mut out = Vec::with_capacity(ranges.len());
     for (range, inline) in ranges {

@@ -1,4 +1,4 @@
-//! The leaves of a page: the stretches between the borders of its blocks. They tile it.
+//! The leaves of a page: the ranges between the boundaries of its blocks. They tile the page.
 
 use std::ops::Range;
 
@@ -8,23 +8,23 @@ use super::{
     tags::{Form, Tag},
 };
 
-/// A stretch of a page.
+/// A range of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Leaf {
-    /// Its bytes.
+    /// Its byte range.
     pub range: Range<usize>,
     /// What it is.
     pub is: Is,
-    /// Noise within its lines.
+    /// Noise within its text.
     pub inner: Vec<Range<usize>>,
 }
 
-/// What a leaf is.
+/// The kind of a leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Is {
-    /// Text of a kind.
+    /// Text, with its kind.
     Text(Kind),
-    /// Taken as a whole.
+    /// A part that is treated as a whole.
     Special(Special),
 }
 
@@ -34,24 +34,24 @@ impl Is {
     }
 }
 
-/// A tag of more bytes than this holds data.
+/// A tag of more bytes than this contains data.
 pub(super) const LONG_TAG: usize = 400;
 
-/// Noise within a line of fewer bytes than this stays in its sentence.
+/// Inline noise of fewer bytes than this stays in its sentence.
 const SHORT_NOISE: usize = 60;
 
 #[derive(Default)]
 struct Builder {
     leaves: Vec<Leaf>,
-    /// A block has ended since the last text.
+    /// Whether a block has ended since the last text.
     closed: bool,
-    /// The first tag that opens what comes next.
+    /// The first tag that belongs to the next text.
     pending: Option<usize>,
     /// Line breaks since the last text.
     breaks: usize,
 }
 
-/// Cuts `text` into its leaves.
+/// Splits `text` into its leaves.
 pub(super) fn leaves(text: &str, tags: &[Tag], elements: &Elements) -> Vec<Leaf> {
     let mut builder = Builder { closed: true, ..Builder::default() };
     let mut specials = elements.specials.iter().peekable();
@@ -107,7 +107,7 @@ impl Builder {
                     leaf.inner.push(range.clone());
                 }
             }
-            // What opens between two stretches of noise belongs to them.
+            // Tags between two parts of noise belong to the noise.
             Special::Noise(_) if self.leaves.last().is_some_and(|leaf| leaf.is.is_noise()) => {
                 self.pending = None;
             }
@@ -142,7 +142,7 @@ impl Builder {
         }
     }
 
-    /// Lets the leaves tile the text.
+    /// Extends the leaves to tile the text.
     fn finish(mut self, text: &str) -> Vec<Leaf> {
         if self.leaves.is_empty() && !text.is_empty() {
             self.leaves.push(Leaf { range: 0..0, is: Is::Text(Kind::Prose), inner: Vec::new() });

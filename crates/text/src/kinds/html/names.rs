@@ -1,6 +1,6 @@
-//! The names of elements, and the names that pages give to what stands around their text.
+//! The names of HTML elements, and common class names and identifiers of page frames.
 
-/// The elements of HTML, sorted.
+/// All HTML elements, sorted.
 const ELEMENTS: &[&str] = &[
     "a",
     "abbr",
@@ -128,16 +128,16 @@ const ELEMENTS: &[&str] = &[
     "wbr",
 ];
 
-/// What an element is for by its class, identifier or role.
+/// The purpose of an element, according to its class, identifier or role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Named {
     /// Part of the page's frame.
     Frame,
-    /// A note on the text, though it stands aside.
+    /// A note on the text, even though it is set aside from it.
     Note,
 }
 
-/// The element called `name`, empty for one that HTML does not have.
+/// The element called `name`; empty if HTML has no such element.
 pub(super) fn known(name: &[u8]) -> &'static str {
     ELEMENTS.binary_search_by(|known| known.as_bytes().cmp(name)).map_or("", |at| ELEMENTS[at])
 }
@@ -161,18 +161,18 @@ pub(super) fn is_block(name: &str) -> bool {
         || matches!(name, "table" | "tbody" | "td" | "tfoot" | "th" | "thead" | "title" | "tr" | "ul")
 }
 
-/// Elements whose content is no text of the page.
+/// Elements whose content is not visible text.
 pub(super) fn is_machinery(name: &str) -> bool {
     matches!(name, "script" | "style" | "noscript" | "noframes" | "template" | "svg" | "iframe" | "canvas")
         || matches!(name, "head" | "select" | "datalist" | "object" | "textarea" | "map")
 }
 
-/// Elements that frame the text.
+/// Elements that make up the frame of a page.
 pub(super) fn is_frame(name: &str) -> bool {
     matches!(name, "nav" | "header" | "footer" | "aside" | "search" | "menu" | "dialog")
 }
 
-/// More text than this, links apart, is no frame, whatever element it stands in.
+/// Maximum bytes of text, excluding links, in a frame element.
 pub(super) fn longest_frame(name: &str) -> usize {
     match name {
         "nav" | "menu" | "search" => usize::MAX,
@@ -182,12 +182,12 @@ pub(super) fn longest_frame(name: &str) -> usize {
     }
 }
 
-/// Elements that can be part of the frame by their name.
+/// Elements that can be part of the frame if their class or identifier says so.
 pub(super) fn is_container(name: &str) -> bool {
     matches!(name, "div" | "section" | "ul" | "ol" | "dl" | "table" | "td" | "form" | "p" | "fieldset")
 }
 
-/// Level of a heading.
+/// The level of a heading element.
 pub(super) fn heading_level(name: &str) -> Option<u8> {
     match name.as_bytes() {
         [b'h', level @ b'1'..=b'6'] => Some(level - b'0'),
@@ -244,7 +244,7 @@ const FRAMES: &[&str] = &[
 const NOTES: &[&str] =
     &["admonition", "callout", "caution", "footnote", "important", "note", "tip", "warning"];
 
-/// What a class or an identifier says.
+/// The purpose that a class or an identifier suggests.
 pub(super) fn named(value: &str) -> Option<Named> {
     let end = value.floor_char_boundary(300);
     value[..end].split_whitespace().filter_map(one).max()
@@ -254,7 +254,7 @@ fn one(name: &str) -> Option<Named> {
     let lower = split_camel(name);
     let parts: Vec<&str> = lower.split(['-', '_', ':']).filter(|part| !part.is_empty()).collect();
     let (first, last) = (*parts.first()?, *parts.last()?);
-    // Says what the page has, not what this is.
+    // The name describes what the page has, not what this element is.
     if matches!(first, "has" | "with" | "no" | "not" | "is" | "show" | "hide" | "without" | "js") {
         return None;
     }
@@ -262,13 +262,13 @@ fn one(name: &str) -> Option<Named> {
         return Some(Named::Note);
     }
     let leads = matches!(first, "cookie" | "cookies" | "consent" | "gdpr" | "breadcrumb" | "breadcrumbs");
-    // `menu-bar` is `menubar`.
+    // Treats `menu-bar` as `menubar`.
     let bar = last == "bar"
         && matches!(parts.iter().rev().nth(1), Some(&("menu" | "nav" | "side" | "tool" | "top")));
     (leads || bar || FRAMES.contains(&last)).then_some(Named::Frame)
 }
 
-/// `siteFooter` as `site-footer`.
+/// Converts `siteFooter` to `site-footer`.
 fn split_camel(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 4);
     let mut lower = false;
@@ -282,7 +282,7 @@ fn split_camel(name: &str) -> String {
     out
 }
 
-/// What a role says.
+/// The purpose that a role suggests.
 pub(super) fn role(value: &str) -> Option<Named> {
     match value {
         "navigation" | "banner" | "contentinfo" | "complementary" | "search" | "menu" | "menubar"
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_frame() {
+    fn frame_names_are_recognised() {
         for frame in
             ["nav", "site-footer", "siteFooter", "cookie-banner big", "x main_menu", "breadcrumbs-list"]
         {

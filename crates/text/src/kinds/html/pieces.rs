@@ -1,4 +1,4 @@
-//! The pieces of a leaf: sentences, rows, stretches of bounded length. No tag and no entity is cut.
+//! Splits a leaf into pieces: sentences, rows, parts of bounded length. Tags and entities are never split.
 
 use std::ops::Range;
 
@@ -18,10 +18,10 @@ fn inside<'a>(tags: &'a [Tag], range: &Range<usize>) -> &'a [Tag] {
     &tags[first..last]
 }
 
-/// The text of a stretch of a page without its markup, and where each part of it stands in the page.
+/// The text of a part of a page without its markup, with the position of each part in the page.
 struct Shown {
     text: String,
-    /// Offset in `text`, offset in the page.
+    /// Pairs of the offset in `text` and the offset in the page.
     parts: Vec<(usize, usize)>,
 }
 
@@ -61,7 +61,7 @@ impl Shown {
     }
 }
 
-/// Length of the entity at the start of `text`, and a sign that does in its place.
+/// The length of the entity at the start of `text`, and a character to represent it.
 fn entity(text: &str) -> Option<(usize, &'static str)> {
     let end = text.bytes().take(34).position(|b| b == b';')?;
     let name = &text[1..end];
@@ -85,7 +85,7 @@ fn entity(text: &str) -> Option<(usize, &'static str)> {
     Some((end + 1, sign))
 }
 
-/// Cuts a stretch of running text into its sentences.
+/// Splits running text into its sentences.
 pub(super) fn sentences(
     page: &str,
     range: &Range<usize>,
@@ -106,7 +106,7 @@ pub(super) fn sentences(
     push(start..range.end, piece, out);
 }
 
-/// Words that are shown; of a script without spaces, a word for every four letters.
+/// Number of visible words; in a script without spaces, every four letters count as one.
 pub(super) fn words(page: &str, range: &Range<usize>, all: &[Tag]) -> usize {
     let shown = Shown::new(page, range, inside(all, range)).text;
     let wide = |word: &str| word.chars().filter(|c| c.is_alphanumeric() && !c.is_ascii()).count() / 4;
@@ -117,7 +117,7 @@ pub(super) fn words(page: &str, range: &Range<usize>, all: &[Tag]) -> usize {
         .sum()
 }
 
-/// The place in the page of a border in its text: tags that close stay before it.
+/// The offset in the page of a boundary in its text: closing tags stay before it.
 fn border(shown: &Shown, end: usize, tags: &[Tag]) -> usize {
     let index = shown.parts.partition_point(|(offset, _)| *offset <= end).saturating_sub(1);
     let Some(&(offset, at)) = shown.parts.get(index) else { return 0 };
@@ -140,7 +140,7 @@ fn border(shown: &Shown, end: usize, tags: &[Tag]) -> usize {
     border
 }
 
-/// Cuts a stretch so that no part is much longer than `longest`, at line breaks and before tags.
+/// Splits a range at line breaks and before tags, so that no part is much longer than `longest`.
 pub(super) fn parts(
     page: &str,
     range: &Range<usize>,
@@ -164,7 +164,7 @@ pub(super) fn parts(
             for (line, _) in page[gap.clone()].match_indices('\n') {
                 offer(gap.start + line + 1, &mut good);
             }
-            // Within a line only where there is no other place.
+            // Within a line only if there is no other place.
             let apart = names::is_block(tag.name)
                 || names::is_machinery(tag.name)
                 || tag.range.start - good > longest;
@@ -181,7 +181,7 @@ pub(super) fn parts(
     push(start..range.end, piece, out);
 }
 
-/// A row, a stretch of code: whole where it is not too long.
+/// A row or a part of code: kept whole unless it is too long.
 pub(super) fn whole(
     page: &str,
     range: &Range<usize>,

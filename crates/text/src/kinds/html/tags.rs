@@ -1,4 +1,4 @@
-//! The tags of a page with their places.
+//! The tags of a page and their positions.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use html5gum::{
 
 use super::names::{self, Named};
 
-/// What a stretch of markup is.
+/// The form of a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// `<p>`.
@@ -20,29 +20,29 @@ pub(super) enum Form {
     Comment,
 }
 
-/// A stretch of markup.
+/// A tag, comment or document type.
 #[derive(Clone, Debug)]
 pub(super) struct Tag {
-    /// Its bytes.
+    /// Its byte range.
     pub range: Range<usize>,
-    /// What it is.
+    /// Its form.
     pub form: Form,
-    /// The element, empty for one that HTML does not have.
+    /// The name of the element; empty if HTML has no such element.
     pub name: &'static str,
-    /// What its attributes say of the element.
+    /// Properties of the element according to its attributes.
     pub traits: Traits,
 }
 
-/// What the attributes of an element say of it.
+/// Properties of an element according to its attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Traits {
-    /// Not shown.
+    /// Whether it is hidden.
     pub hidden: bool,
-    /// What its class, identifier or role names it.
+    /// The purpose suggested by its class, identifier or role.
     pub named: Option<Named>,
-    /// A `meta` element with the description of the page.
+    /// Whether it is a `meta` element with the page's description.
     pub description: bool,
-    /// A table for the sake of its layout.
+    /// Whether it is a table used only for layout.
     pub layout: bool,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn tags(text: &str) -> Vec<Tag> {
     tags
 }
 
-/// The element that is read.
+/// The element being read.
 #[derive(Default)]
 struct Scan {
     start: usize,

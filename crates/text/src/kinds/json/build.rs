@@ -1,4 +1,4 @@
-//! The virtual text of a document.
+//! Builds the virtual text of a document.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -13,43 +13,43 @@ use crate::{
     kinds::fenced,
 };
 
-/// A record of more bytes than this is opened: what is in its own arrays may go without it.
+/// Records of more bytes than this are opened: elements of their own arrays may be dropped separately.
 const LARGE: usize = 1000;
-/// How many records are opened one within the other.
+/// Maximum nesting of opened records.
 const LEVELS: usize = 4;
 
-/// Something that may be left out, where it stands in the document. What it holds comes right behind it.
+/// A part of the document that may be dropped, with its location. The units inside it come right after it.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
-    /// Bytes of the document: a record, or what is within the quotes of a string.
+    /// Byte range in the document: a record, or the content of a string between its quotes.
     pub raw: Range<usize>,
-    /// Bytes of the virtual text, without its label.
+    /// Byte range in the virtual text, without the label.
     pub text: Range<usize>,
-    /// Index of the next unit that is not part of it.
+    /// Index of the next unit outside this one.
     pub next: usize,
     /// What it is.
     pub what: What,
 }
 
-/// What a unit is.
+/// The kind of a unit.
 #[derive(Clone, Debug)]
 pub(super) enum What {
     /// A record.
     Record {
-        /// Its array, object or lines: the index of their node.
+        /// Its container (an array, an object, or lines), as the index of its node.
         group: u32,
-        /// What a note in its place must be.
+        /// The form of a note that replaces it.
         form: Form,
-        /// Whether it is kept or goes as a whole.
+        /// Whether it is kept or dropped only as a whole.
         whole: bool,
     },
-    /// A long string, and its length when it is decoded.
+    /// A long string, with its decoded length.
     Text(usize),
-    /// A string that holds JSON.
+    /// A string that contains JSON.
     Nested(Box<Virtual>),
 }
 
-/// What stands in place of records.
+/// The form of a note that replaces records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// An object.
@@ -62,7 +62,7 @@ pub(super) enum Form {
     Member,
 }
 
-/// Whose label the last blocks of the virtual text are under.
+/// The label that the last blocks of the virtual text are under.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Under {
     Nothing,
@@ -71,18 +71,18 @@ enum Under {
     Path,
 }
 
-/// A container that is being walked.
+/// A container during traversal.
 struct Frame {
     node: usize,
     next: usize,
     /// Its unit, if it is a record.
     unit: Option<usize>,
-    /// Whether its elements may go.
+    /// Whether its elements may be dropped.
     group: bool,
-    /// The records that it is in or is, and whether the last of them is large.
+    /// Number of nested records, including itself.
     records: usize,
     large: bool,
-    /// Elements that were walked.
+    /// Number of elements visited.
     seen: usize,
 }
 
@@ -96,7 +96,7 @@ struct Builder<'a> {
     code: Vec<Range<usize>>,
     units: Vec<Unit>,
     frames: Vec<Frame>,
-    /// The open records that have parts, with their labels.
+    /// The open records with parts, and their labels.
     records: Vec<(usize, String)>,
     under: Under,
 }
@@ -153,7 +153,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Takes a node; gives the index of the next one.
+    /// Visits a node; returns the index of the next one.
     fn enter(&mut self, at: usize, node: &Node) -> usize {
         let (mut parent, mut group, mut records, mut large) = (None, false, 0, true);
         if let Some(frame) = self.frames.last_mut() {
@@ -161,7 +161,7 @@ impl Builder<'_> {
             (parent, group, records, large) = (Some(frame.node), frame.group, frame.records, frame.large);
         }
         let mut unit = None;
-        // What is opaque cannot be judged, so that a record that is little else stays.
+        // Opaque content cannot be judged, so a record that is mostly opaque is kept.
         let judged = node.kind != Kind::Fixed && (node.opaque as usize) * 2 < node.len();
         if let Some(parent) = parent.filter(|_| group && judged) {
             let long = node.len() > LARGE;
@@ -191,7 +191,7 @@ impl Builder<'_> {
         let parts = self.units.len() - unit - 1;
         let Some(record) = self.units.get_mut(unit) else { return };
         record.next = unit + 1 + parts;
-        // All that might have gone was opaque.
+        // Everything that could have been dropped was opaque.
         if parts == 0 {
             let raw = record.raw.clone();
             let text = self.plain(raw, &[]);
@@ -241,7 +241,7 @@ impl Builder<'_> {
                 unit.text = text;
             }
         } else {
-            // What is left out with a record of its own names that record, not this one.
+            // Values that can be dropped with a nested record name that record, not this one.
             let parts = self.nodes.get(at + 1..node.next as usize).unwrap_or_default();
             let skip = parts.iter().filter(|node| node.has_text && !node.is_container() || is_group(node));
             let skip: Vec<_> = skip.map(|node| node.start as usize..node.end as usize).collect();
@@ -256,7 +256,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Adds a record as one piece, without what is `opaque` in it; gives its bytes of the virtual text.
+    /// Adds a record as one piece, without the `opaque` ranges in it; returns its range in the virtual text.
     fn plain(&mut self, raw: Range<usize>, opaque: &[Range<usize>]) -> Range<usize> {
         let start = self.text.len();
         let mut at = raw.start;
@@ -289,7 +289,7 @@ impl Builder<'_> {
         let raw = node.start as usize + 1..node.end as usize - 1;
         let what = if let Some(inner) = self.nested.remove(&at) {
             self.append(&inner.text, inner.blocks.clone(), &inner.code);
-            // Its labels have taken the place of this one.
+            // Its own labels replace this one.
             self.under = Under::Path;
             What::Nested(Box::new(inner))
         } else {
@@ -303,7 +303,7 @@ impl Builder<'_> {
         self.units.push(unit);
     }
 
-    /// Adds a decoded string with its blocks and what of it is code, and ends it with a line break.
+    /// Adds a decoded string with its blocks and ranges of code, and ends it with a line break.
     fn append(&mut self, text: &str, mut blocks: Vec<CutBlock>, code: &[Range<usize>]) {
         let start = self.text.len();
         self.code.extend(code.iter().map(|range| range.start + start..range.end + start));

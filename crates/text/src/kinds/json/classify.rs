@@ -1,4 +1,4 @@
-//! What each string is, and which containers are lists of records.
+//! Classifies strings, and detects containers that are lists of records.
 
 use std::collections::HashMap;
 
@@ -7,21 +7,22 @@ use super::{
     tree::{Kind, Node, Tree},
 };
 
-/// A string longer than this many bytes, decoded, is cut.
+/// Strings longer than this many bytes when decoded are split.
 const LONG: usize = 400;
-/// The records of an array may go if there are this many and they take this many bytes: with fewer, the note
-/// costs about what it saves.
+/// The records of an array may be dropped if there are at least this many, with at least this many bytes:
+/// with fewer, the note costs about as much as it saves.
 const RECORDS: (usize, usize) = (6, 600);
-/// Records shorter than this, on average, are not worth a choice.
+/// Records shorter than this on average are not worth selecting.
 const RECORD: usize = 8;
-/// A few records may go as well if they are as long as this, on average, as search results are.
+/// Alternative for fewer but longer records, such as search results: minimum number and minimum average
+/// length.
 const LONG_RECORDS: (usize, usize) = (3, 400);
-/// An object is a list of records by name if it has this many members, of this many bytes, all of them objects or
-/// arrays, or if it is a map. Smaller ones are more likely to be one thing with parts.
+/// An object is a list of named records if it has at least this many members with this many bytes, all of
+/// them objects or arrays, or if it is a map. Smaller objects are more likely one thing with parts.
 const MEMBERS: (usize, usize) = (12, 1200);
 
-/// Says of each string what it is, and of each container what it holds. Gives the strings that hold JSON, opened,
-/// by the index of their node.
+/// Classifies each string and each container. Returns the strings that contain JSON, opened, by the index of
+/// their node.
 pub(super) fn classify(
     raw: &str,
     nodes: &mut [Node],
@@ -54,7 +55,7 @@ pub(super) fn classify(
     inners
 }
 
-/// Hands on what a node holds to the one that it is in.
+/// Propagates properties of a node to its parent.
 fn inherit(nodes: &mut [Node], at: usize, parent: Option<usize>) {
     let Some(node) = nodes.get_mut(at) else { return };
     node.has_group |= is_group(node);
@@ -66,7 +67,7 @@ fn inherit(nodes: &mut [Node], at: usize, parent: Option<usize>) {
     }
 }
 
-/// What a string is, and what it holds if that is JSON.
+/// The kind of a string, and its content if that is JSON.
 fn string_kind(raw: &str, node: &Node, cut: Cut<'_>, nested: usize) -> (Kind, Option<Virtual>) {
     let inner = inner(raw, node);
     if inner.len() < opaque::MIN {
@@ -87,7 +88,7 @@ fn string_kind(raw: &str, node: &Node, cut: Cut<'_>, nested: usize) -> (Kind, Op
     (kind, None)
 }
 
-/// Whether the elements of a container may be left out.
+/// Whether the elements of a container may be dropped.
 pub(super) fn is_group(node: &Node) -> bool {
     let (parts, bytes) = (node.parts as usize, node.len());
     match node.kind {
@@ -101,7 +102,7 @@ pub(super) fn is_group(node: &Node) -> bool {
     }
 }
 
-/// What is within the quotes of a string.
+/// The content of a string between its quotes.
 pub(super) fn inner<'a>(raw: &'a str, node: &Node) -> &'a str {
     raw.get(node.start as usize + 1..(node.end as usize).saturating_sub(1)).unwrap_or_default()
 }

@@ -7,17 +7,17 @@ use super::{
     tree::{self, Node},
 };
 
-/// Steps of a path that are named, the last ones.
+/// Maximum number of steps of a path to name, counted from its end.
 pub(super) const STEPS: usize = 6;
-/// A longer value is no name.
+/// Longer values are not used as names.
 const VALUE: usize = 160;
-/// Letters and digits in a row that make a hash, not a word.
+/// This many consecutive letters and digits are a hash, not a word.
 const DIGEST: usize = 32;
-/// Values are added while a label is shorter than this.
+/// Values are added until a label reaches this length.
 const LABEL: usize = 240;
 
-/// The short strings and numbers of the record at `range`, joined; those within `skip` are not its own. `skip` is
-/// sorted by where its ranges start.
+/// The short strings and numbers of the record at `range`, joined, except those within `skip`, which belong
+/// to other records. `skip` is sorted by start.
 pub(super) fn label(raw: &str, range: Range<usize>, skip: &[Range<usize>]) -> String {
     let bytes = raw.as_bytes();
     let mut label = String::new();
@@ -35,7 +35,7 @@ pub(super) fn label(raw: &str, range: Range<usize>, skip: &[Range<usize>]) -> St
                 let key = rest.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b':');
                 let value = raw.get(at + 1..end.saturating_sub(1)).filter(|v| !key && v.len() <= VALUE);
                 if let Some(value) = value.and_then(literal::decode).filter(|v| !has_digest(v)) {
-                    // Names are often said twice.
+                    // Names often occur twice.
                     if value.len() < 3 || !label.contains(value.as_ref()) {
                         push(&mut label, &value);
                     }
@@ -53,7 +53,7 @@ pub(super) fn label(raw: &str, range: Range<usize>, skip: &[Range<usize>]) -> St
     label
 }
 
-/// Whether a hash or the like is in `value`.
+/// Whether `value` contains a hash or the like.
 fn has_digest(value: &str) -> bool {
     let mut words = value.split(|c: char| !c.is_ascii_alphanumeric());
     words.any(|word| word.len() >= DIGEST && word.bytes().any(|b| b.is_ascii_digit()))
@@ -76,7 +76,7 @@ pub(super) fn name(raw: &str, node: &Node) -> Option<String> {
     Some(name.chars().take(80).map(|c| if c.is_whitespace() { ' ' } else { c }).collect())
 }
 
-/// Adds the step to `node` to a path: its key if it has one, else its index.
+/// Appends the step to `node` to a path: its key if it has one, otherwise its index.
 pub(super) fn step(path: &mut String, raw: &str, node: &Node, index: usize) {
     match name(raw, node) {
         Some(name) => {

@@ -1,8 +1,8 @@
-//! String literals: decoding, escaping, and where decoded bytes stand in what is written.
+//! String literals: decoding, escaping, and mapping decoded offsets to encoded ones.
 
 use std::borrow::Cow;
 
-/// The text of a literal, given without its quotes; `None` if an escape stands for half a character.
+/// Decodes a literal, given without its quotes; `None` if an escape is an unpaired surrogate.
 pub(super) fn decode(inner: &str) -> Option<Cow<'_, str>> {
     if !inner.contains('\\') {
         return Some(Cow::Borrowed(inner));
@@ -10,13 +10,13 @@ pub(super) fn decode(inner: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(&format!("\"{inner}\"")).ok().map(Cow::Owned)
 }
 
-/// `text` as it is written within quotes.
+/// Encodes `text` for use between quotes.
 pub(super) fn escape(text: &str) -> String {
     let quoted = serde_json::to_string(text).unwrap_or_default();
     quoted.strip_prefix('"').and_then(|q| q.strip_suffix('"')).unwrap_or_default().to_owned()
 }
 
-/// Walks a literal forward, counting the bytes of what is written and of what it says.
+/// Walks through a literal, counting encoded and decoded bytes.
 pub(super) struct Walk<'a> {
     inner: &'a str,
     raw: usize,
@@ -24,18 +24,18 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// At the start of a literal, given without its quotes.
+    /// Starts at the beginning of a literal, given without its quotes.
     pub(super) fn new(inner: &'a str) -> Self {
         Self { inner, raw: 0, decoded: 0 }
     }
 
-    /// The decoded offset that it is at.
+    /// The current decoded offset.
     pub(super) fn decoded(&self) -> usize {
         self.decoded
     }
 
-    /// The written offset of the decoded offset `target`, which must not lie behind the last one asked for;
-    /// `None` if it lies within a character or beyond the end.
+    /// The encoded offset of the decoded offset `target`, which must not be smaller than the last one
+    /// requested; `None` if it is inside a character or beyond the end.
     pub(super) fn to(&mut self, target: usize) -> Option<usize> {
         let bytes = self.inner.as_bytes();
         while self.decoded < target {
@@ -52,7 +52,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Bytes of the escape at the start of `text`, and of the character that it stands for.
+/// The length in bytes of the escape at the start of `text`, and of the character it encodes.
 fn escape_length(text: &str) -> Option<(usize, usize)> {
     if text.as_bytes().get(1)? != &b'u' {
         return Some((2, 1));
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decoded_ranges_are_found_in_what_is_written() {
+    fn decoded_offsets_map_to_encoded_ones() {
         let inner = r"a\u00e9\ud83d\ude00é\/\n z\u0000";
         let text = decode(inner).unwrap();
         assert_eq!(text, "aé😀é/\n z\0");

@@ -1,10 +1,10 @@
-//! Strings that say nothing when they are cut.
+//! Strings whose parts are meaningless.
 
-/// The least length of such a string.
+/// Minimum length of such a string.
 pub(super) const MIN: usize = 256;
 
-/// Whether `text` is a data URL, Base64, hexadecimal digits, a token, a key in PEM, or another long word without
-/// white space such as a signed URL.
+/// Whether `text` is a data URL, Base64, hexadecimal digits, a token, a PEM key, or another long word without
+/// white space, such as a signed URL.
 pub(super) fn is_opaque(text: &str) -> bool {
     if text.len() < MIN {
         return false;
@@ -13,8 +13,8 @@ pub(super) fn is_opaque(text: &str) -> bool {
     is_word(trimmed) || is_data_url(trimmed) || is_wrapped(trimmed) || is_pem(trimmed)
 }
 
-/// Base64 in one line, hexadecimal digits, JWT and URLs have this in common. Text in scripts that need no
-/// spaces is not ASCII.
+/// Base64 on one line, hexadecimal digits, JWTs and URLs have this in common. Text in scripts without spaces
+/// is not ASCII.
 fn is_word(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_graphic())
 }
@@ -29,7 +29,7 @@ fn is_data_url(text: &str) -> bool {
         .is_some_and(|b| b == b',')
 }
 
-/// Base64 or hexadecimal digits in lines of one length.
+/// Base64 or hexadecimal digits in lines of equal length.
 fn is_wrapped(text: &str) -> bool {
     let mut lines = text.lines().peekable();
     let Some(width) = lines.peek().map(|line| line.len()).filter(|&width| width >= 32) else {

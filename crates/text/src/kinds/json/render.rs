@@ -1,4 +1,4 @@
-//! The document with what was kept.
+//! Renders a document with only the kept parts.
 
 use std::ops::Range;
 
@@ -8,16 +8,16 @@ use super::{
     literal::{self, Walk},
 };
 
-/// White space longer than this is not kept around a marker.
+/// White space longer than this is not kept next to a marker.
 const SPACE: usize = 64;
 
-/// A document with parts left out.
+/// A document with parts omitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rendered {
     /// The document.
     pub text: String,
-    /// What of it is copied: bytes of the input, bytes of `text`, and whether that was chosen rather than being
-    /// structure. In order and disjoint.
+    /// The copied parts: their range in the input, their range in `text`, and whether they were selected
+    /// rather than being structure. In order and disjoint.
     pub pieces: Vec<(Range<usize>, Range<usize>, bool)>,
 }
 
@@ -28,11 +28,11 @@ struct Renderer<'a> {
     raw: &'a str,
     omission: Omission<'a>,
     out: Rendered,
-    /// Input that was dealt with.
+    /// Offset up to which the input has been processed.
     at: usize,
 }
 
-/// The document `raw` with only `kept` of its virtual text `from`.
+/// Renders the document `raw` with only `kept` of its virtual text `from`.
 pub(super) fn render(from: &Virtual, raw: &str, kept: &[Range<usize>], omission: Omission<'_>) -> Rendered {
     let mut renderer = Renderer { from, raw, omission, out: Rendered::default(), at: 0 };
     renderer.units(kept);
@@ -75,7 +75,7 @@ impl Renderer<'_> {
         }
     }
 
-    /// The longest run of neighbours from `first` on of which nothing is kept.
+    /// The longest run of siblings, starting at `first`, of which nothing is kept.
     fn run(&self, first: usize, dropped: impl Fn(usize, usize) -> bool) -> Run {
         let units = &self.from.units;
         let Some(unit) = units.get(first) else { return Run { raw: 0..0, count: 0, next: first + 1 } };
@@ -196,14 +196,14 @@ impl Renderer<'_> {
     }
 }
 
-/// Neighbours that go.
+/// Adjacent siblings to drop.
 struct Run {
     raw: Range<usize>,
     count: usize,
     next: usize,
 }
 
-/// How many notes each object holds, for those whose members are being walked.
+/// Number of notes in each object whose members are being visited.
 #[derive(Default)]
 struct Notes(std::collections::HashMap<u32, usize>);
 
@@ -217,7 +217,7 @@ impl Notes {
     }
 }
 
-/// Whether the white space at `range`, between what is kept and a marker, is copied, and what stands there else.
+/// Whether to copy the white space at `range`, between kept text and a marker, and what to write otherwise.
 fn space(decoded: &str, range: Range<usize>) -> (bool, &'static str) {
     // Nothing is kept on the other side.
     let edge = range.start == 0 || range.end == decoded.len();
@@ -236,7 +236,7 @@ fn space(decoded: &str, range: Range<usize>) -> (bool, &'static str) {
     (false, if before || behind { "" } else { " " })
 }
 
-/// `kept` within `range`, from its start on.
+/// `kept` within `range`, relative to its start.
 fn within(kept: &[Range<usize>], range: &Range<usize>) -> Vec<Range<usize>> {
     let first = kept.partition_point(|kept| kept.end <= range.start);
     let kept = kept.get(first..).unwrap_or_default().iter();
@@ -246,8 +246,8 @@ fn within(kept: &[Range<usize>], range: &Range<usize>) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// Before each unit and behind the last, how many units were met of which something is kept, of those that have
-/// text of their own.
+/// For each unit, and for the end, the number of preceding units of which something is kept, counting only
+/// units with text of their own.
 fn kept_leaves(units: &[Unit], kept: &[Range<usize>]) -> Vec<usize> {
     let mut counts = Vec::with_capacity(units.len() + 1);
     let mut count = 0;

@@ -1,21 +1,21 @@
-//! JSON as a flat list of nodes in document order. The reader checks the whole grammar, builds no values, and
-//! keeps its own stack, so that depth is no matter. `NaN` and `Infinity`, which Python writes, are let pass.
+//! JSON as a flat list of nodes in document order. The reader checks the full grammar, builds no values, and
+//! keeps its own stack, so the depth does not matter. It accepts `NaN` and `Infinity`, which Python writes.
 
 use super::{literal, opaque};
 
-/// Strings of arrays may be records of their own; elsewhere, shorter ones than this have no node.
+/// Strings in arrays may be records of their own; elsewhere, strings shorter than this get no node.
 const STRING: usize = opaque::MIN;
-/// Lines of JSON that make JSON Lines.
+/// Minimum number of lines of JSON Lines.
 const LINES: u32 = 3;
 
-/// An object with so many members, all of them short strings or all of them numbers, maps names to values: its members
-/// may be records of their own. With fewer, it is more likely to be the settings of one thing.
+/// An object with at least this many members, either all short strings or all numbers, is a map from names to
+/// values: its members may be records of their own. With fewer, it is more likely the settings of one thing.
 const MAP: u32 = 24;
 
-/// Deeper documents are an attack on memory.
+/// Maximum depth; deeper documents are an attack on memory.
 const DEPTH: usize = 1 << 20;
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The lines of JSON Lines.
@@ -24,45 +24,45 @@ pub(super) enum Kind {
     Object,
     /// An array.
     Array,
-    /// A string that is not looked into.
+    /// A string that is kept as it is.
     Short,
-    /// A long string to be cut.
+    /// A long string to be split.
     Text,
-    /// A string that holds JSON that can be shortened.
+    /// A string containing JSON that can be shortened.
     Nested,
-    /// A string that says nothing when it is cut.
+    /// A string that is meaningless when split.
     Opaque,
-    /// A long string that stays for another reason.
+    /// A long string that is kept for another reason.
     Fixed,
 }
 
 /// A container or a string. Offsets are bytes of the text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
-    /// Its first byte.
+    /// Offset of its first byte.
     pub start: u32,
-    /// Behind its last byte.
+    /// Offset after its last byte.
     pub end: u32,
-    /// The first byte of its key; `start` if it has none.
+    /// Offset of its key; `start` if it has none.
     pub key: u32,
-    /// Index of the next node that is not part of it.
+    /// Index of the next node outside this one.
     pub next: u32,
-    /// Its elements or members, of any kind.
+    /// Number of its elements or members of any kind.
     pub items: u32,
-    /// The elements among them that may be records.
+    /// Number of elements among them that may be records.
     pub parts: u32,
-    /// Bytes of the opaque strings in it.
+    /// Bytes of opaque strings in it.
     pub opaque: u32,
     /// What it is.
     pub kind: Kind,
-    /// Whether it is or holds a string to be cut.
+    /// Whether it is or contains a string to be split.
     pub has_text: bool,
-    /// Whether it is or holds a container whose elements may be left out.
+    /// Whether it is or contains a container whose elements may be dropped.
     pub has_group: bool,
 }
 
 impl Node {
-    /// Bytes of it.
+    /// Its length in bytes.
     pub(super) fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
@@ -75,16 +75,17 @@ impl Node {
 
 /// A document.
 pub(super) struct Tree {
-    /// Its nodes, each before what it holds. The first is the root.
+    /// Its nodes in document order; the first is the root.
     pub nodes: Vec<Node>,
-    /// A key for notes that no object of the document has.
+    /// A key for notes that no object in the document has.
     pub note_key: String,
-    /// Whether a space stands behind colons.
+    /// Whether colons are followed by a space.
     pub spaced: bool,
 }
 
 impl Tree {
-    /// Reads a document, or JSON Lines. A string alone is one only if it has escapes, or with `strings`.
+    /// Reads a document or JSON Lines. A single string is accepted only if it has escapes, or if `strings` is
+    /// set.
     pub(super) fn read(text: &str, strings: bool) -> Option<Self> {
         u32::try_from(text.len()).ok()?;
         let start = if text.starts_with('\u{feff}') { 3 } else { 0 };
@@ -144,7 +145,7 @@ struct Reader<'a> {
     nodes: Vec<Node>,
     open: Vec<u32>,
     spaced: Option<bool>,
-    /// Leading underscores of the keys that are like a note's, one more than the most.
+    /// One more than the greatest number of leading underscores of a key like the one for notes.
     underscores: usize,
 }
 
@@ -175,7 +176,7 @@ impl<'a> Reader<'a> {
         Tree { nodes: self.nodes, note_key, spaced: self.spaced.unwrap_or(true) }
     }
 
-    /// Reads the value at `at`; gives its end.
+    /// Reads the value at `at`; returns its end.
     fn value(&mut self, at: usize) -> Option<usize> {
         let base = self.open.len();
         let mut at = at;
@@ -265,7 +266,7 @@ impl<'a> Reader<'a> {
         Some(self.nodes.get(*self.open.last()? as usize)?.kind)
     }
 
-    /// Counts a value for its container.
+    /// Counts a value in its container.
     fn count(&mut self, part: bool) {
         if let Some(parent) = self.open.last().and_then(|&i| self.nodes.get_mut(i as usize)) {
             parent.items += 1;
@@ -293,7 +294,7 @@ impl<'a> Reader<'a> {
     fn close(&mut self, index: u32, end: usize) {
         let Some(node) = self.nodes.get_mut(index as usize) else { return };
         node.end = offset(end);
-        // What is in a small container is never looked at, and small ones are most of them.
+        // The content of small containers is never needed, and most containers are small.
         if node.len() < STRING {
             self.nodes.truncate(index as usize + 1);
         } else if node.kind == Kind::Object && node.items >= MAP && self.nodes.len() == index as usize + 1 {
@@ -305,7 +306,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Gives the members of an object nodes of their own, if it is a map.
+    /// Gives the members of an object their own nodes, if it is a map.
     fn map(&mut self, index: u32, end: usize) {
         let Some(&node) = self.nodes.get(index as usize) else { return };
         let mut members = Vec::new();
@@ -323,7 +324,7 @@ impl<'a> Reader<'a> {
                 return;
             }
             members.push((key, value, behind, is_string));
-            // Behind the comma.
+            // After the comma.
             at = self.space(behind) + 1;
         }
         for (key, value, behind, _) in members {
@@ -343,12 +344,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Offsets fit, for the reader takes no text that is longer.
+/// Converts an offset; the reader accepts no text for which this could overflow.
 fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Behind the string that starts at `quote`.
+/// The offset after the string that starts at `quote`.
 pub(super) fn string_end(bytes: &[u8], quote: usize) -> Option<usize> {
     let mut at = quote + 1;
     loop {
@@ -365,7 +366,7 @@ pub(super) fn string_end(bytes: &[u8], quote: usize) -> Option<usize> {
     }
 }
 
-/// Behind the number or name that starts at `at`.
+/// The offset after the number or name that starts at `at`.
 pub(super) fn word_end(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = bytes.get(at..)?;
     let length = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)).count();
