@@ -81,9 +81,9 @@ fn together(bar: ProgressBar) -> ProgressBar {
 }
 
 /// Shows progress that libraries report, such as downloads of model files, on a terminal.
-pub(crate) struct Shown;
+pub(crate) struct ProgressSink;
 
-impl progress::Sink for Shown {
+impl progress::Sink for ProgressSink {
     fn begin(&self, message: String, bytes: Option<u64>) -> Box<dyn progress::Bar> {
         let bar = match bytes {
             Some(total) => {
@@ -96,13 +96,13 @@ impl progress::Sink for Shown {
         if bytes.is_none() {
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        Box::new(ShownBar(bar))
+        Box::new(SinkBar(bar))
     }
 }
 
-struct ShownBar(ProgressBar);
+struct SinkBar(ProgressBar);
 
-impl progress::Bar for ShownBar {
+impl progress::Bar for SinkBar {
     fn set_length(&self, bytes: u64) {
         self.0.set_length(bytes);
     }
@@ -112,16 +112,16 @@ impl progress::Bar for ShownBar {
     }
 }
 
-impl Drop for ShownBar {
+impl Drop for SinkBar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
 }
 
 /// A writer to standard error for lines logged while bars are shown; they appear above the bars.
-pub(crate) struct Beside;
+pub(crate) struct LogWriter;
 
-impl Write for Beside {
+impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         bars().suspend(|| io::stderr().lock().write(bytes))
     }
@@ -168,7 +168,7 @@ impl Display {
             self.bar.set_message(message());
         } else if self.last.elapsed() >= PLAIN_EVERY {
             self.last = Instant::now();
-            self.tell(&format!("{}{}", message(), self.left(position)));
+            self.print_line(&format!("{}{}", message(), self.left(position)));
         }
     }
 
@@ -195,7 +195,7 @@ impl Display {
     }
 
     /// Writes a line above the bar.
-    pub(crate) fn tell(&self, line: &str) {
+    pub(crate) fn print_line(&self, line: &str) {
         self.bar.suspend(|| {
             // A closed standard error is no reason to fail.
             let _ = writeln!(io::stderr().lock(), "{line}");

@@ -17,7 +17,7 @@ use crate::{
         run::{RunError, SuiteError},
         tasks::TaskError,
     },
-    exit::is_misnamed,
+    exit::is_bad_path,
     http::keys::KeysError,
 };
 
@@ -192,7 +192,7 @@ impl Error {
                 | CompactError::Template(_) => 2,
                 _ => 1,
             },
-            Error::File { source, .. } if is_misnamed(source) => 2,
+            Error::File { source, .. } if is_bad_path(source) => 2,
             Error::Model(error) if matches!(error.as_ref(), ModelError::Unknown { .. }) => 2,
             Error::Batch(error) => error.exit_code(),
             Error::Results(error) => error.exit_code(),

@@ -10,7 +10,7 @@ pub(crate) const FAILED_OPEN: u8 = 3;
 
 /// Whether the path itself is wrong: it does not exist, or it is a directory instead of a file or the
 /// reverse.
-pub(crate) fn is_misnamed(error: &io::Error) -> bool {
+pub(crate) fn is_bad_path(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
@@ -31,8 +31,8 @@ mod tests {
         let wrong =
             [dir.path().join("none"), dir.path().to_owned(), file.join("below"), "x".repeat(999).into()];
         for path in wrong {
-            assert!(is_misnamed(&fs::read(&path).unwrap_err()), "{}", path.display());
+            assert!(is_bad_path(&fs::read(&path).unwrap_err()), "{}", path.display());
         }
-        assert!(!is_misnamed(&io::Error::from(ErrorKind::PermissionDenied)));
+        assert!(!is_bad_path(&io::Error::from(ErrorKind::PermissionDenied)));
     }
 }

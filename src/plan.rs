@@ -27,7 +27,7 @@ use crate::{
 
 /// What the client requests on top of the configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Wishes {
+pub struct RequestOverrides {
     /// The query; by default the one found in the request.
     pub query: Option<String>,
     /// The budget; by default the configured one.
@@ -70,9 +70,9 @@ pub struct Plan {
 
 /// Leave the request unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Leave {
+pub struct Skip {
     /// Why.
-    pub reason: LeaveReason,
+    pub reason: SkipReason,
     /// Tokens of the texts considered, where they were counted.
     pub tokens: Option<usize>,
     /// Where a query was found.
@@ -81,7 +81,7 @@ pub struct Leave {
 
 /// Why a request is left unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaveReason {
+pub enum SkipReason {
     /// No text in a role that may be compacted.
     NoText,
     /// No such text is long enough.
@@ -96,29 +96,29 @@ pub enum LeaveReason {
     Stopped(Stopped),
 }
 
-impl LeaveReason {
+impl SkipReason {
     /// The word used in headers and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            LeaveReason::NoText => "no-text",
-            LeaveReason::BelowThreshold => "below-threshold",
-            LeaveReason::NoMaterial => "no-material",
-            LeaveReason::NoQuery => "no-query",
-            LeaveReason::WithinBudget => "within-budget",
-            LeaveReason::Stopped(Stopped::Cancelled) => "cancelled",
-            LeaveReason::Stopped(Stopped::Deadline) => "deadline",
+            SkipReason::NoText => "no-text",
+            SkipReason::BelowThreshold => "below-threshold",
+            SkipReason::NoMaterial => "no-material",
+            SkipReason::NoQuery => "no-query",
+            SkipReason::WithinBudget => "within-budget",
+            SkipReason::Stopped(Stopped::Cancelled) => "cancelled",
+            SkipReason::Stopped(Stopped::Deadline) => "deadline",
         }
     }
 }
 
 /// Decides what needs no token count: a token is at least one byte.
-pub fn leave_at_once(chat: &ChatRequest<'_>, config: &config::Plan) -> Option<LeaveReason> {
+pub fn skip_early(chat: &ChatRequest<'_>, config: &config::Plan) -> Option<SkipReason> {
     let mut texts = eligible(chat, config).peekable();
     if texts.peek().is_none() {
-        return Some(LeaveReason::NoText);
+        return Some(SkipReason::NoText);
     }
     let long = texts.any(|(_, text)| text.literal.max_len() >= config.min_tokens);
-    (!long).then_some(LeaveReason::BelowThreshold)
+    (!long).then_some(SkipReason::BelowThreshold)
 }
 
 /// Decides which parts of `chat` are compacted. `counter` counts tokens like the request's model.
@@ -128,19 +128,19 @@ pub fn leave_at_once(chat: &ChatRequest<'_>, config: &config::Plan) -> Option<Le
 ///
 /// # Errors
 ///
-/// [`Leave`] if there is nothing to do, or `cancel` was triggered.
+/// [`Skip`] if there is nothing to do, or `cancel` was triggered.
 pub fn plan(
     chat: &ChatRequest<'_>,
     config: &config::Plan,
     counter: &dyn TokenCounter,
-    wishes: &Wishes,
+    wishes: &RequestOverrides,
     cancel: &Cancel,
-) -> Result<Plan, Leave> {
-    let leave = |reason| Leave { reason, tokens: None, source: None };
-    if let Some(reason) = leave_at_once(chat, config) {
+) -> Result<Plan, Skip> {
+    let leave = |reason| Skip { reason, tokens: None, source: None };
+    if let Some(reason) = skip_early(chat, config) {
         return Err(leave(reason));
     }
-    let stopped = |stopped| leave(LeaveReason::Stopped(stopped));
+    let stopped = |stopped| leave(SkipReason::Stopped(stopped));
     let turns = Turns::of(chat, config, cancel).map_err(stopped)?;
     let budget = wishes.budget.unwrap_or(config.budget);
     let (mut considered, mut long, mut unasked) = (0, false, false);
@@ -209,12 +209,12 @@ pub fn plan(
     let tokens: usize = found.iter().map(|target| target.tokens).sum();
     if found.is_empty() {
         let (reason, source) = match within {
-            _ if unasked => (LeaveReason::NoQuery, Some(QuerySource::None)),
-            Some(source) => (LeaveReason::WithinBudget, Some(source)),
-            None if long => (LeaveReason::NoMaterial, None),
-            None => (LeaveReason::BelowThreshold, None),
+            _ if unasked => (SkipReason::NoQuery, Some(QuerySource::None)),
+            Some(source) => (SkipReason::WithinBudget, Some(source)),
+            None if long => (SkipReason::NoMaterial, None),
+            None => (SkipReason::BelowThreshold, None),
         };
-        return Err(Leave { reason, tokens: Some(considered), source });
+        return Err(Skip { reason, tokens: Some(considered), source });
     }
     for asked in turns.questions() {
         let before: Vec<usize> = (0..found.len()).filter(|i| turns.is_before(messages[*i], &asked)).collect();

@@ -1,4 +1,4 @@
-//! A bound on the bytes that are held at once, whoever holds them, and on how long they may take to come.
+//! Limits the number of bytes held in memory at once, and how long bodies may take to arrive.
 
 use std::{
     sync::{
@@ -14,55 +14,55 @@ use tokio::time::{self, Instant};
 
 use crate::telemetry;
 
-/// Room for a number of bytes, shared by all who take some of it.
+/// Room for a number of bytes, shared by all bodies.
 #[derive(Debug)]
 pub struct Rooms {
     limit: usize,
     taken: AtomicUsize,
 }
 
-/// What one of them has taken. Dropping it gives the room back.
+/// Room taken by one body. Dropping it gives the room back.
 #[derive(Debug)]
 pub struct Room {
     of: Arc<Rooms>,
     bytes: usize,
 }
 
-/// Bytes and their room, which is given back with the last of their clones.
+/// Bytes with their room, which is given back with the last clone.
 struct Held<T> {
     bytes: T,
     _room: Room,
 }
 
-/// A part of a body that has a time of its own to come in.
+/// Bytes of a part of a body, which has a time limit of its own.
 const PART: usize = 1 << 20;
 
-/// How fast a body has to come to hold room: each part of `PART` bytes in its time, or the rest of it.
-/// So neither a client that stops nor one that sends a byte now and then holds it for long.
+/// The pace at which a body must arrive to hold room: each part of `PART` bytes, or the remainder, within its
+/// time limit. Neither a client that stops nor one that trickles bytes holds room for long.
 #[derive(Debug)]
 pub(crate) struct Pace {
     wait: Duration,
-    /// When the part has to be there; none if that is beyond all clocks.
+    /// Deadline of the current part; `None` if it is beyond the range of the clock.
     until: Option<Instant>,
-    /// With how many bytes of the body it is there.
+    /// Length of the body at which the current part is complete.
     due: usize,
 }
 
-/// A body did not come in time.
+/// A body did not arrive in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Late;
 
 impl Pace {
-    /// For a body of which each part may take so long.
+    /// Allows each part of a body `wait_ms` milliseconds.
     pub(crate) fn new(wait_ms: u64) -> Self {
         Self { wait: Duration::from_millis(wait_ms), until: None, due: 0 }
     }
 
-    /// The next piece of a body of which so many bytes have come.
+    /// The next piece of a body of which `came` bytes have arrived.
     ///
     /// # Errors
     ///
-    /// [`Late`]; nothing of the body is lost then.
+    /// [`Late`]; no bytes of the body are lost then.
     pub(crate) async fn next<S: Stream + Unpin>(
         &mut self,
         body: &mut S,
@@ -80,22 +80,22 @@ impl Pace {
 }
 
 impl Rooms {
-    /// Room for `limit` bytes.
+    /// Creates room for `limit` bytes.
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit, taken: AtomicUsize::new(0) })
     }
 
-    /// How many bytes there can be.
+    /// The total number of bytes.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// How many bytes are taken now.
+    /// The number of bytes currently taken.
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Takes room for `bytes`, if there is as much.
+    /// Takes room for `bytes`, if there is enough.
     pub fn take(self: &Arc<Self>, bytes: usize) -> Option<Room> {
         let mut room = Room { of: self.clone(), bytes: 0 };
         room.grow_to(bytes).then_some(room)
@@ -103,7 +103,7 @@ impl Rooms {
 }
 
 impl Room {
-    /// Takes what is missing to `bytes`; false, and nothing taken, if there is not as much.
+    /// Grows to room for `bytes`; if there is not enough, returns false and takes nothing.
     pub fn grow_to(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         if more == 0 {
@@ -118,7 +118,7 @@ impl Room {
         true
     }
 
-    /// Keeps the room for as long as any clone of the result lives.
+    /// Keeps the room until the last clone of the result is dropped.
     pub fn hold(self, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Held { bytes, _room: self })
     }
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_comes_back_with_the_last_clone() {
+    fn room_is_released_with_the_last_clone() {
         let rooms = Rooms::new(10);
         let mut one = rooms.take(6).unwrap();
         assert!(rooms.take(5).is_none() && !one.grow_to(11) && !one.grow_to(usize::MAX));

@@ -62,7 +62,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{config, display::Beside};
+use crate::{config, display::LogWriter};
 
 const REQUESTS: &str = "epitome_requests_total";
 const QUERIES: &str = "epitome_queries_total";
@@ -88,24 +88,24 @@ const SHADOW_SAVED: &str = "epitome_shadow_tokens_saved_total";
 const COMPACTION_OFF: &str = "epitome_compaction_off";
 const DISCONNECTS: &str = "epitome_client_disconnects_total";
 
-/// Upper bounds of every histogram, in seconds: from a pass-through to a long compaction.
+/// Upper bucket bounds of every histogram, in seconds: from a pass-through to a long compaction.
 const SECONDS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// Starts logging to standard error, as the configuration says. A second call does nothing.
+/// Starts logging to standard error, as configured. Further calls do nothing.
 pub fn init(log: &config::Log) {
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("warn"));
     let registry = tracing_subscriber::registry().with(filter);
-    // An error means that logging runs already.
+    // An error means that logging is already set up.
     let _ = if log.json {
-        registry.with(fmt::layer().json().with_writer(|| Beside)).try_init()
+        registry.with(fmt::layer().json().with_writer(|| LogWriter)).try_init()
     } else {
-        let layer = fmt::layer().with_writer(|| Beside).with_target(false);
+        let layer = fmt::layer().with_writer(|| LogWriter).with_target(false);
         registry.with(layer.with_ansi(io::stderr().is_terminal())).try_init()
     };
 }
 
-/// Starts recording, once in a process, and gives the means to print what was recorded.
+/// Starts recording, once per process, and returns the handle that renders the metrics.
 pub fn metrics() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
@@ -177,8 +177,8 @@ fn describe() {
     describe_counter!(DISCONNECTS, Unit::Count, "Answers that the client did not wait for");
 }
 
-/// What is there from the beginning, so that a rate over it never starts from nothing. What has labels that
-/// are known only when something happens, and energy, which may be unknown, come later.
+/// Registers metrics at zero, so that rates have a starting point. Metrics whose labels are known only later,
+/// and energy, which may be unknown, appear on first use.
 fn begin() {
     for name in [
         UNDERFILLED,
@@ -206,12 +206,12 @@ fn begin() {
     }
 }
 
-/// A request was decided upon.
+/// The outcome of a request was decided.
 pub fn request(route: &'static str, outcome: &'static str, reason: &'static str) {
     counter!(REQUESTS, "route" => route, "outcome" => outcome, "reason" => reason).increment(1);
 }
 
-/// The query of a request's texts was found there.
+/// The query of a request's texts was found in `source`.
 pub fn query_from(source: &'static str) {
     counter!(QUERIES, "source" => source).increment(1);
 }
@@ -240,10 +240,10 @@ pub fn compacted(figures: &Figures) {
     }
 }
 
-/// One text took this energy, compacted or not.
+/// A text used this energy, compacted or not.
 pub fn energy(figures: &Figures) {
     static TOTALS: Mutex<(f64, f64)> = Mutex::new((0.0, 0.0));
-    // A counter has whole numbers; what is less is carried on to the next.
+    // Counters hold whole numbers; fractions are carried over.
     let mut totals = TOTALS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(joules) = figures.joules {
         totals.0 += joules;
@@ -255,33 +255,33 @@ pub fn energy(figures: &Figures) {
     }
 }
 
-/// The room that request bodies take has changed by so many bytes.
+/// The room held by request bodies changed by this many bytes.
 pub fn body_bytes(change: f64) {
     gauge!(BODY_BYTES).increment(change);
 }
 
-/// The head of an answer came after `time`.
+/// The head of an answer arrived after `time`.
 pub fn first_byte(time: Duration) {
     histogram!(FIRST_BYTE).record(time);
 }
 
-/// The upstream gave no answer.
+/// The upstream did not answer.
 pub fn upstream_error() {
     counter!(UPSTREAM_ERRORS).increment(1);
 }
 
-/// The client left before its answer was complete.
+/// The client disconnected before its answer was complete.
 pub fn client_left() {
     counter!(DISCONNECTS).increment(1);
 }
 
-/// A request was drawn for comparison, and this is what came of it.
+/// A request was sampled for comparison, with this result.
 pub fn shadow_sample(route: &'static str, result: &'static str) {
     counter!(SHADOW_SAMPLES, "route" => route, "result" => result).increment(1);
 }
 
-/// The means over the last samples of a route: of what counts for the floor, its difference from the
-/// first samples where that is known, and each figure by its name.
+/// The means over the last samples of a route: the agreement that counts for the floor, its difference from
+/// the first samples if known, and each figure by name.
 pub fn shadow_means(
     route: &'static str,
     retention: f64,
@@ -297,7 +297,7 @@ pub fn shadow_means(
     }
 }
 
-/// A compared request saved so many tokens.
+/// Tokens that compaction saved in a compared request.
 pub fn shadow_saved(route: &'static str, tokens: usize) {
     counter!(SHADOW_SAVED, "route" => route).increment(tokens as u64);
 }
@@ -307,7 +307,7 @@ pub fn compaction_off(route: &'static str, off: bool) {
     gauge!(COMPACTION_OFF, "route" => route).set(if off { 1.0 } else { 0.0 });
 }
 
-/// Counts one more in a gauge for as long as it lives.
+/// Increments a gauge for as long as it lives.
 #[derive(Debug)]
 pub struct InFlight(&'static str);
 
@@ -334,7 +334,7 @@ impl Drop for InFlight {
     }
 }
 
-/// An id that no other of this or another process has: 24 hexadecimal digits.
+/// A unique id across processes: 24 hexadecimal digits.
 pub fn unique_id() -> String {
     static STATE: OnceLock<RandomState> = OnceLock::new();
     static NEXT: AtomicU64 = AtomicU64::new(0);

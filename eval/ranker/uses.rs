@@ -10,7 +10,7 @@ use std::{
 
 use epitome::{
     config::Config,
-    plan::{self, Wishes},
+    plan::{self, RequestOverrides},
     wire::openai_chat::ChatRequest,
 };
 use epitome_compactor::{Budget, Cache, CompactRequest, config::CodePolicy};
@@ -39,7 +39,7 @@ fn main() {
         let chat = ChatRequest::parse(&body).unwrap();
         let counter = compactor.counter(Some("gpt-4o"));
         let Ok(plan) =
-            plan::plan(&chat, &config.plan, counter.as_ref(), &Wishes::default(), &Cancel::never())
+            plan::plan(&chat, &config.plan, counter.as_ref(), &RequestOverrides::default(), &Cancel::never())
         else {
             continue;
         };

@@ -2,7 +2,7 @@
 
 use epitome::{
     config::{self, WithoutQuery},
-    plan::{Wishes, plan},
+    plan::{RequestOverrides, plan},
     wire::{
         json::{Replacement, splice},
         openai_chat::ChatRequest,
@@ -63,7 +63,9 @@ fn planned(data: &[u8], chat: &ChatRequest<'_>, dice: &mut Dice) {
     };
     let query = dice.one_in(3).then(|| "Who is asked?".to_owned());
     let budget = dice.one_in(3).then(|| dice.pick(&budgets));
-    let Ok(plan) = plan(chat, &config, &Words, &Wishes { query, budget }, &Cancel::never()) else { return };
+    let Ok(plan) = plan(chat, &config, &Words, &RequestOverrides { query, budget }, &Cancel::never()) else {
+        return;
+    };
     assert!(!plan.targets.is_empty());
     assert_eq!(plan.targets.iter().map(|target| target.tokens).sum::<usize>(), plan.tokens);
     let mut end = 0;

@@ -25,7 +25,7 @@ use epitome_work::{
 };
 use thiserror::Error;
 
-use crate::exit::{FAILED_OPEN, INTERRUPTED, is_misnamed};
+use crate::exit::{FAILED_OPEN, INTERRUPTED, is_bad_path};
 
 pub mod cause;
 mod journal;
@@ -74,7 +74,7 @@ pub enum BatchError {
     },
     /// The output is there already, and is not the beginning of what this run would write.
     #[error("{path} cannot be continued: {reason}")]
-    NotOurs {
+    ForeignFile {
         /// The output.
         path: String,
         /// What does not fit.
@@ -130,7 +130,7 @@ impl BatchError {
     /// What the user can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            BatchError::NotOurs { .. } => {
+            BatchError::ForeignFile { .. } => {
                 Some("name another output, or give --overwrite to begin anew".to_owned())
             }
             BatchError::SameFile { .. } => Some("name another output".to_owned()),
@@ -160,9 +160,9 @@ impl BatchError {
     /// else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            BatchError::NotOurs { .. } | BatchError::SameFile { .. } | BatchError::NoRetry { .. } => 2,
+            BatchError::ForeignFile { .. } | BatchError::SameFile { .. } | BatchError::NoRetry { .. } => 2,
             BatchError::FailedOpen { .. } => FAILED_OPEN,
-            BatchError::Read { source, .. } | BatchError::Write { source, .. } if is_misnamed(source) => 2,
+            BatchError::Read { source, .. } | BatchError::Write { source, .. } if is_bad_path(source) => 2,
             BatchError::Stopped { .. } => INTERRUPTED,
             BatchError::Read { .. } | BatchError::Write { .. } | BatchError::BadLines { .. } => 1,
         }
@@ -243,7 +243,7 @@ pub fn run<R: BufRead + Send + 'static>(
 ///
 /// # Errors
 ///
-/// As [`run`], and [`BatchError::NotOurs`] where the input was changed meanwhile. The output is the old one then.
+/// As [`run`], and [`BatchError::ForeignFile`] where the input was changed meanwhile. The output is the old one then.
 pub fn retry<R: BufRead + Send + 'static>(
     compact: &dyn Compact,
     lines: Lines<R>,

@@ -73,7 +73,8 @@ impl Progress {
     /// Says what is there from earlier runs.
     pub fn begin(&self) {
         if self.earlier.lines > 0 && !self.quiet {
-            self.display.tell(&format!("going on after {} lines of an earlier run", self.earlier.lines));
+            self.display
+                .print_line(&format!("going on after {} lines of an earlier run", self.earlier.lines));
         }
     }
 
@@ -81,7 +82,7 @@ impl Progress {
     pub(super) fn again(&mut self, failed: &[Failed]) {
         let lines = failed.len() as u64;
         if !self.quiet {
-            self.display.tell(&format!("going over {lines} lines again that failed open"));
+            self.display.print_line(&format!("going over {lines} lines again that failed open"));
         }
         self.again += lines;
         self.earlier.lines -= lines.min(self.earlier.lines);
@@ -105,7 +106,7 @@ impl Progress {
 
     /// Reports a line that could not be used.
     pub(super) fn bad_line(&self, number: u64, reason: &str) {
-        self.display.tell(&format!("line {number}: {reason}"));
+        self.display.print_line(&format!("line {number}: {reason}"));
     }
 
     /// A line of so many bytes has been written.
@@ -189,7 +190,7 @@ impl Progress {
         let resumed = self.earlier.lines + self.again > 0;
         let run = if !resumed { "" } else { "this run: " };
         let ratio = self.tokens_before as f64 / self.tokens_after.max(1) as f64;
-        self.display.tell(&format!(
+        self.display.print_line(&format!(
             "{run}{} lines: {} compacted, {} passed, {} failed open, {} bad",
             self.lines(),
             self.compacted,
@@ -198,9 +199,9 @@ impl Progress {
             self.bad
         ));
         if !self.failed_open.is_empty() {
-            self.display.tell(&format!("{run}failed open: {}", self.failed_open));
+            self.display.print_line(&format!("{run}failed open: {}", self.failed_open));
         }
-        self.display.tell(&format!(
+        self.display.print_line(&format!(
             "{run}{} -> {} tokens ({ratio:.1}x) in {:.1} s: {}",
             self.tokens_before,
             self.tokens_after,
@@ -208,13 +209,13 @@ impl Progress {
             self.speed()
         ));
         if let Some(energy) = self.energy() {
-            self.display.tell(&format!("{run}{energy}"));
+            self.display.print_line(&format!("{run}{energy}"));
         }
         if let Some(words) = self.models.as_ref().and_then(|models| memory_words(&models.memory())) {
-            self.display.tell(&format!("memory: {words}"));
+            self.display.print_line(&format!("memory: {words}"));
         }
         if resumed {
-            self.display.tell(&format!(
+            self.display.print_line(&format!(
                 "all runs: {lines} lines are in the output, {} of them from before; {bad} bad, {} failed open",
                 self.earlier.lines,
                 failed_open.total()

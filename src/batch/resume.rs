@@ -63,7 +63,7 @@ pub struct Failed {
 ///
 /// # Errors
 ///
-/// [`BatchError::NotOurs`] if there is an output that does not fit.
+/// [`BatchError::ForeignFile`] if there is an output that does not fit.
 pub fn open<R: BufRead>(
     output: &Path,
     run: &Digest,
@@ -102,7 +102,7 @@ fn holds_something(output: &Path) -> Result<bool, BatchError> {
 fn no_journal(output: &Path) -> BatchError {
     let reason =
         "there is no journal of an interrupted run, or of one with lines that failed open, beside it";
-    BatchError::NotOurs { path: output.display().to_string(), reason: reason.to_owned() }
+    BatchError::ForeignFile { path: output.display().to_string(), reason: reason.to_owned() }
 }
 
 fn go_on<R: BufRead>(
@@ -111,7 +111,7 @@ fn go_on<R: BufRead>(
     run: &Digest,
     lines: &mut Lines<R>,
 ) -> Result<Resumed, BatchError> {
-    let no = |reason: String| BatchError::NotOurs { path: output.display().to_string(), reason };
+    let no = |reason: String| BatchError::ForeignFile { path: output.display().to_string(), reason };
     let (on_output, on_journal) = (BatchError::write(output), BatchError::write(journal.path()));
 
     let mut entries = BufReader::new(journal.file.try_clone().map_err(&on_journal)?);

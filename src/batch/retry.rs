@@ -103,7 +103,7 @@ impl Rewrite {
 
     fn changed(&self) -> BatchError {
         let reason = format!("the input of its line {} was changed while it was read", self.lines + 1);
-        BatchError::NotOurs { path: self.resumed.path.display().to_string(), reason }
+        BatchError::ForeignFile { path: self.resumed.path.display().to_string(), reason }
     }
 
     /// Reads a line of the old output into `line`, and gives its entry.

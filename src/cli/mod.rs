@@ -12,7 +12,7 @@ use epitome_compactor::{Cache, Compactor};
 use epitome_engine::Models;
 use epitome_work::progress;
 
-use crate::{config::Config, display::Shown, error::Error, telemetry};
+use crate::{config::Config, display::ProgressSink, error::Error, telemetry};
 
 pub mod batch;
 pub mod compact;
@@ -80,7 +80,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     }
     let config = Config::load(global.config.as_deref(), &flags)?;
     telemetry::init(&config.log);
-    progress::install(Box::new(Shown));
+    progress::install(Box::new(ProgressSink));
     let quiet = global.quiet;
     match command {
         Command::Serve(args) => serve::run(args, config),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::record::{Header, Record};
-use crate::exit::is_misnamed;
+use crate::exit::is_bad_path;
 
 /// A results file is unusable.
 #[derive(Debug, Error)]
@@ -83,7 +83,7 @@ impl ResultsError {
     /// 1 for an I/O failure, 2 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Read { source, .. } if !is_misnamed(source) => 1,
+            Self::Read { source, .. } if !is_bad_path(source) => 1,
             _ => 2,
         }
     }

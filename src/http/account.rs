@@ -1,19 +1,19 @@
-//! What became of a chat request, and the response headers that tell it.
+//! The outcome of a chat request, and the response headers that report it.
 
 use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// What the client's texts became.
+/// The outcome for the texts of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// At least one text was made shorter, and none failed.
     Compacted,
     /// Some texts were made shorter, and others failed and went upstream as they are.
     Partial,
-    /// Nothing was to be done, or nothing may be done now.
+    /// There was nothing to do, or nothing may be done now.
     Passed,
-    /// It was tried and could not be done; the original went upstream.
+    /// Compaction was attempted and failed; the original went upstream.
     FailedOpen,
 }
 
@@ -34,30 +34,31 @@ impl Verdict {
 pub struct Account {
     /// What the texts became.
     pub verdict: Verdict,
-    /// Why they, or the first that failed of them, were not compacted; empty if they were.
+    /// Why the texts, or the first that failed, were not compacted; empty if they were.
     pub reason: &'static str,
-    /// How many texts were compacted, and how many were to be; none where it did not come to that.
+    /// How many texts were compacted, and how many there were to compact; `None` if the request did not get
+    /// that far.
     pub texts: Option<(usize, usize)>,
-    /// Tokens of what later turns were brought from earlier texts; none where nothing was.
+    /// Tokens of evidence from earlier texts that was inserted into later turns; `None` if there was none.
     pub evidence: Option<usize>,
-    /// Where the queries of the texts were found, each place once; empty where none was looked for.
+    /// Where the queries of the texts were found, without duplicates; empty if none was looked for.
     pub query_from: Vec<&'static str>,
-    /// Tokens of the texts considered, before and after; none if they were not counted.
+    /// Tokens of the texts considered, before and after; `None` if they were not counted.
     pub tokens: Option<(usize, usize)>,
-    /// Parts of the ranking's work found in the cache, and parts asked of it.
+    /// Cache hits and lookups of the ranking.
     pub cache: Option<(usize, usize)>,
-    /// The predicted share of like requests whose texts still hold what the question needs: the least of
-    /// the texts compacted; none where it is not known.
+    /// The predicted share of similar requests whose texts still hold what the question needs: the lowest
+    /// among the compacted texts; `None` if unknown.
     pub retention: Option<f64>,
-    /// Energy of the compactions, joules; none where it is not known.
+    /// Energy of the compactions in joules; `None` if unknown.
     pub joules: Option<f64>,
-    /// Time from the whole body to the decision.
+    /// Time from receiving the whole body to the decision.
     pub time: Duration,
 }
 
-/// The header that says what became of the request.
+/// The header with the outcome.
 pub(super) const OUTCOME: HeaderName = HeaderName::from_static("x-epitome-outcome");
-/// The header that says why.
+/// The header with the reason.
 pub(super) const REASON: HeaderName = HeaderName::from_static("x-epitome-reason");
 const BEFORE: HeaderName = HeaderName::from_static("x-epitome-tokens-before");
 const AFTER: HeaderName = HeaderName::from_static("x-epitome-tokens-after");
@@ -71,7 +72,7 @@ const QUERY_FROM: HeaderName = HeaderName::from_static("x-epitome-query-from");
 const CACHE: HeaderName = HeaderName::from_static("x-epitome-cache-hits");
 
 impl Account {
-    /// Nothing was done, and nothing counted.
+    /// Nothing was done or counted.
     pub fn passed(reason: &'static str) -> Self {
         Self {
             verdict: Verdict::Passed,
@@ -87,14 +88,14 @@ impl Account {
         }
     }
 
-    /// It was tried in vain.
+    /// Compaction was attempted and failed.
     pub fn failed_open(reason: &'static str) -> Self {
         Self { verdict: Verdict::FailedOpen, ..Self::passed(reason) }
     }
 
-    /// Puts the account into the headers of a response, in place of any other.
+    /// Writes the account into the headers of a response, replacing any other.
     pub fn write(&self, headers: &mut HeaderMap) {
-        // An upstream that is a proxy like this one has its own account.
+        // An upstream that is itself an epitome proxy sends its own account.
         for name in [
             OUTCOME, REASON, TEXTS, EVIDENCE, QUERY_FROM, BEFORE, AFTER, RATIO, RETENTION, JOULES, MILLIS,
             CACHE,

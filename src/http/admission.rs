@@ -1,4 +1,4 @@
-//! Who may have a compaction computed, and for how long.
+//! Admission control: which compactions may run, and for how long.
 
 use std::{
     sync::Arc,
@@ -19,14 +19,14 @@ use super::{
 };
 use crate::telemetry;
 
-/// A body of at most this many bytes is looked at where it came in; a larger one on a blocking
-/// thread, so that it does not hold up others.
+/// A body of at most this many bytes is inspected on the server's thread; a larger one on a blocking thread,
+/// so that it does not hold up other requests.
 const AT_ONCE: usize = 64 * 1024;
 
 /// How long a request waits for models that are being loaded.
 const LOADING_GRACE: Duration = Duration::from_secs(2);
 
-/// Stops the work when its client has gone, and the handler with it.
+/// Cancels the work when the client disconnects and its handler is dropped.
 struct CancelOnDrop(Cancel);
 
 impl Drop for CancelOnDrop {
@@ -35,25 +35,25 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// Why work on a blocking thread gave nothing.
+/// Why work on a blocking thread gave no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// As many run as may.
+    /// The concurrency limit is reached.
     Busy,
-    /// The models are not there.
+    /// The models are not loaded.
     NotReady,
-    /// It took too long; it has been told to stop.
+    /// The deadline passed; the work has been cancelled.
     Deadline,
     /// It panicked.
     Panicked,
 }
 
-/// Runs `work` on a blocking thread, if one may run, for as long as the deadline allows. It holds
-/// its place until it has really ended, so that late work cannot pile up.
+/// Runs `work` on a blocking thread, if a place is free, until the deadline. It holds its place until it has
+/// really ended, so that overdue work cannot pile up.
 ///
 /// # Errors
 ///
-/// [`Refused`]; never waits for a place.
+/// [`Refused`]; never waits for a free place.
 pub async fn run<T: Send + 'static>(
     state: &State,
     work: impl FnOnce(&Cancel) -> T + Send + 'static,
@@ -83,8 +83,8 @@ pub async fn run<T: Send + 'static>(
     }
 }
 
-/// Whether the models are there, or come within the grace: work that waits for them on a blocking
-/// thread could not be stopped.
+/// Whether the models are loaded, or become so within the grace period. Waiting happens here because a
+/// blocking thread that waits for models could not be cancelled.
 async fn ready(state: &State) -> bool {
     let until = Instant::now() + LOADING_GRACE;
     loop {
@@ -97,7 +97,8 @@ async fn ready(state: &State) -> bool {
     }
 }
 
-/// Decides what becomes of the texts of a chat request. Never fails: at worst the original goes on.
+/// Decides what to do with the texts of a chat request. Never fails: in the worst case the original is sent
+/// on.
 pub async fn decide(
     state: &Arc<State>,
     pipeline: Arc<dyn Compact>,
@@ -138,7 +139,7 @@ async fn decided(state: &Arc<State>, pipeline: Arc<dyn Compact>, body: &Bytes, o
 }
 
 impl Refused {
-    /// As the answer to one who asked for the compaction itself.
+    /// The error response for a client that requested the compaction itself.
     pub fn into_error(self, state: &State, request_id: &str) -> ApiError {
         match self {
             Refused::Busy => ApiError::Busy(state.config.serve.max_concurrent),

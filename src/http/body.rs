@@ -1,9 +1,9 @@
-//! Request bodies: read whole where they may be compacted, streamed where they may not.
+//! Request bodies: buffered if they may be compacted, streamed if not.
 //!
-//! A body that is read has room taken for it (`room`) as long as anything holds it: the
-//! compaction, even one that is given up and still has to notice, the way to the upstream, a shadow
-//! request. It is taken as the bytes come, whatever length is declared, and only for as long as they come
-//! in time (`room::Pace`): a client that sends nothing takes nothing from the others.
+//! A buffered body holds room (`room`) as long as anything holds the body: the compaction (even a cancelled
+//! one that has yet to notice), the upstream request, or a shadow request. Room is taken as bytes arrive,
+//! whatever length is declared, and only while they arrive in time (`room::Pace`): an idle client takes no
+//! room from others.
 
 use std::{io, sync::Arc};
 
@@ -20,33 +20,33 @@ use crate::{
     room::{Late, Pace, Rooms},
 };
 
-/// Chunks that may wait between client and upstream.
+/// Chunks that may be queued between client and upstream.
 const CHUNKS: usize = 4;
-/// Bytes set aside for a body before they have come, if it declares as many: as many as have come, and
-/// from so many to so many.
+/// Least and most bytes of room reserved ahead, if the declared length allows; between these, as much as has
+/// arrived.
 const AHEAD: [usize; 2] = [64 << 10, 1 << 20];
 
-/// A body that was to be read whole.
+/// The result of trying to buffer a body.
 pub enum Incoming {
     /// All of it.
     Whole(Bytes),
-    /// It was not read to its end: what was read, and then the rest.
+    /// It was not read to its end: the part that was read, followed by the rest.
     Unread(Unread, ByteStream),
 }
 
-/// Why a body was not read to its end.
+/// Why a body was not buffered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
     /// It is larger than the limit.
     TooLarge,
-    /// Other bodies take the room that it needs.
+    /// Other bodies hold the room that it needs.
     NoRoom,
-    /// It comes too slowly to hold room.
+    /// It arrives too slowly to hold room.
     Slow,
 }
 
-/// Reads a body of at most `serve.body_limit_bytes`. Room for it is taken as it comes, and a little ahead
-/// if its length is declared.
+/// Buffers a body of at most `serve.body_limit_bytes`. Room is taken as it arrives, and a little ahead if its
+/// length is declared.
 ///
 /// # Errors
 ///
@@ -63,7 +63,7 @@ pub async fn read(
         return Ok(Incoming::Unread(Unread::TooLarge, bridge(payload)));
     }
     let [least, most] = AHEAD;
-    // What is set aside for a body of which so many bytes have come.
+    // The room to reserve after `came` bytes have arrived.
     let aside = |came: usize| declared.min(came.saturating_add(came.clamp(least, most))).max(came);
     let Some(mut room) = rooms.take(aside(0)) else {
         return Ok(Incoming::Unread(Unread::NoRoom, bridge(payload)));
@@ -78,7 +78,7 @@ pub async fn read(
         };
         let length = read.len() + chunk.len();
         if length > read.capacity() && length <= declared {
-            // Doubled, but never beyond what was declared.
+            // Double the capacity, but never beyond the declared length.
             read.reserve_exact(length.max(2 * read.len()).min(declared) - read.len());
         }
         read.extend_from_slice(&chunk);
@@ -93,7 +93,7 @@ pub async fn read(
     Ok(Incoming::Unread(unread, Box::pin(first.chain(bridge(payload)))))
 }
 
-/// The body as it comes.
+/// The body as a stream.
 pub fn stream(req: &HttpRequest, payload: web::Payload) -> Body {
     let none = declared(req).is_none_or(|length| length == 0)
         && !req.headers().contains_key(header::TRANSFER_ENCODING);
@@ -115,8 +115,8 @@ fn declared(req: &HttpRequest) -> Option<u64> {
     req.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// The server's payload stays on its thread; a channel carries the chunks to wherever the upstream's
-/// client runs. It ends when either side does.
+/// The server's payload must stay on its thread; a channel carries the chunks to the upstream client's
+/// thread. It ends when either side does.
 fn bridge(mut payload: web::Payload) -> ByteStream {
     let (to, from) = mpsc::channel(CHUNKS);
     rt::spawn(async move {

@@ -18,21 +18,21 @@ use super::{
 };
 use crate::telemetry;
 
-/// What goes upstream, and why it is that.
+/// What to send upstream, and the reason.
 struct Decided {
     body: Body,
     account: Account,
     shadow: Option<Sample>,
 }
 
-/// Compacts what the plan names, sends the rest as it came, and streams the answer back. Every
-/// answer says in its headers what was done.
+/// Compacts what the plan selects, passes on the rest unchanged, and streams the answer back. The answer's
+/// headers report what was done.
 pub async fn chat(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
     let mut flight = Flight::start();
     let Decided { body, account, shadow } = match decided(&req, payload, &state).await {
         Ok(decided) => decided,
         Err(error) => {
-            // It was refused, whether or not its client waits to hear so.
+            // The request was refused, whether or not the client waits for the response.
             flight.done();
             return error.refuse("chat");
         }

@@ -1,4 +1,4 @@
-//! `POST /v1/compact`: the compaction itself.
+//! `POST /v1/compact`: compaction without an upstream.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use epitome_compactor::{Budget, CompactError, CompactRequest, RemoteError, compaction::Outcome};
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::telemetry;
 
-/// What may be asked.
+/// The request body.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
@@ -31,7 +31,7 @@ struct Asked {
     explain: bool,
 }
 
-/// Compacts `text` and answers with the whole [`epitome_compactor::Compaction`] as JSON.
+/// Compacts `text` and responds with the whole [`epitome_compactor::Compaction`] as JSON.
 pub async fn compact(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
     match compacted(&req, payload, &state).await {
         Ok((json, outcome, reason)) => {
@@ -42,7 +42,7 @@ pub async fn compact(req: HttpRequest, payload: web::Payload, state: web::Data<S
     }
 }
 
-/// The JSON, the outcome, and its reason.
+/// The JSON, the outcome and its reason.
 async fn compacted(
     req: &HttpRequest,
     payload: web::Payload,
@@ -96,7 +96,7 @@ async fn compacted(
             CompactError::Model(ModelError::Busy { .. }) | CompactError::Remote(RemoteError::Busy { .. }) => {
                 ApiError::ModelBusy(error)
             }
-            // The client has left: nobody reads this.
+            // The client has disconnected, so nobody reads this.
             CompactError::Stopped(Stopped::Cancelled)
             | CompactError::Model(_)
             | CompactError::Rank(_)
@@ -106,7 +106,7 @@ async fn compacted(
     }
 }
 
-/// What can go wrong on the blocking thread.
+/// What can fail on the blocking thread.
 enum Failure {
     Request(String),
     Compact(Box<CompactError>),

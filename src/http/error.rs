@@ -1,4 +1,4 @@
-//! Errors of our own, as clients of the OpenAI dialect know them.
+//! The proxy's own errors, in the shape that clients of the OpenAI dialect expect.
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
 use epitome_compactor::CompactError;
@@ -8,70 +8,70 @@ use thiserror::Error;
 use super::account::{OUTCOME, REASON};
 use crate::{telemetry, wire::openai_error::OpenAiError};
 
-/// Why a request gets an error from the proxy itself.
+/// Why the proxy itself responds with an error.
 #[derive(Debug, Error)]
 pub enum ApiError {
     /// A request header cannot be used.
     #[error("the header {name} cannot be used: {problem}")]
     Header {
-        /// Which.
+        /// Name of the header.
         name: &'static str,
         /// What is wrong with it.
         problem: String,
     },
-    /// The body ended early or was damaged on its way.
+    /// The body ended early or was corrupted in transit.
     #[error("the body could not be read: {0}")]
     Body(String),
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     #[error("the body, or a MiB of it, did not come within {0} ms (serve.body_wait_ms)")]
     Slow(u64),
-    /// The body is larger than we read.
+    /// The body exceeds the limit.
     #[error("the body is larger than {0} bytes (serve.body_limit_bytes)")]
     TooLarge(usize),
-    /// The body is not what the route takes.
+    /// The body does not match the route's schema.
     #[error("{0}; send {{\"text\": \"...\"}} with \"query\", \"budget\", \"model\", \"explain\" if you like")]
     Request(String),
     /// The budget cannot be met.
     #[error(transparent)]
     Budget(Box<CompactError>),
-    /// The client has not shown a key that it may use the proxy with.
+    /// The client did not send a valid key.
     #[error("{}; send one as `authorization: Bearer KEY`, `x-api-key: KEY` or `x-epitome-key: KEY`", if *.given { "this key is none of the proxy's" } else { "the proxy wants a key" })]
     Key {
-        /// Whether there was one.
+        /// Whether it sent any key.
         given: bool,
-        /// Whose error shape the client reads.
+        /// The error format that the client expects.
         dialect: Dialect,
     },
-    /// As many compactions run as may.
+    /// The concurrency limit is reached.
     #[error("{0} compactions run already (serve.max_concurrent); try again in a second")]
     Busy(usize),
-    /// Bodies that are held take all the room there is.
+    /// Buffered bodies take up all the room.
     #[error("request bodies take the {0} bytes that they may (serve.bodies_bytes); try again in a second")]
     NoRoom(usize),
-    /// As many requests wait for the decoder as may.
+    /// The queue for the decoder is full.
     #[error(transparent)]
     ModelBusy(Box<CompactError>),
-    /// It took too long.
+    /// The deadline passed.
     #[error("the compaction was not done within {0} ms (serve.deadline_ms)")]
     Deadline(u64),
-    /// The models are not there.
+    /// The models are not loaded.
     #[error("the models are not ready; GET /readyz says why")]
     NotReady,
-    /// The upstream gave no answer.
+    /// The upstream did not answer.
     #[error("the upstream could not be reached; request id {request_id}")]
     Upstream {
-        /// By which the log tells why.
+        /// Identifies the log entry with the cause.
         request_id: String,
     },
-    /// Our fault.
+    /// A bug in the proxy.
     #[error("something failed inside the proxy; request id {request_id}")]
     Internal {
-        /// By which the log tells why.
+        /// Identifies the log entry with the cause.
         request_id: String,
     },
 }
 
-/// In whose shape a client reads errors.
+/// The error format that a client expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// `{"error": {"message", "type", "param", "code"}}`.
@@ -81,19 +81,18 @@ pub enum Dialect {
 }
 
 impl ApiError {
-    /// The answer to a request that ends here: it is counted, and the log and the answer's headers say what
-    /// became of it.
+    /// The response for a request that ends here. Counts the request and reports the outcome in the log and
+    /// the response headers.
     pub fn refuse(&self, route: &'static str) -> HttpResponse {
         if let Some((outcome, reason)) = self.outcome() {
             telemetry::request(route, outcome, reason);
-            // Not the error itself, which may quote the request.
+            // Not the error itself, because it may quote the request.
             tracing::info!(outcome, reason, "decided");
         }
         self.error_response()
     }
 
-    /// Outcome and reason, by the words of headers and metrics; none where the request was decided upon
-    /// before.
+    /// Outcome and reason as used in headers and metrics; `None` if the request was counted before.
     fn outcome(&self) -> Option<(&'static str, &'static str)> {
         Some(match self {
             ApiError::Header { .. } => ("refused", "header"),

@@ -25,19 +25,19 @@ use super::{
 };
 use crate::telemetry;
 
-/// A request under way. If it is dropped before it is done, its client has left.
+/// A request in flight. If it is dropped before [`Flight::done`], its client has disconnected.
 pub struct Flight {
     done: bool,
     _counted: telemetry::InFlight,
 }
 
 impl Flight {
-    /// One more.
+    /// Starts counting a request.
     pub fn start() -> Self {
         Self { done: false, _counted: telemetry::InFlight::request() }
     }
 
-    /// The answer is complete, or its end is not the client's doing.
+    /// The answer is complete, or did not end because of the client.
     pub fn done(&mut self) {
         self.done = true;
     }
@@ -52,12 +52,12 @@ impl Drop for Flight {
     }
 }
 
-/// Sends the request with `body` and gives the answer, which streams. Dropping either ends the
-/// request at the upstream. A `shadow` sees the answer as it passes.
+/// Sends the request with `body` and returns the streaming answer. Dropping either aborts the upstream
+/// request. A `shadow` observes the answer as it passes.
 ///
 /// # Errors
 ///
-/// [`ApiError::Upstream`] if there is no answer.
+/// [`ApiError::Upstream`] if the upstream does not answer.
 pub async fn forward(
     state: &State,
     req: &HttpRequest,
@@ -84,8 +84,8 @@ pub async fn forward(
     };
     let path = req.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let mut headers = headers::to_upstream(req.headers(), length);
-    // What the upstream logs can be found by what is logged here. The client's own stays as it is, also
-    // where it is too long for the log, or no text.
+    // Lets upstream logs be correlated with ours. The client's own id is passed on unchanged, even if it is
+    // too long for our log or not text.
     if !headers.contains_key(REQUEST_ID)
         && let Ok(id) = client::header::HeaderValue::try_from(request_id(req))
     {
@@ -137,7 +137,7 @@ fn respond(req: &HttpRequest, answer: Answer, mut flight: Flight) -> HttpRespons
     let Some(length) = length else {
         let mut response = response.streaming(body);
         if req.version() < Version::HTTP_11 {
-            // It cannot read chunks: the connection's end is the body's.
+            // An HTTP/1.0 client cannot read chunks: closing the connection ends the body.
             response.head_mut().no_chunking(true);
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
@@ -146,7 +146,7 @@ fn respond(req: &HttpRequest, answer: Answer, mut flight: Flight) -> HttpRespons
     response.body(SizedStream::new(length, body))
 }
 
-/// An answer's body that knows whether it came to its end.
+/// The body of an answer that notes whether it came to its end.
 struct Watched {
     inner: ByteStream,
     left: Option<u64>,

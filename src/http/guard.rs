@@ -1,4 +1,4 @@
-//! Turns away who may not use the proxy.
+//! Rejects clients that may not use the proxy.
 
 use actix_web::{
     Error, HttpMessage, HttpRequest,
@@ -20,23 +20,24 @@ use super::{
 const OWN: HeaderName = HeaderName::from_static("x-epitome-key");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const SCHEME: &[u8] = b"bearer ";
-/// Where anyone may ask whether the process is there and ready.
+/// Routes that anyone may use to check health and readiness.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
-/// The route of Anthropic's dialect, and what stands below it.
+/// The route of the Anthropic dialect, and the prefix of its subroutes.
 const MESSAGES: &str = "/v1/messages";
 
-/// Turns away who shows no key where one is wanted, notes whose request it is, and takes the key out of it.
+/// Rejects a request without a valid key if one is required, records the client, and removes the key from the
+/// headers.
 ///
 /// # Errors
 ///
-/// Those of the steps within; who is turned away has an answer.
+/// The errors of inner services; a rejected request gets a response.
 pub(super) async fn guard(
     mut req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
-    // Without it nothing is known of keys, and nobody gets in.
+    // Without state there are no keys to check, so everyone is rejected.
     let found = match req.app_data::<actix_web::web::Data<State>>().cloned() {
-        Some(state) if !state.keys.are_needed() => return inner(next, req).await,
+        Some(state) if !state.keys.are_required() => return inner(next, req).await,
         Some(state) => admitted(&state.keys, req.headers_mut()),
         None => Err(false),
     };
@@ -61,7 +62,8 @@ async fn inner<B: MessageBody>(
     next.call(req).await.map(ServiceResponse::map_into_left_body)
 }
 
-/// The client, whose key is taken out of the headers; or whether a wrong key was shown.
+/// The client's index, after removing its key from the headers; the error says whether a key was given at
+/// all.
 fn admitted(keys: &Keys, headers: &mut HeaderMap) -> Result<usize, bool> {
     let client = match headers.get(OWN) {
         Some(own) => keys.find(own.as_bytes().trim_ascii()).ok_or(true)?,
@@ -75,7 +77,7 @@ fn admitted(keys: &Keys, headers: &mut HeaderMap) -> Result<usize, bool> {
     Ok(client)
 }
 
-/// The key that a header of two that carry one shows.
+/// The key in an `x-api-key` or `authorization: Bearer` header.
 fn shown<'a>(name: &HeaderName, value: &'a HeaderValue) -> Option<&'a [u8]> {
     let value = value.as_bytes().trim_ascii();
     if *name == API_KEY {
@@ -95,9 +97,9 @@ fn dialect(req: &ServiceRequest) -> Dialect {
     }
 }
 
-/// Whether who sent the request may use the proxy, and not only ask how it is.
+/// Whether the sender of the request may use the proxy beyond the health routes.
 pub(super) fn may_use(req: &HttpRequest, state: &State) -> bool {
-    !state.keys.are_needed() || client(req).is_some()
+    !state.keys.are_required() || client(req).is_some()
 }
 
 #[cfg(test)]
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_goes_no_further_and_all_else_does() {
+    fn only_the_key_is_removed_from_the_headers() {
         let keys = Keys::parse(&serve(), "one,two").unwrap();
         let cases: [(&[_], Result<usize, bool>, &[&str]); 14] = [
             (&[("authorization", "Bearer one"), ("accept", "a")], Ok(0), &["a"]),
@@ -145,7 +147,7 @@ mod tests {
                 assert_eq!(values, left.iter().map(|value| value.as_bytes()).collect::<Vec<_>>());
             }
         }
-        assert_eq!(admitted(&Keys::of_nobody(), &mut headers(&[("x-api-key", "")])), Err(true));
+        assert_eq!(admitted(&Keys::reject_all(), &mut headers(&[("x-api-key", "")])), Err(true));
         assert!(!format!("{keys:?}").contains("one"));
     }
 }

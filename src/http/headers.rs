@@ -1,18 +1,18 @@
-//! Headers on their way through: what holds for one connection only is taken out, all else stays.
+//! Headers on their way through: hop-by-hop headers are removed, all others pass.
 //!
-//! Server and client know two types of header maps; they are converted here.
+//! Server and client use two different header map types; they are converted here.
 
 use actix_web::http::header as server;
 use epitome_compactor::client::header as client;
 
-/// Headers that hold for one connection only.
+/// Headers that concern a single connection.
 const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
-/// The prefix of those that are about a proxy.
+/// The prefix of headers for proxies.
 const PROXY: &str = "proxy-";
-/// The prefix of our own.
+/// The prefix of our own headers.
 const OWN: &str = "x-epitome-";
 
-/// The headers for the upstream: without hop-by-hop headers, `Host`, `Expect` (which the server has
+/// The headers for the upstream: without hop-by-hop headers, `Host`, `Expect` (which the server has already
 /// answered) and our own. `length` replaces `Content-Length`.
 pub fn to_upstream(headers: &server::HeaderMap, length: Option<usize>) -> client::HeaderMap {
     let named = named(headers.get_all(server::CONNECTION).map(server::HeaderValue::as_bytes));
@@ -39,8 +39,7 @@ pub fn to_upstream(headers: &server::HeaderMap, length: Option<usize>) -> client
     out
 }
 
-/// The headers for the client, without hop-by-hop headers and `Content-Length`, which the server
-/// writes itself.
+/// The headers for the client: without hop-by-hop headers and `Content-Length`, which the server sets itself.
 pub fn to_client(headers: &client::HeaderMap) -> Vec<(server::HeaderName, server::HeaderValue)> {
     let named = named(headers.get_all(client::CONNECTION).iter().map(|value| -> &[u8] { value.as_bytes() }));
     headers
@@ -53,22 +52,22 @@ pub fn to_client(headers: &client::HeaderMap) -> Vec<(server::HeaderName, server
         .collect()
 }
 
-/// The length of a body, if it is said.
+/// The length of a body, if declared.
 pub fn content_length(headers: &client::HeaderMap) -> Option<u64> {
     headers.get(client::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Whether the body of a request is encoded.
+/// Whether the body of a request has a content encoding.
 pub fn is_encoded(headers: &server::HeaderMap) -> bool {
     !are_identity(headers.get_all(server::CONTENT_ENCODING).map(server::HeaderValue::as_bytes))
 }
 
-/// Whether the body of an answer is encoded.
+/// Whether the body of an answer has a content encoding.
 pub fn is_answer_encoded(headers: &client::HeaderMap) -> bool {
     !are_identity(headers.get_all(client::CONTENT_ENCODING).iter().map(client::HeaderValue::as_bytes))
 }
 
-/// Whether encodings are none but `identity`, whose name has no case (RFC 9110, section 8.4.1).
+/// Whether the only encoding is `identity`, which is case-insensitive (RFC 9110, section 8.4.1).
 fn are_identity<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> bool {
     let none = |name: &[u8]| name.is_empty() || name.eq_ignore_ascii_case(b"identity");
     values.all(|value| value.split(|byte| *byte == b',').all(|name| none(name.trim_ascii())))
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_upstream_says_of_its_connection_stays_there() {
+    fn hop_by_hop_headers_of_the_upstream_are_removed() {
         let mut headers = client::HeaderMap::new();
         for (name, value) in [
             ("connection", "x-hop"),

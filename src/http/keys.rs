@@ -1,9 +1,9 @@
-//! Who may use the proxy: keys of clients, and what becomes of them.
+//! Who may use the proxy: the keys of clients.
 //!
-//! A client shows its key in `x-epitome-key`, in `authorization: Bearer` or in `x-api-key`. The first
-//! decides alone where it is there, so that the other two can carry a key for the upstream. A header
-//! that holds a key of the proxy never goes upstream, whichever it is: what is secret between client
-//! and proxy is none of the upstream's business. All other headers pass.
+//! A client sends its key in `x-epitome-key`, in `authorization: Bearer` or in `x-api-key`. If the first is
+//! present, it alone decides, so that the other two can carry a key for the upstream. A header with a key of
+//! the proxy is never passed upstream, whichever header it is, because the upstream must not learn the
+//! secrets of our clients. All other headers pass.
 
 use std::{env, fmt};
 
@@ -13,16 +13,16 @@ use thiserror::Error as Typed;
 
 use crate::config;
 
-/// Why the keys of clients cannot be had.
+/// Why the clients' keys are unusable.
 #[derive(Debug, PartialEq, Eq, Typed)]
 pub enum KeysError {
-    /// The variable is not there, or there is nothing in it.
+    /// The variable is unset or holds no key.
     #[error("serve.keys_env names the variable {variable}, which holds no key")]
     None {
         /// Its name.
         variable: String,
     },
-    /// No header could carry the key.
+    /// The key cannot be sent in a header.
     #[error(
         "the variable {variable} of serve.keys_env: key {number} has a character that is not visible ASCII"
     )]
@@ -32,7 +32,7 @@ pub enum KeysError {
         /// Which key, counted from 1.
         number: usize,
     },
-    /// Others than this machine could use the proxy, and nobody has said that they may.
+    /// Other machines could reach the proxy, and neither keys nor `serve.open` are set.
     #[error("{listen} can be reached from other machines, and no key is asked for")]
     Open {
         /// The address.
@@ -59,27 +59,27 @@ impl KeysError {
     }
 }
 
-/// The keys of clients.
+/// The keys of clients; `None` if no key is required.
 pub struct Keys(Option<Vec<Key>>);
 
 struct Key {
-    /// Two of these are compared in constant time.
+    /// Hashes are compared in constant time.
     hash: blake3::Hash,
     salt: Salt,
 }
 
-/// By which key a request came in.
+/// The client of a request, by the index of its key.
 #[derive(Clone, Copy)]
 pub(super) struct Client(pub(super) usize);
 
 impl Keys {
-    /// No key is asked for.
+    /// Requires no key.
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// No key fits.
-    pub fn of_nobody() -> Self {
+    /// Requires a key, but accepts none.
+    pub fn reject_all() -> Self {
         Self(Some(Vec::new()))
     }
 
@@ -87,8 +87,8 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`KeysError`]: it holds none, unless `serve.open` is set; or one that cannot be sent; or it is not
-    /// named although others than this machine can reach the address, unless `serve.open` is set.
+    /// [`KeysError`] if a key cannot be sent in a header; or, unless `serve.open` is set, if the variable
+    /// holds no key, or is not named although other machines can reach the address.
     pub fn read(serve: &config::Serve) -> Result<Self, KeysError> {
         let text = match serve.keys_env.as_str() {
             "" => String::new(),
@@ -97,7 +97,7 @@ impl Keys {
         Self::parse(serve, &text)
     }
 
-    /// As [`Keys::read`], with what the variable holds.
+    /// [`Keys::read`] with the variable's content given as `text`.
     ///
     /// # Errors
     ///
@@ -124,22 +124,22 @@ impl Keys {
         }
     }
 
-    /// Whether a key is asked for.
-    pub fn are_needed(&self) -> bool {
+    /// Whether a key is required.
+    pub fn are_required(&self) -> bool {
         self.0.is_some()
     }
 
-    /// How many there are; none where no key is asked for.
+    /// The number of keys; `None` if no key is required.
     pub fn count(&self) -> Option<usize> {
         self.0.as_ref().map(Vec::len)
     }
 
-    /// What each client's cache is salted with, in the order of the keys.
+    /// The salts of the clients' caches, in the order of the keys.
     pub fn salts(&self) -> impl Iterator<Item = &Salt> {
         self.0.iter().flatten().map(|key| &key.salt)
     }
 
-    /// Which one it is. All are looked at, so that the time tells nothing.
+    /// The index of a key. Compares with all keys, so that the time reveals nothing.
     pub(super) fn find(&self, shown: &[u8]) -> Option<usize> {
         let shown = blake3::hash(shown);
         let keys = self.0.iter().flatten().enumerate();
@@ -153,12 +153,12 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Whether only this machine can reach the address.
+/// Whether the address is a loopback address, reachable from this machine alone.
 fn is_loopback(listen: &str) -> bool {
     listen.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().to_canonical().is_loopback())
 }
 
-/// The place of the key among all that the request came in with; none where none was asked for.
+/// The index of the key that the request came with; `None` if no key was required.
 pub fn client(req: &HttpRequest) -> Option<usize> {
     req.extensions().get::<Client>().map(|client| client.0)
 }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_loopback_needs_no_word() {
+    fn only_loopback_may_be_open_by_default() {
         let parse = |listen: &str, keys_env: &str, open: bool, text: &str| {
             Keys::parse(&serve(listen, keys_env, open), text).map(|keys| keys.count())
         };
@@ -183,7 +183,7 @@ mod tests {
             assert_eq!(parse(listen, "", false, ""), Err(KeysError::Open { listen: listen.into() }));
             assert_eq!(parse(listen, "", true, ""), Ok(None));
             assert_eq!(parse(listen, "V", false, "a, b\n\nc\r\na"), Ok(Some(3)));
-            // Keys that are there are asked for, whatever else is said.
+            // Keys that are set are required, whatever `serve.open` says.
             assert_eq!(parse(listen, "V", true, "a"), Ok(Some(1)));
             assert_eq!(parse(listen, "V", true, " ,\n"), Ok(None));
         }

@@ -1,4 +1,4 @@
-//! The outermost step: an id, a span and a line in the log for every request.
+//! The outermost middleware: an id, a span and a log line for every request.
 
 use std::time::Instant;
 
@@ -13,24 +13,24 @@ use tracing::Instrument;
 
 use crate::telemetry;
 
-/// The header that carries the id, from the client and to the upstream.
+/// The header with the request id, from the client and to the upstream.
 pub const REQUEST_ID: &str = "x-request-id";
-/// A client's id longer than this is not taken for the log.
+/// A longer client id is not used in the log.
 const LONGEST_ID: usize = 200;
 
 #[derive(Clone)]
 struct RequestId(String);
 
-/// The id of a request: the client's, or one of ours where it has none that fits a line of the log.
+/// The id of a request: the client's, or one of ours if the client sent none that is usable in the log.
 pub fn request_id(req: &HttpRequest) -> String {
     req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
 }
 
-/// Gives the request its id and span. The answer names the id unless the upstream named one.
+/// Gives the request its id and span. The response carries the id unless the upstream set one.
 ///
 /// # Errors
 ///
-/// Those of the steps within.
+/// The errors of inner services.
 pub async fn observe(
     req: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -38,7 +38,7 @@ pub async fn observe(
     let mut given = req.headers().get_all(REQUEST_ID);
     let given = match (given.next(), given.next()) {
         (Some(only), None) => only.to_str().ok(),
-        // Of two, nobody knows which one the upstream takes.
+        // With two ids, it is unclear which one the upstream uses.
         _ => None,
     };
     let id = match given.filter(|id| !id.is_empty() && id.len() <= LONGEST_ID) {
@@ -46,7 +46,7 @@ pub async fn observe(
         None => telemetry::unique_id(),
     };
     req.extensions_mut().insert(RequestId(id.clone()));
-    // Of the highest level: whatever is logged within says which request it was.
+    // At the highest level, so that it is never filtered out: everything logged within names its request.
     let span = tracing::error_span!("request", id, method = %req.method(), path = req.path());
     let start = Instant::now();
     async move {

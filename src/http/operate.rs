@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/metrics`: for those who run the proxy.
+//! `/healthz`, `/readyz`, `/metrics`: for operators.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
@@ -9,13 +9,13 @@ use super::{
 };
 use crate::telemetry;
 
-/// The process answers.
+/// Liveness: the process responds.
 pub async fn health() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#)
 }
 
-/// 200 once texts can be compacted; 503 until then, with the reason for who may use the proxy: it names
-/// paths and hosts. Requests are answered either way.
+/// 200 once texts can be compacted, 503 before. The reason is shown only to clients that may use the proxy,
+/// because it names paths and hosts. Requests are served either way.
 pub async fn ready(req: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let (mut response, body) = match state.readiness() {
         Readiness::Ready => (HttpResponse::Ok(), json!({ "status": "ready" })),
@@ -30,7 +30,7 @@ pub async fn ready(req: HttpRequest, state: web::Data<State>) -> HttpResponse {
     response.content_type("application/json").body(body.to_string())
 }
 
-/// Metrics in Prometheus' text format.
+/// Metrics in the Prometheus text format.
 pub async fn metrics() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")

@@ -5,30 +5,30 @@ use std::borrow::Cow;
 use actix_web::http::header::HeaderMap;
 
 use super::error::ApiError;
-use crate::plan::Wishes;
+use crate::plan::RequestOverrides;
 
-/// Name of the header with the query: UTF-8, percent-encoded UTF-8, or that behind `UTF-8''`.
+/// Header with the query: UTF-8, percent-encoded UTF-8, or the latter after `UTF-8''`.
 pub const QUERY: &str = "x-epitome-query";
-/// Name of the header with the budget.
+/// Header with the budget.
 pub const BUDGET: &str = "x-epitome-budget";
-/// Name of the header that asks to be left alone.
+/// Header that disables compaction for the request.
 pub const BYPASS: &str = "x-epitome-bypass";
 
 /// What the client asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
-    /// Query and budget.
-    pub wishes: Wishes,
-    /// Leave the request as it is.
+    /// Requested query and budget.
+    pub wishes: RequestOverrides,
+    /// Leave the request unchanged.
     pub bypass: bool,
 }
 
 impl Options {
-    /// Reads the headers. One that is empty counts as none.
+    /// Reads the headers. An empty one counts as absent.
     ///
     /// # Errors
     ///
-    /// [`ApiError::Header`] if one of them cannot be read.
+    /// [`ApiError::Header`] if a header is invalid.
     pub fn read(headers: &HeaderMap) -> Result<Self, ApiError> {
         let text = |name: &'static str| match headers.get(name) {
             None => Ok(None),
@@ -60,13 +60,13 @@ impl Options {
                 return Err(ApiError::Header { name: BYPASS, problem: "it is neither 1 nor 0".into() });
             }
         };
-        Ok(Self { wishes: Wishes { query, budget }, bypass })
+        Ok(Self { wishes: RequestOverrides { query, budget }, bypass })
     }
 }
 
-/// A query as its client meant it. What stands behind `UTF-8''` is percent-encoded (RFC 8187), and so is
-/// a text in which every `%` begins an escape and the escapes stand for UTF-8; any other stays as it is,
-/// such as one of a 50%decrease.
+/// The query, decoded. Text after `UTF-8''` is percent-encoded (RFC 8187). Other text is decoded only if
+/// every `%` begins an escape and the result is valid UTF-8; otherwise it is taken literally, such as "a
+/// 50%decrease".
 fn decoded(text: &str) -> Result<Cow<'_, str>, ApiError> {
     let malformed = |problem: &str| ApiError::Header { name: QUERY, problem: problem.to_owned() };
     let declared = declared(text);
@@ -87,7 +87,7 @@ fn decoded(text: &str) -> Result<Cow<'_, str>, ApiError> {
     }
 }
 
-/// What stands behind `UTF-8''`, or behind `UTF-8'` with a language and `'`.
+/// The text after `UTF-8''`, or after `UTF-8'` with a language tag and `'`.
 fn declared(text: &str) -> Option<&str> {
     let (charset, rest) = text.split_once('\'')?;
     let (language, value) = rest.split_once('\'')?;
@@ -95,7 +95,7 @@ fn declared(text: &str) -> Option<&str> {
     (charset.eq_ignore_ascii_case("utf-8") && tag).then_some(value)
 }
 
-/// The bytes of `text` with its escapes resolved, and how many there were; none if a `%` begins none.
+/// The bytes of `text` with escapes decoded, and the number of escapes; `None` if some `%` begins no escape.
 fn unescaped(text: &str) -> Option<(Vec<u8>, usize)> {
     let hex = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (mut out, mut escapes) = (Vec::with_capacity(text.len()), 0);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_comes_in_three_ways() {
+    fn queries_are_raw_or_percent_encoded_or_declared() {
         for (value, expected) in [
             ("UTF-8''Wer%20h%C3%A4lt%20die%20Mole%3F", "Wer hält die Mole?"),
             ("utf-8'de'h%c3%a4lt", "hält"),
@@ -136,11 +136,11 @@ mod tests {
             ("Wer h%C3%A4lt sie?", "Wer hält sie?"),
             ("где пирс?", "где пирс?"),
             (" who paid? ", "who paid?"),
-            // Not every % begins an escape: nobody encoded this.
+            // Not every % begins an escape, so this is not encoded.
             ("What is 100% of it?", "What is 100% of it?"),
             ("100%", "100%"),
             ("rose by 5% in %20 of cases", "rose by 5% in %20 of cases"),
-            // Every % begins an escape, but not of UTF-8: nor this.
+            // Every % begins an escape, but the bytes are not UTF-8, so this is not encoded either.
             ("a 50%decrease in price", "a 50%decrease in price"),
             ("h%E4lt", "h%E4lt"),
             ("%ff%fe", "%ff%fe"),

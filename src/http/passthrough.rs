@@ -1,5 +1,4 @@
-//! Everything that is not ours: streamed upstream and back as it is. A connection cannot be upgraded
-//! to another protocol.
+//! Every other route: streamed upstream and back unchanged. Protocol upgrades are not supported.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -11,7 +10,7 @@ use super::{
 };
 use crate::telemetry;
 
-/// Any method, any path.
+/// Forwards any method and path.
 pub async fn passthrough(
     req: HttpRequest,
     payload: web::Payload,

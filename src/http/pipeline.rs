@@ -1,4 +1,4 @@
-//! What the proxy needs of the pipeline.
+//! The pipeline as the proxy uses it.
 
 use std::sync::Arc;
 
@@ -6,32 +6,32 @@ use epitome_compactor::{CompactError, CompactRequest, Compaction, Compactor, cac
 use epitome_text::tokens::TokenCounter;
 use epitome_work::Cancel;
 
-/// Makes texts short. One implementation is real; tests have others, that are slow or fail.
+/// Compacts texts. Tests use implementations that are slow or fail.
 pub trait Compact: Send + Sync {
-    /// The tokenizer that counts for `model`.
+    /// The tokenizer that counts tokens for `model`.
     fn counter(&self, model: Option<&str>) -> Arc<dyn TokenCounter>;
 
-    /// Loads what the first request would wait for. Blocks.
+    /// Loads everything that the first request would otherwise wait for. Blocks.
     ///
     /// # Errors
     ///
-    /// What is missing.
+    /// If something is unavailable, such as a model.
     fn warm_up(&self) -> Result<(), CompactError>;
 
     /// Compacts one text. Blocks.
     ///
     /// # Errors
     ///
-    /// Why it cannot; the original is handed on then.
+    /// Why the text cannot be compacted; the original is then used.
     fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError>;
 
-    /// The same with a cache of its own, which only those with the same salt share; none where nothing is
-    /// cached.
+    /// The same pipeline with a separate cache, shared only among tenants with the same salt; `None` if
+    /// nothing is cached.
     fn for_tenant(&self, _salt: &Salt) -> Option<Arc<dyn Compact>> {
         None
     }
 
-    /// Cosine of the embeddings of two texts, 0 to 1; none without an embedder. Blocks.
+    /// Cosine similarity of two texts' embeddings, 0 to 1; `None` without an embedder. Blocks.
     fn similarity(&self, _one: &str, _other: &str) -> Option<f64> {
         None
     }

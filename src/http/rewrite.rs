@@ -1,4 +1,4 @@
-//! A request body made short: plan, compact, splice. Knows nothing of connections; blocks.
+//! Rewrites a request body: plan, compact, splice. Independent of connections; blocks.
 
 use std::{collections::BTreeMap, ops::Range, time::Instant};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config,
-    plan::{self, LeaveReason, Plan, Wishes, query::QuerySource},
+    plan::{self, Plan, RequestOverrides, SkipReason, query::QuerySource},
     telemetry,
     wire::{
         json::{self, JsonError, Replacement},
@@ -32,20 +32,21 @@ pub struct Rewrite {
     pub account: Account,
 }
 
-/// What can be said of a body without counting a token.
+/// Reasons to leave a body unchanged that need no token count.
 pub fn at_once(body: &[u8], config: &config::Plan) -> Option<&'static str> {
     match ChatRequest::parse(body) {
-        Ok(chat) => plan::leave_at_once(&chat, config).map(LeaveReason::as_str),
+        Ok(chat) => plan::skip_early(&chat, config).map(SkipReason::as_str),
         Err(error) => Some(reason_of(error)),
     }
 }
 
-/// Plans and compacts the texts of `body`. A text that cannot be compacted stays as it is; once time is up, all do.
+/// Plans and compacts the texts of `body`. A text that cannot be compacted is left unchanged; once the
+/// deadline has passed, all texts are.
 pub fn rewrite(
     pipeline: &dyn Compact,
     config: &config::Plan,
     body: &[u8],
-    wishes: &Wishes,
+    wishes: &RequestOverrides,
     cancel: &Cancel,
 ) -> Rewrite {
     let start = Instant::now();
@@ -59,17 +60,17 @@ fn work(
     pipeline: &dyn Compact,
     config: &config::Plan,
     body: &[u8],
-    wishes: &Wishes,
+    wishes: &RequestOverrides,
     cancel: &Cancel,
 ) -> Result<Rewrite, Box<Account>> {
     let chat = ChatRequest::parse(body).map_err(|error| Box::new(Account::passed(reason_of(error))))?;
     let counter = pipeline.counter(chat.model.as_deref());
     cancel
         .check()
-        .map_err(|stopped| Box::new(Account::failed_open(LeaveReason::Stopped(stopped).as_str())))?;
+        .map_err(|stopped| Box::new(Account::failed_open(SkipReason::Stopped(stopped).as_str())))?;
     let plan = plan::plan(&chat, config, counter.as_ref(), wishes, cancel).map_err(|leave| {
         let account = match leave.reason {
-            LeaveReason::Stopped(_) => Account::failed_open(leave.reason.as_str()),
+            SkipReason::Stopped(_) => Account::failed_open(leave.reason.as_str()),
             reason => Account::passed(reason.as_str()),
         };
         let query_from = leave.source.map(QuerySource::as_str).into_iter().collect();
@@ -99,7 +100,8 @@ fn work(
                 );
                 sum.add(target.group, target.range, target.tokens, compaction);
             }
-            // One text that cannot be compacted does not keep the others long; time that is up does.
+            // A text that cannot be compacted does not affect the others; an expired deadline ends the whole
+            // rewrite.
             Err(error @ CompactError::Stopped(_)) => {
                 return Err(Box::new(Account {
                     verdict: Verdict::FailedOpen,
@@ -122,21 +124,21 @@ fn work(
     Ok(Rewrite { body: Some(body), account })
 }
 
-/// What became of the texts of a request so far.
+/// The running totals over the texts of a request.
 struct Sum {
     floor: f64,
-    /// Tokens of all pieces, and of what they became.
+    /// Tokens of all pieces, before and after.
     tokens: (usize, usize),
     texts: usize,
     query_from: Vec<&'static str>,
-    /// Why the first that failed did, and the first that passed.
+    /// Why the first failed text failed, and why the first passed text was passed.
     failed: Option<&'static str>,
     passed: Option<&'static str>,
     cache: (usize, usize),
-    /// Of all texts; none where one is not known.
+    /// Over all texts; `None` if it is unknown for any of them.
     joules: Option<f64>,
     made: Vec<Made>,
-    /// What later turns are brought: of which text, where in the body it goes, and what.
+    /// Evidence for later turns: index of the source text, offset in the body, and content.
     evidence: Vec<(usize, usize, String)>,
 }
 
@@ -144,13 +146,13 @@ struct Sum {
 struct Made {
     group: usize,
     range: Range<usize>,
-    /// Its tokens.
+    /// Tokens before compaction.
     before: usize,
     text: String,
     figures: Figures,
 }
 
-/// What stands above text that a question is brought from earlier texts.
+/// Heading of evidence that is brought to a question from earlier texts.
 const EVIDENCE: &str = "[left out of earlier texts, and needed here:]";
 
 impl Sum {
@@ -204,7 +206,7 @@ impl Sum {
         self.failed = self.failed.or(Some(reason));
     }
 
-    /// The account if all texts go upstream as they are.
+    /// The account if all texts go upstream unchanged.
     fn untouched(self) -> Account {
         Account {
             tokens: Some((self.tokens.0, self.tokens.0)),
@@ -213,9 +215,9 @@ impl Sum {
         }
     }
 
-    /// Lets a text pass of whose pieces less is predicted to be kept than the floor: each of them looks at its own
-    /// share alone.
-    fn hold_the_floor(&mut self) {
+    /// Leaves a text uncompacted if its predicted retention over all pieces is below the floor: each piece
+    /// was only checked on its own share.
+    fn enforce_floor(&mut self) {
         let mut groups: Vec<usize> = self.made.iter().map(|made| made.group).collect();
         groups.dedup();
         for group in groups {
@@ -234,7 +236,7 @@ impl Sum {
     }
 
     fn account(mut self, counter: &dyn TokenCounter) -> (Account, Vec<Replacement>, Vec<Figures>) {
-        self.hold_the_floor();
+        self.enforce_floor();
         let mut brought: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for (_, slot, text) in self.evidence {
             brought.entry(slot).or_default().push(text);
@@ -285,7 +287,7 @@ fn reason_of(error: ChatError) -> &'static str {
     }
 }
 
-/// The word for a failure, which is logged where it is nobody's wish.
+/// The reason for a failure; unexpected failures are logged.
 fn failure_of(error: &CompactError) -> &'static str {
     match error {
         CompactError::BudgetTooSmall { .. } | CompactError::CodeTooLarge { .. } => "budget-too-small",

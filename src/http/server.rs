@@ -1,4 +1,4 @@
-//! Routes, and the server that has them.
+//! The routes and the HTTP server.
 
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
@@ -16,12 +16,12 @@ use super::{
 };
 use crate::telemetry;
 
-/// How often recorded durations are folded into their histograms.
+/// How often recorded durations are merged into their histograms.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// How long a client may keep an idle connection, longer than clients usually do.
+/// How long an idle client connection is kept, longer than clients usually do.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// All routes. A path of ours with another method goes to the upstream, as every other path does.
+/// All routes. Our paths with any other method go upstream, like every other path.
 pub fn routes(config: &mut web::ServiceConfig) {
     let own = |path: &str| web::resource(path).default_service(web::to(passthrough));
     config
@@ -33,26 +33,26 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .default_service(web::to(passthrough));
 }
 
-/// The server on `listener`, running once it is awaited or spawned. It heeds no signals: stop it by
-/// its handle. Open requests may go on for `serve.shutdown_grace_ms`.
+/// The server on `listener`; it runs once awaited or spawned. It ignores signals: stop it through its handle.
+/// Open requests may continue for `serve.shutdown_grace_ms`.
 ///
 /// # Errors
 ///
-/// If the listener cannot be used.
+/// If the listener is unusable.
 pub fn server(listener: TcpListener, state: Arc<State>) -> io::Result<Server> {
     let grace = Duration::from_millis(state.config.serve.shutdown_grace_ms);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::from(state.clone()))
             .wrap(from_fn(guard::guard))
-            // The last is the outermost: what is refused has an id and a line in the log too.
+            // The last middleware is the outermost: refused requests get an id and a log line too.
             .wrap(from_fn(observe))
             .configure(routes)
     })
-    // Events are small, and each is to leave at once.
+    // Events are small and must be sent without delay.
     .tcp_nodelay(true)
     .keep_alive(KEEP_ALIVE)
-    // A client that closes its side has left; its request is dropped, and all work with it.
+    // A client that closes its side has disconnected; its request and all work for it are dropped.
     .h1_allow_half_closed(false)
     .disable_signals()
     .shutdown_timeout(grace.as_secs_f64().ceil() as u64)

@@ -1,19 +1,17 @@
-//! Shadow requests: what compaction does to the answers of real traffic.
+//! Shadow requests: the effect of compaction on the answers to real traffic.
 //!
-//! A share of the compacted chat requests (`shadow.sample`) is answered both ways. The client gets its
-//! answer as always, without waiting for anything: its chunks are noted as they pass. When it is
-//! complete, the original request goes to the same upstream in the background, with the client's own
-//! headers and so at the client's expense, and the two answers are compared. Which requests are drawn
-//! is decided by a hash of the request's id and bytes.
+//! A share of the compacted chat requests (`shadow.sample`) is answered both ways. The client gets its answer
+//! without delay; its chunks are recorded as they pass. When it is complete, the original request goes to the
+//! same upstream in the background, with the client's own headers and thus at the client's expense, and the
+//! two answers are compared. A hash of the request's id and bytes decides which requests are sampled.
 //!
-//! Never sent a second time is what may have an effect beside its answer: a request that offers tools
-//! or functions, that asks the upstream to store something or to search the web, or that asks for
-//! several choices or for sound. Prompts and answers are not logged.
+//! Requests that may have side effects are never sent twice: those that offer tools or functions, ask the
+//! upstream to store something or to search the web, or ask for several choices or for audio. Prompts and
+//! answers are not logged.
 //!
-//! Where the mean agreement over the last samples falls under `shadow.floor`, the route's requests pass
-//! untouched, with the reason `shadow-floor`, until `shadow.cooldown_s` is over. Answers drawn at a
-//! temperature above 0 differ without any compaction: take the floor from what the metrics show, not
-//! from an ideal.
+//! If the mean agreement over the last samples falls below `shadow.floor`, the route's requests pass
+//! unchanged, with the reason `shadow-floor`, until `shadow.cooldown_s` is over. Answers sampled at a
+//! temperature above 0 differ even without compaction: derive the floor from the metrics, not from an ideal.
 
 mod drawn;
 mod ledger;

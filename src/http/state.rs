@@ -1,4 +1,4 @@
-//! What all requests share.
+//! State shared by all requests.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{config::Config, room::Rooms, telemetry, upstream::Upstream};
 
-/// How long to wait before the models are tried again.
+/// Delay before loading the models is retried.
 const RETRY: Duration = Duration::from_secs(15);
 
 /// Whether texts can be compacted.
@@ -25,42 +25,42 @@ const RETRY: Duration = Duration::from_secs(15);
 pub enum Readiness {
     /// Models are being fetched or loaded.
     Loading,
-    /// They are there.
+    /// They are loaded.
     Ready,
-    /// They are not, for this reason. Tried again from time to time.
+    /// Loading failed for this reason. It is retried periodically.
     Failed(String),
 }
 
-/// Configuration, pipeline, upstream, and how busy and ready they are.
+/// Configuration, pipeline and upstream, with the current load and readiness.
 pub struct State {
     /// The effective configuration.
     pub config: Arc<Config>,
     /// The pipeline.
     pub pipeline: Arc<dyn Compact>,
-    /// Where requests go.
+    /// The upstream.
     pub upstream: Upstream,
     /// Who may use the proxy.
     pub keys: Keys,
-    /// Shadow requests.
+    /// Shadow sampling.
     pub shadow: Shadow,
-    /// One permit for each compaction that may run.
+    /// One permit per concurrent compaction.
     pub permits: Arc<Semaphore>,
-    /// Room for the bodies that are held in memory.
+    /// Room for buffered bodies.
     pub rooms: Arc<Rooms>,
-    /// The pipelines of tenants, in the order of their keys; empty where all share one.
+    /// The pipelines of tenants, in the order of their keys; empty if all share one.
     tenants: Vec<Arc<dyn Compact>>,
     readiness: RwLock<Readiness>,
 }
 
 impl State {
-    /// The state at start: loading, with the keys of `serve.keys_env`. Where they cannot be had, nobody may
-    /// use the proxy; [`Keys::read`] says why.
+    /// The initial state: loading, with the keys of `serve.keys_env`. If those are unusable, all clients are
+    /// rejected; [`Keys::read`] gives the reason.
     pub fn new(config: Arc<Config>, pipeline: Arc<dyn Compact>, upstream: Upstream) -> Arc<Self> {
-        let keys = Keys::read(&config.serve).unwrap_or_else(|_| Keys::of_nobody());
+        let keys = Keys::read(&config.serve).unwrap_or_else(|_| Keys::reject_all());
         Self::guarded(config, pipeline, upstream, keys)
     }
 
-    /// As [`State::new`], with these keys.
+    /// [`State::new`] with the given keys.
     pub fn guarded(
         config: Arc<Config>,
         pipeline: Arc<dyn Compact>,
@@ -79,7 +79,7 @@ impl State {
         Arc::new(Self { config, pipeline, upstream, keys, shadow, permits, rooms, tenants, readiness })
     }
 
-    /// The pipeline for who sent the request.
+    /// The pipeline for the sender of the request.
     pub fn pipeline_for(&self, req: &HttpRequest) -> Arc<dyn Compact> {
         let own = keys::client(req).and_then(|client| self.tenants.get(client));
         own.unwrap_or(&self.pipeline).clone()
@@ -90,13 +90,12 @@ impl State {
         self.readiness.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Loads the models on a thread of its own, again and again until they are there or nobody
-    /// holds the state any more.
+    /// Loads the models on a separate thread, with retries, until they are loaded or the state is dropped.
     pub fn load(self: &Arc<Self>) {
         let state = Arc::downgrade(self);
         thread::spawn(move || {
             while let Some(held) = state.upgrade() {
-                // A bug in loading must not leave the proxy loading for ever.
+                // A bug in loading must not leave the proxy in `Loading` forever.
                 let result = catch_unwind(AssertUnwindSafe(|| held.warm_up()))
                     .unwrap_or_else(|_| Err("loading the models panicked; the log says where".into()));
                 match result {
@@ -121,7 +120,7 @@ impl State {
         self.upstream.warm_up()
     }
 
-    /// Says whether texts can be compacted from now on.
+    /// Sets the readiness.
     pub fn mark(&self, readiness: Readiness) {
         *self.readiness.write().unwrap_or_else(PoisonError::into_inner) = readiness;
     }

@@ -247,7 +247,7 @@ impl<'a> Scanner<'a> {
 
     fn fence(&mut self, at: usize) -> Option<(Form, Range<usize>, usize)> {
         let fence = self.lines[at].fence()?;
-        if self.open_fences.iter().any(|open| fence.opens_like(open)) {
+        if self.open_fences.iter().any(|open| fence.closers_subsume(open)) {
             return None;
         }
         let closes = |line: &Line<'_>| line.fence().is_some_and(|f| f.closes(&fence));

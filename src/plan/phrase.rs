@@ -1,6 +1,6 @@
-//! What a few lines ask: by a label, by a question mark, or by the word that they begin with.
+//! Classifies what a few lines ask: by a label, a question mark, or the first word.
 
-/// How sure it is that words ask something; the surer one is the query.
+/// The certainty that words ask something; the most certain words become the query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strength {
     /// How to answer: "Answer in one sentence."
@@ -13,9 +13,9 @@ pub enum Strength {
     Labelled,
 }
 
-/// Sentences of a paragraph that is a question by the mark at its end.
+/// Most sentences of a paragraph that counts as a question because of its final question mark.
 const QUESTION_SENTENCES: usize = 3;
-/// Most words of a query without any punctuation.
+/// Most words of a query without punctuation.
 const QUERY_WORDS: usize = 30;
 /// Most bytes of a cue such as `Final answer:`.
 const CUE_BYTES: usize = 60;
@@ -131,17 +131,17 @@ const DOCUMENT_WORDS: [&str; 13] = [
     "excerpt",
 ];
 
-/// How much a text of its own looks like a question.
+/// How strongly a separate text resembles a question.
 pub fn strength(text: &str) -> Option<Strength> {
     classify(text).map(|(strength, _)| strength)
 }
 
-/// A question without its label and the cue after it.
+/// A question without its label and the trailing cue.
 pub fn bare(text: &str) -> String {
     classify(text).map_or_else(|| text.trim().to_owned(), |(_, words)| words)
 }
 
-/// What a few lines ask, without label and cue; `None` if they do not look like it.
+/// What a few lines ask, without label and cue; `None` if they do not seem to ask anything.
 pub(super) fn classify(text: &str) -> Option<(Strength, String)> {
     let text = without_cue(without_signs(text));
     if text.is_empty() {
@@ -149,7 +149,7 @@ pub(super) fn classify(text: &str) -> Option<(Strength, String)> {
     }
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        // Text above a label of this very paragraph belongs to the question's surroundings.
+        // Text above a label in the same paragraph is context of the question.
         if let Some((strength, skip)) = label_of(line)
             && (strength == Strength::Labelled || start == 0)
         {
@@ -165,7 +165,7 @@ pub(super) fn classify(text: &str) -> Option<(Strength, String)> {
         let after = text.get(mark..).unwrap_or_default();
         let after = after.trim_start_matches(['?', '？', '؟', '*', '_', ')', '"', '”', '\'']).trim();
         let asks = after.is_empty() || (after.len() < text.len() && first_word_strength(after).is_some());
-        // A paragraph of a story may end with a question, too.
+        // A paragraph of a story may also end with a question.
         if asks && sentences(text) <= QUESTION_SENTENCES {
             return Some((Strength::Question, own()));
         }
@@ -173,7 +173,7 @@ pub(super) fn classify(text: &str) -> Option<(Strength, String)> {
     first_word_strength(text).map(|strength| (strength, own()))
 }
 
-/// By the word that the text begins with.
+/// Classifies by the first word of the text.
 fn first_word_strength(text: &str) -> Option<Strength> {
     let text = text.trim_start_matches(['*', '_', '"', '“', '(', ' ']);
     let lower: String = text.chars().take(160).collect::<String>().to_lowercase();
@@ -217,7 +217,7 @@ fn first_word_strength(text: &str) -> Option<Strength> {
     if on_document {
         return Some(Strength::Instruction);
     }
-    // A query as it is typed into a search box: "right to property in the constitution is a".
+    // A query as typed into a search box: "right to property in the constitution is a".
     let typed = text.starts_with(|c: char| c.is_lowercase())
         && text.contains(' ')
         && (3..=QUERY_WORDS).contains(&text.split_whitespace().count())
@@ -229,7 +229,7 @@ fn first_word_strength(text: &str) -> Option<Strength> {
         .then_some(Strength::Task)
 }
 
-/// How many sentences, roughly.
+/// A rough count of sentences.
 fn sentences(text: &str) -> usize {
     let ends = text.char_indices().filter(|(at, c)| {
         let next = text.get(at + c.len_utf8()..).and_then(|rest| rest.chars().next());
@@ -291,7 +291,7 @@ pub(super) fn is_label(paragraph: &str) -> bool {
         })
 }
 
-/// One short line that only announces the answer: `Answer:`, `### Response`.
+/// A single short line that only introduces the answer: `Answer:`, `### Response`.
 pub(super) fn is_cue(paragraph: &str) -> bool {
     let line = paragraph.trim();
     if line.len() > CUE_BYTES || line.contains('\n') || line.is_empty() {
@@ -302,7 +302,7 @@ pub(super) fn is_cue(paragraph: &str) -> bool {
     (heading || announces) && !is_label(line)
 }
 
-/// A text without the white space around it, and without signs that show nothing, such as a byte order mark.
+/// A text without surrounding white space and invisible characters, such as a byte order mark.
 fn without_signs(text: &str) -> &str {
     text.trim_matches(|c: char| {
         c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\0')
@@ -322,7 +322,7 @@ fn without_cue(text: &str) -> &str {
     text
 }
 
-/// Without the closing tag at the end.
+/// Removes a closing tag at the end.
 fn untagged(text: &str) -> &str {
     let text = text.trim();
     match text.rfind("</") {

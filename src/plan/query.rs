@@ -1,4 +1,4 @@
-//! What a text is ranked for: what is asked in the wording of its turn, or the call that a tool's result answers.
+//! The query for a text: what the wording of its turn asks, or the call that produced a tool's result.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -9,17 +9,17 @@ use super::phrase::{self, Strength};
 /// Where a query was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum QuerySource {
-    /// The client named it.
+    /// The client set it in a header.
     Header,
     /// An explicit question or task in the wording.
     Question,
-    /// The wording, in which nothing asks explicitly.
+    /// The wording, which asks nothing explicitly.
     Wording,
-    /// The call that produced a tool's result, and the words before it.
+    /// The call that produced a tool's result, with the words before it.
     Call,
     /// The system or developer message.
     System,
-    /// Nowhere.
+    /// No query.
     None,
 }
 
@@ -40,21 +40,21 @@ impl QuerySource {
 /// A query and where it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// What is asked, each thing on a line of its own.
+    /// What is asked, one item per line.
     pub text: String,
     /// Where it was found.
     pub source: QuerySource,
-    /// Whether somebody's question is part of it.
+    /// Whether it includes a human's question.
     pub question: bool,
 }
 
 impl Query {
-    /// Whether it is the call that gave a text, without anybody's question.
+    /// Whether it is only the call that produced the text, without a human's question.
     pub fn is_call(&self) -> bool {
         self.source == QuerySource::Call && !self.question
     }
 
-    /// Both, this one first.
+    /// Combines both, this one first.
     pub(super) fn and(self, other: &Query) -> Query {
         let question = self.question || other.question;
         Query { text: format!("{}\n{}", self.text, other.text), question, ..self }
@@ -66,46 +66,47 @@ impl Query {
 pub struct Said<'a> {
     /// The words.
     pub text: &'a str,
-    /// Where they stand.
+    /// Where the words are.
     pub at: At,
-    /// Whether they may be part of the material: then nothing but a label makes a question of them.
+    /// Whether the words may be part of the material; then only a label makes them a question.
     pub doubtful: bool,
 }
 
-/// Where wording stands; at equal strength the later of these asks.
+/// Position of the wording; at equal strength, the later variant is preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum At {
-    /// Beside the material, and long: it may as well be part of it.
+    /// Next to the material, and long: it may also be part of it.
     Margin,
     /// Among the material.
     Among,
-    /// Before the material, or in a message of its own.
+    /// Before the material, or in a separate message.
     Before,
-    /// Behind the material.
+    /// After the material.
     Behind,
 }
 
-/// Things asked at once.
+/// Most items of a query.
 const ASKS: usize = 8;
-/// Words of one of them.
+/// Most words per item.
 const ASK_WORDS: usize = 48;
-/// Words of all wording that is a query without asking anything.
+/// Most words of wording that serves as the query without asking anything.
 const WORDING_WORDS: usize = 64;
-/// What stands outermost is asked, too, if it says so much of the material against what is asked explicitly.
+/// The outermost wording is included if its weight for the material is at least this share of the explicit
+/// queries' weight.
 const OUTERMOST: f32 = 0.75;
-/// A word that stands in more than this share of a text's lines and sentences tells none of them from the others, as
-/// a divisor.
+/// A word in more than this share of a text's lines and sentences, as a divisor, is too common to distinguish
+/// them.
 const COMMON: usize = 5;
 
-/// Bytes of the longest tag.
+/// Most bytes of a tag.
 const TAG: usize = 1024;
 
-/// Words that say something in what an assistant said before a call, at least.
+/// Least significant words in what an assistant said before a call.
 const SAYING: usize = 3;
-/// Names of arguments that hold the line of a command.
+/// Names of arguments that hold a command line.
 const COMMANDS: [&str; 3] = ["command", "cmd", "script"];
 
-/// Blocks that a program adds to what people say.
+/// Blocks that programs add to people's messages.
 const NOTICES: [&str; 8] = [
     "system-reminder",
     "system_reminder",
@@ -117,13 +118,13 @@ const NOTICES: [&str; 8] = [
     "ide_opened_file",
 ];
 
-/// What the wording of a turn asks of `material`: explicit questions and tasks where there are any, and what stands
-/// outermost if it says something of the material; else all of the wording, or of much of it what says most. `None`
-/// where there are no words.
+/// The query in the wording of a turn, for `material`: the explicit questions and tasks if there are any,
+/// plus the outermost wording if it concerns the material; otherwise all of the wording, or if that is long,
+/// its most relevant part. `None` if there are no words.
 pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
     let mut asks: Vec<Ask> = said.iter().filter(|said| said.at > At::Margin).flat_map(asks_of).collect();
     asks.retain(|ask| ask.text.chars().any(char::is_alphanumeric));
-    // A question within the text may be the text's own; a label says that it is not, where nothing else asks.
+    // A question within the text may be part of it. A labelled one is not, and is used if nothing else asks.
     let outside = |ask: &Ask| ask.at != At::Among;
     let explicit = asks.iter().any(|ask| outside(ask) && ask.strength >= Some(Strength::Task));
     if explicit || asks.iter().any(|ask| outside(ask) && material.tells(&ask.text)) {
@@ -138,7 +139,8 @@ pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
         asks.retain(|ask| {
             // A question that may be part of the material is not explicit, but may ask.
             let doubtful = ask.doubtful && material.tells(&ask.text);
-            // A postscript or a rule says little of the material; a task without a verb says as much as a question.
+            // A postscript or a rule says little about the material; a task without a verb says as much as a
+            // question.
             let outermost = [first, last].contains(&Some(index))
                 && material.tells(&ask.text)
                 && material.weight(&ask.text) >= OUTERMOST * most;
@@ -148,9 +150,9 @@ pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
         let question = asks.iter().any(|ask| ask.strength >= Some(Strength::Question));
         return Some(Query { text: lines(asks, ASKS, material), source: QuerySource::Question, question });
     }
-    // Of much that is said, what is about the material.
+    // Of long wording, take what concerns the material.
     if asks.iter().map(Ask::words).sum::<usize>() > ASK_WORDS {
-        // What is outermost is no part of the material that was taken for wording.
+        // The outermost wording is not material that was mistaken for wording.
         let first = asks.iter().position(|ask| ask.at == At::Before);
         let last = asks.iter().rposition(|ask| ask.at == At::Behind);
         let outermost =
@@ -181,7 +183,8 @@ pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
     Some(Query { text, source: QuerySource::Wording, question: false }).filter(|query| !query.text.is_empty())
 }
 
-/// What the margins ask, from `least` on: only where nothing else does, for they may be material.
+/// The query in the margins, of at least the given strength: used only if nothing else asks, because margins
+/// may be material.
 pub fn of_margins(said: &[Said<'_>], least: Strength, material: &Lines) -> Option<Query> {
     let mut asks: Vec<Ask> = said.iter().filter(|said| said.at == At::Margin).flat_map(asks_of).collect();
     asks.retain(|ask| ask.strength >= Some(least));
@@ -190,13 +193,13 @@ pub fn of_margins(said: &[Said<'_>], least: Strength, material: &Lines) -> Optio
         .filter(|query| !query.text.is_empty())
 }
 
-/// What a tool was asked for, with the assistant's words before the call: the values of the arguments, without names,
-/// paths and flags. `None` where that tells nothing in `result` from the rest.
+/// What a tool was called for, with the assistant's words before the call: the values of the arguments
+/// without names, paths and flags. `None` if these do not distinguish lines of `result`.
 pub fn of_call(arguments: &str, words: &str, result: &Lines) -> Option<Query> {
     let values = values(arguments).join(" ");
     let says = |word: &&str| !word.starts_with('-') && !word.contains(['/', '\\']) && !is_file_name(word);
     let call = values.split_whitespace().filter(says).take(ASK_WORDS).collect::<Vec<_>>().join(" ");
-    // "Let me look." says nothing, though a word of it may stand in the result.
+    // "Let me look." says nothing, although its words may occur in the result.
     let words = Some(last_words(words))
         .filter(|words| query_terms(words).iter().filter(|term| !is_stop_word(term)).count() >= SAYING);
     let mut asked: Vec<String> = words.into_iter().chain([call]).collect();
@@ -204,14 +207,14 @@ pub fn of_call(arguments: &str, words: &str, result: &Lines) -> Option<Query> {
     (!asked.is_empty()).then(|| Query { text: asked.join("\n"), source: QuerySource::Call, question: false })
 }
 
-/// Whether a word is a name with an ending, such as `notes.md`.
+/// Whether a word is a file name with an extension, such as `notes.md`.
 fn is_file_name(word: &str) -> bool {
     word.trim_matches(['"', '\'']).rsplit_once('.').is_some_and(|(name, end)| {
         !name.is_empty() && (1..=5).contains(&end.len()) && end.bytes().all(|b| b.is_ascii_alphanumeric())
     })
 }
 
-/// The strings and numbers of a call's arguments; the arguments as they are where they are no JSON.
+/// The strings and numbers in a call's arguments; the raw arguments if they are not JSON.
 fn values(arguments: &str) -> Vec<String> {
     fn collect(value: &serde_json::Value, out: &mut Vec<String>, depth: usize) {
         match value {
@@ -223,7 +226,7 @@ fn values(arguments: &str) -> Vec<String> {
             serde_json::Value::Object(members) if depth > 0 => {
                 for (name, value) in members {
                     match value.as_str().filter(|_| COMMANDS.contains(&name.as_str())) {
-                        // The name of a program is not what is looked for.
+                        // The name of a program is not what is searched for.
                         Some(line) => out
                             .push(line.trim_start().split_once(' ').map_or("", |(_, rest)| rest).to_owned()),
                         None => collect(value, out, depth - 1),
@@ -241,7 +244,7 @@ fn values(arguments: &str) -> Vec<String> {
     out
 }
 
-/// In how many of its lines and sentences each word of a text stands.
+/// For each word of a text, the number of lines and sentences that contain it.
 pub struct Lines {
     count: usize,
     containing: HashMap<String, usize>,
@@ -267,7 +270,7 @@ impl Lines {
         Self { count, containing }
     }
 
-    /// How much `query` says of the text: the sum of what its words tell, rare ones more.
+    /// How relevant `query` is to the text: the sum of its words' weights, higher for rare words.
     pub(super) fn weight(&self, query: &str) -> f32 {
         let terms = query_terms(query);
         let known =
@@ -275,7 +278,7 @@ impl Lines {
         known.map(|count| ((self.count + 1) as f32 / *count as f32).ln()).sum()
     }
 
-    /// Whether a word of `query` tells some lines from most others.
+    /// Whether a word of `query` distinguishes some lines from most others.
     pub fn tells(&self, query: &str) -> bool {
         let most = (self.count / COMMON).max(1);
         query_terms(query)
@@ -290,7 +293,7 @@ fn first(text: &str) -> Option<std::ops::Range<usize>> {
     super::elements::fragments(text).first().map(|end| 0..*end)
 }
 
-/// Something that is asked, or a sentence that is said.
+/// A question, a task or a sentence of wording.
 struct Ask {
     text: String,
     strength: Option<Strength>,
@@ -301,12 +304,12 @@ struct Ask {
 
 impl Ask {
     fn words(&self) -> usize {
-        // Scripts without spaces: about as many words as pairs of characters.
+        // For scripts without spaces, estimates words from the number of non-ASCII characters.
         let spaced = self.text.split_whitespace().count();
         spaced.max(self.text.chars().filter(|c| !c.is_ascii()).count() / 6)
     }
 
-    /// Its sentences, each as an ask of its own.
+    /// Its sentences as separate asks.
     fn sentences(&self) -> Vec<Ask> {
         let mut out = Vec::new();
         let mut start = 0;
@@ -321,11 +324,11 @@ impl Ask {
     }
 }
 
-/// The paragraphs of a stretch of wording, as what they ask.
+/// The paragraphs of a stretch of wording, as asks.
 fn asks_of(said: &Said<'_>) -> Vec<Ask> {
     let mut out = Vec::new();
     let text = without_notices(said.text);
-    // In a margin a question may stand right below a line of the material.
+    // In a margin, a question may follow directly below a line of the material.
     let parts = if said.at == At::Margin { text.lines().collect() } else { paragraphs(&text) };
     let count = parts.len();
     for (index, paragraph) in parts.into_iter().enumerate() {
@@ -343,8 +346,8 @@ fn asks_of(said: &Said<'_>) -> Vec<Ask> {
                 out.extend(parts.into_iter().map(|part| ask(part, Some(strength))));
             }
             Some((strength, words)) => out.push(ask(&words, Some(strength))),
-            // What ends with a colon right above the material, or as the first of all, announces it, and is a task as
-            // a rule.
+            // Text that ends with a colon directly above the material, or at the very beginning, announces
+            // the material and is usually a task.
             None if said.at == At::Before
                 && !said.doubtful
                 && (index == 0 || index + 1 == count)
@@ -360,7 +363,7 @@ fn asks_of(said: &Said<'_>) -> Vec<Ask> {
     out
 }
 
-/// A text without the blocks that a program adds to what people say, such as reminders: they ask nothing.
+/// A text without the blocks that programs add to people's messages, such as reminders: they ask nothing.
 pub(super) fn without_notices(text: &str) -> Cow<'_, str> {
     let mut out = Cow::Borrowed(text);
     for name in NOTICES {
@@ -387,7 +390,7 @@ fn is_long(paragraph: &str) -> bool {
     query_terms(paragraph).iter().filter(|term| !is_stop_word(term)).count() >= 4
 }
 
-/// The questions of a few sentences; the whole where none says anything by itself.
+/// The questions among a few sentences; the whole text if no sentence is self-contained.
 fn questions(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut start = 0;
@@ -422,7 +425,7 @@ fn paragraphs(text: &str) -> Vec<&str> {
     out
 }
 
-/// A line of nothing but a tag, a fence, or marks.
+/// A line that consists of a tag, a fence or marks only.
 fn is_markup(line: &str) -> bool {
     let line = line.trim();
     (line.starts_with('<') && line.ends_with('>') && !line[1..line.len() - 1].contains(['<', '>']))
@@ -430,7 +433,7 @@ fn is_markup(line: &str) -> bool {
         || !line.chars().any(char::is_alphanumeric)
 }
 
-/// Words without tags, and without the marks of tables and lists.
+/// Text without tags, table marks and list marks.
 fn without_marks(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -438,7 +441,7 @@ fn without_marks(text: &str) -> String {
         out.push_str(&rest[..open]);
         let tag = &rest[open..];
         let named = tag[1..].starts_with(|c: char| c.is_alphabetic() || c == '/');
-        // A tag is short: what is not closed soon is none.
+        // Tags are short: a `<` that is not closed soon begins none.
         let close = tag.bytes().take(if named { TAG } else { 0 }).position(|byte| byte == b'>');
         match close {
             Some(close) => {
@@ -455,8 +458,8 @@ fn without_marks(text: &str) -> String {
     out.replace(['|', '`', '*', '#'], " ").replace("---", " ")
 }
 
-/// Each ask on a line, the first of equal ones, those behind the material first. A long one gives its sentences that
-/// say most of the material.
+/// One ask per line, without duplicates, those after the material first. A long ask is reduced to the
+/// sentences most relevant to the material.
 fn lines(asks: Vec<Ask>, most: usize, material: &Lines) -> String {
     let shortened = |ask: Ask| {
         if ask.words() <= ASK_WORDS {
@@ -487,7 +490,7 @@ fn first_words(text: &str, most: usize) -> String {
     text.split_whitespace().take(most).collect::<Vec<_>>().join(" ")
 }
 
-/// The last sentences of what the assistant said before its call.
+/// The last words of what the assistant said before its call.
 pub(super) fn last_words(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words[words.len().saturating_sub(ASK_WORDS)..].join(" ")

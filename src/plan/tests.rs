@@ -3,7 +3,7 @@ use super::{
     *,
 };
 
-/// One token a word.
+/// One token per word.
 struct Words;
 
 impl TokenCounter for Words {
@@ -22,7 +22,7 @@ fn config() -> config::Plan {
     config::Plan { min_tokens: 100, ..config::Plan::default() }
 }
 
-/// Paragraphs of a document, `n` of them, of 48 words each.
+/// `n` paragraphs of a document, 48 words each.
 fn document(n: usize) -> String {
     let subjects = ["harbour", "mill", "bridge", "market", "school", "tower", "quay"];
     let paragraph = |i: usize| {
@@ -53,7 +53,7 @@ fn result(content: &str) -> String {
     serde_json::json!({ "role": "tool", "tool_call_id": "1", "content": content }).to_string()
 }
 
-fn planned(body: &str, wishes: &Wishes) -> Result<Plan, Leave> {
+fn planned(body: &str, wishes: &RequestOverrides) -> Result<Plan, Skip> {
     let chat = ChatRequest::parse(body.as_bytes()).expect("chat");
     plan(&chat, &config(), &Words, wishes, &Cancel::never())
 }
@@ -63,7 +63,7 @@ fn asked(plan: &Plan) -> (&str, &str) {
     query.map_or(("", ""), |query| (query.text.as_str(), query.source.as_str()))
 }
 
-/// What of a message is material, and what is not.
+/// The material of a message, and the rest.
 fn parts(text: &str) -> (String, String) {
     let found: Vec<Stretch> = stretches(text, true, 2000).unwrap_or_default();
     let of = |material: bool| {
@@ -74,7 +74,7 @@ fn parts(text: &str) -> (String, String) {
 }
 
 #[test]
-fn what_stands_around_the_material_is_wording_in_any_form_and_language() {
+fn text_around_the_material_is_wording_in_any_form_and_language() {
     let doc = document(40);
     for wording in [
         "Who rebuilt the harbour?",
@@ -105,7 +105,7 @@ fn what_stands_around_the_material_is_wording_in_any_form_and_language() {
 }
 
 #[test]
-fn a_question_asked_three_times_is_no_label_of_passages() {
+fn a_question_asked_three_times_is_not_a_passage_label() {
     let doc = document(40);
     let (above, below) = doc.split_at(doc.len() / 2);
     for question in
@@ -120,7 +120,7 @@ fn a_question_asked_three_times_is_no_label_of_passages() {
 }
 
 #[test]
-fn a_body_that_is_marked_off_is_the_material_as_a_whole() {
+fn a_delimited_body_is_material_as_a_whole() {
     let doc = document(40);
     for (open, close) in [
         ("<document>\n", "\n</document>"),
@@ -168,14 +168,14 @@ fn the_one_list_or_table_among_paragraphs_is_wording() {
             assert!(kept.contains(line) && !material.contains(line.trim()), "{line:?} of {said:?}");
         }
     }
-    // Where lists are a habit of the text, they are its own.
+    // If lists are common in the text, they are part of it.
     let few = document(2);
     let listed = format!("{few}\n\n* Only facts from the text\n* British spelling\n\n").repeat(8);
     assert!(parts(&format!("{listed}{few}\n\nWho rebuilt it?")).0.contains("British spelling"));
 }
 
 #[test]
-fn a_second_body_that_shows_what_is_wanted_is_wording() {
+fn a_second_body_with_a_sample_is_wording() {
     let doc = document(30);
     let fields: String =
         (0..40).map(|i| format!("  \"field_{i}\": \"what the text says of it\",\n")).collect();
@@ -192,13 +192,13 @@ fn a_second_body_that_shows_what_is_wanted_is_wording() {
             assert!(kept.contains(line), "{line:?} is material");
         }
     }
-    // Two documents of like size are both material.
+    // Two documents of similar size are both material.
     let both = parts(&format!("```\n{doc}\n```\n\nand\n\n```\n{doc}\n```\n\nWhich says more?")).0;
     assert_eq!(both.matches("rebuilt in the year 15").count(), 6);
 }
 
 #[test]
-fn tags_of_instructions_enclose_wording_however_long() {
+fn instruction_tags_enclose_wording_of_any_length() {
     let rules: String = (0..60).map(|i| format!("- Never call the harbour number {i} a port.\n")).collect();
     let examples: String = (0..30)
         .map(|i| format!("<example>\nInput: gate {i}\nOutput: {{\"gate\": {i}}}\n</example>\n"))
@@ -216,7 +216,7 @@ fn tags_of_instructions_enclose_wording_however_long() {
 }
 
 #[test]
-fn examples_rules_and_what_is_announced_far_in() {
+fn examples_rules_and_late_announcements_are_wording() {
     let doc = document(60);
     let pairs: String = (0..40).map(|i| format!("Q: Which gate is number {i}?\nA: gate {i}\n\n")).collect();
     let rules: String = (0..60).map(|i| format!("- Never call the harbour number {i} a port.\n")).collect();
@@ -237,13 +237,13 @@ fn examples_rules_and_what_is_announced_far_in() {
     }
     let (_, kept) = parts(&format!("{rules}\n\n{doc}\n\nWho rebuilt it?"));
     assert!(rules.lines().all(|line| kept.contains(line)));
-    // More examples than may be wording, and the last one open: nothing of it is material.
+    // More examples than wording allows, and the last one is open: none of it is material.
     let many: String = (0..400).map(|i| format!("Input: gate {i} of the harbour\nOutput: {i}\n\n")).collect();
     assert_eq!(stretches(&format!("{many}Input: the mill\nOutput:"), true, 2000), None);
 }
 
 #[test]
-fn text_full_of_beginnings_takes_no_more_time_than_it_is_long() {
+fn unclosed_openings_take_linear_time() {
     for line in ["<<<\n", "<a\n", "<a>\n", "\"\"\" x\n", "[A]\n", "```x\n"] {
         let time = |bytes: usize| {
             let text = line.repeat(bytes / line.len());
@@ -256,14 +256,14 @@ fn text_full_of_beginnings_takes_no_more_time_than_it_is_long() {
             };
             run().min(run())
         };
-        // Four times the text took sixteen times as long, and half a minute.
+        // Quadratic time took half a minute here: sixteen times as long for four times the text.
         let (short, long) = (time(20_000), time(80_000));
         assert!(long < 10 * short + std::time::Duration::from_millis(100), "{line:?}: {short:?}, {long:?}");
     }
 }
 
 #[test]
-fn long_instructions_without_any_mark_stay() {
+fn long_instructions_without_delimiters_are_kept() {
     let doc = document(60);
     let long = "You compare what the text says of the harbour with what it says of the mill, and you say which of both \
                 was built first, in the order in which the text names them, without any word about the storm itself.";
@@ -273,20 +273,21 @@ fn long_instructions_without_any_mark_stay() {
 }
 
 #[test]
-fn what_is_nothing_but_wording_has_no_material() {
+fn pure_wording_has_no_material() {
     let rules: String = (0..400).map(|i| format!("- Never use the word number {i}.\n\n")).collect();
     assert_eq!(stretches(&rules, true, 2000), None);
     assert_eq!(stretches("", true, 2000), None);
     assert_eq!(stretches(&document(2), true, 2000), None);
-    let reason = planned(&body(&[message("user", &rules)]), &Wishes::default()).map_err(|l| l.reason);
-    assert_eq!(reason.err(), Some(LeaveReason::NoMaterial));
+    let reason =
+        planned(&body(&[message("user", &rules)]), &RequestOverrides::default()).map_err(|l| l.reason);
+    assert_eq!(reason.err(), Some(SkipReason::NoMaterial));
 }
 
 #[test]
 fn the_query_is_taken_from_all_wording_of_the_turn() {
     let doc = document(40);
     let ask = |text: &str| {
-        let plan = planned(&body(&[message("user", text)]), &Wishes::default()).expect("a plan");
+        let plan = planned(&body(&[message("user", text)]), &RequestOverrides::default()).expect("a plan");
         let (query, source) = asked(&plan);
         (query.to_owned(), source.to_owned())
     };
@@ -306,7 +307,7 @@ fn the_query_is_taken_from_all_wording_of_the_turn() {
             assert_eq!(ask(&text), (query.to_owned(), source.to_owned()), "{wording}");
         }
     }
-    // Somebody else's question at the end of a thread does not take over.
+    // Another person's question at the end of a thread does not take precedence.
     let thread = format!(
         "List who rebuilt the harbour, from this thread:\n\n{doc}\n\nSo will the lamps be ready by Friday?"
     );
@@ -314,33 +315,37 @@ fn the_query_is_taken_from_all_wording_of_the_turn() {
 }
 
 #[test]
-fn the_system_message_asks_where_the_user_says_nothing() {
+fn the_system_message_is_the_query_if_the_user_says_nothing() {
     let doc = document(40);
     let system =
         message("system", "From each text that the user sends, give the firm that holds the licence.");
-    let found = planned(&body(&[system, message("user", &doc)]), &Wishes::default()).expect("a plan");
+    let found =
+        planned(&body(&[system, message("user", &doc)]), &RequestOverrides::default()).expect("a plan");
     assert_eq!(asked(&found).1, "system");
-    let alone = planned(&body(&[message("user", &doc)]), &Wishes::default());
+    let alone = planned(&body(&[message("user", &doc)]), &RequestOverrides::default());
     assert_eq!(
         alone.map_err(|l| (l.reason, l.source)).err(),
-        Some((LeaveReason::NoQuery, Some(QuerySource::None)))
+        Some((SkipReason::NoQuery, Some(QuerySource::None)))
     );
     let condense = config::Plan { without_query: config::WithoutQuery::Condense, ..config() };
     let body = body(&[message("user", &doc)]);
     let chat = ChatRequest::parse(body.as_bytes()).expect("chat");
     assert_eq!(
-        plan(&chat, &condense, &Words, &Wishes::default(), &Cancel::never()).expect("a plan").targets.len(),
+        plan(&chat, &condense, &Words, &RequestOverrides::default(), &Cancel::never())
+            .expect("a plan")
+            .targets
+            .len(),
         1
     );
 }
 
 #[test]
-fn a_tool_result_is_asked_by_its_call_and_else_by_the_task() {
+fn a_tool_result_is_queried_by_its_call_or_else_by_the_task() {
     let doc = document(40);
     let task = message("user", "Who rebuilt the tower?");
     let ask = |call: String| {
         let body = body(&[task.clone(), call, result(&doc)]);
-        let plan = planned(&body, &Wishes::default()).expect("a plan");
+        let plan = planned(&body, &RequestOverrides::default()).expect("a plan");
         assert_eq!(plan.targets.len(), 1);
         assert_eq!(plan.targets[0].text, doc);
         let (query, source) = asked(&plan);
@@ -348,18 +353,18 @@ fn a_tool_result_is_asked_by_its_call_and_else_by_the_task() {
     };
     let (query, source) = ask(call("search", r#"{"pattern":"quay school mill"}"#, None));
     assert_eq!((query.as_str(), source.as_str()), ("quay school mill", "call"));
-    // Names of tools and files, and flags, say nothing of what stands in the result.
+    // Names of tools and files, and flags, do not concern the content of the result.
     let (query, source) = ask(call("harbour", r#"{"path":"src/mill.rs","flags":"--quay"}"#, None));
     assert_eq!((query.as_str(), source.as_str()), ("Who rebuilt the tower?", "question"));
     let (query, source) = ask(call("read", r#"{"n":7}"#, Some("Now I look for what is said of the mill.")));
     assert!(query.contains("mill") && source == "call", "{query}");
-    // Both are asked where the task says as much of the result as the call, or more.
+    // Both are used if the task concerns the result at least as much as the call does.
     let task = message("user", "Who rebuilt the tower and the bridge beside the market?");
     let both = body(&[task, call("search", r#"{"pattern":"quay"}"#, None), result(&doc)]);
-    let plan = planned(&both, &Wishes::default()).expect("a plan");
+    let plan = planned(&both, &RequestOverrides::default()).expect("a plan");
     let expected = "quay\nWho rebuilt the tower and the bridge beside the market?";
     assert_eq!(asked(&plan), (expected, "call"));
-    // A call that tells nothing in the text from the rest.
+    // Calls that do not distinguish lines of the text.
     for (name, arguments) in
         [("fetch", "{}"), ("read_file", r#"{"path":"a.txt"}"#), ("grep", r#"{"pattern":"storm"}"#)]
     {
@@ -369,7 +374,7 @@ fn a_tool_result_is_asked_by_its_call_and_else_by_the_task() {
 }
 
 #[test]
-fn nothing_behind_a_text_decides_about_it() {
+fn later_messages_do_not_affect_a_text() {
     let (first, second) = (document(30), document(40));
     let before =
         [message("user", &format!("{first}\n\nWho rebuilt the mill?")), message("assistant", "Nobody.")];
@@ -380,10 +385,10 @@ fn nothing_behind_a_text_decides_about_it() {
         message("user", "And the school?"),
     ];
     let all: Vec<String> = before.iter().chain(&later).cloned().collect();
-    let whole = planned(&body(&all), &Wishes::default()).expect("a plan");
+    let whole = planned(&body(&all), &RequestOverrides::default()).expect("a plan");
     assert_eq!(whole.targets.len(), 3);
     for count in 1..all.len() {
-        let Ok(part) = planned(&body(&all[..count]), &Wishes::default()) else { continue };
+        let Ok(part) = planned(&body(&all[..count]), &RequestOverrides::default()) else { continue };
         for (a, b) in part.targets.iter().zip(&whole.targets) {
             assert_eq!((&a.text, &a.query, a.budget, &a.range), (&b.text, &b.query, b.budget, &b.range));
         }
@@ -391,7 +396,7 @@ fn nothing_behind_a_text_decides_about_it() {
 }
 
 #[test]
-fn parts_of_their_own() {
+fn content_parts_are_planned_separately() {
     let doc = document(40);
     let part = |text: &str| serde_json::json!({ "type": "text", "text": text }).to_string();
     let image = r#"{"type":"image_url","image_url":{"url":"data:x"}}"#.to_owned();
@@ -401,7 +406,7 @@ fn parts_of_their_own() {
         vec![part("Who rebuilt it?"), part(&doc), part("Thanks!")],
     ] {
         let body = body(&[format!(r#"{{"role":"user","content":[{}]}}"#, parts.join(","))]);
-        let plan = planned(&body, &Wishes::default()).expect("a plan");
+        let plan = planned(&body, &RequestOverrides::default()).expect("a plan");
         assert_eq!(asked(&plan), ("Who rebuilt it?", "question"));
         assert_eq!(plan.targets.len(), 1);
         assert!(doc.contains(&plan.targets[0].text));
@@ -413,7 +418,7 @@ fn the_bytes_around_the_material_are_found_in_the_body() {
     let doc = document(40);
     let text = format!("<d>\n{doc}\n</d>\n\nQuestion: \"who\" rebuilt it?\nAnswer:");
     let body = body(&[message("user", &text)]);
-    let plan = planned(&body, &Wishes::default()).expect("a plan");
+    let plan = planned(&body, &RequestOverrides::default()).expect("a plan");
     assert_eq!(plan.targets[0].text, doc);
     let range = plan.targets[0].range.clone();
     let written: String = serde_json::from_str(&format!("\"{}\"", &body[range.clone()])).expect("string");
@@ -431,23 +436,23 @@ fn budgets_and_wishes() {
         message("user", "And now?"),
     ];
     let body = body(&messages);
-    let wishes = Wishes { query: Some("storm".into()), budget: Some(Budget::Tokens(90)) };
+    let wishes = RequestOverrides { query: Some("storm".into()), budget: Some(Budget::Tokens(90)) };
     let plan = planned(&body, &wishes).expect("a plan");
     assert_eq!(asked(&plan), ("storm", "header"));
     let budgets: Vec<usize> = plan.targets.iter().map(|t| t.budget.resolve(t.tokens)).collect();
-    // A ceiling for each, whatever else there is; of the first, half is for its margins.
+    // Each text has its own budget; half of the first one's goes to its margins.
     assert_eq!(budgets, [45, 90]);
     let alone = planned(&self::body(&messages[..1]), &wishes).expect("a plan");
     let later = |target: &Target| Target { later: Vec::new(), ..target.clone() };
     assert_eq!(later(&alone.targets[0]), later(&plan.targets[0]));
 
-    // Of the first text nothing is asked in its turn.
-    let share = planned(&body, &Wishes::default()).expect("a plan");
+    // The first text's turn has no query for it.
+    let share = planned(&body, &RequestOverrides::default()).expect("a plan");
     assert_eq!((share.targets.len(), asked(&share).0), (1, "And now?"));
     assert!(share.targets.iter().all(|t| t.budget == Budget::Share(0.5)));
 
-    let wide = Wishes { budget: Some(Budget::Tokens(100_000)), ..wishes };
-    assert_eq!(planned(&body, &wide).map_err(|l| l.reason).err(), Some(LeaveReason::WithinBudget));
+    let wide = RequestOverrides { budget: Some(Budget::Tokens(100_000)), ..wishes };
+    assert_eq!(planned(&body, &wide).map_err(|l| l.reason).err(), Some(SkipReason::WithinBudget));
 }
 
 #[test]
@@ -460,18 +465,19 @@ fn a_margin_counts_against_the_budget() {
 }
 
 #[test]
-fn what_is_left_alone() {
-    let reason =
-        |messages: &[String]| planned(&body(messages), &Wishes::default()).map(|_| ()).map_err(|l| l.reason);
-    assert_eq!(reason(&[]), Err(LeaveReason::NoText));
-    assert_eq!(reason(&[message("system", &document(9))]), Err(LeaveReason::NoText));
-    assert_eq!(reason(&[message("user", "Hi")]), Err(LeaveReason::BelowThreshold));
-    assert_eq!(reason(&[message("user", &"x".repeat(500))]), Err(LeaveReason::BelowThreshold));
-    assert_eq!(reason(&[r#"{"role":"user","content":"\ud800"}"#.into()]), Err(LeaveReason::BelowThreshold));
+fn requests_are_left_alone_for_the_right_reason() {
+    let reason = |messages: &[String]| {
+        planned(&body(messages), &RequestOverrides::default()).map(|_| ()).map_err(|l| l.reason)
+    };
+    assert_eq!(reason(&[]), Err(SkipReason::NoText));
+    assert_eq!(reason(&[message("system", &document(9))]), Err(SkipReason::NoText));
+    assert_eq!(reason(&[message("user", "Hi")]), Err(SkipReason::BelowThreshold));
+    assert_eq!(reason(&[message("user", &"x".repeat(500))]), Err(SkipReason::BelowThreshold));
+    assert_eq!(reason(&[r#"{"role":"user","content":"\ud800"}"#.into()]), Err(SkipReason::BelowThreshold));
 }
 
 #[test]
-fn a_line_with_half_a_character_is_wording_and_no_more_than_it() {
+fn a_line_with_a_lone_surrogate_is_wording() {
     let doc = document(30);
     let text = format!(
         "{doc}\n\nKeep the tone formal.\n\nThe ZEBRA\\ud800 marker stands here.\n\nCite the years?\n\n{doc}"
@@ -479,7 +485,7 @@ fn a_line_with_half_a_character_is_wording_and_no_more_than_it() {
     let text = text.replace('\n', "\\n");
     let body =
         body(&[format!(r#"{{"role":"user","content":"{text}"}}"#), message("user", "Who rebuilt it?")]);
-    let plan = planned(&body, &Wishes::default()).expect("a plan");
+    let plan = planned(&body, &RequestOverrides::default()).expect("a plan");
     assert_eq!(plan.targets.len(), 2);
     for target in &plan.targets {
         assert!(!target.text.contains("ZEBRA") && !body[target.range.clone()].contains("ZEBRA"));
@@ -488,7 +494,7 @@ fn a_line_with_half_a_character_is_wording_and_no_more_than_it() {
     }
 }
 
-/// Passages of short and long paragraphs, laid out by `layout`.
+/// Passages with short and long paragraphs, formatted by `layout`.
 fn retrieved(layout: impl Fn(usize, &str) -> String) -> String {
     let short =
         ["a seasonal worker visa", "The rules should say when this is so.", "You must call a meeting if:"];
@@ -500,7 +506,7 @@ fn retrieved(layout: impl Fn(usize, &str) -> String) -> String {
 }
 
 #[test]
-fn names_of_passages_tell_what_was_handed_over() {
+fn named_passages_are_material() {
     let asked = "Question: Who pays the keeper's pension?\nThink step by step.\nFinal answer:";
     let rule = "Answer from the excerpts alone; name the file you rely on.";
     type Layout<'a> = &'a dyn Fn(usize, &str) -> String;
@@ -524,15 +530,15 @@ fn names_of_passages_tell_what_was_handed_over() {
         for said in [rule, asked] {
             assert!(!of(Part::Material).contains(said), "{said}");
         }
-        // What may be a query is still pinned, where there are few of it.
+        // A few paragraphs that may be queries are still pinned.
         assert!(found.iter().filter(|stretch| stretch.part == Part::Pinned).count() <= 3, "{text}");
-        // All but what stands outside the outermost names.
+        // Everything except what is outside the outermost names.
         assert!(of(Part::Material).len() * 10 > text.len() * 8, "{}", of(Part::Wording));
     }
 }
 
 #[test]
-fn what_is_said_beside_named_passages_stays() {
+fn wording_beside_named_passages_is_kept() {
     let all = |passage: &dyn Fn(usize) -> String| (0..12).map(passage).collect::<Vec<_>>().join("\n\n");
     let cited = all(&|i| format!("{} (Smith et al., 20{i:02})", document(3)));
     let behind = all(&|i| format!("{}\n(minutes_{i}.pdf, page {i})", document(3)));
@@ -582,21 +588,22 @@ fn what_is_said_beside_named_passages_stays() {
             }
         }
     }
-    // A question behind the last passage asks, whatever the task above is.
+    // A question after the last passage is used, whatever the task above says.
     let files: String = (0..12).map(|i| format!("File: notice-{i}.txt\n\n{}\n\n", document(7))).collect();
     let text = format!(
         "Review the documents below, then answer the user.\n\n{}How much was paid for the quay in the year 2?\n\nAnswer in \
          one sentence.",
         files
     );
-    let query = planned(&body(&[message("user", &text)]), &Wishes::default()).expect("planned").targets[0]
-        .query
-        .clone();
+    let query =
+        planned(&body(&[message("user", &text)]), &RequestOverrides::default()).expect("planned").targets[0]
+            .query
+            .clone();
     assert!(query.expect("asked").text.contains("How much was paid for the quay"));
 }
 
 #[test]
-fn how_letters_begin_and_end_is_no_remark() {
+fn openings_and_closings_of_letters_are_not_pinned() {
     let mail = |i: usize| {
         let name = ["Ann", "Bob", "Cleo"][i % 3];
         format!(
@@ -612,7 +619,7 @@ fn how_letters_begin_and_end_is_no_remark() {
 }
 
 #[test]
-fn words_that_say_nothing_are_not_asked() {
+fn words_without_meaning_are_not_queries() {
     let listing: String = (0..400)
         .map(|i| match i {
             7 => "-rwxr-xr-x 1 root root 6831736 python3.11\n".to_owned(),
@@ -627,7 +634,7 @@ fn words_that_say_nothing_are_not_asked() {
             call("bash", r#"{"command":"ls -la /usr/bin"}"#, said),
             result(&listing),
         ];
-        let plan = planned(&body(&messages), &Wishes::default()).expect("planned");
+        let plan = planned(&body(&messages), &RequestOverrides::default()).expect("planned");
         assert_eq!(asked(&plan), ("How large is python3.11 in /usr/bin?", "question"), "{said:?}");
         assert!(!plan.targets[0].origin.called);
     }

@@ -1,4 +1,4 @@
-//! A conversation by turns: who said what before a text, and what of it is material.
+//! A conversation split into turns: who said what before a text, and which parts of it are material.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,34 +19,34 @@ use crate::{
     wire::openai_chat::{Call, ChatRequest, Text},
 };
 
-/// Texts that are longer may be material.
+/// Longer texts, in tokens, may hold material.
 const LONG: usize = 400;
 
-/// Texts of people before a result of a tool among which its task is looked for.
+/// Most human texts before a tool's result that are searched for its task.
 const BACK: usize = 64;
 
-/// A text of a message that somebody wrote, in its parts.
+/// A text that a person or an instruction wrote, in its parts.
 struct Written {
     message: usize,
-    /// Where its literal begins in the body, which tells it from all others.
+    /// Offset of its literal in the body, which identifies it.
     start: usize,
     text: String,
-    /// Offsets of what stands for half a character: text with one in it cannot be written again.
+    /// Offsets of lone surrogates: text that contains one cannot be written back.
     halves: Vec<usize>,
-    /// `None`: all of it is wording.
+    /// `None` if all of it is wording.
     stretches: Option<Vec<Stretch>>,
 }
 
-/// What a turn asks.
+/// The query of a turn.
 pub(super) struct Asked {
-    /// What.
+    /// The query.
     pub(super) query: Query,
-    /// Offset in the body of the text that asks.
+    /// Offset in the body of the text that asks it.
     pub(super) slot: usize,
     turn: usize,
 }
 
-/// Lines with half a character in them are wording, since they cannot be written again.
+/// Lines with lone surrogates become wording, because they cannot be written back.
 fn without_halves(stretches: Vec<Stretch>, text: &str, halves: &[usize]) -> Vec<Stretch> {
     let mut out = Vec::with_capacity(stretches.len());
     for Stretch { range, part } in stretches {
@@ -84,25 +84,25 @@ fn without_halves(stretches: Vec<Stretch>, text: &str, halves: &[usize]) -> Vec<
     out
 }
 
-/// Whether a text says something besides what a program adds to it.
+/// Whether a text says something besides what programs add to it.
 fn says(text: &str) -> bool {
     query::without_notices(text).chars().any(char::is_alphanumeric)
 }
 
-/// The texts of a request, in the order in which they were said.
+/// The texts of a request, in chronological order.
 pub(super) struct Turns<'c> {
-    /// Of each message, its turn: how many answers of the model stand before it.
+    /// The turn of each message: the number of the model's answers before it.
     turns: Vec<usize>,
     /// Role of each message.
     roles: Vec<&'c str>,
     written: Vec<Written>,
-    /// Of each of `written`, by where its literal begins, its index.
+    /// Index in `written` by the offset of the literal.
     starts: HashMap<usize, usize>,
-    /// The call that each message answers, and the message that holds it.
+    /// The call that each message answers, and the index of the message that holds it.
     answers: HashMap<usize, (&'c Call, usize)>,
-    /// What the assistant said in each of those messages, as far as it is asked for.
+    /// The assistant's words in each of those messages, as far as they are needed.
     words: HashMap<usize, String>,
-    /// What the system and developer messages say, with the message that says it.
+    /// Texts of the system and developer messages, with the index of the message.
     system: Vec<(usize, String)>,
 }
 
@@ -152,7 +152,7 @@ impl<'c> Turns<'c> {
                 });
                 if let Some((call, said)) = by_id.or(by_name) {
                     answers.insert(at, (call, said));
-                    // Many results may answer one message.
+                    // Several results may answer one message.
                     words.entry(said).or_insert_with(|| query::last_words(&text_of(said).join("\n")));
                 }
             }
@@ -168,7 +168,7 @@ impl<'c> Turns<'c> {
                 written.push(Written { message: at, start, text: decoded, halves, stretches: None });
             }
         }
-        // What stands in texts of its own is asked there; then a long one need not hold a question, too.
+        // If a turn has short texts of their own, the query is there, and a long text need not contain one.
         let brief: HashSet<usize> = written
             .iter()
             .filter(|w| estimate(&w.text) <= LONG && w.text.chars().any(char::is_alphanumeric))
@@ -190,20 +190,20 @@ impl<'c> Turns<'c> {
         Ok(Self { turns, roles, written, starts, answers, words, system })
     }
 
-    /// The text, decoded, and its stretches; `None` where it holds no material.
+    /// The decoded text and its stretches; `None` if it holds no material.
     pub(super) fn material(&self, text: &Text<'_>) -> Option<(String, Vec<Stretch>)> {
         if let Some(written) = self.written_at(text) {
             return Some((written.text.clone(), written.stretches.clone()?));
         }
         let decoded = text.literal.decode()?;
-        // What a tool gave is material as a whole, but for the white space around it.
+        // A tool's result is entirely material, except for surrounding white space.
         let start = decoded.len() - decoded.trim_start().len();
         let range = start..start + decoded.trim().len();
         let whole = vec![Stretch { range, part: Part::Material }];
         Some((decoded, whole))
     }
 
-    /// Whether a text without material is long.
+    /// Whether a text is long, for texts without material.
     pub(super) fn is_long(&self, text: &Text<'_>) -> bool {
         self.written_at(text).is_some_and(|written| estimate(&written.text) > LONG)
     }
@@ -212,7 +212,7 @@ impl<'c> Turns<'c> {
         self.written.get(*self.starts.get(&text.literal.start())?)
     }
 
-    /// What is asked of a text of message `at`, by what stands before the end of its turn.
+    /// The query for a text of message `at`, from what precedes the end of its turn.
     pub(super) fn query(&self, at: usize, text: &str) -> Option<Query> {
         if is_tool(self.roles[at]) {
             let lines = Lines::of(text);
@@ -223,7 +223,7 @@ impl<'c> Turns<'c> {
             });
             let task = self.task_before(at, &lines);
             return match (asked, task) {
-                // The task says more of this result than its own call does: both are asked.
+                // If the task concerns this result more than its own call does, use both.
                 (Some(call), Some(task)) if lines.weight(&task.text) > lines.weight(&call.text) => {
                     Some(call.and(&task))
                 }
@@ -237,7 +237,7 @@ impl<'c> Turns<'c> {
         let margin = || query::of_margins(&own, Strength::Question, &lines);
         match said {
             Some(Query { source: QuerySource::Question, .. }) => said,
-            // A title may be all that counts as wording, and the question stand right below the text.
+            // The wording may be only a title, with the question directly below the text.
             Some(said) => Some(margin().map_or(said.clone(), |asked| asked.and(&said))),
             None => margin()
                 .or_else(|| self.of_system(|message| self.turns[message] <= turn, &lines))
@@ -245,8 +245,8 @@ impl<'c> Turns<'c> {
         }
     }
 
-    /// What each turn but the first asks, in order, and where in the body what it needs of earlier texts goes: before
-    /// the last text of it that holds wording.
+    /// The queries of all turns but the first, in order, each with the body offset at which evidence from
+    /// earlier texts is inserted: before the turn's last text that holds wording.
     pub(super) fn questions(&self) -> Vec<Asked> {
         let mut turns: Vec<usize> = self
             .written
@@ -264,12 +264,12 @@ impl<'c> Turns<'c> {
         turns.into_iter().skip(1).filter_map(asks).collect()
     }
 
-    /// Whether message `at` stands in an earlier turn than what is asked.
+    /// Whether message `at` is in an earlier turn than `asked`.
     pub(super) fn is_before(&self, at: usize, asked: &Asked) -> bool {
         self.turns[at] < asked.turn
     }
 
-    /// What a human asked last before message `at`.
+    /// The last thing a human asked before message `at`.
     fn task_before(&self, at: usize, lines: &Lines) -> Option<Query> {
         let end = self.written.partition_point(|w| w.message < at);
         let humans = self.written[..end].iter().rev().filter(|w| is_human(self.roles[w.message]));
@@ -281,7 +281,7 @@ impl<'c> Turns<'c> {
         asked.or_else(|| self.of_system(|message| message < at, lines))
     }
 
-    /// What the system and developer messages that stand before a text ask of it.
+    /// What the system and developer messages before a text ask of it.
     fn of_system(&self, is_before: impl Fn(usize) -> bool, lines: &Lines) -> Option<Query> {
         let before = self.system.iter().filter(|(message, _)| is_before(*message));
         let text = before.map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n\n");
@@ -296,7 +296,7 @@ impl<'c> Turns<'c> {
         &self.written[start..end]
     }
 
-    /// The wording of some texts.
+    /// The wording in some texts.
     fn said<'a>(&'a self, which: impl IntoIterator<Item = &'a Written>) -> Vec<Said<'a>> {
         let mut out = Vec::new();
         for written in which {
@@ -321,7 +321,7 @@ impl<'c> Turns<'c> {
         out
     }
 
-    /// What is known of a text of message `at` besides its bytes.
+    /// What is known about a text of message `at` besides its bytes.
     pub(super) fn origin(&self, at: usize) -> Origin {
         let call = self.answers.get(&at).map(|(call, _)| (call.name.clone(), call.arguments.clone()));
         Origin { call, ..Origin::default() }

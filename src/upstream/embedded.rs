@@ -1,5 +1,5 @@
-//! The embedded backend: the OpenAI dialect on the local decoder, so that the proxy answers without
-//! any other server. It is there to try things with; it serves few clients at once.
+//! The embedded backend: the OpenAI dialect on the local decoder, so that the proxy works without another
+//! server. It is meant for trying things out and serves few concurrent clients.
 
 mod chat;
 mod reply;
@@ -19,18 +19,18 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETR
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use self::{chat::Usage, reply::Reply};
-use super::{Uncollected, collect};
+use super::{CollectError, collect};
 use crate::{
     config,
     room::{Pace, Rooms},
     wire::openai_error::OpenAiError,
 };
 
-/// Generations that run at once: the engine batches them.
+/// Most concurrent generations; the engine batches them.
 const RUNNING: usize = 16;
-/// Requests that may wait for their turn; one more is turned away.
+/// Most requests in the queue; more are rejected.
 const WAITING: usize = 48;
-/// Pieces of text that may wait for a slow client before their generation's thread does.
+/// Pieces of text buffered for a slow client before the generating thread blocks.
 const PIECES: usize = 64;
 
 /// The local decoder behind the OpenAI dialect.
@@ -38,7 +38,7 @@ pub struct Embedded {
     models: Arc<Models>,
     body_limit: usize,
     body_wait_ms: u64,
-    /// For bodies that come in pieces; the proxy has them so where it has no room itself.
+    /// Room for chunked bodies, which occur when the proxy itself had no room.
     rooms: Arc<Rooms>,
     admitted: Arc<Semaphore>,
     running: Arc<Semaphore>,
@@ -47,15 +47,15 @@ pub struct Embedded {
 /// An error status and its body.
 struct Refusal(StatusCode, OpenAiError);
 
-/// What the generating thread says.
+/// A message of the generating thread.
 enum Event {
     Piece(String),
     Done(Result<Generated, ModelError>),
 }
 
 impl Embedded {
-    /// A backend on the decoder of `models`, which is loaded when first needed. Bodies beyond
-    /// `serve.body_limit_bytes` are refused.
+    /// A backend on the decoder of `models`, loaded on first use. Bodies larger than `serve.body_limit_bytes`
+    /// are rejected.
     pub fn new(models: Arc<Models>, config: &config::Serve) -> Self {
         Self {
             models,
@@ -71,7 +71,7 @@ impl Embedded {
     ///
     /// # Errors
     ///
-    /// Says why there is none.
+    /// Why the decoder is unavailable.
     pub fn warm_up(&self) -> Result<(), String> {
         self.models.decoder().map(|_| ()).map_err(|error| error.to_string())
     }
@@ -120,7 +120,7 @@ impl Embedded {
         let body = match collect(call.body, self.body_limit, &self.rooms, Pace::new(self.body_wait_ms)).await
         {
             Ok(body) => body,
-            Err(Uncollected::Slow) => {
+            Err(CollectError::Slow) => {
                 let message = format!(
                     "the body, or a MiB of it, did not come within {} ms (serve.body_wait_ms)",
                     self.body_wait_ms
@@ -128,12 +128,12 @@ impl Embedded {
                 let error = invalid(message, None, Some("request_timeout"));
                 return Err(Refusal(StatusCode::REQUEST_TIMEOUT, error));
             }
-            Err(Uncollected::NoRoom) => return Err(no_room(self.rooms.limit())),
-            Err(Uncollected::TooLarge) => {
+            Err(CollectError::NoRoom) => return Err(no_room(self.rooms.limit())),
+            Err(CollectError::TooLarge) => {
                 let message = format!("the body is larger than {} bytes", self.body_limit);
                 return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, invalid(message, None, None)));
             }
-            Err(Uncollected::Broken(error)) => {
+            Err(CollectError::Broken(error)) => {
                 let message = format!("the body could not be read: {error}");
                 return Err(Refusal(StatusCode::BAD_REQUEST, invalid(message, None, None)));
             }
@@ -167,7 +167,7 @@ impl Embedded {
     }
 }
 
-/// Runs the generation on a thread of its own; it stops when nobody listens any more.
+/// Runs the generation on a separate thread; it stops when the receiver is dropped.
 fn generate(
     decoder: Arc<Decoder>,
     prompt: String,
@@ -177,7 +177,7 @@ fn generate(
     let (to, events) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
         let mut sink = |piece: &str| {
-            // While the prompt is read, there are empty pieces.
+            // During prefill, pieces are empty.
             let left = if piece.is_empty() {
                 to.is_closed()
             } else {
@@ -187,13 +187,13 @@ fn generate(
         };
         let result = decoder.generate(Class::Chat, &prompt, &sampling, &mut sink);
         drop(permits);
-        // Nobody listens any more; that is why it ended.
+        // If the receiver is gone, that is why the generation ended.
         let _ = to.blocking_send(Event::Done(result));
     });
     events
 }
 
-/// One JSON object when all is there.
+/// A single JSON object, once generation is complete.
 async fn whole(reply: Reply, mut events: mpsc::Receiver<Event>) -> Result<Answer, Refusal> {
     while let Some(event) = events.recv().await {
         if let Event::Done(result) = event {
@@ -204,8 +204,8 @@ async fn whole(reply: Reply, mut events: mpsc::Receiver<Event>) -> Result<Answer
     Err(internal("the embedded model stopped without an answer"))
 }
 
-/// Server-sent events as the text comes. The head waits for the first piece, so that a prompt that
-/// cannot be answered still gets an error status.
+/// Server-sent events as text is generated. The head waits for the first piece, so that a prompt that fails
+/// still gets an error status.
 async fn streamed(reply: Reply, mut events: mpsc::Receiver<Event>, usage: Usage) -> Result<Answer, Refusal> {
     let first = match events.recv().await {
         Some(Event::Done(Err(error))) => return Err(failed(&error)),
@@ -339,7 +339,7 @@ fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// The dialect's word for how generation ended.
+/// The dialect's name for how generation ended.
 fn finish_reason(finish: Finish) -> &'static str {
     match finish {
         Finish::Length => "length",

@@ -13,7 +13,7 @@ use crate::{
     room::{Late, Pace, Rooms},
 };
 
-/// One of the two kinds.
+/// One of the two kinds of upstream.
 pub enum Upstream {
     /// A server with a base URL.
     Remote(Server),
@@ -36,11 +36,11 @@ impl Upstream {
         }
     }
 
-    /// Loads what the upstream needs, so that the first request does not wait for it. Blocks.
+    /// Loads what the upstream needs, so that the first request need not wait. Blocks.
     ///
     /// # Errors
     ///
-    /// Says what is missing.
+    /// What is unavailable.
     pub fn warm_up(&self) -> Result<(), String> {
         match self {
             Upstream::Remote(_) => Ok(()),
@@ -48,11 +48,11 @@ impl Upstream {
         }
     }
 
-    /// Sends `call`; the answer comes back when its head is there.
+    /// Sends `call` and returns once the head of the answer has arrived.
     ///
     /// # Errors
     ///
-    /// [`UpstreamError`] where there is no answer at all; an error status is an answer.
+    /// [`UpstreamError`] if there is no answer; an error status is an answer.
     pub async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
         match self {
             Upstream::Remote(remote) => remote.send(call).await,
@@ -70,38 +70,43 @@ impl std::fmt::Display for Upstream {
     }
 }
 
-/// Why a body could not be had whole.
-enum Uncollected {
+/// Why a body was not collected.
+enum CollectError {
     /// It is larger than the limit.
     TooLarge,
-    /// Other bodies take the room that it needs.
+    /// Other bodies hold the room that it needs.
     NoRoom,
-    /// It comes too slowly to hold room.
+    /// It arrives too slowly to hold room.
     Slow,
     /// It ended early.
     Broken(io::Error),
 }
 
-/// All of `body`, if it is at most `limit` bytes; what comes in pieces takes its room from `rooms`, and has to come at
-/// the pace.
-async fn collect(body: Body, limit: usize, rooms: &Arc<Rooms>, mut pace: Pace) -> Result<Bytes, Uncollected> {
+/// Collects `body` if it is at most `limit` bytes. A streamed body takes its room from `rooms` and must
+/// arrive at the given pace.
+async fn collect(
+    body: Body,
+    limit: usize,
+    rooms: &Arc<Rooms>,
+    mut pace: Pace,
+) -> Result<Bytes, CollectError> {
     match body {
         Body::Empty => Ok(Bytes::new()),
-        Body::Bytes(bytes) if bytes.len() > limit => Err(Uncollected::TooLarge),
+        Body::Bytes(bytes) if bytes.len() > limit => Err(CollectError::TooLarge),
         Body::Bytes(bytes) => Ok(bytes),
         Body::Stream(mut stream) => {
-            let mut room = rooms.take(0).ok_or(Uncollected::NoRoom)?;
+            let mut room = rooms.take(0).ok_or(CollectError::NoRoom)?;
             let mut all = BytesMut::new();
             while let Some(chunk) =
-                pace.next(&mut stream, all.len()).await.map_err(|Late| Uncollected::Slow)?
+                pace.next(&mut stream, all.len()).await.map_err(|Late| CollectError::Slow)?
             {
-                let chunk = chunk.map_err(Uncollected::Broken)?;
+                let chunk = chunk.map_err(CollectError::Broken)?;
                 let length = all.len() + chunk.len();
                 if length > limit {
-                    return Err(Uncollected::TooLarge);
+                    return Err(CollectError::TooLarge);
                 }
                 if !room.grow_to(length) {
-                    return Err(Uncollected::NoRoom);
+                    return Err(CollectError::NoRoom);
                 }
                 all.extend_from_slice(&chunk);
             }
@@ -117,12 +122,12 @@ mod tests {
     use super::*;
 
     #[actix_web::test]
-    async fn a_body_that_does_not_come_gives_its_room_back() {
+    async fn a_stalled_body_releases_its_room() {
         let rooms = Rooms::new(100);
         let first = stream::iter([Ok(Bytes::from_static(b"first"))]);
         let body = Body::Stream(Box::pin(first.chain(stream::pending())));
         let collected = collect(body, 100, &rooms, Pace::new(20)).await;
-        assert!(matches!(collected, Err(Uncollected::Slow)));
+        assert!(matches!(collected, Err(CollectError::Slow)));
         assert_eq!(rooms.taken(), 0);
         let all = stream::iter([b"one", b"two"].map(|part| Ok(Bytes::from_static(part))));
         let collected = collect(Body::Stream(Box::pin(all)), 100, &rooms, Pace::new(u64::MAX)).await;

@@ -1,7 +1,7 @@
 //! JSON as ranges of the original bytes.
 //!
-//! Objects and arrays are opened one level at a time; what lies deeper stays raw text, so nesting
-//! of any depth is walked without recursion, and keys that occur twice are seen twice.
+//! Objects and arrays are opened one level at a time, and deeper levels stay raw text. Nesting of any depth
+//! is therefore handled without recursion, and duplicate keys are detected.
 
 use std::{fmt, ops::Range};
 
@@ -12,26 +12,26 @@ use serde::{
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-/// A value where it stands in the body.
+/// A value at its place in the body.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw<'a> {
     text: &'a str,
     start: usize,
 }
 
-/// A value could not be opened as what it was asked to be.
+/// The body cannot be read as expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum JsonError {
     /// The body is not UTF-8, or not JSON.
     #[error("the body is not JSON")]
     Syntax,
-    /// A key of the dialect occurs twice in one object, so that two readers may see two requests.
+    /// A key of the dialect occurs twice in one object, so that two parsers may see different requests.
     #[error("the key {0:?} occurs twice in one object")]
     Duplicate(&'static str),
 }
 
 impl<'a> Raw<'a> {
-    /// The whole body.
+    /// Parses the whole body.
     ///
     /// # Errors
     ///
@@ -42,7 +42,7 @@ impl<'a> Raw<'a> {
         Ok(Self { text: raw.get(), start: offset(text, raw.get()) })
     }
 
-    /// Its members, if it is an object; a key that occurs twice is there twice.
+    /// Its members, if it is an object; duplicate keys are all included.
     pub fn members(self) -> Option<Members<'a>> {
         if !self.text.starts_with('{') {
             return None;
@@ -60,13 +60,13 @@ impl<'a> Raw<'a> {
         Some(items.0.into_iter().map(|value| self.inner(value)).collect())
     }
 
-    /// The string that it is, still as it is written; `None` if it is no string.
+    /// The string literal, still escaped; `None` if it is not a string.
     pub fn literal(self) -> Option<Literal<'a>> {
         let inner = self.text.strip_prefix('"')?.strip_suffix('"')?;
         Some(Literal { inner, start: self.start + 1 })
     }
 
-    /// The text of the string that it is.
+    /// The decoded string.
     pub fn string(self) -> Option<String> {
         self.literal()?.decode()
     }
@@ -107,7 +107,7 @@ impl<'a> Members<'a> {
         if found.next().is_some() { Err(JsonError::Duplicate(key)) } else { Ok(first) }
     }
 
-    /// The last value of `key`, as most readers take it.
+    /// The last value of `key`, which is the one that most parsers use.
     pub fn last(&self, key: &str) -> Option<Raw<'a>> {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
     }
@@ -118,7 +118,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// A string as it is written, without its quotes.
+/// An escaped string without its quotes.
 #[derive(Clone, Copy, Debug)]
 pub struct Literal<'a> {
     inner: &'a str,
@@ -126,7 +126,7 @@ pub struct Literal<'a> {
 }
 
 impl Literal<'_> {
-    /// The text; `None` if an escape stands for half a character.
+    /// The decoded text; `None` if it contains a lone surrogate.
     pub fn decode(&self) -> Option<String> {
         if !self.inner.contains('\\') {
             return Some(self.inner.to_owned());
@@ -134,7 +134,7 @@ impl Literal<'_> {
         unquote(self.inner)
     }
 
-    /// The text, with U+FFFD for each half of a character, and where those stand in it.
+    /// The decoded text with U+FFFD for each lone surrogate, and the offsets of those.
     pub fn decode_lossy(&self) -> Option<(String, Vec<usize>)> {
         if let Some(text) = self.decode() {
             return Some((text, Vec::new()));
@@ -148,7 +148,7 @@ impl Literal<'_> {
             (at, decoded) = (at + plain, decoded + plain);
             let Some(escaped) = self.inner.get(at..).filter(|rest| !rest.is_empty()) else { break };
             let (written, said) = escape(escaped)?;
-            if is_half(escaped) {
+            if is_lone_surrogate(escaped) {
                 halves.push(decoded);
                 whole.push_str("\\ufffd");
             } else {
@@ -159,18 +159,18 @@ impl Literal<'_> {
         Some((unquote(&whole)?, halves))
     }
 
-    /// Offset in the body of its first byte behind the quotation mark.
+    /// Offset in the body of its first byte after the quotation mark.
     pub fn start(&self) -> usize {
         self.start
     }
 
-    /// An upper bound of the text's bytes: escapes only ever get shorter.
+    /// An upper bound of the decoded text's bytes: decoding never lengthens a string.
     pub fn max_len(&self) -> usize {
         self.inner.len()
     }
 
-    /// Where a byte range of the decoded text stands in the body; `None` if an end of it lies within
-    /// a character.
+    /// The byte range in the body of a byte range of the decoded text; `None` if an end lies within a
+    /// character.
     pub fn range(&self, decoded: &Range<usize>) -> Option<Range<usize>> {
         let mut walk = Walk { inner: self.inner, raw: 0, decoded: 0 };
         let start = walk.to(decoded.start)?;
@@ -179,7 +179,7 @@ impl Literal<'_> {
     }
 }
 
-/// Walks a literal, counting the bytes of what is written and of what it says.
+/// Walks a literal, counting raw and decoded bytes in parallel.
 struct Walk<'a> {
     inner: &'a str,
     raw: usize,
@@ -187,7 +187,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// The written offset of the decoded offset `target`, from here on.
+    /// Advances to the raw offset of the decoded offset `target`.
     fn to(&mut self, target: usize) -> Option<usize> {
         while self.decoded < target {
             let rest = self.inner.get(self.raw..)?;
@@ -219,14 +219,14 @@ fn unquote(inner: &str) -> Option<String> {
     serde_json::from_str(&quoted).ok()
 }
 
-/// The UTF-16 unit that is escaped at `at`.
+/// The UTF-16 unit of the escape at `at`.
 fn unit(text: &str, at: usize) -> Option<u32> {
     let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// Whether the escape at the start of `text` stands for half a character.
-fn is_half(text: &str) -> bool {
+/// Whether the escape at the start of `text` is a lone surrogate.
+fn is_lone_surrogate(text: &str) -> bool {
     match unit(text, 0) {
         Some(0xD800..0xDC00) => !unit(text, 6).is_some_and(|low| (0xDC00..0xE000).contains(&low)),
         Some(0xDC00..0xE000) => true,
@@ -234,10 +234,10 @@ fn is_half(text: &str) -> bool {
     }
 }
 
-/// Bytes of the escape at the start of `text`, and of the character that it stands for; U+FFFD for half of one.
+/// Raw length of the escape at the start of `text`, and length of its character; U+FFFD for a lone surrogate.
 fn escape(text: &str) -> Option<(usize, usize)> {
     match text.as_bytes().get(1)? {
-        b'u' if is_half(text) => Some((6, char::REPLACEMENT_CHARACTER.len_utf8())),
+        b'u' if is_lone_surrogate(text) => Some((6, char::REPLACEMENT_CHARACTER.len_utf8())),
         b'u' => match unit(text, 0)? {
             0xD800..0xDC00 => Some((12, 4)),
             code => Some((6, char::from_u32(code)?.len_utf8())),
@@ -246,16 +246,16 @@ fn escape(text: &str) -> Option<(usize, usize)> {
     }
 }
 
-/// New text for a range of the body that lies within a string.
+/// New text for a byte range within a string of the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replacement {
-    /// The bytes to replace, as [`Literal::range`] gave them.
+    /// The bytes to replace, as returned by [`Literal::range`].
     pub range: Range<usize>,
-    /// The text, not escaped.
+    /// The text, unescaped.
     pub text: String,
 }
 
-/// Replacements that do not fit the body.
+/// Replacements do not fit the body.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("replacement {start}..{end} overlaps another one or lies outside the body of {len} bytes")]
 pub struct SpliceError {
@@ -264,7 +264,7 @@ pub struct SpliceError {
     len: usize,
 }
 
-/// The body with `replacements` in it, escaped, and every other byte as it was.
+/// The body with `replacements` escaped and spliced in, and every other byte unchanged.
 ///
 /// # Errors
 ///
@@ -289,7 +289,7 @@ pub fn splice(body: &[u8], mut replacements: Vec<Replacement>) -> Result<Vec<u8>
     Ok(out)
 }
 
-/// Where `part`, a slice of `whole`, begins in it.
+/// Offset of `part`, a subslice of `whole`.
 fn offset(whole: &str, part: &str) -> usize {
     part.as_ptr().addr().saturating_sub(whole.as_ptr().addr())
 }
@@ -351,7 +351,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decoded_ranges_are_found_in_what_is_written() {
+    fn decoded_ranges_map_to_raw_ranges() {
         let body = r#" "a\u00e9\ud83d\ude00é\/\n z" "#;
         let literal = Raw::parse(body.as_bytes()).expect("json").literal().expect("string");
         let text = literal.decode().expect("text");
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_characters_are_told() {
+    fn lone_surrogates_are_reported() {
         let body = r#""a\ud800b\udc00\ud83d\ude00\n\ud83dz""#;
         let literal = Raw::parse(body.as_bytes()).expect("json").literal().expect("string");
         assert_eq!(literal.decode(), None);
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_no_matter() {
+    fn deep_nesting_is_handled() {
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(200_000), "]".repeat(200_000));
         let members = Raw::parse(deep.as_bytes()).expect("json").members().expect("object");
         assert!(members.has("a"));
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn splicing_refuses_what_does_not_fit() {
+    fn splicing_rejects_ranges_that_do_not_fit() {
         let r = |range, text: &str| Replacement { range, text: text.into() };
         assert!(splice(b"abcdef", vec![r(1..3, "x"), r(2..4, "y")]).is_err());
         assert!(splice(b"abcdef", vec![r(4..7, "x")]).is_err());

@@ -1,8 +1,7 @@
-//! Dialects of the outside world, read as thin views over the bytes of a body.
+//! API dialects, read as thin views over the bytes of a body.
 //!
-//! A view finds where the texts stand; it never rebuilds the body. What is replaced is spliced in,
-//! and every other byte stays as the client wrote it: unknown fields, the spelling of numbers,
-//! whitespace, the order of keys.
+//! A view locates the texts and never rebuilds the body. Replacements are spliced in, and every other byte
+//! stays as the client wrote it: unknown fields, number formats, white space, the order of keys.
 
 pub mod json;
 pub mod openai_answer;

@@ -5,16 +5,16 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-/// What an answer says.
+/// The content of an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChatAnswer {
     /// The text of the first choice.
     pub text: String,
-    /// Why it ended, as the server says it.
+    /// The finish reason, as reported by the server.
     pub finish: Option<String>,
-    /// Token counts, if the server gave them.
+    /// Token counts, if the server reported them.
     pub usage: Option<Usage>,
-    /// Whether it calls tools, or a function.
+    /// Whether it calls tools or a function.
     pub calls_tools: bool,
 }
 
@@ -23,34 +23,34 @@ pub struct ChatAnswer {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt: usize,
-    /// Those of the prompt that came from the server's cache.
+    /// Prompt tokens served from the server's cache.
     pub cached: usize,
     /// Tokens of the answer.
     pub completion: usize,
 }
 
-/// Why bytes are no answer.
+/// Why bytes are not an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AnswerError {
-    /// The server sent an error in place of an answer, or within it.
+    /// The server sent an error instead of an answer, or within it.
     #[error("the server reports: {0}")]
     Reported(String),
     /// It ended before it was complete.
     #[error("the answer ended before it was complete")]
     Incomplete,
-    /// It is not what the dialect has.
+    /// It does not follow the dialect.
     #[error("the answer is not of the OpenAI chat dialect: {0}")]
     Dialect(String),
 }
 
-/// Puts an answer together from its bytes.
+/// Assembles an answer from its bytes.
 #[derive(Debug)]
 pub struct Collector {
     events: bool,
-    /// What is not read yet: a whole body, or the beginning of a line.
+    /// Unparsed bytes: a whole body, or the beginning of a line.
     rest: Vec<u8>,
     answer: ChatAnswer,
-    /// A token came that is no text, as of a train of thought.
+    /// A token without text has arrived, such as one of reasoning.
     began: bool,
     done: bool,
     failed: Option<AnswerError>,
@@ -109,7 +109,7 @@ struct Details {
 }
 
 impl Collector {
-    /// For an answer of this `Content-Type`.
+    /// Collects an answer with this `Content-Type`.
     pub fn new(content_type: &str) -> Self {
         let events = content_type.trim_start().to_ascii_lowercase().starts_with("text/event-stream");
         Self {
@@ -122,9 +122,9 @@ impl Collector {
         }
     }
 
-    /// Takes the next bytes.
+    /// Appends bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        // What was there before has no end of a line.
+        // Earlier bytes contain no line break.
         let mut seen = self.rest.len();
         self.rest.extend_from_slice(bytes);
         if !self.events {
@@ -142,22 +142,22 @@ impl Collector {
         self.rest = rest;
     }
 
-    /// Whether the first token of the answer has come; known only of a stream.
+    /// Whether the first token of the answer has arrived; known for streams only.
     pub fn has_begun(&self) -> bool {
         self.events && (self.began || !self.answer.text.is_empty())
     }
 
-    /// Bytes that wait to be read, and those of the text so far.
+    /// Unparsed bytes plus bytes of the text so far.
     pub fn len(&self) -> usize {
         self.rest.len() + self.answer.text.len()
     }
 
-    /// Whether nothing has come yet.
+    /// Whether nothing has arrived yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The answer, when all bytes have come.
+    /// The answer, once all bytes have arrived.
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl Collector {
     }
 
     fn line(&mut self, line: &[u8]) {
-        // Comments, names and ids of events say nothing here.
+        // Comments, event names and ids carry no content here.
         let Some(data) = line.strip_prefix(b"data:") else { return };
         match data.trim_ascii() {
             b"[DONE]" => self.done = true,
@@ -287,7 +287,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_bring_it_down(bytes: Vec<u8>, events: bool) {
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>, events: bool) {
             let mut collector = Collector::new(if events { "text/event-stream" } else { "" });
             collector.push(b"data: ");
             collector.push(&bytes);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_told() {
+    fn malformed_answers_are_errors() {
         assert_eq!(collect("", r#"{"error":{"message":"no"}}"#), Err(AnswerError::Reported("no".into())));
         assert_eq!(
             collect("text/event-stream", "data: {\"error\":\"busy\"}\n\n"),
@@ -323,10 +323,10 @@ mod tests {
         assert_eq!(collect("text/event-stream", &STREAM[..cut]), Err(AnswerError::Incomplete));
     }
 
-    /// Where every line moved what is behind it, or every chunk were searched from the start of its
-    /// line, this would not end while anybody waits.
+    /// If every line moved the bytes after it, or every chunk were searched from the start of its line, this
+    /// test would practically never end.
     #[test]
-    fn the_work_grows_with_the_bytes_alone() {
+    fn collecting_takes_linear_time() {
         let mut collector = Collector::new("text/event-stream");
         collector.push(&vec![b'\n'; 32 << 20]);
         assert!(collector.is_empty());
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thought_is_a_first_token_but_no_text() {
+    fn reasoning_counts_as_a_first_token_but_not_as_text() {
         let mut collector = Collector::new("text/event-stream");
         assert!(!collector.has_begun() && collector.is_empty());
         collector.push(b"data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n");

@@ -3,12 +3,12 @@
 use super::json::{JsonError, Literal, Members, Raw};
 use thiserror::Error;
 
-/// What of a chat request the plan needs to know.
+/// The parts of a chat request that planning needs.
 #[derive(Clone, Debug)]
 pub struct ChatRequest<'a> {
-    /// The model that is asked.
+    /// The requested model.
     pub model: Option<String>,
-    /// Whether the answer is to be streamed.
+    /// Whether the answer is streamed.
     pub stream: bool,
     /// All messages, in order.
     pub messages: Vec<Message<'a>>,
@@ -17,43 +17,43 @@ pub struct ChatRequest<'a> {
 /// One message.
 #[derive(Clone, Debug)]
 pub struct Message<'a> {
-    /// Who speaks; empty if it is not said.
+    /// The role; empty if missing.
     pub role: String,
-    /// Its content: one text, or the text parts of many.
+    /// Its content: a single text, or the text parts of several.
     pub texts: Vec<Text<'a>>,
-    /// The tools that it calls.
+    /// Its tool calls.
     pub calls: Vec<Call>,
-    /// The call whose result it is, by its id.
+    /// The id of the call that it answers.
     pub answers: Option<String>,
-    /// The name of who speaks, or of the function whose result it is.
+    /// The name of the sender, or of the function that it answers.
     pub name: Option<String>,
 }
 
-/// A call of a tool.
+/// A tool call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// By which its result names it.
+    /// The id by which a result refers to it.
     pub id: Option<String>,
-    /// The tool.
+    /// Name of the tool.
     pub name: String,
-    /// Its arguments, mostly JSON.
+    /// Its arguments, usually JSON.
     pub arguments: String,
 }
 
 /// One text of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a> {
-    /// Where it stands.
+    /// Its place in the body.
     pub literal: Literal<'a>,
-    /// It stands at or before a breakpoint that the client set for the upstream's prompt cache, so
-    /// that a changed byte would cost the client its cache.
+    /// Whether it is at or before a breakpoint that the client set for the upstream's prompt cache, where any
+    /// changed byte would invalidate the cache.
     pub pinned: bool,
 }
 
-/// Why a body cannot be worked on.
+/// Why a body cannot be processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ChatError {
-    /// As JSON it cannot be read, or can be read in two ways.
+    /// It is not valid JSON, or is ambiguous.
     #[error(transparent)]
     Json(#[from] JsonError),
     /// It has no list of messages.
@@ -66,7 +66,7 @@ impl<'a> ChatRequest<'a> {
     ///
     /// # Errors
     ///
-    /// [`ChatError`]; such a body is handed on untouched.
+    /// [`ChatError`]; such a body is passed on unchanged.
     pub fn parse(body: &'a [u8]) -> Result<Self, ChatError> {
         let root = Raw::parse(body)?.members().ok_or(ChatError::NoMessages)?;
         let model = root.get("model")?.and_then(Raw::string);
@@ -101,7 +101,7 @@ impl<'a> ChatRequest<'a> {
     }
 }
 
-/// The calls of a message: `tool_calls`, or the older `function_call`. What cannot be read is none.
+/// The calls of a message: `tool_calls`, or the older `function_call`. Malformed ones are skipped.
 fn calls(message: &Members<'_>) -> Vec<Call> {
     let read = |id: Option<String>, function: Members<'_>| {
         let name = function.last("name").and_then(Raw::string)?;
@@ -119,8 +119,8 @@ fn calls(message: &Members<'_>) -> Vec<Call> {
     calls
 }
 
-/// Adds the texts of a message; says how many of them stand at or before its last cache breakpoint,
-/// if it has one.
+/// Adds the texts of a message; returns how many of them are at or before its last cache breakpoint, if it
+/// has one.
 fn read_content<'a>(message: &Members<'a>, texts: &mut Vec<Text<'a>>) -> Result<Option<usize>, JsonError> {
     let Some(content) = message.get("content")? else { return Ok(None) };
     let mut breakpoint = None;
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_in_two_ways_is_refused() {
+    fn ambiguous_bodies_are_rejected() {
         let error = |body: &str| ChatRequest::parse(body.as_bytes()).err();
         let twice = |key| Some(ChatError::Json(JsonError::Duplicate(key)));
         assert_eq!(error(r#"{"messages":[],"messages":[]}"#), twice("messages"));

@@ -1,18 +1,18 @@
-//! The error body that clients of the OpenAI dialect know how to show.
+//! The error body that clients of the OpenAI dialect can display.
 
 use serde::Serialize;
 
-/// What went wrong, as the dialect says it.
+/// An error in the dialect's format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OpenAiError {
-    /// For a person: what was wrong, and what to do.
+    /// For people: what is wrong, and what to do.
     pub message: String,
     /// The class: `invalid_request_error`, `rate_limit_error`, `server_error`, `upstream_error`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The field or header at fault.
     pub param: Option<String>,
-    /// For a program.
+    /// A machine-readable code.
     pub code: Option<&'static str>,
 }
 

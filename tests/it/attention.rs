@@ -44,7 +44,7 @@ fn attention_ranks_and_says_so() {
     assert!(spans.iter().all(|span| span.cross.is_none() && span.probability.is_none()));
     assert!(spans.iter().any(|span| span.attention.is_some()));
     assert_eq!(figures.retention, None);
-    // The same again, from the cache.
+    // The second time, from the cache.
     let again = compact(&cache, None).unwrap();
     assert_eq!(again.figures.cache_hits, figures.segments);
     assert_eq!((again.text, again.explain), (compaction.text, compaction.explain));
@@ -62,7 +62,7 @@ fn a_decoder_without_a_probe_is_refused() {
     }
     let error = compact(&Arc::new(Cache::memory_only()), other.path().to_str()).unwrap_err();
     assert!(error.contains("smollm2-135m-instruct") && error.contains("rank.fusion"), "{error}");
-    // And before anything is fetched.
+    // The error comes before anything is fetched.
     let flags = [("rank.fusion", "attention"), ("models.decoder", "qwen2.5-coder-0.5b-instruct")];
     let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let error = Config::load(None, &flags).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Batch: order, lines that cannot be used, going on after a kill, streams.
+//! Batch: order, unusable lines, resuming after a kill, streams.
 
 use std::{
     collections::BTreeSet,
@@ -30,12 +30,12 @@ use serde_json::{Value, json};
 
 use crate::{cli::epitome, corpus};
 
-/// Stands in for the pipeline where a test is about lines and files alone: it hands texts on.
+/// Stands in for the pipeline in tests about lines and files: passes texts through.
 #[derive(Default)]
 pub struct Echo {
     /// Compactions so far.
     pub calls: AtomicUsize,
-    /// Whether texts that fail otherwise do not.
+    /// Whether texts that would fail succeed instead.
     pub healed: bool,
 }
 
@@ -46,7 +46,7 @@ impl Compact for Echo {
             _ if self.healed => {}
             "small" => return Err(CompactError::BudgetTooSmall { budget: 1, minimum: 9 }),
             "panic" => panic!("on purpose"),
-            // The later of two texts is done first.
+            // The first of two texts finishes later.
             "slow" => thread::sleep(Duration::from_millis(30)),
             _ => {}
         }
@@ -78,7 +78,7 @@ pub fn defaults() -> Defaults {
 
 pub const RUN: &[u8] = b"settings of the run";
 
-/// Runs a batch over `input` into `output` as the command does.
+/// Runs a batch over `input` into `output`, like the command.
 pub fn run(
     echo: &Echo,
     input: &[u8],
@@ -175,7 +175,7 @@ fn is_at_end(result: &Result<(), BatchError>) -> bool {
     matches!(result, Ok(()) | Err(BatchError::BadLines { .. } | BatchError::FailedOpen { .. }))
 }
 
-/// What is left of a run that was killed when `done` lines and `torn` bytes were written.
+/// The files left by a run that was killed after writing `done` lines and `torn` bytes.
 pub fn killed(dir: &Path, input: &[u8], done: usize, torn: usize) -> PathBuf {
     let output = dir.join("out.jsonl");
     let whole = dir.join("whole.jsonl");
@@ -199,7 +199,7 @@ pub fn killed(dir: &Path, input: &[u8], done: usize, torn: usize) -> PathBuf {
 }
 
 #[test]
-fn an_interrupted_run_goes_on() {
+fn an_interrupted_run_resumes() {
     for (done, torn) in [(0, 0), (0, 5), (1, 0), (17, 12), (40, 0)] {
         let dir = tempfile::tempdir().unwrap();
         let input = input(40);
@@ -229,7 +229,7 @@ fn bad_lines_of_earlier_runs_count() {
 }
 
 #[test]
-fn a_field_that_cannot_be_used_does_not_cost_the_id() {
+fn an_unusable_field_keeps_the_id() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out.jsonl");
     let input = concat!(
@@ -265,7 +265,7 @@ fn a_field_that_cannot_be_used_does_not_cost_the_id() {
     "#);
 }
 
-/// Cancels when so many texts are done.
+/// Cancels after this many texts.
 pub struct Impatient(pub Echo, pub usize, pub Cancel);
 
 impl Compact for Impatient {
@@ -311,13 +311,13 @@ fn a_stopped_run_resumes() {
 }
 
 #[test]
-fn an_output_of_something_else_is_not_touched() {
+fn a_foreign_output_is_not_touched() {
     let dir = tempfile::tempdir().unwrap();
     let lines = input(20);
     let refused = |output: &Path, input: &[u8], settings: &[u8]| {
         let before = fs::read(output).unwrap();
         let error = run(&Echo::default(), input, output, settings, false).unwrap_err();
-        assert!(matches!(error, BatchError::NotOurs { .. }), "{error}");
+        assert!(matches!(error, BatchError::ForeignFile { .. }), "{error}");
         assert_eq!(error.exit_code(), 2);
         assert!(error.hint().unwrap().contains("--overwrite"));
         assert_eq!(fs::read(output).unwrap(), before);
@@ -347,19 +347,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_bytes_give_a_line_for_each_line(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..20)) {
+    fn every_input_line_gives_an_output_line(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..20)) {
         let dir = tempfile::tempdir().unwrap();
         let output = dir.path().join("out.jsonl");
         let input = lines.join(&b'\n');
         let filled = input.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
         let result = run(&Echo::default(), &input, &output, RUN, false);
         prop_assert!(is_at_end(&result));
-        // A byte order mark alone is no content either.
+        // A byte order mark alone is not content either.
         prop_assert!(values(&output).len().abs_diff(filled) <= usize::from(input.starts_with(b"\xEF\xBB\xBF")));
     }
 }
 
-/// Lines of the corpus, each text with both its questions, `times` over.
+/// Lines of the corpus, each text with both of its questions, `times` times.
 fn corpus_lines(times: usize) -> String {
     (0..times)
         .flat_map(|n| corpus::questions().into_iter().map(move |question| (n, question)))
@@ -413,7 +413,7 @@ fn the_corpus_is_compacted_with_provenance() {
 }
 
 #[test]
-fn a_killed_process_goes_on() {
+fn a_killed_process_resumes() {
     let home = tempfile::tempdir().unwrap();
     let input = home.path().join("in.jsonl");
     let output = home.path().join("out.jsonl");
@@ -424,7 +424,7 @@ fn a_killed_process_goes_on() {
         command
     };
     let mut child = command().stderr(Stdio::null()).spawn().unwrap();
-    // Killed when some lines are done, and not all.
+    // Kill it when some but not all lines are done.
     while fs::read(&output).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count()) < 10 {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
         thread::sleep(Duration::from_millis(5));
@@ -455,7 +455,7 @@ fn a_killed_process_goes_on() {
 }
 
 #[test]
-fn a_signal_ends_a_batch_in_good_order() {
+fn a_signal_stops_a_batch_cleanly() {
     let home = tempfile::tempdir().unwrap();
     let output = home.path().join("out.jsonl");
     fs::write(home.path().join("in.jsonl"), corpus_lines(12)).unwrap();
@@ -477,7 +477,7 @@ fn a_signal_ends_a_batch_in_good_order() {
     assert_eq!(result.status.code(), Some(130));
 }
 
-/// A batch from standard input to standard output, and its input.
+/// Starts a batch from standard input to standard output; returns it with its input.
 fn on_streams(home: &Path) -> (Child, ChildStdin) {
     let mut child = epitome(home)
         .args(["batch", "-", "--output", "-", "--budget", "50%"])
@@ -491,7 +491,7 @@ fn on_streams(home: &Path) -> (Child, ChildStdin) {
 }
 
 #[test]
-fn a_signal_ends_a_batch_that_waits_for_its_input() {
+fn a_signal_stops_a_batch_that_waits_for_input() {
     let home = tempfile::tempdir().unwrap();
     let (mut child, mut stdin) = on_streams(home.path());
     writeln!(stdin, "{}", json!({"text": "short"})).unwrap();
@@ -499,7 +499,7 @@ fn a_signal_ends_a_batch_that_waits_for_its_input() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     assert!(first.contains("passed"), "{first}");
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    // The input stays open: without the signal it would wait for ever.
+    // The input stays open: without the signal, the batch would wait forever.
     let result = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(result.stderr).unwrap();
     assert_eq!(result.status.code(), Some(130), "{stderr}");
@@ -510,7 +510,7 @@ fn a_signal_ends_a_batch_that_waits_for_its_input() {
     drop(stdin);
 }
 
-/// A pipe whose writer is ended by the same Ctrl-C, a moment before the signal is heard here.
+/// A pipe whose writer is ended by the same Ctrl-C, a moment before the signal arrives here.
 struct Pipe(Cursor<Vec<u8>>, Cancel);
 
 impl Read for Pipe {
@@ -538,9 +538,9 @@ impl BufRead for Pipe {
 }
 
 #[test]
-fn ctrl_c_in_a_pipeline_is_no_end_of_the_input() {
+fn ctrl_c_in_a_pipeline_is_not_end_of_input() {
     let all = input(9);
-    // Whole lines, and a line that the writer did not end.
+    // Complete lines, and a line that the writer did not finish.
     for end in [all.len(), all.len() - 4] {
         let dir = tempfile::tempdir().unwrap();
         let output = dir.path().join("out.jsonl");
@@ -554,7 +554,7 @@ fn ctrl_c_in_a_pipeline_is_no_end_of_the_input() {
             batch::run(&Echo::default(), lines, &mut sink, &defaults(), jobs, &mut progress, &cancel);
         assert!(matches!(result, Err(BatchError::Stopped { resumable: true, .. })), "{result:?}");
         drop(sink);
-        // It may have none: what was under way is not written.
+        // There may be none: work in progress is not written.
         let outcomes: Vec<Value> = values(&output).iter().map(|line| line["outcome"].clone()).collect();
         assert!(outcomes.iter().all(|outcome| outcome == "passed"), "{outcomes:?}");
         run(&Echo::default(), &all, &output, RUN, false).unwrap();
@@ -563,7 +563,7 @@ fn ctrl_c_in_a_pipeline_is_no_end_of_the_input() {
 }
 
 #[test]
-fn a_directory_is_no_input_and_costs_no_output() {
+fn a_directory_as_input_leaves_the_output_alone() {
     let home = tempfile::tempdir().unwrap();
     let output = home.path().join("out.jsonl");
     fs::write(&output, "mine\n").unwrap();

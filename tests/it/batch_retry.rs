@@ -1,4 +1,4 @@
-//! Batches with lines that failed open: what they end with, and how those lines are made again.
+//! Batches with lines that failed open: exit codes, and retrying those lines.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ use crate::{
     support::engine::EngineServer,
 };
 
-/// Lines of which two fail open as long as nothing is healed.
+/// Lines of which two fail open unless they are healed.
 fn input() -> Vec<u8> {
     let line = |n: usize| {
         let text = match n {
@@ -42,7 +42,7 @@ fn input() -> Vec<u8> {
     (0..9).map(line).collect::<String>().into_bytes()
 }
 
-/// Makes lines again and goes on, as the command does.
+/// Retries failed lines and then resumes, like the command.
 fn retry(compact: &dyn Compact, input: &[u8], output: &Path, cancel: &Cancel) -> Result<(), BatchError> {
     let from_start = || Lines::new(Cursor::new(input.to_vec()), Path::new("in"));
     let mut lines = from_start();
@@ -60,14 +60,14 @@ fn healed() -> Echo {
     Echo { healed: true, ..Echo::default() }
 }
 
-/// What the output is when nothing fails.
+/// The output if nothing fails.
 fn whole(dir: &Path) -> Vec<u8> {
     let path = dir.join("healed.jsonl");
     run(&healed(), &input(), &path, RUN, true).unwrap();
     fs::read(path).unwrap()
 }
 
-/// The files of a directory, by name.
+/// The names of the files in a directory.
 fn files(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
@@ -76,7 +76,7 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn lines_that_failed_open_end_in_an_exit_code_and_are_made_again() {
+fn lines_that_failed_open_set_the_exit_code_and_can_be_retried() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out.jsonl");
     let error = run(&Echo::default(), &input(), &output, RUN, false).unwrap_err();
@@ -86,13 +86,13 @@ fn lines_that_failed_open_end_in_an_exit_code_and_are_made_again() {
     assert_eq!(files(dir.path()), ["out.jsonl", "out.jsonl.progress"]);
     let first = fs::read_to_string(&output).unwrap();
 
-    // The same command has nothing to do, and says the same.
+    // Running the same command again has nothing to do and gives the same exit code.
     let echo = Echo::default();
     let error = run(&echo, &input(), &output, RUN, false).unwrap_err();
     assert_eq!((error.exit_code(), echo.calls.into_inner()), (3, 0));
     assert_eq!(fs::read_to_string(&output).unwrap(), first);
 
-    // They fail again: nothing changes.
+    // They fail again, so nothing changes.
     let echo = Echo::default();
     let error = retry(&echo, &input(), &output, &Cancel::never()).unwrap_err();
     assert_eq!((error.exit_code(), echo.calls.into_inner()), (3, 2), "{error}");
@@ -111,7 +111,7 @@ fn lines_that_failed_open_end_in_an_exit_code_and_are_made_again() {
 }
 
 #[test]
-fn bad_lines_decide_the_exit_code_and_hide_nothing() {
+fn bad_lines_decide_the_exit_code_and_are_all_reported() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out.jsonl");
     let mut input = b"nothing\n".to_vec();
@@ -135,7 +135,7 @@ fn bad_lines_decide_the_exit_code_and_hide_nothing() {
 }
 
 #[test]
-fn an_interrupted_run_is_repaired_and_goes_on() {
+fn an_interrupted_run_is_retried_and_resumes() {
     for (done, torn, again) in [(4, 7, 1), (8, 0, 2), (2, 3, 0)] {
         let dir = tempfile::tempdir().unwrap();
         let output = killed(dir.path(), &input(), done, torn);
@@ -150,7 +150,7 @@ fn an_interrupted_run_is_repaired_and_goes_on() {
 }
 
 #[test]
-fn a_stopped_retry_leaves_the_output_as_it_was_and_can_be_repeated() {
+fn a_stopped_retry_leaves_the_output_unchanged_and_can_be_repeated() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out.jsonl");
     run(&Echo::default(), &input(), &output, RUN, false).unwrap_err();
@@ -165,17 +165,17 @@ fn a_stopped_retry_leaves_the_output_as_it_was_and_can_be_repeated() {
 }
 
 #[test]
-fn a_retry_that_was_killed_at_any_moment_can_be_repeated() {
+fn a_killed_retry_can_be_repeated() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out.jsonl");
     run(&Echo::default(), &input(), &output, RUN, false).unwrap_err();
     let before = fs::read(&output).unwrap();
     let journal_before = fs::read(Journal::path_for(&output)).unwrap();
 
-    // Killed while it wrote: leftovers of any content.
+    // Killed while writing: leftovers with arbitrary content.
     fs::write(dir.path().join("out.jsonl.retry"), &before[..before.len() / 2]).unwrap();
     fs::write(dir.path().join("out.jsonl.progress.retry"), "torn").unwrap();
-    // One of the two is healed, so that the journal stays.
+    // Heal only one of the two, so that the journal stays.
     let mut lines = input();
     let half = Half(healed());
     let error = retry(&half, &lines, &output, &Cancel::never()).unwrap_err();
@@ -184,7 +184,7 @@ fn a_retry_that_was_killed_at_any_moment_can_be_repeated() {
     let after = fs::read(&output).unwrap();
     assert_ne!((&before, &journal_before), (&after, &fs::read(Journal::path_for(&output)).unwrap()));
 
-    // Killed when the new journal had taken its place, and the new output had not.
+    // Killed after the new journal was moved into place, but before the new output.
     fs::write(&output, &before).unwrap();
     let error = run(&healed(), &lines, &output, RUN, false).unwrap_err();
     assert_eq!(error.to_string(), "2 of 9 lines failed open: 1 budget-too-small, 1 internal");
@@ -193,7 +193,7 @@ fn a_retry_that_was_killed_at_any_moment_can_be_repeated() {
     assert_eq!(echo.calls.into_inner(), 2);
     assert_eq!(fs::read(&output).unwrap(), whole(dir.path()));
 
-    // Another input is refused, as before.
+    // Another input is rejected as before.
     fs::write(&output, &before).unwrap();
     fs::write(Journal::path_for(&output), &journal_before).unwrap();
     let at = lines.windows(5).position(|bytes| bytes == b"small").unwrap();
@@ -203,7 +203,7 @@ fn a_retry_that_was_killed_at_any_moment_can_be_repeated() {
     assert_eq!(fs::read(&output).unwrap(), before);
 }
 
-/// Heals all but panics.
+/// Heals everything except panics.
 struct Half(Echo);
 
 impl Compact for Half {
@@ -222,7 +222,7 @@ impl Compact for Half {
 }
 
 #[test]
-fn two_runs_never_hold_one_output() {
+fn two_runs_never_share_an_output() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out.jsonl");
     let (inside, runs) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -233,7 +233,7 @@ fn two_runs_never_hold_one_output() {
                     let mut lines = Lines::new(&b""[..], Path::new("in"));
                     let resumed = match resume::open(&output, &Digest::of(RUN), &mut lines, true) {
                         Ok(resumed) => resumed,
-                        // Others were quicker for a whole second.
+                        // Other runs held the lock for a whole second.
                         Err(BatchError::Write { source, .. })
                             if source.kind() == std::io::ErrorKind::ResourceBusy =>
                         {
@@ -255,25 +255,25 @@ fn two_runs_never_hold_one_output() {
 }
 
 #[test]
-fn a_run_that_waited_does_not_empty_what_the_other_one_wrote() {
+fn a_run_that_waited_keeps_the_output_of_the_other() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("out.jsonl");
     let mut lines = Lines::new(&b""[..], Path::new("in"));
     let first = resume::open(&output, &Digest::of(RUN), &mut lines, false).unwrap();
     let error = thread::scope(|scope| {
-        // There is no output when it begins.
+        // There is no output when it starts.
         let second = scope.spawn(|| run(&healed(), &input(), &output, RUN, false).unwrap_err());
         thread::sleep(Duration::from_millis(100));
         fs::write(&output, "{}\n").unwrap();
         Sink::file(first).finish(&Ok(())).unwrap();
         second.join().unwrap()
     });
-    assert!(matches!(error, BatchError::NotOurs { .. }), "{error}");
+    assert!(matches!(error, BatchError::ForeignFile { .. }), "{error}");
     assert_eq!(fs::read_to_string(&output).unwrap(), "{}\n");
     assert_eq!(files(dir.path()), ["out.jsonl"]);
 }
 
-/// A batch of three lines whose summaries a server writes, one call after the other.
+/// A batch of three lines, with summaries from a server, one call at a time.
 struct Served {
     home: tempfile::TempDir,
     server: EngineServer,
@@ -316,7 +316,7 @@ impl Served {
 const NO_KEY: (u16, Option<&str>, &str) = (401, None, r#"{"error":{"message":"no such key"}}"#);
 
 #[test]
-fn a_server_that_fails_is_told_and_its_lines_are_made_again() {
+fn lines_of_a_failing_server_are_reported_and_retried() {
     let served = Served::new();
     served.server.next(&[NO_KEY]);
     let (code, told) = served.run(&[]);
@@ -329,7 +329,7 @@ fn a_server_that_fails_is_told_and_its_lines_are_made_again() {
     assert!(first[0]["reason"].as_str().unwrap().contains("no such key"));
     let asked = served.server.calls("/v1/chat/completions");
 
-    // Killed while the server writes for the line that failed.
+    // Killed while the server is working on the failed line.
     let before = fs::read(served.output()).unwrap();
     served.server.log.slow.store(2_000, Ordering::SeqCst);
     let mut child = served.command(&["--retry-failed"]).stderr(Stdio::null()).spawn().unwrap();
@@ -351,7 +351,7 @@ fn a_server_that_fails_is_told_and_its_lines_are_made_again() {
     let line = |bytes: &[u8], at: usize| bytes.split(|byte| *byte == b'\n').nth(at).unwrap().to_vec();
     let after = fs::read(served.output()).unwrap();
     assert_eq!((line(&after, 1), line(&after, 2)), (line(&before, 1), line(&before, 2)));
-    // What the texts begin with stands in the prompts: those that were done were not asked for again.
+    // Prompts contain the beginnings of texts, so this shows that finished ones were not requested again.
     let calls = served.server.log.calls.lock().unwrap();
     let again: String = calls[asked..].iter().map(|(_, body)| body.to_string()).collect();
     assert!(!again.is_empty() && !again.contains("Story two") && !again.contains("Story three"));
@@ -359,7 +359,7 @@ fn a_server_that_fails_is_told_and_its_lines_are_made_again() {
 }
 
 #[test]
-fn a_retry_tells_what_it_did() {
+fn a_retry_reports_what_it_did() {
     let served = Served::new();
     served.server.next(&[NO_KEY]);
     assert_eq!(
@@ -382,7 +382,7 @@ fn a_retry_tells_what_it_did() {
 }
 
 #[test]
-fn only_files_can_be_gone_over_again() {
+fn only_regular_files_can_be_retried() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("in.jsonl"), "{\"text\":\"a\"}\n").unwrap();
     let told = |args: &[&str]| {

@@ -1,4 +1,4 @@
-//! The segment cache: single flight, the disk layer across processes, and what damage costs.
+//! The segment cache: single flight, the disk layer across processes, and the effect of damage.
 
 use std::{
     convert::Infallible,
@@ -35,7 +35,7 @@ fn get(cache: &Cache, name: &str, value: &[u8]) -> (Arc<[u8]>, Source) {
     cache.get_or_compute(&key(name), || Ok::<_, Infallible>(value.to_vec())).unwrap()
 }
 
-/// A value that differs from key to key.
+/// A value that depends on the name.
 fn value(name: &str, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
@@ -50,7 +50,7 @@ fn fill(dir: &Path, count: usize, len: usize) {
     }
 }
 
-/// How many of the values a new cache in `dir` finds. Every value that it gives must be right.
+/// Number of values that a new cache in `dir` finds. Every value found must be correct.
 fn found(dir: &Path, count: usize, len: usize) -> usize {
     let cache = Cache::open(&config(dir));
     (0..count)
@@ -88,7 +88,7 @@ fn concurrent_callers_compute_once() {
 }
 
 #[test]
-fn an_error_goes_to_its_caller_and_the_next_one_computes() {
+fn an_error_is_returned_to_its_caller_and_not_cached() {
     let cache = Cache::memory_only();
     let (inside, go_on) = (Barrier::new(2), Barrier::new(2));
     thread::scope(|scope| {
@@ -118,9 +118,9 @@ fn a_panic_does_not_block_the_key() {
     assert_eq!(get(&cache, "k", b"v").1, Source::Computed);
 }
 
-/// A pool worker that waits inside a computation takes up other work, which may want the same key.
+/// A pool worker that waits inside a computation takes other work, which may request the same key.
 #[test]
-fn nested_work_in_a_pool_does_not_lock_up() {
+fn nested_work_in_a_pool_does_not_deadlock() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     let cache = Cache::memory_only();
     pool.install(|| {
@@ -186,19 +186,19 @@ fn only_the_owner_can_read_it() {
     fill(dir.path(), 3, 100);
     assert_eq!(modes(), (0o700, 0o600));
 
-    // Of an earlier version.
+    // Left by an earlier version.
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     assert_eq!(found(dir.path(), 3, 100), 3);
     assert_eq!(modes(), (0o700, 0o600));
-    // The folder that holds it is somebody's own affair.
+    // Permissions of the parent folder are the user's own business.
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(found(dir.path(), 3, 100), 3);
     assert_eq!(mode(dir.path()), 0o755);
 }
 
 #[test]
-fn a_file_locked_by_another_leaves_memory() {
+fn a_locked_file_falls_back_to_memory() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(file(dir.path()).parent().unwrap()).unwrap();
     let holder = redb::Database::create(file(dir.path())).unwrap();
@@ -213,7 +213,7 @@ fn a_file_locked_by_another_leaves_memory() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_made_leaves_memory() {
+fn an_impossible_directory_falls_back_to_memory() {
     let dir = tempfile::tempdir().unwrap();
     let blocked = dir.path().join("file");
     fs::write(&blocked, "not a directory").unwrap();
@@ -243,7 +243,7 @@ fn a_truncated_file_costs_values_only() {
         let whole = fs::read(file(dir.path())).unwrap();
         fs::write(file(dir.path()), &whole[..whole.len() * share / 100]).unwrap();
         found(dir.path(), 200, 3000);
-        // Whatever the damage was, the cache after the next one works again.
+        // Whatever the damage, the cache works again the next time it is opened.
         found(dir.path(), 200, 3000);
         assert_eq!(found(dir.path(), 200, 3000), 200, "cut at {share} %");
     }
@@ -260,7 +260,7 @@ fn flipped_bytes_cost_values_only() {
         let noise = value(&format!("place {seed}"), 8 * 64);
         for place in noise.chunks_exact(8) {
             let at = u64::from_le_bytes(place.try_into().unwrap()) as usize % bytes.len();
-            // The first bytes are damaged in every other file.
+            // Damage the first bytes in every other file only.
             let at = if seed % 2 == 0 { at.max(4096) } else { at };
             bytes[at] ^= 0x55;
         }
@@ -275,7 +275,7 @@ fn flipped_bytes_cost_values_only() {
     assert!(missed > 0, "the damage touched nothing");
 }
 
-/// Bytes that a file takes on the disk; it may be sparse.
+/// Disk usage of a file, which may be sparse.
 #[cfg(unix)]
 fn space(path: &Path) -> u64 {
     std::os::unix::fs::MetadataExt::blocks(&fs::metadata(path).unwrap()) * 512

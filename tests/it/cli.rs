@@ -1,4 +1,4 @@
-//! The real binary: exit codes, standard output and standard error, odd inputs, the same bytes always.
+//! The real binary: exit codes, standard output and error, odd inputs, reproducible bytes.
 
 use std::{
     fs,
@@ -18,8 +18,8 @@ use serde_json::Value;
 
 use crate::corpus;
 
-/// The binary in an environment of its own, with its cache in `home`. Model files come from where the
-/// test's environment says.
+/// The binary in a clean environment, with its cache in `home`. The test's own environment says where model
+/// files are.
 pub fn epitome(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
     for (name, _) in std::env::vars() {
@@ -27,7 +27,7 @@ pub fn epitome(home: &Path) -> Command {
             command.env_remove(name);
         }
     }
-    // An `epitome.toml` of whoever runs the tests is not found there.
+    // So that an `epitome.toml` of the developer is not picked up.
     command.current_dir(home).env("EPITOME_CACHE_DIR", home.join("cache"));
     command
 }
@@ -39,7 +39,7 @@ fn run(command: &mut Command, input: &[u8]) -> Output {
     let mut stdin = child.stdin.take().unwrap();
     thread::scope(|scope| {
         scope.spawn(move || {
-            // A command that does not read its input to the end is no failure here.
+            // A command that does not read all of its input is fine here.
             let _ = stdin.write_all(input);
         });
         child.wait_with_output().unwrap()
@@ -82,7 +82,7 @@ fn the_answers_survive() {
 }
 
 #[test]
-fn the_account_is_on_standard_error() {
+fn the_summary_is_on_standard_error() {
     let home = tempfile::tempdir().unwrap();
     let compact = |more: &[&str]| {
         let output = epitome(home.path())
@@ -101,7 +101,7 @@ fn the_account_is_on_standard_error() {
     assert!(output.stdout.ends_with(b"\n") && !output.stdout.ends_with(b"\n\n"));
     let stderr = String::from_utf8(output.stderr).unwrap();
     let mut subjects: Vec<&str> = stderr.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    // On a slow machine it says first how far it is; energy only where there are counters.
+    // On a slow machine, progress comes first; energy is shown only if there are counters.
     subjects.retain(|subject| {
         !["segmenting,", "ranking,", "summarizing:", "placing,", "energy"].contains(subject)
     });
@@ -110,7 +110,7 @@ fn the_account_is_on_standard_error() {
         ["tokens", "segments", "spans", "summaries", "predicted", "models", "time", "memory"],
         "{stderr}"
     );
-    // The cross-encoder's weights in 8 bits, and the table of vectors.
+    // The cross-encoder's 8-bit weights, and the table of vectors.
     assert!(
         stderr.contains("memory    epitome-ranker ") && stderr.contains(", static-embedder "),
         "{stderr}"
@@ -122,7 +122,7 @@ fn the_account_is_on_standard_error() {
 }
 
 #[test]
-fn the_same_bytes_in_every_process_and_with_any_number_of_threads() {
+fn output_is_identical_across_processes_and_thread_counts() {
     let home = tempfile::tempdir().unwrap();
     for query in [Some("Who is Ivy Hendricks?"), None] {
         let compact = |threads: &str, cached: bool| {
@@ -221,7 +221,7 @@ fn a_budget_that_is_too_small_says_the_minimum() {
 }
 
 #[test]
-fn a_text_of_a_few_tokens_comes_out_as_it_is() {
+fn a_tiny_text_is_unchanged() {
     let home = tempfile::tempdir().unwrap();
     let output = run(epitome(home.path()).args(["compact", "-"]), b"hi\n");
     assert!(output.status.success(), "{}", shown(&output));
@@ -230,7 +230,7 @@ fn a_text_of_a_few_tokens_comes_out_as_it_is() {
     assert!(stderr.contains("passed unchanged: budget-too-small"), "{stderr}");
 }
 
-/// A powercap tree whose one counter rises until this is dropped.
+/// A powercap tree whose single counter rises until this is dropped.
 struct Counter {
     root: tempfile::TempDir,
     stop: Arc<AtomicBool>,
@@ -249,7 +249,7 @@ impl Counter {
         let thread = thread::spawn(move || {
             let next = folder.join("next");
             for microjoules in (0_u64..).step_by(10_000) {
-                // In one step: a file that is half written would be read as no counter.
+                // Replaced atomically: a half-written file would not be recognised as a counter.
                 fs::write(&next, format!("{microjoules}\n")).unwrap();
                 fs::rename(&next, folder.join("energy_uj")).unwrap();
                 let _ = ready.send(());
@@ -276,7 +276,7 @@ impl Drop for Counter {
 }
 
 #[test]
-fn energy_is_in_the_account_where_it_can_be_read() {
+fn energy_is_in_the_summary_if_readable() {
     let home = tempfile::tempdir().unwrap();
     let counter = Counter::start();
     let compact = |powercap: &str, format: &str| {
@@ -312,7 +312,7 @@ fn energy_is_in_the_account_where_it_can_be_read() {
 }
 
 #[test]
-fn a_batch_tells_its_energy_and_writes_the_same_bytes() {
+fn a_batch_reports_its_energy_and_writes_the_same_bytes() {
     let home = tempfile::tempdir().unwrap();
     let counter = Counter::start();
     let line =
@@ -350,7 +350,7 @@ fn output_goes_to_a_file() {
 }
 
 #[test]
-fn wrong_use_says_what_is_wrong() {
+fn usage_errors_are_explained() {
     let home = tempfile::tempdir().unwrap();
     let shown = |args: &[&str], input: &[u8]| shown(&run(epitome(home.path()).args(args), input));
 
@@ -436,7 +436,7 @@ fn the_configuration_is_printed_with_its_layers() {
         "budget = 700  # ",
         "min_tokens = 5  # EPITOME_PLAN_MIN_TOKENS",
         "head = 321  # ",
-        // Of 32 bits.
+        // A 32-bit float.
         "dense_block = 0.2  # ",
     ] {
         assert!(text.contains(line), "{line:?} is not in\n{text}");
@@ -463,7 +463,7 @@ fn odd_inputs_give_a_result_or_a_clear_error() {
             let mut command = epitome(home.path());
             command.args(["compact", "-", "--budget", "2000", "--format", "json"]);
             if input.len() > 20_000 {
-                // By words alone: a million tokens of embeddings would say nothing more.
+                // Lexical ranking only: embedding a million tokens would add nothing to this test.
                 command.args([
                     "--set",
                     "rank.dense=none",
@@ -494,7 +494,7 @@ fn odd_inputs_give_a_result_or_a_clear_error() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let home = tempfile::tempdir().unwrap();
     let mut child = epitome(home.path())
         .args(["compact", "-", "--set", "rank.dense=none", "--set", "rank.cross_tokens=0", "--budget", "90%"])
@@ -512,7 +512,7 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 #[test]
-fn the_doctor_knows_what_is_there() {
+fn the_doctor_reports_the_machine() {
     let home = tempfile::tempdir().unwrap();
     let doctor = |args: &[&str]| epitome(home.path()).arg("doctor").args(args).output().unwrap();
     let report = json(&doctor(&["--json"]));
@@ -527,7 +527,7 @@ fn the_doctor_knows_what_is_there() {
     assert_eq!(roles, ["embedder", "decoder"]);
     let speed = &report["decoder_speed"];
     let read = speed["prompt_tokens_per_second"].as_f64().is_some_and(|speed| speed > 0.0);
-    // On a slow machine the time is up before.
+    // On a slow machine, the time limit is reached first.
     assert!(
         read || speed["problem"].as_str().is_some_and(|problem| problem.contains("was not read")),
         "{speed}"

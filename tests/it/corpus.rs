@@ -1,4 +1,4 @@
-//! The corpus is what its README and `questions.json` say.
+//! Checks that the corpus matches its README and `questions.json`.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -9,17 +9,17 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
-    /// The text's file.
+    /// File name of the text.
     pub file: String,
     /// Tokens of the text, cl100k_base.
     pub tokens: usize,
     /// The question.
     pub query: String,
-    /// Any of these strings in a result answers it.
+    /// A result answers the question if it contains any of these strings.
     pub answers: Vec<String>,
 }
 
-/// Where a file of the corpus is.
+/// The path of a file of the corpus.
 pub fn path(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("eval/corpus").join(file)
 }

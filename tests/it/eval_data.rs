@@ -64,7 +64,7 @@ fn longbench_v2_rows() {
     assert_eq!(rows[0].document, rows[1].document);
     assert_eq!((rows[0].answer_index, rows[1].answer_index), (Some(1), Some(2)));
     assert_eq!(scoring::score(&rows[0], "The correct answer is (B)"), 1.0);
-    // "the porter" and "nine" stand in the text.
+    // The text contains "the porter" and "nine".
     assert_eq!(retention::answer_kept(&rows[0], "the porter kept the keys"), Some(true));
     assert_eq!(retention::answer_kept(&rows[1], "the porter kept the keys"), Some(false));
 }
@@ -125,7 +125,7 @@ fn plain_rows() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_file_and_line() {
+fn errors_name_file_and_line() {
     let error = fixture("bad.jsonl", Format::Plain).unwrap_err();
     let TaskError::Rows { path, problems } = &error else { panic!("{error}") };
     assert_eq!(path, "bad.jsonl");
@@ -171,8 +171,8 @@ fn load(task: &str) -> Task {
     tasks::load(&spec(&format!("{task}.jsonl.zst"), Format::Epitome), &data(), 0).unwrap()
 }
 
-/// Rows, texts, and rows whose gold place should be known, by file, as the page of sources says. A
-/// question on a whole meeting (31 of qmsum) has no place of its own.
+/// Per file: rows, distinct texts, and rows with a known gold span, according to the README of the data.
+/// Questions about a whole meeting (31 in qmsum) have no span.
 const FILES: [(&str, usize, usize, usize); 14] = [
     ("nq_multidoc_20", 880, 880, 880),
     ("nq_multidoc_30", 528, 528, 528),
@@ -215,7 +215,7 @@ fn all_data_of_the_repository_loads_with_its_gold() {
             for range in &row.gold {
                 assert!(row.context.get(range.clone()).is_some_and(|gold| !gold.trim().is_empty()));
             }
-            // A text is one unit, whatever its rows are called.
+            // Rows over the same text belong to the same document.
             let unit = units.entry(row.context.as_ptr()).or_insert_with(|| row.document.clone());
             assert_eq!(*unit, row.document, "{task}: {}", row.id);
             if task.starts_with("nq_") {
@@ -228,7 +228,7 @@ fn all_data_of_the_repository_loads_with_its_gold() {
 }
 
 #[test]
-fn gold_places_hold_the_answer() {
+fn gold_spans_contain_the_answer() {
     for task in ["nq_multidoc_20", "nq_multidoc_100", "niah_single", "niah_multikey", "kv_retrieval_140"] {
         for row in load(task).rows {
             let gold = golds(&row);
@@ -246,7 +246,7 @@ fn gold_places_hold_the_answer() {
     let positions: Vec<f64> =
         load("nq_multidoc_20").rows.iter().take(5).filter_map(|row| row.position).collect();
     assert!(positions.is_sorted() && positions[0] < 0.1 && positions[4] > 0.9, "{positions:?}");
-    // What is known of the whole is known of the part.
+    // Keeping the whole keeps all gold spans; keeping half of them keeps a part.
     let rows = load("qmsum").rows;
     let row = rows.iter().find(|row| row.gold.len() > 8).unwrap();
     let whole = Retention::new(row);
@@ -256,7 +256,7 @@ fn gold_places_hold_the_answer() {
 }
 
 #[test]
-fn a_sample_is_the_same_each_time_and_spread_over_documents() {
+fn a_sample_is_reproducible_and_spread_over_documents() {
     let drawn = |sample: usize, seed: u64| {
         let spec = TaskSpec { sample: Some(sample), ..spec("nq_multidoc_20.jsonl.zst", Format::Epitome) };
         tasks::load(&spec, &data(), seed).unwrap()
@@ -292,7 +292,7 @@ fn rows_are_taken_by_id() {
 }
 
 static CONTEXT: LazyLock<ArmContext> = LazyLock::new(|| {
-    // The environment says where model files are; all else is as by default.
+    // The environment says where model files are; everything else has defaults.
     let config = Config { models: Config::load(None, &[]).unwrap().models, ..Config::default() };
     ArmContext {
         models: Arc::new(Models::new(&config.models).unwrap()),
@@ -314,7 +314,7 @@ fn lexical() -> ArmKind {
     ArmKind::Epitome { set: set.into() }
 }
 
-/// Everything that must be true of what an arm makes of a row.
+/// The invariants of an arm's output for a row.
 fn check(arm: &Arm, row: &Row, budget: Option<Budget>) {
     let produced = arm.produce(row, budget, &Cancel::never());
     let (name, at) = (arm.name(), format!("{} {} {budget:?}", row.task, row.id));
@@ -414,7 +414,7 @@ proptest! {
 }
 
 #[test]
-fn arms_do_what_they_say() {
+fn arms_behave_as_documented() {
     let row: &Row = &ROW;
     let quarter = Some(Budget::Share(0.25));
     let never = Cancel::never();
@@ -436,7 +436,7 @@ fn arms_do_what_they_say() {
     assert!(oracle.applies(row) && !oracle.applies(&bare));
     assert_eq!(oracle.produce(&bare, None, &never).reason.as_deref(), Some("no-gold"));
 
-    // A needle is what word matching finds.
+    // Word matching finds a needle.
     let needle = &load("niah_single").rows[40];
     let by_words = arm(ArmKind::Bm25).produce(needle, Some(Budget::Share(0.1)), &never);
     assert_eq!(retention::answer_kept(needle, &by_words.text), Some(true));
@@ -462,7 +462,8 @@ fn arms_that_cannot_be_set_up_say_why() {
     }
 }
 
-/// A service that gives the end of every text, half of its budget in words, or says what it was told.
+/// A service with routes that return the last words of a text (half the budget), echo the text, are slow, or
+/// fail.
 mod service {
     use std::net::TcpListener;
 
@@ -550,7 +551,7 @@ async fn a_service_is_an_arm() {
 }
 
 #[test]
-fn the_suites_of_the_repository_name_what_there_is() {
+fn the_repository_suites_refer_to_existing_names() {
     let suites = Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/suites");
     let mut named: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let of_arms = ["attention", "precision", "precision-embedder", "precision-summaries", "precision-reader"];

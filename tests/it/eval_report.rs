@@ -1,5 +1,5 @@
-//! Report and gate over results with known answers: figures, coverage of intervals, the four layouts,
-//! exit codes of the real binary, hostile names, broken files.
+//! Report and gate over results with known answers: figures, coverage of intervals, the four layouts, exit
+//! codes of the real binary, hostile names, broken files.
 
 use std::{
     fs,
@@ -133,12 +133,12 @@ fn write(home: &TempDir, name: &str, records: &[Record]) -> PathBuf {
     path
 }
 
-/// Plausible results: three tasks, six arms, four budgets, one reader and none.
+/// Plausible results: three tasks, six arms, four budgets, with and without a reader.
 fn plausible(seed: u64, skill: f64) -> Vec<Record> {
     let mut random = SplitMix64::new(seed);
     let mut records = Vec::new();
     let budgets = [("50%", 0.5), ("25%", 0.25), ("10%", 0.1), ("500", 0.06)];
-    // Task, rows, rows of a document, base accuracy, stratum, tokens.
+    // Task, rows, rows per document, base accuracy, stratum, tokens.
     let tasks = [
         ("nq_multidoc_20", 100, 5, 0.62, Stratum::Semantic, 2_900),
         ("bamboo", 60, 2, 0.8, Stratum::Semantic, 5_000),
@@ -231,7 +231,7 @@ fn known() -> Vec<Record> {
 }
 
 #[test]
-fn figures_are_those_made_by_hand() {
+fn report_figures_match_hand_calculation() {
     let home = tempfile::tempdir().unwrap();
     let path = write(&home, "known.jsonl", &known());
     let text = stdout(&command(home.path(), &["report", path_text(&path), "--format", "json"]));
@@ -263,14 +263,14 @@ fn figures_are_those_made_by_hand() {
     near(&ours["paired"]["standard_error"], error);
     near(&ours["paired"]["detectable"], (z + 0.841_621_233_572_914_2) * error);
     let interval = &ours["paired"]["interval"];
-    // The bootstrap's ends are near those of the normal distribution.
+    // The bootstrap's ends are close to those of the normal approximation.
     assert!((interval["low"].as_f64().unwrap() + 0.2 + z * error).abs() < 0.03, "{interval}");
     assert!((interval["high"].as_f64().unwrap() + 0.2 - z * error).abs() < 0.03, "{interval}");
     near(&ours["tokens"], 750.0);
 }
 
 #[test]
-fn intervals_by_document_hold_the_truth_and_those_by_row_do_not() {
+fn intervals_by_document_cover_the_truth_and_those_by_row_do_not() {
     let mut random = SplitMix64::new(20);
     let mut luck = SplitMix64::new(21);
     let (mut by_document, mut by_row) = (0, 0);
@@ -308,7 +308,7 @@ fn intervals_by_document_hold_the_truth_and_those_by_row_do_not() {
 }
 
 #[test]
-fn the_interval_of_small_samples_holds_the_truth() {
+fn the_small_sample_interval_covers_the_truth() {
     let mut random = SplitMix64::new(31);
     for (documents, size) in [(12, 1), (40, 1), (8, 4)] {
         let mut held = 0;
@@ -343,7 +343,7 @@ fn the_interval_of_small_samples_holds_the_truth() {
 fn strata_bins_and_reader_free_figures() {
     let results = results(&plausible(1, 0.7));
     let analysis = Analysis::of(&results, &Options { resamples: 200, ..Options::default() });
-    // Three measures; answers are known in two tasks, and what is kept is counted once, without a reader.
+    // Three measures. Answers are known in two tasks, and retention is counted once, without a reader.
     let count = |measure| analysis.groups.iter().filter(|group| group.measure == measure).count();
     assert_eq!((count(Measure::Score), count(Measure::AnswerKept), count(Measure::GoldKept)), (45, 30, 45));
     let readers = |measure| {
@@ -386,9 +386,9 @@ fn strata_bins_and_reader_free_figures() {
     assert_eq!(lengths[0].0, "to 2k");
 }
 
-/// What is predicted beside what is found, and a file from before there were predictions.
+/// Predicted against measured retention, and a file from before predictions existed.
 #[test]
-fn predicted_retention_stands_beside_what_was_found() {
+fn predicted_and_measured_retention_are_compared() {
     let home = tempfile::tempdir().unwrap();
     let free = |task: &str, i: usize, arm: &str, budget: &str| {
         let (row, document) = (format!("{arm}-{i}"), format!("{task}:{i}"));
@@ -396,14 +396,15 @@ fn predicted_retention_stands_beside_what_was_found() {
     };
     let mut records = Vec::new();
     for i in 0..40 {
-        // 0.9 is predicted; of the first task 30 of 40 answers are kept, of the second 3 of 4 gold spans.
+        // The mean prediction is 0.9; 30 of 40 answers of the first task are kept, and 3 of 4 gold spans of
+        // the second.
         let one = free("nq_multidoc_20", i, "epitome", "floor=0.9");
         let predicted_retention = Some(if i % 2 == 0 { 0.85 } else { 0.95 });
         let known = Record { answer_kept: Some(i < 30), gold_kept: Some(0.0), predicted_retention, ..one };
         records.push(known);
         let two = free("bamboo", i, "epitome", "floor=0.9");
         records.push(Record { gold_kept: Some([0.5, 1.0][i % 2]), predicted_retention, ..two });
-        // Neither counts: nothing is predicted, nothing is known.
+        // Neither counts: one has no prediction, the other no known retention.
         records.push(Record { answer_kept: Some(true), ..free("bamboo", i, "bm25", "25%") });
         let unknown = free("niah", i, "epitome", "25%");
         records.push(Record { predicted_retention, stratum: Stratum::Lexical, ..unknown });
@@ -447,11 +448,12 @@ fn predicted_retention_stands_beside_what_was_found() {
     assert!(analysis.calibration.is_empty() && analysis.groups.len() == 2);
 }
 
-/// Rows of one document are one unit, in a task and over tasks; one document alone has no interval.
+/// Rows of one document form one unit, within a task and across tasks; a single document has no interval.
 #[test]
 fn documents_are_the_units_over_all_tasks() {
     let home = tempfile::tempdir().unwrap();
-    // Each of `documents` with two rows that agree, in each of two tasks that name them `first` and on.
+    // Each of `documents` has two rows that agree, in each of two tasks, whose documents are numbered from
+    // `first` on.
     let made = |firsts: [usize; 2]| {
         let mut records = Vec::new();
         for (task, first) in ["nq_multidoc_20", "bamboo"].into_iter().zip(firsts) {
@@ -479,7 +481,7 @@ fn documents_are_the_units_over_all_tasks() {
         let interval = summary.paired.unwrap().retention_interval.unwrap();
         interval.high - interval.low
     };
-    // The root of 2, as twice the documents tell.
+    // A factor of the square root of 2, from twice the number of documents.
     let ratio = width(&shared) / width(&apart);
     assert!((1.25..1.6).contains(&ratio), "{ratio}");
 
@@ -511,7 +513,7 @@ fn documents_are_the_units_over_all_tasks() {
 }
 
 #[test]
-fn several_seeds_stand_beside_each_other() {
+fn results_of_several_seeds_are_combined() {
     let home = tempfile::tempdir().unwrap();
     let one = write(&home, "one.jsonl", &known());
     let two = home.path().join("two.jsonl");
@@ -522,11 +524,11 @@ fn several_seeds_stand_beside_each_other() {
     let analysis = Analysis::of(&both, &Options::default());
     let ours = analysis.groups.iter().find(|group| group.arm == "epitome").unwrap();
     let paired = ours.summary.paired.unwrap();
-    // Twice the rows, but of the same documents: no more is known.
+    // Twice the rows, but of the same documents: no additional information.
     assert_eq!((paired.rows, paired.documents), (80, 40));
     let error = ((0.3 - 0.04) * 40.0 / 39.0 / 40.0_f64).sqrt();
     assert!((paired.standard_error.unwrap() - error).abs() < 1e-9);
-    // The same file twice is the same measurement twice.
+    // The same file twice repeats the same measurements.
     let same = Results::read_all(&[&one, &one]).unwrap();
     assert_eq!(same.records.len(), 80);
     assert!(same.warnings[0].contains("80 records"), "{:?}", same.warnings);
@@ -540,7 +542,7 @@ fn several_seeds_stand_beside_each_other() {
 }
 
 #[test]
-fn a_baseline_is_taken_at_the_same_budget() {
+fn the_baseline_is_compared_at_the_same_budget() {
     let home = tempfile::tempdir().unwrap();
     let path = write(&home, "made.jsonl", &plausible(2, 0.7));
     let arguments = ["report", path_text(&path), "--format", "json", "--baseline", "bm25"];
@@ -558,7 +560,7 @@ fn a_baseline_is_taken_at_the_same_budget() {
             ours["estimate"]["mean"].as_f64().unwrap() - theirs["estimate"]["mean"].as_f64().unwrap();
         assert!((ours["paired"]["difference"].as_f64().unwrap() - difference).abs() < 1e-9, "{budget}");
     }
-    // Which of its four budgets an arm without one would be compared with cannot be said.
+    // It is ambiguous which of its four budgets to compare an arm without a budget with.
     assert!(find("full", "")["paired"].is_null());
     let output = command(home.path(), &["report", path_text(&path), "--baseline", "nobody"]);
     assert_eq!(output.status.code(), Some(2));
@@ -566,7 +568,7 @@ fn a_baseline_is_taken_at_the_same_budget() {
     assert!(stderr.contains("no arm `nobody`") && stderr.contains("closed-book"), "{stderr}");
 }
 
-/// Whether every tag is closed, in order.
+/// Checks that every tag is closed, in order.
 fn check_markup(html: &str) {
     let mut open: Vec<&str> = Vec::new();
     let mut rest = html;
@@ -596,7 +598,7 @@ fn check_markup(html: &str) {
 const FORMATS: [&str; 4] = ["terminal", "json", "markdown", "html"];
 
 #[test]
-fn four_layouts_name_what_made_them_and_are_the_same_every_time() {
+fn all_layouts_name_their_provenance_and_are_reproducible() {
     let home = tempfile::tempdir().unwrap();
     let path = write(&home, "made.jsonl", &plausible(1, 0.7));
     for format in FORMATS {
@@ -618,7 +620,7 @@ fn four_layouts_name_what_made_them_and_are_the_same_every_time() {
                 assert_eq!(long, None);
                 assert!(text.contains("unknown"), "energy is unknown");
                 assert!(text.contains("By place of the gold in the text, vs full"));
-                // The baseline stands first.
+                // The baseline comes first.
                 let costs = text.find("Compaction, without a reader").unwrap();
                 let first = text[costs..].lines().nth(2).unwrap();
                 assert!(first.starts_with("full "), "{first}");
@@ -741,7 +743,7 @@ fn empty_cut_and_broken_files() {
     assert_eq!(output.status.code(), Some(2));
 }
 
-/// `rows` rows of one arm, of which the first `wrong` are wrong.
+/// `rows` rows of one arm, of which those in `wrong` are wrong.
 fn run_of(rows: usize, wrong: std::ops::Range<usize>) -> Vec<Record> {
     let row = |i: usize| {
         let name = format!("row-{i:03}");
@@ -761,7 +763,7 @@ fn gate(home: &TempDir, before: &[Record], now: &[Record], more: &[&str]) -> (i3
 }
 
 #[test]
-fn the_gate_opens_shuts_and_says_when_it_cannot_tell() {
+fn the_gate_passes_fails_or_is_undecided() {
     let home = tempfile::tempdir().unwrap();
     // Nothing changed, however small the run.
     let (code, out, err) = gate(&home, &run_of(5, 0..0), &run_of(5, 0..0), &[]);
@@ -776,19 +778,19 @@ fn the_gate_opens_shuts_and_says_when_it_cannot_tell() {
     assert!(out.contains("row-010") && out.contains("row-012") && !out.contains("row-013"), "{out}");
     assert!(out.contains("and 27 more") && out.contains("verdict: drop"), "{out}");
     assert!(err.contains("a real drop, more than the 2 points allowed: epitome at 25%"), "{err}");
-    // The same is allowed where more is.
+    // The same drop passes if more is allowed.
     let (code, out, _) = gate(&home, &run_of(400, 0..0), &run_of(400, 10..40), &["--max-drop", "0.12"]);
     assert_eq!(code, 0, "{out}");
-    // 1 row of 20 worse: it may be nothing, it may be 20 points.
+    // 1 row of 20 worse: it may be noise, or a drop of 20 points.
     let (code, out, err) = gate(&home, &run_of(20, 0..0), &run_of(20, 0..1), &[]);
     assert_eq!(code, 2, "{out}");
     assert!(err.contains("too small to tell") && err.contains("more rows would tell"), "{err}");
-    // The same scores by other answers, on few rows: still too small.
+    // Equal scores from different answers, on few rows: still too small.
     let mut other = run_of(10, 0..0);
     other[0].answer = Some("else".into());
     let (code, out, _) = gate(&home, &run_of(10, 0..0), &other, &[]);
     assert_eq!(code, 2, "{out}");
-    // Many rows of few documents are few.
+    // Many rows of few documents count as few.
     let few = |mut records: Vec<Record>| {
         for (i, record) in records.iter_mut().enumerate() {
             record.document = format!("document-{}", i * 3 / 400);
@@ -805,7 +807,7 @@ fn the_gate_opens_shuts_and_says_when_it_cannot_tell() {
 }
 
 #[test]
-fn a_gate_for_machines() {
+fn the_gate_writes_json() {
     let home = tempfile::tempdir().unwrap();
     let (code, out, err) = gate(&home, &run_of(60, 0..0), &run_of(60, 0..9), &["--format", "json"]);
     assert_eq!(code, 1, "{err}");
@@ -822,13 +824,13 @@ fn a_gate_for_machines() {
 }
 
 #[test]
-fn the_gate_pairs_what_the_pipeline_made() {
+fn the_gate_compares_the_pipeline_arms() {
     let home = tempfile::tempdir().unwrap();
     let with = |arm: &str, wrong: std::ops::Range<usize>| {
         let renamed = |record: Record| Record { arm: arm.into(), ..record };
         run_of(100, wrong).into_iter().map(renamed).collect::<Vec<_>>()
     };
-    // BM25 falls, the pipeline does not: only the latter is ours, as the suite says.
+    // BM25 drops, the pipeline does not. Only the pipeline is compared, according to the suite.
     let before = [with("bm25", 0..0), run_of(100, 0..0)].concat();
     let now = [with("bm25", 0..40), run_of(100, 0..0)].concat();
     assert_eq!(gate(&home, &before, &now, &[]).0, 0);
@@ -839,7 +841,7 @@ fn the_gate_pairs_what_the_pipeline_made() {
         assert_eq!(code, 2);
         assert!(err.contains("in the results; there is:"), "{err}");
     }
-    // Nothing pairs.
+    // No rows in common.
     let elsewhere: Vec<Record> = run_of(10, 0..0)
         .into_iter()
         .map(|record| Record { row: format!("x{}", record.row), ..record })
@@ -847,11 +849,11 @@ fn the_gate_pairs_what_the_pipeline_made() {
     let (code, _, err) = gate(&home, &elsewhere, &run_of(10, 0..0), &[]);
     assert_eq!(code, 2);
     assert!(err.contains("no row of the results is in the baseline too"), "{err}");
-    // Rows that are missing are counted.
+    // Missing rows are counted.
     let (code, _, err) = gate(&home, &run_of(100, 0..0), &run_of(90, 0..0), &[]);
     assert_eq!(code, 0);
     assert!(err.contains("10 measured rows of the baseline"), "{err}");
-    // Without a reader: the answer that is kept, else the gold.
+    // Without a reader: whether the answer is kept, else the gold spans.
     let free = |kept: usize| {
         let row = |(i, record): (usize, Record)| Record {
             reader: None,
@@ -865,13 +867,13 @@ fn the_gate_pairs_what_the_pipeline_made() {
     let (code, out, _) = gate(&home, &free(0), &free(40), &["--format", "json"]);
     assert_eq!(code, 1);
     let report: Value = serde_json::from_str(&out).unwrap();
-    // 20 rows by 1, 20 rows by one half, of 200.
+    // 20 rows lose 1, 20 rows lose one half, of 200 rows.
     let difference = report["comparisons"][0]["difference"].as_f64().unwrap();
     assert!((difference + 0.15).abs() < 1e-12, "{difference}");
 }
 
 #[test]
-fn the_gate_seldom_cries_wolf() {
+fn the_gate_rarely_gives_false_alarms() {
     use epitome::eval::gate::{Gate, Options, Verdict};
     let mut random = SplitMix64::new(44);
     let options = Options { max_drop: 0.02, arm: None, budget: None };
@@ -882,7 +884,7 @@ fn the_gate_seldom_cries_wolf() {
             let mut now = run_of(150, 0..0);
             let mut before = run_of(150, 0..0);
             for (now, before) in now.iter_mut().zip(&mut before) {
-                // A fifth of the rows come out one way or the other by chance.
+                // A fifth of the rows come out either way by chance.
                 let base = random.unit() < 0.7;
                 let flips = random.unit() < 0.1;
                 let lost = random.unit() < lost;

@@ -18,7 +18,7 @@ use crate::{
     support::openai::{Double, NEWER, Turn},
 };
 
-/// A directory with rows, a suite over them, and a cache of its own.
+/// A directory with rows, a suite over them, and a separate cache.
 struct Bench {
     home: tempfile::TempDir,
 }
@@ -26,7 +26,7 @@ struct Bench {
 const ROWS: usize = 5;
 
 impl Bench {
-    /// Rows whose answers stand at different places.
+    /// Rows with answers at different positions.
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let rows: String = (0..ROWS)
@@ -99,7 +99,7 @@ impl Bench {
     }
 }
 
-/// One arm without a size twice, one with two, one with one: for each row.
+/// Cells per row: one each for two arms without a budget, two for one arm, one for another.
 const CELLS: usize = 5;
 
 fn read(bytes: &[u8]) -> (Header, Vec<Record>) {
@@ -110,7 +110,7 @@ fn read(bytes: &[u8]) -> (Header, Vec<Record>) {
     (header, lines.map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
-/// The bytes of a results file without what is measured: those fields are named here, and no others.
+/// A results file without measured values; the fields listed here are all of them.
 fn without_measures(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     text.lines()
@@ -188,7 +188,7 @@ fn every_row_goes_through_every_arm_budget_and_reader() {
             assert_eq!((&record.answer, record.score), (&None, None));
             continue;
         }
-        // The server finds the answer exactly where it is still there.
+        // The server finds the answer exactly if it is still in the context.
         assert_eq!(record.score, Some(f64::from(right)), "{record:?}");
         assert_eq!(record.completion_tokens, Some(2));
         let price = ((record.prompt_tokens.unwrap() - 10) as f64 * 2.0 + 10.0 + 20.0) / 1e6;
@@ -208,7 +208,7 @@ fn every_row_goes_through_every_arm_budget_and_reader() {
 }
 
 #[test]
-fn answers_are_asked_for_once() {
+fn answers_are_requested_once() {
     let (bench, double) = (Bench::new(), Double::start());
     bench.served(&double, "");
     bench.ok(&["-o", "one.jsonl"]);
@@ -221,16 +221,16 @@ fn answers_are_asked_for_once() {
     for (one, two) in one.iter().zip(&two) {
         assert_eq!((one.reader_ms, one.first_token_ms), (two.reader_ms, two.first_token_ms));
     }
-    // The same file again: nothing is left to do.
+    // With the same file again, nothing is left to do.
     let before = fs::read(bench.path("one.jsonl")).unwrap();
     let told = bench.ok(&["-o", "one.jsonl"]);
     assert!(told.contains("50 of 50 records were done before"), "{told}");
     assert_eq!(fs::read(bench.path("one.jsonl")).unwrap(), before);
-    // Another template is another question, and so is another length.
+    // Another template makes a different request, and so does another length.
     fs::create_dir(bench.path("templates")).unwrap();
     fs::write(bench.path("templates/reader.txt"), "{{ context }} {{ question }}").unwrap();
     bench.ok(&["-o", "three.jsonl", "--set", "render.templates=templates"]);
-    // All but closed-book, which has a template of its own.
+    // All except closed-book, which has a separate template.
     assert_eq!(double.requests(), ROWS * CELLS + ROWS * (CELLS - 1));
     bench.ok(&["-o", "four.jsonl", "--set", "eval.keep_answers=false", "--limit", "1"]);
     assert_eq!(double.requests(), ROWS * CELLS + ROWS * (CELLS - 1) + CELLS);
@@ -238,7 +238,7 @@ fn answers_are_asked_for_once() {
 
 #[cfg(unix)]
 #[test]
-fn a_run_that_was_interrupted_goes_on() {
+fn an_interrupted_eval_run_resumes() {
     let (bench, double) = (Bench::new(), Double::start());
     bench.served(&double, "concurrency = 2");
     bench.ok(&["-o", "whole.jsonl"]);
@@ -261,7 +261,7 @@ fn a_run_that_was_interrupted_goes_on() {
     let part = fs::read(&path).unwrap();
     assert!(part.ends_with(b"\n") && lines() < 51);
 
-    // As if it had died within a line, and within a cell.
+    // As if it had died in the middle of a line and of a cell.
     let mut torn = part.clone();
     torn.extend_from_slice(br#"{"task":"gat"#);
     fs::write(&path, torn).unwrap();
@@ -270,10 +270,10 @@ fn a_run_that_was_interrupted_goes_on() {
     assert!(told.contains("records were done before"), "{told}");
     assert_eq!(without_measures(&path), without_measures(&bench.path("whole.jsonl")));
     assert!(fs::read(&path).unwrap().starts_with(&part), "what was done is not made again");
-    // Only what was under way when the signal came was asked for twice.
+    // Only requests in flight at the signal were sent twice.
     assert!(double.requests() - asked <= ROWS * CELLS + 2, "{}", double.requests() - asked);
 
-    // Every beginning of the file, cut at any record, goes on to the same bytes.
+    // From any prefix of the file, cut at a record, the run resumes to the same bytes.
     let whole = fs::read(bench.path("whole.jsonl")).unwrap();
     let ends: Vec<usize> =
         whole.iter().zip(1..).filter(|(byte, _)| **byte == b'\n').map(|(_, end)| end).collect();
@@ -285,7 +285,7 @@ fn a_run_that_was_interrupted_goes_on() {
 }
 
 #[test]
-fn a_run_does_not_go_on_with_another_file_of_the_same_name() {
+fn a_run_does_not_resume_with_a_changed_model_file() {
     let bench = Bench::new();
     let suite = "name = \"tiny\"\nbudgets = [\"25%\"]\n\n\
          [[tasks]]\nname = \"gates\"\npath = \"rows.jsonl\"\nformat = \"plain\"\nscoring = \"contains_any\"\n\n\
@@ -306,7 +306,7 @@ fn a_run_does_not_go_on_with_another_file_of_the_same_name() {
     let told = bench.ok(&arguments);
     assert!(told.contains("5 of 5 records were done before"), "{told}");
 
-    // A blank more is another file, though the model stays the same.
+    // An additional blank makes a different file, although the model stays the same.
     let config = bench.path("ranker/config.json");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, format!("{text} ")).unwrap();
@@ -328,7 +328,7 @@ fn concurrency_is_bounded() {
     double.log.slow.store(40, Ordering::SeqCst);
     bench.ok(&["-o", "three.jsonl", "-j", "2"]);
     assert_eq!(double.log.most.load(Ordering::SeqCst), 3);
-    // Order and content do not depend on it.
+    // Order and content do not depend on concurrency.
     bench.served(&double, "");
     fs::remove_dir_all(bench.path("cache")).unwrap();
     double.log.slow.store(0, Ordering::SeqCst);
@@ -364,13 +364,13 @@ fn without_readers_nothing_is_asked() {
         })
         .collect();
     assert!(drawn.len() > 1, "another seed draws other rows");
-    // Without a name, the suite's names the file.
+    // By default, the file is named after the suite.
     bench.ok(&["--no-reader", "--task", "gates"]);
     assert_eq!(bench.results("results/tiny.jsonl").1.len(), ROWS * CELLS);
 }
 
 #[test]
-fn what_passes_is_tried_again_and_what_does_not_ends_the_run() {
+fn transient_failures_are_retried_and_permanent_ones_end_the_run() {
     let (bench, double) = (Bench::new(), Double::start());
     bench.served(&double, "api_key_env = \"READER_KEY\"");
     let told = bench.fails(2, &["-o", "a.jsonl"]);
@@ -388,13 +388,13 @@ fn what_passes_is_tried_again_and_what_does_not_ends_the_run() {
     assert_eq!((first.score, first.first_token_ms), (Some(1.0), None));
     assert_eq!(*double.log.keys.lock().unwrap(), BTreeSet::from(["Bearer secret".to_owned()]));
 
-    // Attempts come to an end.
+    // The number of attempts is limited.
     double.next(&[again.clone(), again]);
     let output = run(&["-o", "b.jsonl", "--set", "eval.attempts=2", "--set", "eval.keep_answers=false"]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("no answer in 2 attempts: status 429: slower") && told.contains("hint:"), "{told}");
-    // More attempts are no other run.
+    // Changing the number of attempts does not make it a different run.
     assert!(run(&["-o", "b.jsonl"]).status.success());
 
     double.next(&[Turn::Refuse(401, None, r#"{"error":{"message":"who are you?"}}"#)]);
@@ -403,7 +403,7 @@ fn what_passes_is_tried_again_and_what_does_not_ends_the_run() {
     assert!(output.status.code() == Some(1) && told.contains("status 401: who are you?"), "{told}");
     assert!(!told.contains("secret"), "{told}");
 
-    // A prompt that does not fit is a result.
+    // A prompt that is too long is a result.
     let long = r#"{"error":{"message":"too many","code":"context_length_exceeded"}}"#;
     double.next(&[Turn::Refuse(400, None, long)]);
     let output = run(&["-o", "d.jsonl", "--set", "eval.keep_answers=false"]);
@@ -416,25 +416,25 @@ fn what_passes_is_tried_again_and_what_does_not_ends_the_run() {
 }
 
 #[test]
-fn a_date_to_retry_after_is_kept_to() {
+fn a_retry_after_date_is_respected() {
     let (bench, double) = (Bench::new(), Double::start());
     bench.served(&double, "");
     double.next(&[Turn::Later(3)]);
     let told = bench.ok(&["-v", "-o", "a.jsonl", "--limit", "1", "--arm", "full"]);
     let wait = told.split("wait_ms=").nth(1).unwrap_or_else(|| panic!("{told}"));
     let wait: u64 = wait.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
-    // Dates are in whole seconds; our own first wait is half a second.
+    // Dates have a resolution of one second; our own first delay is half a second.
     assert!((2_000..=4_000).contains(&wait), "{told}");
     assert_eq!(double.requests(), 2);
 }
 
 #[test]
-fn a_server_that_wants_the_newer_limit_gets_it() {
+fn a_server_can_require_max_completion_tokens() {
     let (bench, double) = (Bench::new(), Double::start());
     bench.served(&double, "");
     double.log.newer.store(true, Ordering::SeqCst);
     bench.ok(&["-o", "a.jsonl", "--limit", "2"]);
-    // Asked once with the older key, and never again in this run.
+    // The older key was sent once, and never again in this run.
     assert_eq!(double.requests(), 2 * CELLS + 1);
     let bodies = std::mem::take(&mut *double.log.bodies.lock().unwrap());
     assert_eq!(bodies[0]["max_tokens"], json!(9));
@@ -443,11 +443,11 @@ fn a_server_that_wants_the_newer_limit_gets_it() {
     }
     let scored = |records: &[Record]| served(records).iter().all(|record| record.score.is_some());
     assert!(scored(&bench.results("a.jsonl").1));
-    // The length is the same, and so the answers are: nothing is asked again.
+    // The length limit is the same, so the known answers apply and nothing is asked again.
     bench.ok(&["-o", "b.jsonl", "--limit", "2"]);
     assert_eq!(double.requests(), 0);
 
-    // A server that takes neither ends the run, after one of each.
+    // A server that accepts neither key ends the run after one attempt with each.
     double.log.newer.store(false, Ordering::SeqCst);
     double.next(&[Turn::Refuse(400, None, NEWER), Turn::Refuse(400, None, NEWER)]);
     let told = bench.fails(1, &["-o", "c.jsonl", "--limit", "1", "--set", "eval.keep_answers=false"]);
@@ -458,7 +458,7 @@ fn a_server_that_wants_the_newer_limit_gets_it() {
 }
 
 #[test]
-fn a_floor_is_kept_by_what_predicts_and_what_it_predicts_is_recorded() {
+fn predictions_honour_the_floor_and_are_recorded() {
     let bench = Bench::new();
     bench.suite("");
     let suite = fs::read_to_string(bench.path("suite.toml")).unwrap();
@@ -496,7 +496,7 @@ fn a_floor_is_kept_by_what_predicts_and_what_it_predicts_is_recorded() {
         of.map(|record| record.tokens).sum::<usize>()
     };
     assert!(of("floor=0.5") <= of("floor=0.9"));
-    // The file goes on, and the report shows what was predicted.
+    // The run resumes, and the report shows the predictions.
     assert!(bench.ok(&["-o", "a.jsonl"]).contains("40 of 40 records were done before"));
     let report = |format: &str| {
         let arguments = ["eval", "report", "a.jsonl", "--format", format];
@@ -515,7 +515,7 @@ fn a_floor_is_kept_by_what_predicts_and_what_it_predicts_is_recorded() {
     assert!(told.contains("arms.budgets: head: floor=0.9") && !bench.path("b.jsonl").exists(), "{told}");
 }
 
-/// The smoke suite of the repository as it stands: every step, with the embedded decoder as reader.
+/// The repository's own smoke suite: every step, with the embedded decoder as reader.
 #[test]
 fn the_smoke_suite_runs() {
     let home = tempfile::tempdir().unwrap();
@@ -526,7 +526,7 @@ fn the_smoke_suite_runs() {
     assert!(output.status.success(), "{told}");
     let (header, records) = read(&fs::read(home.path().join("smoke.jsonl")).unwrap());
     let rows: usize = header.data.iter().map(|source| source.rows).sum();
-    // Four arms, each once without the reader and once with it.
+    // Four arms, each once without a reader and once with it.
     assert_eq!((records.len(), header.suite.as_str()), (rows * 4 * 2, "smoke"), "{told}");
     assert!(header.data.iter().all(|source| source.hash.len() == 64) && !header.models.is_empty());
     for record in &records {
@@ -545,7 +545,7 @@ fn the_smoke_suite_runs() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn suite_mistakes_are_reported() {
     let (bench, double) = (Bench::new(), Double::start());
     bench.served(&double, "");
     let told = bench.fails(2, &["--arm", "bm26", "--arm", "full"]);
@@ -566,7 +566,7 @@ fn mistakes_are_named() {
     wrong("http://127", "ftp://127");
     assert!(bench.fails(2, &[]).contains("neither http nor https"));
 
-    // What is in the output is not touched unless it is ours.
+    // A foreign output file is not touched.
     wrong("", "");
     for (content, told) in
         [("notes\n", "no header"), ("notes", "no results file"), ("{\"id\":1}\n{\"id\":2}\n", "no header")]
@@ -583,7 +583,7 @@ fn mistakes_are_named() {
         let error = bench.fails(2, &["-o", "out.jsonl", argument]);
         assert!(error.contains(told), "{error}");
     }
-    // What changes no record may change.
+    // Settings that do not affect records may change.
     bench.ok(&["-o", "out.jsonl", "--set=eval.timeout_ms=9", "-v", "-j", "2"]);
     fs::write(bench.path("rows.jsonl"), fs::read_to_string(bench.path("rows.jsonl")).unwrap() + "\n")
         .unwrap();
@@ -610,7 +610,7 @@ fn the_embedded_decoder_reads() {
     let told = bench.ok(&["-o", "two.jsonl", "--limit", "1", "--arm", "bm25", "--arm", "closed-book"]);
     assert!(told.contains("0 answers were asked for, 3 were known"), "{told}");
     assert_eq!(without_measures(&bench.path("one.jsonl")), without_measures(&bench.path("two.jsonl")));
-    // Asked anew, the same is said.
+    // A second request gives the same answer.
     bench.ok(&[
         "-o",
         "three.jsonl",

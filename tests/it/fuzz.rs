@@ -1,4 +1,5 @@
-//! The bodies of the fuzz targets, on seeds and on what a simple mutator makes of them: always the same inputs.
+//! Runs the bodies of the fuzz targets on seeds and simple mutations of them, with the same inputs every
+//! time.
 
 #[path = "../../fuzz/bodies/mod.rs"]
 mod bodies;
@@ -9,9 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Bytes of a fixture that are taken at most, from somewhere in it.
+/// Most bytes taken from a fixture, at any position.
 const WINDOW: usize = 3000;
-/// Words that mean something to one format or another.
+/// Tokens with a meaning in some format.
 const WORDS: [&str; 24] = [
     "\n",
     "\n\n",
@@ -39,7 +40,7 @@ const WORDS: [&str; 24] = [
     "2026-01-02 03:04:05 ERROR ",
 ];
 
-/// A body on `count` inputs made of the seeds of its target, and of `fixtures`.
+/// Runs a body on `count` inputs derived from the target's seeds and from `fixtures`.
 fn run(target: &str, fixtures: &[&str], count: usize, body: fn(&[u8])) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut seeds = files(&root.join("fuzz/seeds").join(target));
@@ -47,7 +48,7 @@ fn run(target: &str, fixtures: &[&str], count: usize, body: fn(&[u8])) {
     seeds.iter().enumerate().for_each(|(at, seed)| check(target, at, seed, body));
     seeds.extend(fixtures.iter().flat_map(|folder| files(&root.join("tests/fixtures").join(folder))));
     let mut random = Random(0x2545_F491_4F6C_DD1D);
-    // For a long run.
+    // Multiplies the number of inputs for a long run.
     let times: usize =
         std::env::var("EPITOME_FUZZ_TIMES").map_or(1, |times| times.parse().expect("a number"));
     for at in 0..count * times {
@@ -87,7 +88,7 @@ impl Random {
     }
 }
 
-/// A seed, or a part of one, with some changes.
+/// A seed, or a part of one, with some mutations.
 fn mutated(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let seed = &seeds[random.below(seeds.len())];
     let start = if seed.len() <= WINDOW { 0 } else { random.below(seed.len() - WINDOW) };

@@ -1,5 +1,5 @@
-//! What was made with one set of model files, servers and templates is not taken for what another makes, whatever
-//! the files are called.
+//! Results made with one set of model files, servers and templates are never taken for those of another set,
+//! whatever the files are called.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// Copies the files of a fixture, and says where to.
+/// Copies the files of a fixture; returns the target.
 fn copy(name: &str, to: &Path) -> String {
     fs::create_dir_all(to).unwrap();
     for file in fs::read_dir(fixture(name)).unwrap() {
@@ -31,7 +31,7 @@ fn copy(name: &str, to: &Path) -> String {
     to.display().to_string()
 }
 
-/// What a compactor says it depends on; nothing is kept between two calls.
+/// A compactor's identity; nothing is cached between calls.
 fn identity(adjust: impl FnOnce(&mut Config)) -> String {
     let mut config = Config { models: Config::load(None, &[]).unwrap().models, ..Config::default() };
     config.rank.dense = DenseKind::None;
@@ -43,7 +43,7 @@ fn identity(adjust: impl FnOnce(&mut Config)) -> String {
         .unwrap()
 }
 
-/// Adds a blank to a file: for what reads it, it stays what it was.
+/// Appends a blank to a file, which does not change its meaning.
 fn touch(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     bytes.push(b' ');
@@ -51,11 +51,11 @@ fn touch(path: &Path) {
 }
 
 #[test]
-fn each_file_of_a_model_that_takes_part_counts() {
+fn every_file_of_a_used_model_is_part_of_the_identity() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name);
     let ranker = copy("rankers/bert", &at("ranker"));
-    // It is not loaded for this, so that any files will do.
+    // The model is not loaded here, so any files will do.
     let embedder = copy("rankers/bert", &at("embedder"));
     let decoder = copy("decoders/qwen2", &at("decoder"));
     fs::copy(fixture("rankers/bert/tokenizer.json"), at("decoder/tokenizer.json")).unwrap();
@@ -92,7 +92,7 @@ fn each_file_of_a_model_that_takes_part_counts() {
         assert!(!known.contains(&now), "{file} was changed, and it is still\n{now}");
         known.push(now);
     }
-    // A ranker alone depends on the ranker alone, wherever it is.
+    // A ranker-only identity depends on the ranker alone, wherever its files are.
     let alone = |ranker: &str| identity(|config| config.models.ranker = ranker.to_owned());
     let here = alone(&ranker);
     assert_eq!(here, alone(&copy_of(&at("ranker"), &at("elsewhere"))));
@@ -109,7 +109,7 @@ fn copy_of(from: &Path, to: &Path) -> String {
 }
 
 #[test]
-fn what_is_compiled_in_and_what_is_on_servers_counts() {
+fn built_in_files_and_servers_are_part_of_the_identity() {
     let plain = identity(|_| {});
     assert_ne!(plain, identity(|config| config.rank.dense = DenseKind::Static));
     let served = |url: &str, model: &str| {
@@ -132,10 +132,10 @@ fn what_is_compiled_in_and_what_is_on_servers_counts() {
 }
 
 #[test]
-fn a_batch_does_not_go_on_with_another_file_of_the_same_name() {
+fn a_batch_does_not_resume_with_a_changed_model_file() {
     let home = tempfile::tempdir().unwrap();
     copy("rankers/bert", &home.path().join("ranker"));
-    // The second one fails open, so that there is something to go on with.
+    // The second line fails open, so that there is something to resume.
     let lines = [
         json!({ "text": corpus::text("story.txt"), "budget": "10%" }),
         json!({ "text": corpus::text("story.txt"), "budget": 1 }),
@@ -155,7 +155,7 @@ fn a_batch_does_not_go_on_with_another_file_of_the_same_name() {
     assert_eq!(code, Some(3), "it is the same run: {told}");
     let before = fs::read(home.path().join("out.jsonl")).unwrap();
 
-    // The same files at another place are the same model.
+    // The same files at another path are the same model.
     fs::rename(home.path().join("ranker"), home.path().join("moved")).unwrap();
     let (code, told) = run("./moved");
     assert_eq!(code, Some(3), "{told}");

@@ -1,5 +1,5 @@
-//! What has to be kept of each kind of text, and what may go: on output of real programs, with the ranker that is
-//! built in.
+//! What must be kept of each kind of text, and what may go: on the output of real programs, with the built-in
+//! ranker.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +13,7 @@ use epitome_engine::Models;
 use epitome_text::Origin;
 use epitome_work::Cancel;
 
-/// A compactor by default but for its policy on code.
+/// A default compactor with the given policy on code.
 fn new(code: CodePolicy) -> Compactor {
     static MODELS: OnceLock<Arc<Models>> = OnceLock::new();
     let mut config = Config { models: Config::load(None, &[]).unwrap().models, ..Config::default() };
@@ -22,22 +22,22 @@ fn new(code: CodePolicy) -> Compactor {
     epitome::compactor::compactor(&config, Arc::clone(models), Arc::new(Cache::memory_only())).unwrap()
 }
 
-/// Code is kept whole.
+/// Keeps code whole.
 fn keeping() -> &'static Compactor {
     static ONE: OnceLock<Compactor> = OnceLock::new();
     ONE.get_or_init(|| new(CodePolicy::Keep))
 }
 
-/// Code is ranked.
+/// Ranks code.
 fn ranking() -> &'static Compactor {
     static ONE: OnceLock<Compactor> = OnceLock::new();
     ONE.get_or_init(|| new(CodePolicy::Rank))
 }
 
-/// A text of fewer bytes is compacted a second time without anything in a cache.
+/// Shorter texts, in bytes, are compacted a second time with an empty cache.
 const SHORT: usize = 2_500;
 
-/// A text, what is asked of it, and what has to become of it.
+/// A text, its query, and the expected result.
 struct Case {
     name: String,
     text: String,
@@ -50,14 +50,14 @@ struct Case {
     code: CodePolicy,
 }
 
-/// A fixture, of which nothing is known but its bytes.
+/// A fixture without further information about its origin.
 fn fixture(path: &str) -> Case {
     let file = format!("{}/tests/fixtures/{path}", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{path}: {error}"));
     given(path, text)
 }
 
-/// A text, of which nothing is known but its bytes.
+/// A text without further information about its origin.
 fn given(name: &str, text: String) -> Case {
     Case {
         name: name.to_owned(),
@@ -78,26 +78,26 @@ impl Case {
         self
     }
 
-    /// The share of its tokens that may stay.
+    /// Sets the budget as a share of its tokens.
     fn at(mut self, share: f64) -> Self {
         self.share = share;
         self
     }
 
-    /// It came from this file.
+    /// Sets the file that it came from.
     fn file(mut self, file: &str) -> Self {
         self.origin.file = Some(file.to_owned());
         self
     }
 
-    /// It is what this command printed.
+    /// Sets the command that printed it.
     fn command(mut self, command: &str) -> Self {
         let arguments = serde_json::json!({ "command": command }).to_string();
         self.origin.call = Some(("bash".to_owned(), arguments));
         self
     }
 
-    /// It came with this media type.
+    /// Sets its media type.
     fn media_type(mut self, media_type: &str) -> Self {
         self.origin.media_type = Some(media_type.to_owned());
         self
@@ -140,7 +140,7 @@ impl Case {
     fn compacted(&self) -> Compaction {
         let compactor = if self.code == CodePolicy::Rank { ranking() } else { keeping() };
         let result = compactor.compact(&self.request(), &Cancel::never()).unwrap();
-        // The same again: of a short text from the start, of a long one with what the cache holds.
+        // A second compaction gives the same result: short texts from scratch, long ones with the cache.
         let fresh = (self.text.len() < SHORT).then(|| new(self.code));
         let again = fresh.as_ref().unwrap_or(compactor);
         let again = again.compact(&self.request(), &Cancel::never()).unwrap();
@@ -148,7 +148,7 @@ impl Case {
         result
     }
 
-    /// It is compacted, and all holds that has to.
+    /// Checks that it is compacted and that all expectations hold.
     fn check(self) {
         let result = self.compacted();
         let name = &self.name;
@@ -181,7 +181,7 @@ impl Case {
         }
     }
 
-    /// It passes whole.
+    /// Checks that it passes unchanged.
     fn passes(self, reason: PassReason) {
         let result = self.compacted();
         assert_eq!(result.outcome, Outcome::Passed(reason), "{}", self.name);
@@ -190,7 +190,7 @@ impl Case {
     }
 }
 
-/// The output is valid, and its numbers are written as they were, in their order.
+/// The output is valid JSON, and its numbers are spelled as before, in order.
 fn check_json(name: &str, before: &str, after: &str) {
     let lines = serde_json::from_str::<serde_json::Value>(before).is_err();
     let documents: Vec<&str> = if lines { after.lines().collect() } else { vec![after] };
@@ -204,7 +204,7 @@ fn check_json(name: &str, before: &str, after: &str) {
     }
 }
 
-/// The numbers of a JSON text, as they are written.
+/// The numbers in a JSON text, as spelled.
 fn numbers(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let bytes = text.as_bytes();
@@ -261,7 +261,7 @@ fn json_documents() {
             r#"{"id":60,"customer":"Ada","total":194.60,"weight":15.000,"placed":"2026-01-18T12:00:00","note":null}"#,
         ])
         .check();
-    // A map of names to values: its members are records.
+    // The members of a map from names to values are records.
     fixture("json/http_status.json")
         .asked("Which code says that something is unavailable for legal reasons?")
         .kind("json")
@@ -297,7 +297,7 @@ fn json_lines() {
             r#"{"reason":"build-finished","success":true}"#,
         ])
         .check();
-    // The level says which record is critical, without any question.
+    // The level marks critical records, without any query.
     fixture("json/pino.jsonl")
         .at(0.2)
         .kind("json")
@@ -436,7 +436,7 @@ fn fixed_columns() {
         .kind("table")
         .keeps(&["Package                   Version\n", "cryptography              48.0.0\n"])
         .check();
-    // A record of a long table is named by its own first line.
+    // Records of a long table are named by their first lines.
     fixture("kept/settings.txt")
         .asked("What is the setting of autovacuum_naptime?")
         .at(0.2)
@@ -503,7 +503,7 @@ fn delimited_tables() {
 }
 
 #[test]
-fn lines_of_like_shape() {
+fn lines_of_similar_shape() {
     fixture("lines/sysctl.txt")
         .command("sysctl -a")
         .asked("What is dev.tty.legacy_tiocsti set to?")
@@ -531,7 +531,7 @@ fn lines_of_like_shape() {
         .kind("lines")
         .keeps(&["src/upstream/embedded.rs:72:        let path = call.path.split('?').next().unwrap_or_default();\n"])
         .check();
-    // Records of several lines, each with the line that names it.
+    // Records of several lines, each kept with the line that names it.
     fixture("kept/apt-show.txt")
         .command("apt-cache show git curl nginx sqlite3 jq psmisc htop make")
         .asked("Which version of jq is offered?")
@@ -762,7 +762,7 @@ fn builds() {
             "ERROR: No matching distribution found for nosuchpackage-zz==9\n",
         ])
         .check();
-    // One error among 42 warnings, without a question.
+    // One error among 42 warnings, without a query.
     fixture("kept/clippy.txt")
         .command("cargo clippy")
         .at(0.15)
@@ -846,7 +846,7 @@ fn chats_captions_and_mails() {
             "A: All human beings are born free and equal in dignity and rights.",
         ])
         .check();
-    // What is quoted a second time is not kept a second time.
+    // A repeated quotation is kept only once.
     fixture("turns/thread.mbox")
         .asked("What is said about torture?")
         .kind("turns")
@@ -894,7 +894,7 @@ fn prose_in_other_scripts() {
         .check();
 }
 
-/// Ten passages as a retrieval application lays them out; the one that is asked for is the fifth.
+/// Ten passages in a retrieval application's layout; the query is about the fifth.
 fn passages(layout: impl Fn(usize, &str, &str) -> String) -> String {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/eval/corpus/documents.txt");
     let corpus = std::fs::read_to_string(corpus).unwrap();
@@ -956,7 +956,7 @@ fn passages_in_layouts_of_retrieval() {
     }
 }
 
-/// Units that are longer than all that may stay: a part of them does.
+/// Of a unit that is longer than the budget, a part is kept.
 #[test]
 fn units_longer_than_the_budget() {
     let shards = |at: usize, to: usize| -> String {
@@ -1059,7 +1059,7 @@ fn units_longer_than_the_budget() {
 }
 
 #[test]
-fn json_of_which_nothing_can_go_stays_json() {
+fn incompressible_json_stays_json() {
     let case = fixture("kept/explain.json").asked("Which scan took longest?").at(0.4);
     let result = case.compacted();
     assert!(serde_json::from_str::<serde_json::Value>(&result.text).is_ok(), "{}", result.text);
@@ -1067,7 +1067,7 @@ fn json_of_which_nothing_can_go_stays_json() {
 }
 
 #[test]
-fn traces_behind_other_output() {
+fn traces_after_other_output() {
     fixture("kept/pool.txt")
         .command("python3 pool.py")
         .at(0.3)
@@ -1154,7 +1154,7 @@ fn failed_assertions_of_jest_with_their_location() {
 }
 
 #[test]
-fn what_tests_of_go_logged() {
+fn logs_of_failed_go_tests() {
     fixture("tests/go-logged.txt")
         .command("go test -v ./...")
         .at(0.2)
@@ -1192,7 +1192,7 @@ fn commits_with_their_author_and_subject() {
 }
 
 #[test]
-fn the_error_in_output_that_json_holds() {
+fn errors_in_output_embedded_in_json() {
     fixture("json/command.json")
         .at(0.2)
         .kind("json")
@@ -1201,7 +1201,7 @@ fn the_error_in_output_that_json_holds() {
 }
 
 #[test]
-fn what_is_asked_for_by_its_name() {
+fn queries_by_name() {
     fixture("diff/log.diff")
         .asked("What changed in Cargo.lock?")
         .kind("diff")
@@ -1210,7 +1210,7 @@ fn what_is_asked_for_by_its_name() {
 }
 
 #[test]
-fn what_is_asked_for_by_its_name_in_html() {
+fn queries_by_name_in_html() {
     fixture("html/sphinx.html")
         .asked("What does textwrap.dedent do?")
         .at(0.2)
@@ -1273,7 +1273,7 @@ fn pages_with_their_mark() {
 }
 
 #[test]
-fn marks_of_pages_at_their_foot() {
+fn page_marks_at_the_foot() {
     fixture("pages/layout.txt")
         .asked("Shall education be free?")
         .at(0.2)
@@ -1283,7 +1283,7 @@ fn marks_of_pages_at_their_foot() {
 }
 
 #[test]
-fn pages_that_were_saved_and_templates() {
+fn saved_pages_and_templates() {
     fixture("html/mkdocs.html")
         .file("docs/intl.html")
         .asked("How can ICU data be provided at runtime?")
@@ -1327,7 +1327,7 @@ fn records_of_xml_with_their_own_tags() {
             "Education shall be free, at least in the elementary and fundamental stages.",
         ])
         .check();
-    // Each record that is kept has its beginning and its end.
+    // Each record that is kept is kept from its start to its end tag.
     let case = fixture("xml/feed.xml").asked("Who may take part in the government?").at(0.25);
     let kept = case.compacted().text;
     let (mut open, mut records) = (false, 0);
@@ -1345,7 +1345,7 @@ fn records_of_xml_with_their_own_tags() {
         }
     }
     assert!(!open && (1..26).contains(&records), "{kept}");
-    // Settings stay whole.
+    // Settings are kept whole.
     let dependency = "  <dependency>\n    <groupId>org.example</groupId>\n    <artifactId>kit</artifactId>\n    \
                       <version>1.2.3</version>\n  </dependency>\n";
     let settings = format!("<?xml version=\"1.0\"?>\n<project>\n{}</project>\n", dependency.repeat(20));
@@ -1412,7 +1412,7 @@ fn passages_with_their_source_in_their_lines() {
 }
 
 #[test]
-fn numbers_that_begin_anew() {
+fn numbering_that_restarts() {
     let stretch = |from: usize, to: usize, topic: &str| {
         let all = passages(|n, _, text| format!("{n}\t{text}\n"));
         let of = all.lines().skip(from).take(to - from).enumerate();
@@ -1443,7 +1443,7 @@ fn wrapped_text_without_blank_lines() {
         .kind("prose")
         .keeps(&["Education\nshall be free, at least in the elementary\nand fundamental stages."])
         .check();
-    // A narrow column, one of figures, one of a script without spaces.
+    // A narrow column, one with numbers, one in a script without spaces.
     let words = "the keeper of the light wrote down each ship that came into the bay and what it carried ";
     let figures = "of the 1,204 ships in 1871 some 311 carried salt and 72 (6 %) wool, as in 1870 ";
     let solid = "灯塔的看守人记下了每一艘进入海湾的船以及它所运载的货物";
@@ -1468,7 +1468,7 @@ fn wrapped_text_without_blank_lines() {
 }
 
 #[test]
-fn settings_with_what_they_are_nested_in() {
+fn settings_with_their_parents() {
     fixture("lines/ci-yaml.txt")
         .asked("What does the step for the C bindings without AVX2 run?")
         .kind("lines")

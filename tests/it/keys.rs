@@ -1,4 +1,4 @@
-//! Who may use the proxy: keys of clients, what goes upstream of them, and caches of their own.
+//! Who may use the proxy: clients' keys, which headers go upstream, and separate caches.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ fn start(
     config.serve.upstream = upstream.to_owned();
     config.serve.keys_env = "KEYS_OF_CLIENTS".into();
     config.serve.tenants = tenants.unwrap_or(config.serve.tenants);
-    // A busy machine is no reason to hand on the original.
+    // Generous, so that a busy machine does not make requests fail open.
     config.serve.deadline_ms = 600_000;
     let config = Arc::new(config);
     let models = Arc::new(Models::new(&config.models).unwrap());
@@ -51,7 +51,7 @@ async fn json_of(response: reqwest::Response) -> Value {
 }
 
 #[actix_web::test]
-async fn who_shows_no_key_is_turned_away_in_the_shape_of_the_dialect() {
+async fn requests_without_a_key_are_rejected_in_their_dialect() {
     let upstream = Upstream::start();
     let proxy = start(&upstream.base, None, |_| Double::new(Manner::Pass));
     let client = reqwest::Client::new();
@@ -86,13 +86,13 @@ async fn who_shows_no_key_is_turned_away_in_the_shape_of_the_dialect() {
     }
     assert_eq!(upstream.count(), 0);
 
-    // What orchestrators ask needs no key, what tells of the traffic does.
+    // Health checks by orchestrators need no key; metrics about traffic do.
     let get = |path: &str| client.get(format!("{}{path}", proxy.url));
     assert_eq!(get("/healthz").send().await.unwrap().status(), 200);
     assert_eq!(get("/readyz").send().await.unwrap().status(), 200);
     assert_eq!(get("/metrics").send().await.unwrap().status(), 401);
     assert_eq!(get("/metrics").bearer_auth("two").send().await.unwrap().status(), 200);
-    // Why it is not ready names paths and hosts.
+    // The reason why it is not ready names paths and hosts.
     proxy.state.mark(Readiness::Failed("no /home/somebody/model".into()));
     let stranger = get("/readyz").send().await.unwrap();
     assert_eq!(stranger.status(), 503);
@@ -102,7 +102,7 @@ async fn who_shows_no_key_is_turned_away_in_the_shape_of_the_dialect() {
 }
 
 #[actix_web::test]
-async fn the_key_of_the_proxy_does_not_go_upstream_and_that_of_the_upstream_does() {
+async fn only_the_upstream_key_goes_upstream() {
     let upstream = Upstream::start();
     let proxy = start(&upstream.base, None, |_| Double::new(Manner::Pass));
     let send = |headers: Vec<(&'static str, &'static str)>| {
@@ -132,12 +132,12 @@ async fn the_key_of_the_proxy_does_not_go_upstream_and_that_of_the_upstream_does
 }
 
 #[actix_web::test]
-async fn the_cache_of_one_key_is_not_that_of_another() {
+async fn keys_have_separate_caches() {
     let upstream = Upstream::start();
     let text = std::fs::read_to_string(corpus::path("documents.txt")).unwrap();
     let content = format!("{text}\n\nQuestion: what are the documents about?\nAnswer:");
     let body = json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": content }] }).to_string();
-    // Unless it is turned off, it is so.
+    // Separate caches are the default.
     for tenants in [None, Some(false)] {
         let proxy = start(&upstream.base, tenants, |config| {
             let models = Arc::new(Models::new(&config.models).unwrap());

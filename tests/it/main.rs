@@ -1,4 +1,4 @@
-//! The integration tests, one file a subject.
+//! The integration tests, one file per subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, unreachable_pub)]
 
 mod attention;

@@ -1,4 +1,4 @@
-//! Model files, tokenizers and models against real ones.
+//! Model files, tokenizers and models, compared with reference implementations.
 
 use std::{
     collections::BTreeMap,
@@ -38,13 +38,13 @@ struct TokenCase {
 }
 
 #[test]
-fn token_ids_are_those_of_llama_cpp() {
+fn token_ids_match_llama_cpp() {
     has_the_token_ids_of_llama_cpp(SMOLLM);
 }
 
 #[test]
 #[ignore = "needs qwen2.5-coder-0.5b-instruct: epitome models pull"]
-fn token_ids_of_qwen_are_those_of_llama_cpp() {
+fn token_ids_of_qwen_match_llama_cpp() {
     has_the_token_ids_of_llama_cpp(QWEN);
 }
 
@@ -70,7 +70,7 @@ fn has_the_token_ids_of_llama_cpp(model: &str) {
 }
 
 #[test]
-fn text_comes_back_from_its_ids() {
+fn text_round_trips_through_token_ids() {
     let fixture: TokenIds = serde_json::from_str(include_str!("../fixtures/token_ids.json")).unwrap();
     let tokenizer = MODELS.tokenizer(SMOLLM).unwrap();
     for case in &fixture.cases {
@@ -78,7 +78,7 @@ fn text_comes_back_from_its_ids() {
     }
 }
 
-/// The decoder that the configuration would load for that name.
+/// The decoder that the configuration would load under that name.
 fn decoder(name: &str) -> Arc<Decoder> {
     Models::new(&config::Models { decoder: name.into(), ..config() }).unwrap().decoder().unwrap()
 }
@@ -114,18 +114,18 @@ struct GreedyCase {
     margins: Vec<f64>,
 }
 
-/// Quantized products are rounded differently here and in llama.cpp, so that near ties may fall the
-/// other way: the texts are compared up to the first of them.
+/// Quantized products are rounded differently here and in llama.cpp, so that near ties may go either way:
+/// texts are compared up to the first near tie.
 const NEAR_TIE: f64 = 0.75;
 
 #[test]
-fn greedy_tokens_are_those_of_llama_cpp() {
+fn greedy_tokens_match_llama_cpp() {
     has_the_greedy_tokens_of_llama_cpp(SMOLLM);
 }
 
 #[test]
 #[ignore = "needs qwen2.5-coder-0.5b-instruct: epitome models pull"]
-fn greedy_tokens_of_qwen_are_those_of_llama_cpp() {
+fn greedy_tokens_of_qwen_match_llama_cpp() {
     has_the_greedy_tokens_of_llama_cpp(QWEN);
 }
 
@@ -160,8 +160,8 @@ fn the_same_request_gives_the_same_text() {
 }
 
 #[test]
-fn a_prompt_read_in_pieces_is_read_as_one() {
-    // 700 tokens are two passes of the prefill; the numbers before fix what comes after.
+fn chunked_prefill_reads_the_whole_prompt() {
+    // 700 tokens take two prefill passes; the counting sequence determines the continuation.
     let prompt: String = (1..=180).map(|n| format!("{n}, ")).collect();
     let result = generate(&DECODER, prompt.trim_end(), &greedy(6));
     assert!(result.prompt_tokens > 600, "{}", result.prompt_tokens);
@@ -223,9 +223,9 @@ fn chat_prompts_of_qwen_follow_its_template() {
     );
 }
 
-/// A GPU that this machine may have is hidden, which needs a process of its own.
+/// Hides a GPU that the machine may have, which requires a separate process.
 #[test]
-fn a_gpu_that_is_wanted_and_not_there_is_an_error_that_says_what_is_missing() {
+fn a_required_but_missing_gpu_is_an_error() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("in.txt"), "A short text. It is about nothing.\n".repeat(99)).unwrap();
     let on = |device: &str| {
@@ -240,13 +240,13 @@ fn a_gpu_that_is_wanted_and_not_there_is_an_error_that_says_what_is_missing() {
     let (code, told, _) = on("cuda");
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("models.device is cuda") && told.contains("cpu"), "{told}");
-    // Where it is left open the processor does it.
+    // With `auto`, the CPU is used instead.
     let (open, told, text) = on("auto");
     assert_eq!((open, text), (Some(0), on("cpu").2), "{told}");
 }
 
 #[test]
-fn keys_are_those_of_the_device() {
+fn keys_depend_on_the_device() {
     let on = |device| Models::new(&config::Models { device, ..config() }).unwrap();
     let cpu = on(config::Device::Cpu);
     assert_eq!(cpu.precision().unwrap(), config::Precision::Int8);

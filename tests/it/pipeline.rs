@@ -1,5 +1,5 @@
-//! What holds for every compaction, whatever the input: pieces are their source, budgets hold, the
-//! same input gives the same bytes, odd input ends in a result or a clear error.
+//! Invariants of every compaction: pieces match their source, budgets hold, the same input gives the same
+//! bytes, and odd input ends in a result or a clear error.
 
 use std::{fmt::Write as _, sync::Arc, sync::OnceLock};
 
@@ -14,14 +14,14 @@ use epitome_work::{Cancel, Stopped};
 use proptest::prelude::*;
 
 fn compactor(adjust: impl FnOnce(&mut Config)) -> Compactor {
-    // The models' place comes from the environment, all else is as it is by default.
+    // The environment says where model files are; everything else has defaults.
     let mut config = Config { models: Config::load(None, &[]).unwrap().models, ..Config::default() };
     adjust(&mut config);
     let models = Arc::new(Models::new(&config.models).unwrap());
     epitome::compactor::compactor(&config, models, Arc::new(Cache::memory_only())).unwrap()
 }
 
-/// Ranks by words alone: no model, fast enough for many cases.
+/// Ranks lexically: no model, and fast enough for many cases.
 fn lexical() -> &'static Compactor {
     static ONE: OnceLock<Compactor> = OnceLock::new();
     ONE.get_or_init(|| {
@@ -50,7 +50,7 @@ fn corpus(file: &str) -> String {
     std::fs::read_to_string(format!("{}/eval/corpus/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// Everything that must be true of a compaction of `text`.
+/// The invariants of a compaction of `text`.
 fn check(text: &str, compaction: &Compaction, compactor: &Compactor) {
     let figures = &compaction.figures;
     let counter = compactor.counter(None);
@@ -80,7 +80,7 @@ fn check(text: &str, compaction: &Compaction, compactor: &Compactor) {
         }
         assert!(!written.trim().is_empty() && piece.reference > 0 && piece.score.is_finite());
     }
-    // No stretch of the source stands twice, but for headings that several pieces need.
+    // No part of the source occurs twice, except headings that several pieces need.
     let mut sources: Vec<_> =
         compaction.pieces.iter().filter(|p| matches!(p.kind, PieceKind::Span | PieceKind::Extract)).collect();
     sources.sort_by_key(|piece| piece.source.start);
@@ -132,7 +132,7 @@ proptest! {
             Ok(compaction) => check(&text, &compaction, compactor),
             Err(CompactError::BudgetTooSmall { minimum, .. }) => {
                 prop_assert!(matches!(budget, Budget::Tokens(_)), "a share is no limit");
-                // The minimum that the error names works.
+                // The minimum in the error message suffices.
                 let again = compactor.compact(&request(&text, query.as_deref(), Budget::Tokens(minimum)), &Cancel::never());
                 check(&text, &again.unwrap(), compactor);
             }
@@ -142,7 +142,7 @@ proptest! {
 }
 
 #[test]
-fn a_text_without_room_in_its_share_passes() {
+fn a_text_that_cannot_meet_its_share_passes() {
     let compactor = lexical();
     for text in ["hi\n", "x", "One short sentence."] {
         let compaction =
@@ -156,7 +156,7 @@ fn a_text_without_room_in_its_share_passes() {
 }
 
 #[test]
-fn odd_inputs_end() {
+fn odd_inputs_terminate() {
     let compactor = lexical();
     let words = "lorem ipsum dolor sit amet ".repeat(200_000);
     let solid = "x".repeat(5_000_000);
@@ -203,7 +203,7 @@ fn many_small_sections_fill_the_budget() {
 }
 
 #[test]
-fn a_huge_query_ends() {
+fn a_huge_query_terminates() {
     let query: String = (0..150_000).map(|i| format!("word{i} ")).collect();
     let text = corpus("story.txt");
     let compaction =
@@ -224,7 +224,7 @@ fn the_answer_is_kept_and_the_bytes_are_the_same() {
         let found =
             question["answers"].as_array().unwrap().iter().any(|a| one.text.contains(a.as_str().unwrap()));
         assert!(found, "{question} is not answered by:\n{}", one.text);
-        // From the cache, and cold again in pools of other sizes.
+        // From the cache, and from scratch in thread pools of other sizes.
         let warm = first.compact(&request, &Cancel::never()).unwrap();
         assert_eq!((warm.figures.cache_hits, &warm.text), (one.figures.cache_lookups, &one.text));
         assert!(warm.figures.cache_hits > 0);
@@ -238,7 +238,7 @@ fn the_answer_is_kept_and_the_bytes_are_the_same() {
 }
 
 #[test]
-fn a_broad_query_and_none_get_summaries_of_the_whole() {
+fn broad_and_missing_queries_get_summaries_of_the_whole() {
     let text = corpus("meeting.txt");
     let compactor = compactor(|_| {});
     for query in [Some("Summarize the whole meeting."), None] {
@@ -256,7 +256,7 @@ fn a_broad_query_and_none_get_summaries_of_the_whole() {
 }
 
 #[test]
-fn a_floor_is_held_whatever_else_takes_room() {
+fn a_floor_holds_whatever_else_takes_room() {
     let story = corpus("story.txt");
     let story = &story[..story.floor_char_boundary(9000)];
     let code = format!("```\n{}```\n", "let tally = tally + 1;\n".repeat(60));
@@ -282,13 +282,13 @@ fn a_floor_is_held_whatever_else_takes_room() {
 }
 
 #[test]
-fn a_long_text_is_read_closely_only_where_it_is_promising() {
+fn only_promising_parts_of_a_long_text_are_reranked() {
     let mut text = String::new();
     for part in 0..12 {
         writeln!(text, "Part {part}\n\n{}\n", corpus("paper.txt").repeat(1 + part % 2)).unwrap();
     }
     text.push_str("The pass phrase of the lighthouse keeper is seventeen herons.\n");
-    // The text is one paper many times over, of which the prediction is none of this test's business.
+    // The text repeats one paper many times; the predicted retention does not matter for this test.
     let compactor = compactor(|config| (config.rank.cross_tokens, config.plan.floor) = (6_000, 0.0));
     let question = "What is the pass phrase of the lighthouse keeper?";
     let compaction =
@@ -301,7 +301,7 @@ fn a_long_text_is_read_closely_only_where_it_is_promising() {
 }
 
 #[test]
-fn short_results_of_running_text_stay_in_the_order_of_the_source() {
+fn short_results_of_prose_keep_the_source_order() {
     let text = corpus("story.txt");
     let query = Some("Who is the captain?");
     let places = |order: Order, budget: usize| {
@@ -337,7 +337,7 @@ fn code_is_kept_whole_or_the_error_says_so() {
     let error = keeping.compact(&request(&text, query, Budget::Tokens(20)), &Cancel::never()).unwrap_err();
     assert!(matches!(error, CompactError::CodeTooLarge { minimum, .. } if minimum > 20), "{error}");
 
-    // Code that fills more than the budget is never dropped for the prose around it.
+    // Code larger than the budget is never dropped in favour of the prose around it.
     let large = format!("Here are the files.\n\n```\n{}```\n\n{code}\n", "let a = b + 1;\n".repeat(400));
     for share in [5, 20, 50, 80] {
         let request = request(&large, query, Budget::Share(f64::from(share) / 100.0));
@@ -357,7 +357,7 @@ fn a_stopped_compaction_stops() {
 }
 
 #[test]
-fn a_written_summary_holds_no_invented_figure() {
+fn a_generated_summary_has_no_invented_figures() {
     let text: String = corpus("story.txt").chars().take(9_000).collect();
     let compactor = compactor(|config| {
         config.summarize.kind = SummarizerKind::Abstractive;

@@ -1,5 +1,5 @@
-//! What a compaction promises, in the cases in which it is hard to hold: texts of which one part is longer than all that
-//! may stay, what is pinned, code within other texts, shares of JSON, what stands twice.
+//! What a compaction guarantees, in difficult cases: texts with a part longer than the budget, pinned ranges,
+//! code within other texts, shares of JSON, and duplicates.
 
 use std::{
     fmt::Write as _,
@@ -16,7 +16,7 @@ use epitome_engine::Models;
 use epitome_work::Cancel;
 use serde_json::json;
 
-/// Ranks by words alone.
+/// Ranks lexically.
 fn new(code: CodePolicy) -> Compactor {
     let mut config = Config::default();
     (config.rank.dense, config.rank.cross_tokens) = (DenseKind::None, 0);
@@ -86,7 +86,7 @@ fn the_head_of_a_long_error_stays_without_a_query() {
 }
 
 #[test]
-fn what_is_left_out_of_a_line_is_marked_in_it() {
+fn omissions_within_a_line_are_marked() {
     let words: String = (0..400).map(|at| format!("let v{at} = call{at}(x, {at}); ")).collect();
     let text = format!("src/a.rs:1:use std::fmt;\nsrc/b.min.js:1:{words}\nsrc/c.rs:7:    let v = 1;\n")
         + &(0..40).map(|at| format!("src/d.rs:{at}:    plain({at});\n")).collect::<String>();
@@ -99,7 +99,7 @@ fn what_is_left_out_of_a_line_is_marked_in_it() {
 
 #[test]
 fn a_second_copy_adds_what_the_first_left_out() {
-    // Of a long record the second copy adds other sentences, not the same ones.
+    // The second copy of a long record adds other sentences, not the same ones.
     let detail: String =
         (0..60).map(|at| format!("The pump {at} was repaired in hall {}. ", at * 7)).collect();
     let record = format!("2026-11-29 17:00:00,102 INFO shop.pump: {detail}\n");
@@ -113,7 +113,7 @@ fn a_second_copy_adds_what_the_first_left_out() {
 }
 
 #[test]
-fn what_is_pinned_stands_or_the_budget_is_too_small() {
+fn pinned_ranges_are_kept_or_the_budget_is_too_small() {
     let story = "The order was carried to the harbour by cart. The pump was repaired in May. ".repeat(60);
     let asked = "Please name the cart that carried the order, and say who repaired the pump in the end.";
     for (text, kind) in [
@@ -142,7 +142,7 @@ fn what_is_pinned_stands_or_the_budget_is_too_small() {
         let result = compactor().compact(&request, &Cancel::never()).unwrap();
         assert_eq!(result.outcome, Outcome::Passed(PassReason::BudgetTooSmall));
     }
-    // The string of a document in which it stands stays.
+    // In a document, the string that contains it is kept.
     let text =
         json!({ "rows": [{ "note": story }, { "note": format!("{story}{asked}") }, { "note": story }] })
             .to_string();
@@ -154,18 +154,18 @@ fn what_is_pinned_stands_or_the_budget_is_too_small() {
 }
 
 #[test]
-fn code_stays_whole_in_whatever_it_stands() {
+fn embedded_code_stays_whole() {
     let file = std::fs::read_to_string(format!("{}/tests/fixtures/code/dent.rs", env!("CARGO_MANIFEST_DIR")))
         .unwrap();
     let query = Some("How does a directory entry tell its metadata?");
-    // Little else than a file: as the file alone.
+    // A text that is little more than a file is treated like the file alone.
     for text in [file.clone(), json!({ "path": "src/dent.rs", "content": file }).to_string()] {
         let result = keeping().compact(&request(&text, query, Budget::Share(0.3)), &Cancel::never()).unwrap();
         assert_eq!(result.outcome, Outcome::Passed(PassReason::Code));
         let result = compacted(&text, query, Budget::Share(0.3));
         assert_eq!(result.outcome, Outcome::Compacted, "where code is ranked");
     }
-    // Beside other things it stays, and they go.
+    // Next to other content, code is kept and the rest goes.
     let function = "pub fn tally(rows: &[Row]) -> usize {\n    let mut total = 0;\n    for row in rows {\n        total += row.count;\n    }\n    total\n}\n";
     let block = format!("```rust\n{function}```");
     let story = "The order was carried to the harbour by cart. The pump was repaired in May. ".repeat(40);
@@ -206,8 +206,8 @@ fn code_stays_whole_in_whatever_it_stands() {
 }
 
 #[test]
-fn a_share_of_json_is_held_or_it_passes() {
-    // Nothing of what is deep can go, and it is nearly all there is.
+fn json_meets_its_share_or_passes() {
+    // Nothing in this deeply nested value can go, and it is most of the text.
     let mut deep = "7".to_owned();
     for at in 0..400 {
         deep = format!("{{\"level_{at}\": {deep}, \"count\": {at}}}");
@@ -217,7 +217,7 @@ fn a_share_of_json_is_held_or_it_passes() {
     let result = compacted(&text, Some("Which pump?"), Budget::Share(0.3));
     assert_eq!(result.outcome, Outcome::Passed(PassReason::BudgetTooSmall));
     assert_eq!(result.text, text);
-    // Where little is fixed the share is held.
+    // With little fixed content, the share holds.
     let rows: Vec<_> = (0..80)
         .map(|at| json!({ "id": at, "note": format!("the pump {at} was repaired in hall {}", at * 7) }))
         .collect();
@@ -229,7 +229,7 @@ fn a_share_of_json_is_held_or_it_passes() {
 }
 
 #[test]
-fn a_long_string_is_rendered_in_time_that_grows_with_it() {
+fn a_long_string_renders_in_linear_time() {
     let text = |bytes: usize| {
         let mut story = String::new();
         for at in 0.. {
@@ -249,12 +249,12 @@ fn a_long_string_is_rendered_in_time_that_grows_with_it() {
         result.figures.millis.render
     };
     let (small, large) = (rendered(150_000), rendered(1_200_000));
-    // Eight times the bytes: sixty times the time where it grows with their square.
+    // Eight times the bytes would take about sixty times as long with quadratic growth.
     assert!(large < 30.0 * small.max(20.0), "{small} ms and {large} ms");
 }
 
 #[test]
-fn every_other_place_of_what_is_kept_once_is_named() {
+fn other_places_of_deduplicated_text_are_listed() {
     let record = "2026-11-29 17:00:00,102 ERROR shop.db: order 9061 cannot be priced for want of a rate\n";
     let text = format!("{}{record}{}{record}{}{record}", log(40), log(40), log(40));
     let places: Vec<usize> = text.match_indices(record).map(|(at, _)| at).collect();
@@ -293,7 +293,7 @@ fn a_result_that_leaves_its_budget_unused_passes() {
     let small = json!({ "name": "no" });
     let rows: Vec<_> = (0..9).map(|at| if at % 3 == 1 { &large } else { &small }).collect();
     let mut text = json!({ "rows": rows }).to_string();
-    // None of them is the same as another.
+    // Makes them all distinct.
     for at in 0..3 {
         text = text.replacen("pump readings of the hall", &format!("pump {at} and its readings"), 1);
     }
@@ -305,7 +305,7 @@ fn a_result_that_leaves_its_budget_unused_passes() {
 }
 
 #[test]
-fn all_that_is_asked_is_looked_for() {
+fn every_part_of_a_query_is_covered() {
     let things = ["carburettor", "lighthouse", "harpsichord", "thermostat", "gooseberry", "velocipede"];
     let filler =
         |at: usize| format!("The order {at} was carried to the harbour by cart {} in the rain. ", at % 9);
@@ -333,7 +333,7 @@ fn all_that_is_asked_is_looked_for() {
 }
 
 #[test]
-fn a_call_alone_is_not_trusted_with_little() {
+fn a_call_without_a_question_needs_enough_budget() {
     let line =
         |at: usize| format!("src/{}/file{at}.rs:{}:    let total = price(order{at});\n", at % 9, at * 3);
     let listing: String = (0..300).map(line).collect();
@@ -343,16 +343,16 @@ fn a_call_alone_is_not_trusted_with_little() {
         request.origin.called = called;
         compactor().compact(&request, &Cancel::never()).unwrap()
     };
-    // A quarter of a listing holds about a quarter of what is used of it later.
+    // A quarter of a listing holds about a quarter of what is later used of it.
     let scarce = asked(true, Budget::Share(0.25));
     assert_eq!(scarce.outcome, Outcome::Passed(PassReason::LowRetention));
     assert!(scarce.figures.retention.is_some_and(|held| (0.15..0.4).contains(&held)), "{:?}", scarce.figures);
     assert_eq!(asked(true, Budget::Share(0.75)).outcome, Outcome::Compacted);
-    // A floor is held by the same figures.
+    // The same predictions are used to meet a floor.
     let floor = asked(true, Budget::Floor(0.6));
     assert_eq!(floor.outcome, Outcome::Compacted);
     assert!(floor.figures.retention.is_some_and(|held| held >= 0.6), "{:?}", floor.figures);
-    // A question about it is another matter, for which nothing is measured.
+    // With a question nothing is measured, so there is no prediction.
     let question = asked(false, Budget::Share(0.25));
     assert_eq!((question.outcome, question.figures.retention), (Outcome::Compacted, None));
 }

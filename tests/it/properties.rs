@@ -1,5 +1,5 @@
-//! What holds for any request: wording arrives, whatever its script and place; JSON stays JSON; what was sent once is
-//! sent the same way again; and what is kept is a part of what was there.
+//! Invariants of any request: wording arrives, whatever its script and position; JSON stays JSON; what was
+//! sent once is sent the same way again; and what is kept is a part of the original.
 
 use std::{ops::Range, sync::Arc, sync::OnceLock};
 
@@ -7,7 +7,7 @@ use epitome::{
     config::Config,
     http::rewrite::rewrite,
     plan::{
-        Wishes,
+        RequestOverrides,
         material::{Part, stretches},
     },
     wire::{
@@ -25,7 +25,7 @@ use epitome_work::Cancel;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::value::RawValue;
 
-/// What stands above what a question is brought from earlier texts.
+/// Heading of evidence that is brought to a question from earlier texts.
 const EVIDENCE: &str = "[left out of earlier texts, and needed here:]\n";
 
 fn config() -> &'static Arc<Config> {
@@ -39,7 +39,7 @@ fn config() -> &'static Arc<Config> {
     })
 }
 
-/// Ranks by words alone: no model, fast enough for many cases.
+/// Ranks lexically: no model, and fast enough for many cases.
 fn compactor() -> &'static Compactor {
     static ONE: OnceLock<Compactor> = OnceLock::new();
     ONE.get_or_init(|| {
@@ -62,21 +62,21 @@ fn request(text: String, query: Option<String>, share: f64) -> CompactRequest {
     }
 }
 
-/// Whether a result holds the share that was asked for; JSON may take a twentieth of the text more.
+/// Whether a result meets its share; JSON may exceed it by a twentieth of the text.
 fn holds(result: &Compaction, share: f64) -> bool {
     let over = if result.figures.kind == "json" { 0.05 } else { 0.0 };
     let most = (share + over) * result.figures.tokens_before as f64 + 1.0;
     result.outcome != Outcome::Compacted || result.figures.tokens_after as f64 <= most
 }
 
-/// What of `body` goes upstream.
+/// The body that goes upstream for `body`.
 fn upstream(body: &str) -> String {
     upstream_within(body, None)
 }
 
-/// What of `body` goes upstream where the client names a budget.
+/// The body that goes upstream if the client sets a budget.
 fn upstream_within(body: &str, budget: Option<Budget>) -> String {
-    let wishes = Wishes { budget, ..Wishes::default() };
+    let wishes = RequestOverrides { budget, ..RequestOverrides::default() };
     let out = rewrite(compactor(), &config().plan, body.as_bytes(), &wishes, &Cancel::never());
     out.body.map_or_else(|| body.to_owned(), |new| String::from_utf8(new).unwrap())
 }
@@ -97,7 +97,7 @@ fn texts_of(body: &str) -> Vec<String> {
     chat.messages.iter().flat_map(|m| &m.texts).map(|t| t.literal.decode().unwrap()).collect()
 }
 
-/// The body with every text cut out.
+/// The body with the content of every text removed.
 fn blank(body: &str) -> Vec<u8> {
     let chat = ChatRequest::parse(body.as_bytes()).unwrap();
     let cut = chat.messages.iter().flat_map(|m| &m.texts).map(|text| {
@@ -107,13 +107,13 @@ fn blank(body: &str) -> Vec<u8> {
     splice(body.as_bytes(), cut.collect()).unwrap()
 }
 
-/// The first of `lines` that is not among those of `text`, in their order.
+/// The first of `lines` that does not occur in `text` in order.
 fn lost<'l>(lines: &'l [String], text: &str) -> Option<&'l str> {
     let mut there = text.split('\n').map(|line| line.trim_end_matches('\r'));
     lines.iter().map(String::as_str).find(|line| !there.any(|other| other == *line))
 }
 
-/// A line that somebody says to the model.
+/// A line addressed to the model.
 fn line() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => select(vec![
@@ -172,7 +172,7 @@ fn paragraph() -> impl Strategy<Value = String> {
     vec(sentence(), 4..8).prop_map(|sentences| sentences.concat().trim_end().to_owned())
 }
 
-/// Lines as programs print them.
+/// Lines like the output of programs.
 fn printed() -> impl Strategy<Value = String> {
     let row = (0_u32..90_000, select(vec!["INFO", "ERROR", "DEBUG"]), select(WORDS.to_vec()), 0..3_usize);
     (vec(row, 14..40), 0..4_usize).prop_map(|(rows, form)| {
@@ -207,7 +207,7 @@ fn records(len: Range<usize>) -> impl Strategy<Value = Vec<String>> {
     vec(record, len)
 }
 
-/// A JSON document of which something can be left out, or JSON Lines.
+/// A compressible JSON document, or JSON Lines.
 fn json() -> impl Strategy<Value = String> {
     (records(20..50), select(vec!["\n", "\r\n", " ", "\n  "]), 0..5_usize, paragraph()).prop_map(
         |(records, space, form, text)| match form {
@@ -225,7 +225,7 @@ fn json() -> impl Strategy<Value = String> {
     )
 }
 
-/// A document as it is handed over, marked off or not.
+/// A supplied document, with or without delimiters.
 fn document() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => vec(paragraph(), 3..8).prop_map(|paragraphs| paragraphs.join("\n\n")),
@@ -239,15 +239,15 @@ fn document() -> impl Strategy<Value = String> {
 #[derive(Clone, Debug)]
 struct Message {
     role: &'static str,
-    /// As it stands in the body.
+    /// As encoded in the body.
     raw: String,
-    /// Lines that have to arrive.
+    /// Lines that must arrive.
     wording: Vec<String>,
-    /// Whether something in it may be left out.
+    /// Whether parts of it may be omitted.
     material: bool,
 }
 
-/// A string as JSON, in plain characters or in escapes.
+/// A string as JSON, unescaped or escaped.
 fn quoted(text: &str, escaped: bool) -> String {
     let plain = serde_json::to_string(text).unwrap();
     if !escaped {
@@ -273,7 +273,7 @@ fn message(role: &str, text: &str, escaped: bool, parts: bool) -> String {
     }
 }
 
-/// Rules, a format or examples, as they are said to a model beside a document.
+/// Rules, a format or examples, addressed to the model beside a document.
 fn block() -> impl Strategy<Value = String> {
     let item = select(vec![
         "Never guess.",
@@ -299,7 +299,7 @@ fn block() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Somebody hands something over, and says what is to be done with it.
+/// A message that supplies something and says what to do with it.
 fn hands_over() -> impl Strategy<Value = Message> {
     let around = (vec(line(), 0..4), vec(document(), 1..3), line(), vec(line(), 0..4));
     let blocks = (option::weighted(0.2, block()), option::weighted(0.2, block()));
@@ -336,7 +336,7 @@ fn hands_over() -> impl Strategy<Value = Message> {
     )
 }
 
-/// A few lines, and nothing else.
+/// A few lines and nothing else.
 fn says() -> impl Strategy<Value = Message> {
     (
         vec(line(), 1..3),
@@ -350,7 +350,7 @@ fn says() -> impl Strategy<Value = Message> {
         })
 }
 
-/// A call of a tool, and what it gave.
+/// A tool call and its result.
 fn calls() -> impl Strategy<Value = Vec<Message>> {
     let result = prop_oneof![printed(), json(), vec(paragraph(), 2..5).prop_map(|all| all.join("\n\n"))];
     (result, 0_u32..1000, select(WORDS.to_vec()), line(), any::<bool>()).prop_map(
@@ -399,7 +399,7 @@ proptest! {
         prop_assert_eq!(before.len(), after.len());
         let texts = texts_of(&sent);
         for (at, message) in messages.iter().enumerate() {
-            // Each message has one text.
+            // Each message has a single text.
             let (old, new) = (&texts_of(&body)[at], &texts[at]);
             prop_assert_eq!(lost(&message.wording, new), None, "in {:?}", new);
             if !message.material && before[at] != after[at] {
@@ -409,7 +409,7 @@ proptest! {
     }
 
     #[test]
-    fn half_a_character_changes_nothing(messages in conversation(), place in any::<prop::sample::Index>()) {
+    fn a_lone_surrogate_changes_nothing(messages in conversation(), place in any::<prop::sample::Index>()) {
         let body = body_of(&messages);
         let starts: Vec<usize> = body.match_indices("The ").map(|(at, _)| at + 4).collect();
         prop_assume!(!starts.is_empty());
@@ -423,12 +423,12 @@ proptest! {
     }
 
     #[test]
-    fn a_growing_conversation_stays(
+    fn earlier_messages_of_a_growing_conversation_stay_the_same(
         messages in conversation(),
         budget in select(vec![None, Some(Budget::Tokens(250)), Some(Budget::Share(0.25))]),
     ) {
         let mut before: Vec<String> = Vec::new();
-        // What stands between two messages of the assistant is one turn, and knows of itself.
+        // Messages between two of the assistant's form one turn and affect each other.
         let ends = |end: &usize| messages.get(*end).is_none_or(|next| next.role == "assistant");
         for end in (1..=messages.len()).filter(ends) {
             let sent = messages_of(&upstream_within(&body_of(&messages[..end]), budget));
@@ -440,7 +440,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_no_material_arrives(
+    fn everything_but_material_arrives(
         parts in vec(
             prop_oneof![
                 4 => line(),
@@ -463,7 +463,7 @@ proptest! {
         };
         let mut rest = new.as_str();
         for stretch in found.iter().filter(|stretch| stretch.part != Part::Material) {
-            // White space between two stretches is the renderer's.
+            // White space between two stretches is up to the renderer.
             let part = text[stretch.range.clone()].trim();
             let at = rest.find(part);
             prop_assert!(at.is_some(), "{part:?} is lost in {new:?}");
@@ -537,7 +537,7 @@ proptest! {
 }
 
 #[test]
-fn what_later_turns_are_brought_never_makes_a_request_longer() {
+fn evidence_never_makes_a_request_longer() {
     let orders: String =
         (0..160).map(|n| format!("Order {n} was carried to the harbour by cart {}. ", n % 7)).collect();
     let mut raw = vec![message(

@@ -42,12 +42,12 @@ fn chat(content: &str) -> String {
     json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": content }] }).to_string()
 }
 
-/// Short for what would go on for ever, and long for all else, on however busy a machine.
+/// Short for manners that never finish, and long for the others, however busy the machine is.
 fn deadline(manner: Manner) -> u64 {
     if matches!(manner, Manner::Endless | Manner::Deaf) { 100 } else { 60_000 }
 }
 
-/// Upstream, pipeline and proxy, with defaults.
+/// Upstream, pipeline and proxy with default settings.
 fn setup(manner: Manner) -> (Upstream, Arc<Double>, Proxy) {
     setup_with(manner, |_| {})
 }
@@ -73,7 +73,7 @@ fn outcome(response: &reqwest::Response) -> (&str, &str) {
     (header(response, "x-epitome-outcome"), header(response, "x-epitome-reason"))
 }
 
-/// Sends `request` as it is and reads until the other side closes.
+/// Sends `request` verbatim and reads until the other side closes.
 async fn raw(address: &str, request: Vec<u8>) -> Vec<u8> {
     let address = address.to_owned();
     tokio::task::spawn_blocking(move || {
@@ -174,7 +174,7 @@ async fn headers_say_query_budget_and_bypass() {
 }
 
 #[actix_web::test]
-async fn what_is_not_to_be_compacted_passes_byte_for_byte() {
+async fn ineligible_requests_pass_byte_for_byte() {
     let (upstream, double, proxy) = setup_with(Manner::Shorten, |c| c.serve.body_limit_bytes = 200_000);
     let long = document();
     let twice = format!(
@@ -261,7 +261,7 @@ async fn failures_fail_open() {
 }
 
 #[actix_web::test]
-async fn what_failed_in_part_says_so() {
+async fn partial_failures_are_reported() {
     let other = document().replace("mayor", "baker");
     let body = |texts: &[&str]| {
         let messages = texts.iter().map(|text| json!({ "role": "user", "content": question_after(text) }));
@@ -281,14 +281,14 @@ async fn what_failed_in_part_says_so() {
     let metrics = metrics.expect("text");
     assert!(metrics.lines().any(|line| line.contains("outcome=\"partial\"")), "{metrics}");
 
-    // One text, or all that failed: nothing was compacted.
+    // With only one text, or if all fail, nothing was compacted.
     for texts in [&[other.as_str()][..], &[&other, &other]] {
         let body = body(texts);
         let response = post(&proxy, body.clone()).await;
         assert_eq!(outcome(&response), ("failed-open", "budget-too-small"));
         assert_eq!(upstream.last().body, body.as_bytes());
     }
-    // None that failed.
+    // Nothing failed.
     let response = post(&proxy, body(&[&first, &first])).await;
     assert_eq!(outcome(&response), ("compacted", ""));
     assert_eq!(header(&response, "x-epitome-texts"), "2/2");
@@ -310,7 +310,7 @@ async fn too_many_at_once_pass_through() {
     assert_eq!(outcome(&response), ("passed", "busy"));
     assert_eq!(upstream.last().body, body.as_bytes());
 
-    // The first client leaves: its work stops, and its place is free.
+    // The first client disconnects: its work stops, and its place becomes free.
     first.abort();
     eventually("the first stops", || double.stopped() == 1).await;
     eventually("its place is free", || proxy.state.permits.available_permits() == 1).await;
@@ -329,7 +329,7 @@ async fn work_that_does_not_stop_keeps_its_place() {
 }
 
 #[actix_web::test]
-async fn a_pipeline_without_models_fails_open_and_says_so() {
+async fn a_pipeline_without_models_fails_open_with_a_reason() {
     use epitome::http::state::Readiness;
     let (upstream, double, proxy) = setup(Manner::TooSmall);
     proxy.state.mark(Readiness::Loading);
@@ -358,7 +358,7 @@ async fn a_pipeline_without_models_fails_open_and_says_so() {
 }
 
 #[actix_web::test]
-async fn an_upstream_that_is_not_there() {
+async fn an_unreachable_upstream_is_an_error() {
     let proxy = Proxy::start("http://127.0.0.1:9/v1", Double::new(Manner::Shorten), |_| {});
     let response = post(&proxy, chat("Hi")).await;
     assert_eq!(response.status(), 502);
@@ -371,7 +371,7 @@ async fn an_upstream_that_is_not_there() {
 }
 
 #[actix_web::test]
-async fn the_answer_comes_back_as_it_is() {
+async fn the_answer_is_returned_unchanged() {
     let (upstream, _double, proxy) = setup(Manner::Shorten);
     let response = post(&proxy, chat("Hi")).await;
     assert_eq!(header(&response, "x-upstream"), "yes");
@@ -420,7 +420,7 @@ async fn a_stream_is_not_held_back() {
 }
 
 #[actix_web::test]
-async fn a_client_that_leaves_stops_the_upstream() {
+async fn a_disconnected_client_aborts_the_upstream_request() {
     let (upstream, _double, proxy) = setup(Manner::Shorten);
     let events = upstream.stream();
     let response = post(&proxy, chat("Hi")).await;
@@ -430,7 +430,7 @@ async fn a_client_that_leaves_stops_the_upstream() {
     drop(chunks);
     eventually("the upstream's stream is dropped", || upstream.abandoned() == 1).await;
 
-    // Before the answer has begun, too.
+    // The same before the answer has started.
     upstream.next(Answer::Silence);
     let url = proxy.chat();
     let waiting = rt::spawn(async move { reqwest::Client::new().post(url).body(chat("Hi")).send().await });
@@ -489,7 +489,7 @@ async fn other_paths_and_methods_pass_untouched() {
 }
 
 #[actix_web::test]
-async fn what_belongs_to_one_connection_stays_there() {
+async fn hop_by_hop_headers_are_not_forwarded() {
     let (upstream, _double, proxy) = setup(Manner::Shorten);
     let request =
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: proxy.example\r\nConnection: close, X-Private\r\n\
@@ -548,7 +548,7 @@ async fn a_real_client_talks_through_it() {
     }
     assert_eq!(text, "Hello.");
 
-    // A real client can read our own errors.
+    // A real client can parse our own errors.
     let nowhere = Proxy::start("http://127.0.0.1:9/v1", double, |_| {});
     let config = OpenAIConfig::new().with_api_base(format!("{}/v1", nowhere.url)).with_api_key("sk-test");
     let error =
@@ -557,7 +557,7 @@ async fn a_real_client_talks_through_it() {
 }
 
 #[actix_web::test]
-async fn compact_gives_the_compaction() {
+async fn compact_returns_the_compaction() {
     let (upstream, double, proxy) = setup_with(Manner::Shorten, |c| c.serve.body_limit_bytes = 100_000);
     let url = format!("{}/v1/compact", proxy.url);
     let send = |body: String| {
@@ -629,7 +629,7 @@ async fn metrics_count_what_happened() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
-    // Other tests of this process count as well; two compactions are three joules and more than a gram.
+    // Other tests in this process count as well; two compactions use three joules and cause more than a gram.
     let total = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
@@ -658,7 +658,7 @@ async fn an_upload_is_not_held_back() {
 }
 
 #[actix_web::test]
-async fn a_client_that_leaves_while_it_sends() {
+async fn a_client_may_disconnect_while_sending() {
     let (upstream, double, proxy) = setup(Manner::Shorten);
     for (path, abandoned) in [("/v1/files", 1), ("/v1/chat/completions", 1)] {
         let mut socket = TcpStream::connect(&proxy.address).expect("connects");
@@ -671,7 +671,7 @@ async fn a_client_that_leaves_while_it_sends() {
         drop(socket);
         eventually("the upstream sees it end", || upstream.abandoned() == abandoned).await;
     }
-    // The proxy goes on, and has sent nothing of the chat request.
+    // The proxy continues, and has sent nothing of the chat request.
     assert_eq!(outcome(&post(&proxy, chat("Hi")).await), ("passed", "below-threshold"));
     assert_eq!((upstream.count(), upstream.abandoned(), double.asked()), (1, 1, 0));
 }

@@ -1,4 +1,4 @@
-//! Bodies that are held in memory: how many, for how long, and what becomes of the others.
+//! Buffered bodies: how many, for how long, and what happens to the others.
 
 use std::{
     io::{Read, Write},
@@ -28,7 +28,7 @@ use crate::support::{
     upstream::{Answer, Upstream},
 };
 
-/// A chat request whose text has about so many bytes.
+/// A chat request with a text of about `bytes` bytes.
 fn chat(bytes: usize) -> String {
     let sentence = "The mayor, a carpenter by trade, paid for the northern mole himself. ";
     let text = sentence.repeat(bytes / sentence.len());
@@ -53,7 +53,7 @@ fn outcome(response: &reqwest::Response) -> (&str, &str) {
     (header("x-epitome-outcome"), header("x-epitome-reason"))
 }
 
-/// Closed until it is opened, whoever asks to stop.
+/// Blocks until it is opened, ignoring cancellation.
 #[derive(Default)]
 struct Gate {
     open: Mutex<bool>,
@@ -72,12 +72,12 @@ impl Gate {
     }
 }
 
-/// A pipeline that hangs at its gate: where it compacts, or where it counts.
+/// A pipeline that hangs at its gate, either while compacting or while counting tokens.
 #[derive(Default)]
 struct Hanging {
     gate: Gate,
     counts: bool,
-    /// Parts of texts that were tokenised, or are about to be.
+    /// Parts of texts whose tokenisation has started.
     parts: AtomicUsize,
 }
 
@@ -124,15 +124,15 @@ async fn a_body_without_room_streams_through() {
     eventually("the first runs", || double.asked() == 1).await;
     assert_eq!(proxy.state.rooms.taken(), body.len());
 
-    // Seen before it is read.
+    // Detected before the body is read.
     let response = send(&proxy, body.clone()).await;
     assert_eq!(outcome(&response), ("passed", "busy"));
     assert_eq!(upstream.last().body, body.as_bytes());
-    // Found out in the middle.
+    // Detected while it is read.
     let response = send(&proxy, chunks(&body)).await;
     assert_eq!(outcome(&response), ("passed", "busy"));
     assert_eq!(upstream.last().body, body.as_bytes());
-    // A small one has room.
+    // A small body fits.
     let small = json!({ "messages": [{ "role": "user", "content": "Hi" }] }).to_string();
     assert_eq!(outcome(&send(&proxy, small).await), ("passed", "below-threshold"));
 
@@ -146,7 +146,7 @@ async fn a_body_without_room_streams_through() {
 
     let metrics = reqwest::get(format!("{}/metrics", proxy.url)).await.unwrap().text().await.unwrap();
     let gauge = metrics.lines().find_map(|line| line.strip_prefix("epitome_body_bytes ")).expect("the gauge");
-    // Other tests of this process count as well.
+    // Other tests in this process count as well.
     assert!(gauge.parse::<f64>().expect("a number") >= body.len() as f64, "{gauge}");
 
     assert_eq!(double.asked(), 1);
@@ -155,7 +155,7 @@ async fn a_body_without_room_streams_through() {
 }
 
 #[actix_web::test]
-async fn a_body_on_its_way_in_has_its_room() {
+async fn an_incoming_body_holds_its_room() {
     let upstream = Upstream::start();
     let proxy = Proxy::start(&upstream.base, Double::new(Manner::Shorten), |c| {
         c.serve.bodies_bytes = 100_000;
@@ -175,7 +175,7 @@ async fn a_body_on_its_way_in_has_its_room() {
     let (chunked, second) = start(None);
     chunked.send(Ok(Bytes::from(vec![b'x'; 30_000]))).expect("the client listens");
     eventually("what has come is taken", || proxy.state.rooms.taken() == 90_000).await;
-    // Both clients leave before the end.
+    // Both clients disconnect before the end.
     first.abort();
     second.abort();
     drop((declared, chunked));
@@ -183,7 +183,7 @@ async fn a_body_on_its_way_in_has_its_room() {
     assert_eq!(upstream.count(), 0);
 }
 
-/// Sends the head of a request that promises a body of `length` bytes, and the first of them.
+/// Sends the head of a request that declares a body of `length` bytes, and the first byte of the body.
 fn promise(proxy: &Proxy, path: &str, length: usize) -> TcpStream {
     let mut socket = TcpStream::connect(&proxy.address).expect("connects");
     let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{{");
@@ -192,7 +192,7 @@ fn promise(proxy: &Proxy, path: &str, length: usize) -> TcpStream {
 }
 
 #[actix_web::test]
-async fn a_promise_takes_no_room_from_others() {
+async fn a_declared_length_takes_no_room_from_others() {
     let upstream = Upstream::start();
     let proxy = Proxy::start(&upstream.base, Double::new(Manner::Shorten), |_| {});
     let limit = proxy.state.config.serve.body_limit_bytes;
@@ -207,9 +207,9 @@ async fn a_promise_takes_no_room_from_others() {
 }
 
 #[actix_web::test]
-async fn a_body_that_does_not_come_loses_its_room_and_nothing_else() {
+async fn a_stalled_body_loses_its_room_but_is_forwarded() {
     let body = chat(8_000);
-    // One client sends nothing for a while, the other a byte now and then.
+    // One client pauses for a while, the other trickles bytes.
     for (drips, first) in [(false, 4_000), (true, 1)] {
         let upstream = Upstream::start();
         let proxy =
@@ -239,14 +239,14 @@ async fn a_body_that_does_not_come_loses_its_room_and_nothing_else() {
 }
 
 #[actix_web::test]
-async fn who_asks_for_a_compaction_is_told_that_the_body_does_not_come() {
+async fn a_stalled_compact_request_gets_an_error() {
     let upstream = Upstream::start();
     let proxy = Proxy::start(&upstream.base, Double::new(Manner::Shorten), |c| c.serve.body_wait_ms = 100);
     let mut socket = promise(&proxy, "/v1/compact", 60_000);
     let answer = tokio::task::spawn_blocking(move || {
         socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         let (mut answer, mut part) = (Vec::new(), [0; 4096]);
-        // The connection may break in the end: the body never came.
+        // The connection may break at the end, because the body never arrived.
         while let Ok(read @ 1..) = socket.read(&mut part) {
             answer.extend_from_slice(&part[..read]);
         }
@@ -262,7 +262,7 @@ async fn who_asks_for_a_compaction_is_told_that_the_body_does_not_come() {
 }
 
 #[actix_web::test]
-async fn work_that_was_given_up_keeps_its_room() {
+async fn abandoned_work_keeps_its_room() {
     let upstream = Upstream::start();
     let hanging = Arc::new(Hanging::default());
     let pipeline = Arc::new(Pipeline(hanging.clone()));
@@ -276,13 +276,13 @@ async fn work_that_was_given_up_keeps_its_room() {
 }
 
 #[actix_web::test]
-async fn room_is_given_back_when_the_body_is_sent() {
+async fn room_is_released_once_the_body_is_sent() {
     let (upstream, proxy) = {
         let upstream = Upstream::start();
         let proxy = Proxy::start(&upstream.base, Double::new(Manner::Shorten), |_| {});
         (upstream, proxy)
     };
-    // Its answer never comes.
+    // The upstream never answers.
     upstream.next(Answer::Silence);
     let request = reqwest::Client::new().post(proxy.chat()).header("x-epitome-bypass", "1");
     let body = chat(3_000_000);
@@ -296,7 +296,7 @@ async fn room_is_given_back_when_the_body_is_sent() {
 }
 
 #[actix_web::test]
-async fn no_text_is_tokenised_further_after_the_deadline() {
+async fn tokenisation_stops_at_the_deadline() {
     let upstream = Upstream::start();
     let hanging = Arc::new(Hanging { counts: true, ..Hanging::default() });
     let pipeline = Arc::new(Pipeline(hanging.clone()));
@@ -308,7 +308,7 @@ async fn no_text_is_tokenised_further_after_the_deadline() {
     hanging.gate.open();
     let places = proxy.state.config.serve.max_concurrent;
     eventually("the work has ended", || proxy.state.permits.available_permits() == places).await;
-    // What the threads had in hand.
+    // At most the parts that the threads were working on.
     let parts = hanging.parts.load(Ordering::SeqCst);
     assert!(parts <= rayon::current_num_threads(), "{parts} parts");
 }

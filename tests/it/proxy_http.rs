@@ -1,4 +1,4 @@
-//! The proxy with clients and upstreams that speak HTTP in other ways than most.
+//! The proxy with clients and upstreams that use HTTP in unusual ways.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -42,7 +42,7 @@ fn header<'a>(response: &'a reqwest::Response, name: &str) -> &'a str {
 }
 
 #[actix_web::test]
-async fn the_upstream_is_told_the_id() {
+async fn the_upstream_gets_the_request_id() {
     let (upstream, _double, proxy) = setup();
     let response = post(&proxy, &[]).await;
     let id = header(&response, "x-request-id").to_owned();
@@ -51,16 +51,16 @@ async fn the_upstream_is_told_the_id() {
     let response = post(&proxy, &[("x-request-id", "mine-1")]).await;
     assert_eq!(header(&response, "x-request-id"), "mine-1");
     assert_eq!(upstream.last().header("x-request-id"), Some("mine-1"));
-    // What passes through has one, too.
+    // Requests that pass through have an id too.
     let response = reqwest::get(format!("{}/v1/models", proxy.url)).await.expect("an answer");
     let id = header(&response, "x-request-id").to_owned();
     assert_eq!(upstream.last().header("x-request-id"), Some(id.as_str()));
 }
 
-/// An id that fits no line of the log is replaced there and in the answer; it is none of ours to change, so
-/// the upstream sees it as it was sent.
+/// An id that does not fit the log is replaced in the log and in the answer, but the upstream gets it as it
+/// was sent.
 #[actix_web::test]
-async fn an_id_that_is_not_taken_goes_upstream_all_the_same() {
+async fn an_unusable_id_still_goes_upstream() {
     let (upstream, _double, proxy) = setup();
     let long = "x".repeat(300);
     for ids in [&[long.as_str()][..], &["größe"], &["one", "two"], &[""]] {
@@ -142,15 +142,15 @@ async fn an_old_client_gets_no_chunks() {
     }
 }
 
-/// The paths of what came to a server, and whether it has closed a connection.
+/// The paths of the requests that a server received, and whether it has closed a connection.
 #[derive(Default)]
 struct Came {
     paths: Vec<String>,
     closed: bool,
 }
 
-/// A server that closes the first connection on which a second request comes, instead of an answer, as
-/// one does that had given up the idle connection meanwhile.
+/// A server that closes the first connection on which a second request arrives, instead of answering, like a
+/// server whose idle timeout has just expired.
 fn closing() -> (String, Arc<Mutex<Came>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let base = format!("http://{}/v1", listener.local_addr().expect("an address"));
@@ -181,7 +181,7 @@ fn closing() -> (String, Arc<Mutex<Came>>) {
     (base, came)
 }
 
-/// The path of the next request, which is read to its end.
+/// The path of the next request, which is read completely.
 fn request(reader: &mut BufReader<TcpStream>) -> Option<String> {
     let mut first = String::new();
     reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
@@ -201,14 +201,15 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<String> {
 }
 
 #[actix_web::test]
-async fn a_stale_connection_costs_no_request_that_may_be_repeated() {
+async fn repeatable_requests_survive_stale_connections() {
     let client = reqwest::Client::new();
     for (method, key, safe) in
         [("GET", None, true), ("POST", Some("key-1"), true), ("POST", None, false), ("PATCH", None, false)]
     {
         let (base, came) = closing();
         let proxy = Proxy::start(&base, Double::new(Manner::Shorten), |_| {});
-        // A connection may be idle a little later than its answer is here: the next one is new then.
+        // A connection may become idle slightly after its answer has arrived; the next request then uses a
+        // new one.
         let mut last = None;
         for n in 0..50 {
             let path = format!("/v1/chat/completions?n={n}");

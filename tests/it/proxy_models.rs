@@ -20,7 +20,7 @@ use crate::support::{
     upstream::Upstream,
 };
 
-/// A proxy as `epitome serve` makes it, with a memory cache, ready.
+/// A proxy like `epitome serve`, with a memory cache; returns once it is ready.
 async fn start(upstream: &str) -> Proxy {
     // The environment says where model files are.
     let mut config = Config::load(None, &[]).expect("a configuration");
@@ -42,7 +42,7 @@ async fn start(upstream: &str) -> Proxy {
     proxy
 }
 
-/// A proxy before the embedded backend; texts are not to be compacted.
+/// A proxy in front of the embedded backend, without compaction.
 fn embedded() -> Proxy {
     Proxy::start("", Double::new(Manner::Pass), |_| {})
 }
@@ -82,7 +82,7 @@ async fn a_long_document_arrives_short() {
     let seen: Value = serde_json::from_slice(&first).expect("JSON");
     let text = seen["messages"][0]["content"].as_str().expect("text");
     assert!(text.ends_with(question) && text.len() < content.len() / 2);
-    // The model that reads it counts as the header says.
+    // Tokens are counted for the model named in the request.
     let counted = epitome_text::tokens::tiktoken("gpt-4o").expect("known").count(text);
     assert!(counted <= 800 + 40, "{counted}");
 
@@ -165,7 +165,7 @@ async fn the_embedded_backend_refuses_as_openai_does() {
 }
 
 #[actix_web::test]
-async fn a_client_that_leaves_makes_room_for_the_next() {
+async fn a_disconnected_client_frees_its_place() {
     let proxy = embedded();
     let body = json!({ "model": "m", "stream": true, "max_tokens": 1500,
         "messages": [{ "role": "user", "content": "Count from one to a thousand, in words." }] });
@@ -174,7 +174,7 @@ async fn a_client_that_leaves_makes_room_for_the_next() {
     let mut chunks = response.bytes_stream();
     assert!(chunks.next().await.is_some());
     drop(chunks);
-    // There is one place only: an answer means that the first generation has ended.
+    // There is only one place: an answer proves that the first generation has ended.
     let short = json!({ "model": "m", "max_tokens": 1, "messages": [{ "role": "user", "content": "Hi" }] });
     let answer = client(&proxy).chat().create(request(short)).await.expect("an answer");
     assert_eq!(answer.choices.len(), 1);
@@ -189,7 +189,7 @@ async fn a_client_that_leaves_makes_room_for_the_next() {
 }
 
 #[actix_web::test]
-async fn compact_gives_pieces_that_are_in_the_source() {
+async fn compact_returns_pieces_of_the_source() {
     let proxy = start("http://127.0.0.1:9/v1").await;
     let text = corpus("story.txt");
     let url = format!("{}/v1/compact", proxy.url);
@@ -201,7 +201,7 @@ async fn compact_gives_pieces_that_are_in_the_source() {
         assert_eq!(response.status(), 200);
         serde_json::from_str::<Value>(&response.text().await.expect("text")).expect("JSON")
     };
-    // A tenth of this story holds the answer less often than not.
+    // A tenth of this story is unlikely to hold the answer.
     let scarce = ask("10%").await;
     assert_eq!((&scarce["outcome"], &scarce["reason"]), (&json!("passed"), &json!("low-retention")));
     assert_eq!(scarce["text"], text);

@@ -1,5 +1,5 @@
-//! Another ranker than the built-in one, by configuration: checkpoints of `tests/fixtures/rankers`, as
-//! they are and broken.
+//! Rankers other than the built-in one, by configuration: the checkpoints in `tests/fixtures/rankers`, intact
+//! and broken.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rankers").join(name)
 }
 
-/// A copy of a fixture that may be changed.
+/// A modifiable copy of a fixture.
 struct Copy(tempfile::TempDir);
 
 impl Copy {
@@ -57,7 +57,7 @@ impl Copy {
         ranker(&self.0.path().display().to_string())
     }
 
-    /// The error, which names the file.
+    /// The error, after checking that it names the file.
     fn error(&self, file: &str) -> String {
         let error = self.ranker().unwrap_err();
         let ModelError::Invalid { path, .. } = &error else { panic!("{error:?}") };
@@ -108,7 +108,7 @@ fn a_ranker_from_a_folder_ranks() {
         assert!(compaction.figures.models.contains(&label), "{label}: {:?}", compaction.figures.models);
         let spans = compaction.explain.as_ref().unwrap();
         assert!(spans.iter().any(|span| span.cross.is_some() && span.cross_window.is_some()), "{name}");
-        // What is fitted to the built-in ranker says nothing about this one.
+        // The built-in ranker's calibration does not apply to this one.
         assert!(spans.iter().all(|span| span.probability.is_none()), "{name}");
         assert_eq!(compaction.figures.retention, None, "{name}");
         assert_eq!(compact(&folder).text, compaction.text, "{name}");
@@ -128,7 +128,7 @@ fn the_built_in_ranker_is_the_default() {
 }
 
 #[test]
-fn the_key_covers_all_that_decides_on_the_scores() {
+fn the_key_covers_everything_that_affects_scores() {
     let plain = key(&Copy::of("modern_bert"));
     assert_eq!(key(&Copy::of("modern_bert")), plain);
     let config = Copy::of("modern_bert").config(|config| config["transformers_version"] = "5.23.0".into());
@@ -146,7 +146,7 @@ fn the_key_covers_all_that_decides_on_the_scores() {
 }
 
 #[test]
-fn halves_of_floats_are_read() {
+fn half_precision_floats_are_read() {
     let half = Copy::of("modern_bert").tensors(|tensors| {
         tensors.values_mut().for_each(|tensor| *tensor = tensor.to_dtype(DType::BF16).unwrap());
     });
@@ -161,7 +161,7 @@ fn halves_of_floats_are_read() {
 }
 
 #[test]
-fn what_is_no_ranker_is_refused_with_a_reason() {
+fn invalid_rankers_are_rejected_with_a_reason() {
     let base = |config: &mut Value, key: &str, value: Value| config["base_model_config"][key] = value;
     let cases: Vec<(&str, Copy, &[&str])> = vec![
         (
@@ -268,7 +268,7 @@ fn what_is_no_ranker_is_refused_with_a_reason() {
 }
 
 #[test]
-fn a_name_that_is_no_ranker_says_so() {
+fn an_unknown_ranker_name_is_an_error() {
     let error = ranker("no-such-ranker").unwrap_err();
     assert!(matches!(error, ModelError::Unknown { .. }), "{error}");
     let error = ranker("all-minilm-l6-v2").unwrap_err().to_string();
@@ -279,7 +279,7 @@ fn a_name_that_is_no_ranker_says_so() {
 }
 
 #[test]
-fn the_command_line_knows_it() {
+fn the_command_line_accepts_a_ranker() {
     let home = tempfile::tempdir().unwrap();
     let run = |ranker: &str, args: &[&str]| {
         let mut command = crate::cli::epitome(home.path());

@@ -1,4 +1,4 @@
-//! Summaries and vectors from servers, over real connections.
+//! Summaries and embeddings from servers, over real connections.
 
 use std::{
     net::TcpListener,
@@ -19,7 +19,7 @@ use epitome_work::{Cancel, Stopped};
 
 use crate::support::engine::{EngineServer, INVENTED};
 
-/// The path of the summaries, and of the vectors.
+/// The routes for summaries and for embeddings.
 const CHAT: &str = "/v1/chat/completions";
 const EMBED: &str = "/v1/embeddings";
 
@@ -72,7 +72,7 @@ fn compact(compactor: &Compactor, query: Option<&str>) -> Result<Compaction, Box
 }
 
 #[test]
-fn a_server_writes_and_what_it_invents_is_left_out() {
+fn a_server_summarizes_and_its_inventions_are_dropped() {
     let server = EngineServer::start();
     let compactor = summarizing(&server.url, |_| {});
     let compaction = compact(&compactor, None).unwrap();
@@ -82,11 +82,11 @@ fn a_server_writes_and_what_it_invents_is_left_out() {
     assert!(compaction.figures.ungrounded >= asked, "{:?}", compaction.figures);
     assert!(compaction.pieces.iter().any(|piece| piece.kind == PieceKind::Summary));
     assert!(compaction.figures.models.iter().any(|model| model.starts_with("writer@http://127.0.0.1")));
-    // There were calls, see above.
+    // There have been calls, as asserted above.
     for (_, body) in server.log.calls.lock().unwrap().iter() {
         assert_eq!((&body["model"], &body["temperature"]), (&"writer".into(), &0.into()));
     }
-    // All of it is in the cache now.
+    // Everything is now in the cache.
     assert_eq!(compact(&compactor, None).unwrap().text, compaction.text);
     assert_eq!(server.calls(CHAT), asked);
     assert!(server.log.keys.lock().unwrap().iter().all(String::is_empty));
@@ -105,11 +105,11 @@ fn a_server_embeds() {
     assert!(dense.iter().any(|score| *score > 0.5) && dense.iter().all(|score| *score <= 1.001));
     assert_eq!(compact(&compactor, Some(query)).unwrap().text, compaction.text);
     assert_eq!(server.calls(EMBED), asked);
-    // Another question asks for its own vector alone.
+    // Another query needs only its own vector.
     compact(&compactor, Some("Who was the captain?")).unwrap();
     assert_eq!(server.calls(EMBED), asked + 1);
 
-    // Bytes as base64 say the same.
+    // Base64-encoded vectors give the same result.
     server.log.base64.store(true, Ordering::SeqCst);
     assert_eq!(compact(&embedding(&server.url), Some(query)).unwrap().text, compaction.text);
     // Vectors in the cache, and one of another model under the same name.
@@ -119,7 +119,7 @@ fn a_server_embeds() {
 }
 
 #[test]
-fn no_more_calls_at_once_than_are_allowed() {
+fn concurrent_calls_are_limited() {
     let server = EngineServer::start();
     server.log.slow.store(40, Ordering::SeqCst);
     compact(&summarizing(&server.url, |config| config.summarizer.concurrency = 2), None).unwrap();
@@ -127,17 +127,17 @@ fn no_more_calls_at_once_than_are_allowed() {
 }
 
 #[test]
-fn what_passes_is_tried_again() {
+fn transient_failures_are_retried() {
     let server = EngineServer::start();
     server.next(&[(500, None, "{}"), (429, Some("0.2"), "later"), (504, None, "took too long")]);
     let began = Instant::now();
     compact(&summarizing(&server.url, |config| config.summarizer.concurrency = 1), None).unwrap();
-    // One wait of our own, one that was asked for, and one of our own that has doubled twice.
+    // One delay of our own, one requested by the server, and one of our own after doubling twice.
     assert!(began.elapsed() >= Duration::from_millis(250 + 200 + 1000));
 }
 
 #[test]
-fn what_a_server_refuses_by_name_it_is_not_sent_again() {
+fn rejected_parameters_are_not_sent_again() {
     let server = EngineServer::start();
     server.next(&[
         (400, None, r#"{"error":{"message":"'max_tokens' is not supported: use 'max_completion_tokens'"}}"#),
@@ -151,7 +151,7 @@ fn what_a_server_refuses_by_name_it_is_not_sent_again() {
 }
 
 #[test]
-fn failures_are_told_as_what_they_are() {
+fn failures_are_classified() {
     let once = |answers: &[(u16, Option<&'static str>, &'static str)]| {
         let server = EngineServer::start();
         server.next(answers);
@@ -166,7 +166,7 @@ fn failures_are_told_as_what_they_are() {
     assert!(matches!(once(&[(200, None, "<html>")]), RemoteError::Answer { .. }));
     let unusable = once(&[(200, None, r#"{"choices":[]}"#)]);
     assert!(unusable.to_string().contains("choices[0].message.content"), "{unusable}");
-    // A wait that goes beyond the deadline is not begun.
+    // A delay beyond the deadline is not started.
     let busy = once(&[(429, Some("3600"), r#"{"error":{"message":"slow down"}}"#)]);
     assert!(matches!(&busy, RemoteError::Busy { last, .. } if last.contains("slow down")), "{busy}");
 
@@ -187,7 +187,7 @@ fn failures_are_told_as_what_they_are() {
 }
 
 #[test]
-fn deadlines_and_leaving_clients_end_the_waiting() {
+fn deadlines_and_cancellation_end_waiting() {
     let server = EngineServer::start();
     server.log.slow.store(5_000, Ordering::SeqCst);
     let slow = summarizing(&server.url, |config| config.summarizer.deadline_ms = 200);
@@ -215,7 +215,7 @@ fn deadlines_and_leaving_clients_end_the_waiting() {
 }
 
 #[test]
-fn a_source_that_does_not_fit_is_read_as_far_as_it_does() {
+fn a_source_that_is_too_long_is_truncated() {
     let server = EngineServer::start();
     server.log.longest.store(1200, Ordering::SeqCst);
     let compaction = compact(&summarizing(&server.url, |_| {}), None).unwrap();
@@ -230,7 +230,7 @@ fn a_source_that_does_not_fit_is_read_as_far_as_it_does() {
     let compaction = compact(&embedding(&narrow.url), Some("Which ship?")).unwrap();
     assert!(compaction.explain.unwrap().iter().any(|score| score.dense > 0.0));
     assert!(narrow.calls(EMBED) > whole.calls(EMBED));
-    // Shortened at once, not tried again after a wait.
+    // Shortened immediately, not retried after a delay.
     assert!(began.elapsed() < Duration::from_secs(20));
     narrow.log.longest.store(20, Ordering::SeqCst);
     let error = compact(&embedding(&narrow.url), Some("Which ship?")).unwrap_err();
@@ -238,7 +238,7 @@ fn a_source_that_does_not_fit_is_read_as_far_as_it_does() {
 }
 
 #[test]
-fn a_server_that_is_not_there_or_not_named_is_told() {
+fn an_unreachable_or_unnamed_server_is_reported() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", free.local_addr().unwrap());
     drop(free);
@@ -260,7 +260,7 @@ fn a_server_that_is_not_there_or_not_named_is_told() {
     assert_eq!(of("http://127.0.0.1:9/v1", "m", ""), "");
 }
 
-/// The key is read from the environment, so that this needs a process of its own.
+/// The key is read from the environment, so this needs a separate process.
 #[test]
 fn the_key_goes_into_the_header_and_nowhere_else() {
     let server = EngineServer::start();
@@ -293,7 +293,7 @@ fn the_key_goes_into_the_header_and_nowhere_else() {
     assert!(server.log.calls.lock().unwrap().iter().all(|(_, body)| !body.to_string().contains(key)));
 }
 
-/// A process that ends with the test.
+/// A process that is killed at the end of the test.
 struct Running(Child);
 
 impl Drop for Running {
@@ -367,7 +367,7 @@ fn llama_cpp_writes_and_embeds() {
         let mut numbers = written.split(|c: char| !c.is_ascii_digit()).filter(|number| !number.is_empty());
         assert!(numbers.all(|number| source.contains(number)), "{written}");
     }
-    // From the cache: the server itself may write something else the second time, for what it has kept of a
-    // prompt is computed in other batches than what it has not.
+    // From the cache: the server itself may answer differently the second time, because the cached part of a
+    // prompt was computed in other batches than the rest.
     assert_eq!(compact(&compactor, Some("Summarize the story.")).unwrap().text, compaction.text);
 }

@@ -1,4 +1,4 @@
-//! The proxy and the commands where models are on servers.
+//! The proxy and the commands with models on servers.
 
 use std::{net::TcpListener, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[actix_web::test]
-async fn the_proxy_sends_the_original_where_a_server_fails() {
+async fn the_proxy_sends_the_original_if_a_server_fails() {
     let server = EngineServer::start();
     let body = json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": text() }] }).to_string();
     for (status, wait, said, reason) in [
@@ -41,7 +41,7 @@ async fn the_proxy_sends_the_original_where_a_server_fails() {
 }
 
 #[test]
-fn a_key_that_the_server_repeats_is_not_told() {
+fn a_key_echoed_by_the_server_is_not_shown() {
     let server = EngineServer::start();
     let (home, key) = (tempfile::tempdir().unwrap(), "sk-very-secret-4711");
     std::fs::write(home.path().join("in.txt"), text()).unwrap();
@@ -59,7 +59,7 @@ fn a_key_that_the_server_repeats_is_not_told() {
 }
 
 #[test]
-fn the_doctor_asks_servers() {
+fn the_doctor_checks_servers() {
     let server = EngineServer::start();
     let home = tempfile::tempdir().unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! The command `epitome serve`, as a process.
+//! The command `epitome serve` as a process.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -30,7 +30,7 @@ fn spawn(
     (child, line, lines)
 }
 
-/// Starts the command on the loopback and reads the address that it prints.
+/// Starts the command on loopback and reads the address that it prints.
 fn start(arguments: &[&str]) -> (Child, String, BufReader<std::process::ChildStderr>) {
     let (child, line, lines) = spawn(&[&["--listen", "127.0.0.1:0"], arguments].concat(), &[]);
     let url = line.trim().strip_prefix("epitome listens on ").expect(&line).to_owned();
@@ -94,12 +94,12 @@ async fn the_log_says_which_request_failed() {
     assert!(line.contains(&id), "{line}");
 }
 
-/// Of a process of its own, since the counters of one are shared by all its tests.
+/// In a separate process, because all tests in a process share its counters.
 #[actix_web::test]
-async fn what_is_refused_is_counted_once_and_says_so() {
+async fn rejected_requests_are_counted_once_with_a_reason() {
     let upstream = Upstream::start();
     let (mut child, url, _lines) = start(&["--upstream", &upstream.base]);
-    // Until then `/v1/compact` says so, whatever the body is.
+    // Until it is ready, `/v1/compact` reports that, whatever the body is.
     for _ in 0..600 {
         let ready = reqwest::get(format!("{url}/readyz")).await.expect("an answer").status() == 200;
         if ready {
@@ -111,11 +111,11 @@ async fn what_is_refused_is_counted_once_and_says_so() {
     let head = |path: &str, more: &str| format!("POST {path} HTTP/1.1\r\nHost: h\r\n{more}\r\n\r\n");
     let chat = "/v1/chat/completions";
     let requests = [
-        // A header that cannot be used.
+        // An unusable header.
         (head(chat, "x-epitome-budget: much\r\nContent-Length: 0"), "header"),
-        // What should be the size of a chunk.
+        // An invalid chunk size.
         (head(chat, "Transfer-Encoding: chunked") + "5\r\n{\"mod\r\nzz\r\n", "incomplete"),
-        // The client sends no more, and still listens.
+        // The client stops sending, but keeps listening.
         (head(chat, "Content-Length: 1000") + "{\"mod", "incomplete"),
         (head("/v1/compact", "Content-Length: 1000") + "{\"tex", "incomplete"),
         (head("/v1/compact", "Content-Length: 2") + "{}", "body"),
@@ -163,7 +163,7 @@ async fn what_is_refused_is_counted_once_and_says_so() {
 }
 
 #[test]
-fn what_cannot_be_served_is_said() {
+fn startup_errors_are_explained() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = held.local_addr().expect("an address").to_string();
     for (arguments, code, words) in [
@@ -186,7 +186,7 @@ fn what_cannot_be_served_is_said() {
 }
 
 #[actix_web::test]
-async fn beyond_the_loopback_keys_are_needed_or_a_word_that_they_are_not() {
+async fn beyond_loopback_keys_or_open_are_required() {
     let upstream = Upstream::start();
     let everywhere = ["--listen", "0.0.0.0:0", "--upstream", &upstream.base];
     let named = ("EPITOME_SERVE_KEYS_ENV", "EPITOME_KEYS");
@@ -227,7 +227,7 @@ async fn beyond_the_loopback_keys_are_needed_or_a_word_that_they_are_not() {
     child.kill().expect("stops");
     child.wait().expect("ends");
 
-    // Keys that are there are asked for, said aloud or not.
+    // Keys that are set are required, with or without `--open`.
     let (mut child, line, mut lines) =
         spawn(&[&everywhere[..], &["--open"]].concat(), &[named, ("EPITOME_KEYS", "one,two\nthree")]);
     assert_eq!(status(&line, None).await, 401);
@@ -242,7 +242,7 @@ async fn beyond_the_loopback_keys_are_needed_or_a_word_that_they_are_not() {
     child.wait().expect("ends");
 }
 
-/// The image's own configuration and command, without Docker.
+/// Checks the image's own configuration and command, without Docker.
 #[test]
 fn the_image_refuses_to_be_open_by_accident() {
     let docker = include_str!("../../Dockerfile");
@@ -257,7 +257,7 @@ fn the_image_refuses_to_be_open_by_accident() {
     for text in written {
         std::fs::write(&file, text.replace("\\n", "\n")).expect("a file");
         let path = file.to_str().expect("UTF-8");
-        // A port that is free.
+        // Any free port.
         let (mut child, line, _) = spawn(&["--listen", "0.0.0.0:0", "--config", path], &[]);
         if line.starts_with("epitome listens") {
             child.kill().expect("stops");

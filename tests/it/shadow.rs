@@ -1,4 +1,4 @@
-//! Shadow requests: a real upstream that answers the original otherwise than the compacted request.
+//! Shadow requests: a real upstream whose answer to the original differs from that to the compacted request.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use crate::support::{
     openai::Double,
 };
 
-/// A question over a long text. The upstream repeats the last word that begins with `answer`: with
-/// `agreeing` it stands in the question, else in the text alone, which the double of the pipeline takes
-/// away. It stands in the middle, since both ends of a text without a mark stay.
+/// A question over a long text. The upstream repeats the last word that begins with `answer`. With `agreeing`
+/// that word is in the question, otherwise only in the text, from which the pipeline's double removes it. The
+/// word is in the middle, because both ends of a text without delimiters are kept.
 fn body(agreeing: bool, stream: bool) -> String {
     let around = "The gate was built of oak and nobody remembers by whom. ".repeat(30);
     let text = format!("{around}The gate is kept by answer7 and nobody else knows of it. {around}");
@@ -43,7 +43,7 @@ async fn send(proxy: &Proxy, body: &str) -> (String, String, String) {
     (outcome, reason, response.text().await.expect("text"))
 }
 
-/// A metric of this process; 0 if it is not there yet.
+/// A metric of this process; 0 if it does not exist yet.
 async fn metric(proxy: &Proxy, name: &str) -> f64 {
     let text = reqwest::get(format!("{}/metrics", proxy.url)).await.expect("an answer").text().await;
     let text = text.expect("text");
@@ -67,7 +67,7 @@ async fn until(proxy: &Proxy, name: &str, wanted: f64) {
     panic!("{name} is {}, never {wanted}", metric(proxy, name).await);
 }
 
-/// One test, since metrics are those of the process.
+/// A single test, because metrics are shared by the process.
 #[actix_web::test]
 async fn answers_are_compared_and_the_floor_holds() {
     let (upstream, plain_upstream) = (Double::start(), Double::start());
@@ -81,7 +81,7 @@ async fn answers_are_compared_and_the_floor_holds() {
         config.shadow.cooldown_s = 2;
     });
 
-    // The same bytes for the client with and without, streamed or not.
+    // The client gets the same bytes with and without sampling, streamed or not.
     let (before, saved) = (metric(&watched, COMPARED).await, metric(&watched, SAVED).await);
     for (stream, done) in [(false, 1.0), (true, 2.0)] {
         let body = body(true, stream);
@@ -96,7 +96,7 @@ async fn answers_are_compared_and_the_floor_holds() {
     until(&watched, DRIFT, 0.0).await;
     assert!(metric(&watched, SAVED).await - saved > 1000.0);
 
-    // Two answers that have nothing in common: half of the window, then the floor.
+    // Two answers without anything in common: half of the window, then the floor applies.
     for done in [3.0, 4.0] {
         assert_eq!(send(&watched, &body(false, true)).await.0, "compacted");
         until(&watched, COMPARED, before + done).await;
@@ -107,11 +107,11 @@ async fn answers_are_compared_and_the_floor_holds() {
     let (outcome, reason, bytes) = send(&watched, &body(false, false)).await;
     assert_eq!((outcome.as_str(), reason.as_str()), ("passed", "shadow-floor"));
     assert!(bytes.contains("answer7"), "the original went upstream: {bytes}");
-    // A short request has its own reason still.
+    // A short request still has its own reason.
     let short = json!({ "messages": [{ "role": "user", "content": "Say answer2" }] }).to_string();
     assert_eq!(send(&watched, &short).await.1, "below-threshold");
 
-    // After the cooldown it is on again.
+    // After the cooldown, compaction is on again.
     for _ in 0..200 {
         if send(&watched, &body(true, false)).await.0 == "compacted" {
             break;
@@ -125,7 +125,7 @@ async fn answers_are_compared_and_the_floor_holds() {
 }
 
 #[actix_web::test]
-async fn what_may_have_an_effect_is_sent_once() {
+async fn requests_with_side_effects_are_sent_once() {
     const EFFECTS: &str = "epitome_shadow_samples_total{route=\"chat\",result=\"effects\"}";
     let upstream = Double::start();
     let proxy = proxy(&upstream, |config| config.shadow.sample = 1.0);
@@ -169,7 +169,7 @@ fn embeddings_tell_answers_apart() {
     assert!((of(paris) - 1.0).abs() < 1e-3);
     let (near, far) = (of("Paris is France's capital city."), of("Boil the eggs for seven minutes."));
     assert!(near > 0.8 && far < 0.4, "{near} {far}");
-    // Neither nothing nor far too much is an error.
+    // Neither empty nor very long texts are errors.
     for odd in [String::new(), format!("{paris} ").repeat(500)] {
         assert!((0.0..=1.0).contains(&of(&odd)));
     }

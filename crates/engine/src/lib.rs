@@ -163,7 +163,7 @@ impl Models {
                 let precision = self.precision()?;
                 slot.loaded(&self.store, |files| {
                     let ranker = CrossEncoder::load(files, precision)?;
-                    self.takes(&ranker.id().name, ranker.weight_bytes(), KeysAndValues::None);
+                    self.record_memory(&ranker.id().name, ranker.weight_bytes(), KeysAndValues::None);
                     Ok(ranker)
                 })
             }
@@ -177,12 +177,12 @@ impl Models {
     ///
     /// [`ModelError::Busy`] if too many requests are open.
     pub fn admit(&self, kind: Kind, tokens: usize) -> Result<Admitted<'_>, ModelError> {
-        self.schedule.admit(kind, tokens, self.in_passes())
+        self.schedule.admit(kind, tokens, self.batches_across_callers())
     }
 
     /// Whether encoders batch the windows of all callers into shared passes. That is so on a GPU, which needs
     /// many concurrent callers to be efficient.
-    pub fn in_passes(&self) -> bool {
+    pub fn batches_across_callers(&self) -> bool {
         matches!(self.precision(), Ok(Precision::Gpu))
     }
 
@@ -195,7 +195,7 @@ impl Models {
         let precision = self.precision()?;
         unpacked(&self.built_in, || {
             let ranker = CrossEncoder::built_in(precision)?;
-            self.takes(&ranker.id().name, ranker.weight_bytes(), KeysAndValues::None);
+            self.record_memory(&ranker.id().name, ranker.weight_bytes(), KeysAndValues::None);
             Ok(ranker)
         })
     }
@@ -208,7 +208,7 @@ impl Models {
     pub fn static_embedder(&self) -> Result<Arc<StaticEmbedder>, ModelError> {
         unpacked(&self.table, || {
             let table = StaticEmbedder::built_in()?;
-            self.takes("static-embedder", table.weight_bytes(), KeysAndValues::None);
+            self.record_memory("static-embedder", table.weight_bytes(), KeysAndValues::None);
             Ok(table)
         })
     }
@@ -232,7 +232,7 @@ impl Models {
         let precision = self.precision()?;
         self.embedder.loaded(&self.store, |files| {
             let embedder = Encoder::load(files, precision)?;
-            self.takes(&embedder.id().name, embedder.weight_bytes(), KeysAndValues::None);
+            self.record_memory(&embedder.id().name, embedder.weight_bytes(), KeysAndValues::None);
             Ok(embedder)
         })
     }
@@ -267,7 +267,7 @@ impl Models {
         let precision = self.decoder_precision()?;
         self.decoder.loaded(&self.store, |files| {
             let decoder = Decoder::load(files, precision, self.prompt_lookup)?;
-            self.takes(&decoder.id().name, decoder.weight_bytes(), decoder.keys_and_values());
+            self.record_memory(&decoder.id().name, decoder.weight_bytes(), decoder.keys_and_values());
             Ok(decoder)
         })
     }

@@ -83,7 +83,7 @@ impl Models {
     }
 
     /// Records that a model was loaded with this many bytes of weights.
-    pub(super) fn takes(&self, model: &str, weights: usize, keys_and_values: KeysAndValues) {
+    pub(super) fn record_memory(&self, model: &str, weights: usize, keys_and_values: KeysAndValues) {
         telemetry::model_loaded(model, weights);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.insert(model.to_owned(), Shares { weights, keys_and_values });

@@ -102,7 +102,7 @@ pub struct Admitted<'a> {
     schedule: &'a Schedule,
     /// Whether the pieces run in passes shared by all callers, which order them, and need no slot of their
     /// own.
-    in_passes: bool,
+    batches_across_callers: bool,
     kind: Kind,
     done_at: Duration,
 }
@@ -134,7 +134,7 @@ impl Schedule {
         &self,
         kind: Kind,
         tokens: usize,
-        in_passes: bool,
+        batches_across_callers: bool,
     ) -> Result<Admitted<'_>, ModelError> {
         let open = self.open.fetch_add(1, Ordering::Relaxed);
         if open >= self.most {
@@ -142,9 +142,9 @@ impl Schedule {
             telemetry::engine_refused(kind.name());
             return Err(ModelError::Busy { model: "the encoders".into(), waiting: open });
         }
-        let speed = if in_passes { GPU_SPEED } else { self.lock().speed * self.places as f64 };
+        let speed = if batches_across_callers { GPU_SPEED } else { self.lock().speed * self.places as f64 };
         let done_at = self.began.elapsed() + Duration::from_secs_f64(tokens as f64 / speed.max(1.0));
-        Ok(Admitted { schedule: self, in_passes, kind, done_at })
+        Ok(Admitted { schedule: self, batches_across_callers, kind, done_at })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -165,7 +165,7 @@ impl Admitted<'_> {
         work: impl FnOnce(&Turn) -> Result<T, E>,
     ) -> Result<T, E> {
         let arrived = Instant::now();
-        let place = match self.in_passes {
+        let place = match self.batches_across_callers {
             true => cancel.check().map(|()| None)?,
             false => {
                 let place = self.wait(cancel)?;
@@ -184,7 +184,7 @@ impl Admitted<'_> {
             return result;
         }
         telemetry::encoder_step(self.kind.name(), time, tokens);
-        if !self.in_passes {
+        if !self.batches_across_callers {
             let mut state = self.schedule.lock();
             let own = tokens as f64 / time.as_secs_f64().max(1e-6);
             state.speed += SHARE * (own - state.speed);
@@ -355,8 +355,8 @@ mod tests {
             }
         }
         let schedule = Schedule::with(1, 8);
-        for in_passes in [false, true] {
-            let admitted = schedule.admit(Kind::Rank, 1, in_passes).unwrap();
+        for batches_across_callers in [false, true] {
+            let admitted = schedule.admit(Kind::Rank, 1, batches_across_callers).unwrap();
             let cancel = Cancel::never();
             assert_eq!(admitted.turn(1, &cancel, |_| Err::<(), _>(Failed::Work)), Err(Failed::Work));
             let left = |turn: &Turn| {

@@ -196,7 +196,7 @@ impl Store {
                 let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
                 ENCODER_FILES.map(|file| dir.join(file)).to_vec()
             }
-            Role::Decoder if path.is_dir() => match the_gguf_in(path)? {
+            Role::Decoder if path.is_dir() => match only_gguf_in(path)? {
                 Some(gguf) => vec![gguf],
                 None => folder::decoder_files(path)?,
             },
@@ -416,7 +416,7 @@ fn lock(home: &Path, model: &str) -> Result<File, ModelError> {
 }
 
 /// The only GGUF file in a directory, if there is one.
-fn the_gguf_in(dir: &Path) -> Result<Option<PathBuf>, ModelError> {
+fn only_gguf_in(dir: &Path) -> Result<Option<PathBuf>, ModelError> {
     let mut found = None;
     for entry in fs::read_dir(dir).map_err(at(dir))? {
         let path = entry.map_err(at(dir))?.path();

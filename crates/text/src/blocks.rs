@@ -125,7 +125,7 @@ impl Scanner<'_> {
     /// A closed fenced code block. An unclosed fence is plain text, or it would swallow the rest.
     fn fence(&mut self, at: usize) -> Option<usize> {
         let fence = self.lines[at].fence()?;
-        if self.open_fences.iter().any(|open| fence.opens_like(open)) {
+        if self.open_fences.iter().any(|open| fence.closers_subsume(open)) {
             return None;
         }
         let closes = |line: &Line<'_>| line.fence().is_some_and(|f| f.closes(&fence));

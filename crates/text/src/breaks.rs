@@ -18,7 +18,7 @@ pub(crate) fn line_ends(text: &str, before: usize) -> Option<Vec<usize>> {
         return None;
     }
     let lines = lines(content);
-    if lines.len() < 3 || !are_meant(&lines.iter().map(|l| l.text).collect::<Vec<_>>(), before) {
+    if lines.len() < 3 || !breaks_are_deliberate(&lines.iter().map(|l| l.text).collect::<Vec<_>>(), before) {
         return None;
     }
     let mut ends: Vec<usize> = Vec::new();
@@ -38,7 +38,7 @@ pub(crate) fn line_ends(text: &str, before: usize) -> Option<Vec<usize>> {
 
 /// Whether most lines leave room for the first word of the next one, or have a different indent. The width is
 /// that of the shortest among the longest quarter of the lines, so that a single long line does not count.
-fn are_meant(lines: &[&str], before: usize) -> bool {
+fn breaks_are_deliberate(lines: &[&str], before: usize) -> bool {
     let width = |at: usize| lines[at].trim_end().chars().count() + if at == 0 { before } else { 0 };
     let indent = |text: &str| text.len() - text.trim_start().len();
     let mut widths: Vec<usize> = (0..lines.len()).map(width).filter(|width| *width > 0).collect();

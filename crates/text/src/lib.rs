@@ -49,11 +49,12 @@ use blocks::RawBlock;
 use cut::{CutBlock, Piece};
 use tokens::{Check, TokenCounter, TokenTable};
 
-/// The smallest unit: a sentence, a heading, a list item's sentence, a line where line breaks are meant, a
-/// table row, a log record or a sentence of a long one, an element of a JSON value, a whole fenced code block.
+/// The smallest unit: a sentence, a heading, a sentence of a list item, a line (where line breaks are
+/// deliberate), a table row, a log record or a sentence of a long one, an element of a JSON value, a fenced
+/// code block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Bytes of the text, white space behind it included.
+    /// Byte range in the text, including trailing white space.
     pub range: Range<usize>,
     /// Kind of content.
     pub content: Content,
@@ -61,50 +62,51 @@ pub struct Span {
     pub block: usize,
     /// Index of its segment.
     pub segment: usize,
-    /// Tokens.
+    /// Size in tokens.
     pub tokens: usize,
-    /// What it is to the spans around it.
+    /// Its role in the selection.
     pub role: Role,
-    /// Whether it goes on what the span before it begins: both are parts of one long piece.
+    /// Whether it continues the previous span: both are parts of one long piece.
     pub part: bool,
-    /// Whether it is of a file of code, or of code in a fence, which may have to stay whole.
+    /// Whether it is in a code file or fenced code, which may have to stay whole.
     pub code: bool,
 }
 
-/// A paragraph or another stretch that belongs together.
+/// A paragraph or another unit of related text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// Its spans.
     pub spans: Range<usize>,
     /// Kind of content.
     pub content: Content,
-    /// Whether its first span is a label or a table header that every other span of it needs.
+    /// Whether its first span is a label or a table header that all its other spans need.
     pub labelled: bool,
-    /// Whether that label names it alone: it has a number, as `Document [3]` has, and begins no other block.
+    /// Whether that label names only this block: it has a number, like `Document [3]`, and begins no other
+    /// block.
     pub numbered: bool,
     /// Index of the heading that governs it.
     pub heading: Option<usize>,
-    /// The span behind it that names it, such as a closing tag or the mark of its page.
+    /// The span after it that names it, such as a closing tag or a page number.
     pub closing: Option<usize>,
-    /// Tokens.
+    /// Size in tokens.
     pub tokens: usize,
 }
 
-/// What is known of where a text comes from. All of it may be missing or wrong.
+/// Metadata about a text's origin. All of it may be missing or wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The tool that gave it: its name, and the arguments of its call as JSON.
+    /// The tool that returned it: its name, and the arguments of the call as JSON.
     pub call: Option<(String, String)>,
     /// A file name or path.
     pub file: Option<String>,
     /// A media type.
     pub media_type: Option<String>,
-    /// Whether the query is that call, rather than a question about the text.
+    /// Whether the query is that call rather than a question about the text.
     pub called: bool,
 }
 
 impl Origin {
-    /// The same, borrowed.
+    /// The same as a borrowed [`Hint`].
     pub fn hint(&self) -> Hint<'_> {
         Hint {
             call: self.call.as_ref().map(|(name, arguments)| (name.as_str(), arguments.as_str())),
@@ -114,25 +116,25 @@ impl Origin {
     }
 }
 
-/// A heading and the one above it.
+/// A heading and its parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heading {
     /// Its span.
     pub span: usize,
     /// 1 is the highest.
     pub level: u8,
-    /// The heading of the section that this one is part of.
+    /// The parent heading, whose section contains this one.
     pub parent: Option<usize>,
 }
 
-/// A segment: 1,000-2,000 tokens; unit of summaries and of the cache.
+/// A segment of 1,000-2,000 tokens: the unit of summaries and of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Bytes of the text.
+    /// Byte range in the text.
     pub range: Range<usize>,
     /// Its spans.
     pub spans: Range<usize>,
-    /// Tokens.
+    /// Size in tokens.
     pub tokens: usize,
 }
 
@@ -141,9 +143,9 @@ pub struct Segment {
 pub struct Document<'a> {
     /// The input.
     pub text: &'a str,
-    /// What it is as a whole.
+    /// The kind of the text as a whole.
     pub kind: Kind,
-    /// Token ends.
+    /// The offsets at which tokens end.
     pub tokens: TokenTable,
     /// Spans in order; they tile the text.
     pub spans: Vec<Span>,
@@ -153,20 +155,20 @@ pub struct Document<'a> {
     pub headings: Vec<Heading>,
     /// Segments in order; their spans tile the spans.
     pub segments: Vec<Segment>,
-    /// The span that numbers the page of each span; empty where no page is numbered.
+    /// For each span, the span with its page number; empty if pages are not numbered.
     page_marks: Vec<Option<usize>>,
 }
 
 /// Sizes of segments, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentSize {
-    /// Fewest.
+    /// Minimum size, except for the last segment.
     pub min: usize,
-    /// Most.
+    /// Maximum size, except for segments of a single span.
     pub max: usize,
 }
 
-/// Finds the labels that name one block alone.
+/// Finds the labels that name a single block.
 fn number(text: &str, spans: &[Span], blocks: &mut [Block]) {
     let label = |block: &Block| text[spans[block.spans.start].range.clone()].trim();
     let named = |block: &&Block| block.labelled && block.content != Content::Table;
@@ -182,18 +184,19 @@ fn number(text: &str, spans: &[Span], blocks: &mut [Block]) {
 }
 
 impl<'a> Document<'a> {
-    /// Finds the structure of `text`, taken as running text with whatever stands in it.
+    /// The structure of `text`, treated as running text.
     pub fn new(text: &'a str, counter: &dyn TokenCounter, size: SegmentSize) -> Self {
         let Ok(document) =
             Self::checked::<Infallible>(text, Kind::Prose, prose(text), counter, size, &|| Ok(()));
         document
     }
 
-    /// The structure of `text` of a `kind`, cut into `cut`, which tiles it, for as long as `cancel` allows.
+    /// The structure of `text` of a `kind`, given its blocks `cut`, which must tile it. Stops when `cancel`
+    /// says so.
     ///
     /// # Errors
     ///
-    /// [`Stopped`] when `cancel` says so.
+    /// [`Stopped`] if cancelled.
     pub fn cut(
         text: &'a str,
         kind: Kind,
@@ -248,7 +251,7 @@ impl<'a> Document<'a> {
                     start = end;
                 }
             }
-            // The number of a page governs what stands on it, whatever the sections are.
+            // The number of a page governs the text on that page, independently of the sections.
             let page = kind == Kind::Pages && label;
             let heading = raw.content == Content::Heading && !raw.closes && !page;
             if heading || raw.level > 0 && !page {
@@ -296,12 +299,12 @@ impl<'a> Document<'a> {
         Ok(Document { text, kind, tokens, spans, blocks, headings, segments, page_marks })
     }
 
-    /// The span that numbers the page on which a span begins.
+    /// The span with the number of the page that a span begins on.
     pub fn page_mark(&self, span: usize) -> Option<usize> {
         self.page_marks.get(span).copied().flatten()
     }
 
-    /// Takes the spans in `ranges`, which are sorted, for code that may have to stay whole.
+    /// Marks the spans in `ranges`, which must be sorted, as code that may have to stay whole.
     pub fn mark_code(&mut self, ranges: &[Range<usize>]) {
         for range in ranges {
             let first = self.spans.partition_point(|span| span.range.end <= range.start);
@@ -309,7 +312,7 @@ impl<'a> Document<'a> {
                 if self.spans[at].range.start >= range.end {
                     break;
                 }
-                // What names a block comes along with it.
+                // The name of a block is kept along with it anyway.
                 if self.spans[at].role != Role::Label && !self.span_text(at).is_empty() {
                     let span = &mut self.spans[at];
                     span.code = true;
@@ -321,25 +324,25 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The text of a span as it is read: of a page, with the words joined that a line break parts.
+    /// The text of a span for reading: in extracted pages, words hyphenated at line breaks are rejoined.
     pub fn reading(&self, span: usize) -> Cow<'a, str> {
         let text = self.span_text(span);
         if self.kind == Kind::Pages { kinds::pages::joined(text) } else { Cow::Borrowed(text) }
     }
 
-    /// Whether most of it was written by programs: rows, records, lines.
+    /// Whether most of it was generated by programs: rows, records, lines.
     pub fn is_mostly_machine(&self) -> bool {
         let machine = |span: &&Span| span.content.is_machine();
         let tokens: usize = self.spans.iter().filter(machine).map(|span| span.tokens).sum();
         self.kind.is_in_place() && 2 * tokens > self.tokens.total()
     }
 
-    /// The text of a span without the white space around it.
+    /// The text of a span without surrounding white space.
     pub fn span_text(&self, span: usize) -> &'a str {
         self.text[self.spans[span].range.clone()].trim()
     }
 
-    /// The bytes of consecutive spans without the white space around them.
+    /// The byte range of consecutive spans without surrounding white space.
     pub fn trimmed(&self, spans: &Range<usize>) -> Range<usize> {
         if spans.is_empty() {
             return 0..0;
@@ -351,7 +354,7 @@ impl<'a> Document<'a> {
         left..left + text.trim().len()
     }
 
-    /// The headings above a block, the highest first, as spans.
+    /// The headings above a block as spans, the highest first.
     pub fn heading_path(&self, block: usize) -> Vec<usize> {
         let mut path = Vec::new();
         let mut next = self.blocks[block].heading;
@@ -364,7 +367,7 @@ impl<'a> Document<'a> {
     }
 }
 
-/// The blocks of running text and of what may stand in it.
+/// Splits running text and its usual elements into blocks.
 pub fn prose(text: &str) -> Vec<CutBlock> {
     let cut = |raw: RawBlock| {
         let (pieces, labelled) = pieces(text, &raw);
@@ -380,7 +383,7 @@ pub fn prose(text: &str) -> Vec<CutBlock> {
     blocks::blocks(text).into_iter().map(cut).filter(|block| !block.pieces.is_empty()).collect()
 }
 
-/// The spans of a block, and whether the first is a label.
+/// The spans of a block, and whether the first one is a label.
 fn pieces(text: &str, block: &RawBlock) -> (Vec<(Range<usize>, Content)>, bool) {
     let mut pieces: Vec<(Range<usize>, Content)> = Vec::new();
     let mut start = block.range.start;
@@ -395,7 +398,7 @@ fn pieces(text: &str, block: &RawBlock) -> (Vec<(Range<usize>, Content)>, bool) 
     match block.content {
         Content::Heading | Content::Code | Content::Line => push(end, block.content),
         Content::Log => {
-            // A long record is a trace, or what somebody said under a time stamp.
+            // A long record is a stack trace, or speech after a timestamp.
             if end - block.range.start > sentences::LONGEST {
                 let lines = lines::lines(&text[block.range.clone()]);
                 let mut starts: Vec<usize> = lines
@@ -542,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn long_records_are_cut_and_transcripts_are_prose() {
+    fn long_records_are_split_and_transcripts_are_prose() {
         let frame = "  at org.example.Deep.call(Deep.java:12)\n";
         let trace = format!("2026-01-02T03:04:05Z failed\n{}", frame.repeat(40));
         let doc = document(&trace);
@@ -556,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_no_headings() {
+    fn comments_are_not_headings() {
         let headings =
             |text: &str| document(text).spans.iter().filter(|span| span.content == Content::Heading).count();
         assert_eq!(headings("# Part\n\nText.\n\n## Section\nMore text.\n"), 2);

@@ -1,11 +1,11 @@
-//! What a single line looks like: blank, heading, fence, list item, table row, log record, label.
+//! Recognises single lines: blank, heading, fence, list item, table row, log record, label.
 
-/// A line with its place.
+/// A line and its position.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
     /// Offset of its first byte.
     pub start: usize,
-    /// Its text without the line break.
+    /// Its text, without the line break.
     pub text: &'a str,
 }
 
@@ -18,12 +18,12 @@ pub struct Fence {
 }
 
 impl Fence {
-    /// Whether only what closes `other`, or less, could close this one.
-    pub fn opens_like(&self, other: &Fence) -> bool {
+    /// Whether every line that closes this fence would also close `other`.
+    pub fn closers_subsume(&self, other: &Fence) -> bool {
         self.mark == other.mark && self.length >= other.length
     }
 
-    /// Whether this line closes the block that `open` opened.
+    /// Whether this line closes the block opened by `open`.
     pub fn closes(&self, open: &Fence) -> bool {
         self.mark == open.mark && self.length >= open.length && self.bare
     }
@@ -41,11 +41,11 @@ pub fn lines(text: &str) -> Vec<Line<'_>> {
         .collect()
 }
 
-/// Bytes of a line that are looked at to tell its kind.
+/// Maximum bytes of a line to examine.
 const LOOK: usize = 400;
 
 impl<'a> Line<'a> {
-    /// Nothing but white space.
+    /// Whether the line has only white space.
     pub fn is_blank(&self) -> bool {
         self.text.trim().is_empty()
     }
@@ -59,7 +59,7 @@ impl<'a> Line<'a> {
         self.text.len() - self.text.trim_start().len()
     }
 
-    /// Columns that the line stands in; a tab is four.
+    /// Indentation in columns; a tab counts as four.
     fn column(&self) -> usize {
         let space = self.text.chars().take_while(|c| c.is_whitespace());
         space.map(|c| if c == '\t' { 4 } else { 1 }).sum()
@@ -77,7 +77,7 @@ impl<'a> Line<'a> {
         (length >= 3 && !info.contains('`')).then(|| Fence { mark, length, bare: info.trim().is_empty() })
     }
 
-    /// Level of a Markdown heading with number signs; one that stands four columns in is code.
+    /// Level of a Markdown heading with `#` signs; with an indent of four columns it is code.
     pub fn atx_level(&self) -> Option<u8> {
         if self.column() >= 4 {
             return None;
@@ -89,7 +89,7 @@ impl<'a> Line<'a> {
             .then_some(level as u8)
     }
 
-    /// Whether the line underlines the one above as a heading.
+    /// The heading level of the line above, if this line underlines it.
     pub fn setext_level(&self) -> Option<u8> {
         let text = self.text.trim();
         let all = |mark: u8| text.len() >= 3 && text.bytes().all(|b| b == mark);
@@ -102,7 +102,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Level of a heading without markup: short, capitalised, without a final point.
+    /// Level of a heading without markup: short, capitalised, without a final full stop.
     pub fn plain_heading_level(&self) -> Option<u8> {
         let text = self.text.trim();
         let open = text.ends_with(['.', ',', ';', '?', '!', '"', '”', '|', '>', ')']) || text.len() > 80;
@@ -131,7 +131,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Length of a list marker with the space behind it.
+    /// Length in bytes of a list marker, including the space after it.
     pub fn list_marker(&self) -> Option<usize> {
         let text = self.look();
         let mut chars = text.chars();
@@ -154,19 +154,19 @@ impl<'a> Line<'a> {
         text[marker..].starts_with([' ', '\t']).then_some(marker + 1)
     }
 
-    /// Whether the line belongs to the list item above it: indented, and no item of its own.
+    /// Whether the line continues the list item above it: indented, and not an item itself.
     pub fn continues_item(&self) -> bool {
         !self.is_blank() && self.indent() >= 2 && self.list_marker().is_none() && self.fence().is_none()
     }
 
-    /// A row of a Markdown table or of tab-separated values.
+    /// Whether it is a row of a Markdown table or of tab-separated values.
     pub fn is_table_row(&self) -> bool {
         let text = self.look();
         text.starts_with('|') && text[1..].contains('|') || text.matches('\t').count() >= 2
     }
 
-    /// Fields of a row of comma or semicolon separated values; none where it does not look like one.
-    /// Separators in quotation marks do not count, and one before white space is punctuation.
+    /// Number of fields in a row of comma- or semicolon-separated values; `None` if it does not look like
+    /// one. Separators in quotation marks do not count, and a separator before white space is punctuation.
     pub fn fields(&self, separator: u8) -> Option<usize> {
         let bytes = self.text.trim_end().as_bytes();
         let (mut quoted, mut count) = (false, 0);
@@ -182,13 +182,13 @@ impl<'a> Line<'a> {
         (count >= 2 && !quoted).then_some(count + 1)
     }
 
-    /// The rule under a Markdown table's header.
+    /// Whether it is the rule under a Markdown table's header.
     pub fn is_table_rule(&self) -> bool {
         let text = self.text.trim();
         text.contains('-') && text.starts_with('|') && text.bytes().all(|b| b"|-: \t".contains(&b))
     }
 
-    /// A log record: a time stamp, an address or a level at its start.
+    /// Whether it begins a log record: it starts with a timestamp, an address or a level.
     pub fn is_log(&self) -> bool {
         let text = self.look().trim_start_matches('[').trim_start();
         let shape: String = text.chars().take(19).map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
@@ -206,7 +206,7 @@ impl<'a> Line<'a> {
         stamped || syslog || begins_with_level(text) || begins_with_counter(text)
     }
 
-    /// Whether the line belongs to the log record above it: a stack frame or an indented detail.
+    /// Whether the line continues the log record above it: a stack frame or an indented detail.
     pub fn is_log_continuation(&self) -> bool {
         !self.is_blank()
             && !self.is_log()
@@ -215,8 +215,8 @@ impl<'a> Line<'a> {
                 || self.text.starts_with("Traceback"))
     }
 
-    /// Bytes of a label at the start of the line, with the space behind it: the name of a passage
-    /// (`Document [3](Title: ...)`, `Passage 2:`) or of a speaker (`Grad A:`).
+    /// Length in bytes of a label at the start of the line, including the space after it: the name of a
+    /// passage (`Document [3](Title: ...)`, `Passage 2:`) or of a speaker (`Grad A:`).
     pub fn label(&self) -> usize {
         let indent = self.indent();
         let text = self.look();
@@ -226,16 +226,16 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The name of a level, as records begin with.
+/// Whether it begins with the name of a log level.
 fn begins_with_level(text: &str) -> bool {
     ["INFO", "WARN", "WARNING", "ERROR", "DEBUG", "TRACE", "FATAL", "CRITICAL"]
         .iter()
         .any(|level| text.strip_prefix(level).is_some_and(|rest| rest.starts_with([' ', ':', ']', '\t'])))
 }
 
-/// Digits in groups: a time since the start (`12.345678]`, `0.04.035.940`), an address that asked (`127.0.0.1 - `,
-/// `127.0.0.1:80`), the time of a day before a level. No number of a section, no date, no version; nor
-/// the time alone, as in the transcript of a call.
+/// Groups of digits: the time since the start (`12.345678]`, `0.04.035.940`), a client address
+/// (`127.0.0.1 - `, `127.0.0.1:80`), or the time of day before a level. Not a section number, a date or a
+/// version; nor a time alone, as in a call's transcript.
 fn begins_with_counter(text: &str) -> bool {
     let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
     let since_start = word.strip_suffix(']').and_then(|word| word.split_once('.'));
@@ -309,7 +309,8 @@ fn speaker_label(text: &str) -> Option<usize> {
     let name = &text[..colon];
     let plain = |c: char| c.is_alphanumeric() || " .'’-_()&".contains(c);
     let words = name.split_whitespace().count();
-    // `He said: no.` is a sentence: names end in a capital, a figure or a bracket, where they have several words.
+    // `He said: no.` is a sentence: the last word of a name of several words does not begin with a lower-case
+    // letter.
     let ends_small =
         name.split_whitespace().next_back().is_some_and(|word| word.starts_with(char::is_lowercase));
     let capital = !ends_small && name.chars().next().is_some_and(char::is_uppercase);

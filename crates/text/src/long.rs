@@ -1,5 +1,5 @@
-//! Pieces that are too long to be kept or left out as a whole: a record of a log, a cell of a table, a line of minified
-//! code may be longer than all that may stay, and what is asked for may be in it.
+//! Splits pieces that are too long to be kept or dropped as a whole: a log record, a table cell or a line of
+//! minified code may exceed the whole budget and still contain the answer.
 
 use super::{
     cut::{Content, Piece, Role},
@@ -7,13 +7,14 @@ use super::{
     sentences,
 };
 
-/// A piece of more bytes than this is cut.
+/// Pieces of more bytes than this are split.
 const LONG: usize = sentences::LONGEST;
-/// Bytes of its parts, about.
+/// Target size of a part in bytes.
 const PART: usize = 400;
 
-/// Where the parts of a piece end, the last one where it ends itself. Running text has only long sentences that stay
-/// as they are, and a record of a JSON document is kept or left out as a whole, or it would not be valid.
+/// The ends of a piece's parts; the last one is the end of the piece. Running text is excluded because only
+/// its sentences are long, and they stay whole. A record of a JSON document is kept or dropped as a whole,
+/// because the result would not be valid otherwise.
 pub(super) fn part_ends(text: &str, kind: Kind, piece: &Piece) -> Vec<usize> {
     let own = &text[piece.range.clone()];
     let whole = kind.is_calibrated()
@@ -28,14 +29,14 @@ pub(super) fn part_ends(text: &str, kind: Kind, piece: &Piece) -> Vec<usize> {
     let running = matches!(piece.content, Content::Prose | Content::List);
     let ends = if running { sentences::part_ends(own, LONG) } else { line_ends(own) };
     let mut ends: Vec<usize> = ends.into_iter().map(|end| piece.range.start + end).collect();
-    // White space at the end is no part.
+    // Trailing white space is not a separate part.
     let said = piece.range.start + own.trim_end().len();
     ends.truncate(ends.partition_point(|end| *end < said));
     ends.push(piece.range.end);
     ends
 }
 
-/// Where runs of lines end that are no longer than a part, and the parts of lines that are.
+/// The ends of runs of lines no longer than a part, and of the parts of longer lines.
 fn line_ends(text: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     let (mut start, mut at) = (0, 0);
@@ -46,7 +47,7 @@ fn line_ends(text: &str) -> Vec<usize> {
             start = at;
         }
         if line.len() > PART {
-            // The line break is no part.
+            // The line break is not a separate part.
             let said = line.trim_end().len();
             let parts = sentences::part_ends(line, PART).into_iter().filter(|end| *end < said);
             ends.extend(parts.map(|part| at + part));
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_lines_and_runs_of_lines_are_cut() {
+    fn long_lines_and_runs_of_lines_are_split() {
         let piece = |text: &str, content| Piece { range: 0..text.len(), content, role: Role::Text };
         let lines = "+ a line of a hunk\n".repeat(100);
         let ends = part_ends(&lines, Kind::Diff, &piece(&lines, Content::Code));

@@ -1,25 +1,25 @@
-//! Headings of scripts without capitals: short lines of their own that recur with only their number differing, such as
-//! `第二十六条` or `अनुच्छेद ५.`. Where a script has capitals, those tell a heading.
+//! Headings in scripts without capitals: short separate lines that recur with only their number differing,
+//! like `第二十六条` or `अनुच्छेद ५.`. In scripts with capitals, headings are recognised by those.
 
 use std::collections::{HashMap, HashSet};
 
 use super::lines::Line;
 
-/// Level of such a heading.
+/// Level of such headings.
 pub(crate) const LEVEL: u8 = 3;
-/// A heading recurs at least so often.
+/// Minimum number of occurrences.
 const RECURS: usize = 3;
-/// Characters of the longest.
+/// Maximum characters of a heading.
 const LONGEST: usize = 40;
-/// Words of the longest.
+/// Maximum words of a heading.
 const WORDS: usize = 8;
-/// Bytes of a character of these scripts, at most.
+/// Maximum bytes per character in these scripts.
 const WIDEST: usize = 4;
 
-/// Numerals that are letters too.
+/// Numerals that are also letters.
 const NUMERALS: &str = "〇零一二三四五六七八九十百千万两兩壹贰叁肆伍陆柒捌玖拾佰仟壱弐参廿卅";
 
-/// The lines, by index, that are headings because others like them have other numbers.
+/// The lines, by index, that are headings because they recur with different numbers.
 pub(crate) fn headings(lines: &[Line<'_>]) -> HashSet<usize> {
     let mut alike: HashMap<String, Vec<(usize, String)>> = HashMap::new();
     for (at, line) in lines.iter().enumerate() {
@@ -30,7 +30,7 @@ pub(crate) fn headings(lines: &[Line<'_>]) -> HashSet<usize> {
     }
     let mut found = HashSet::new();
     for lines_alike in alike.into_values() {
-        // A list of them, as a table of contents is, has no text below.
+        // Entries of a list, such as a table of contents, have no text below them.
         let stands =
             |at: usize| lines[at + 1..].iter().position(|line| !line.is_blank()).map(|next| at + 1 + next);
         let all: HashSet<usize> = lines_alike.iter().map(|(at, _)| *at).collect();
@@ -46,7 +46,7 @@ pub(crate) fn headings(lines: &[Line<'_>]) -> HashSet<usize> {
     found
 }
 
-/// What a line has in common with its like, up to the end of the word that holds its number; and the number.
+/// The part that similar lines share, up to the end of the word with the number; and the number.
 fn parts(line: &str) -> Option<(String, String)> {
     let text = line.trim();
     if text.len() > LONGEST * WIDEST
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_recur_with_another_number() {
+    fn lines_that_recur_with_other_numbers_are_headings() {
         for heads in [
             ["第一条", "第二十六条", "第三条"],
             ["第一章 总则", "第二章 权利", "第三章 附则"],
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_none() {
+    fn other_lines_are_not_headings() {
         for text in [
             "第一条\n\n第二条\n\n第三条\n\n第四条\n",
             "第一条\n\n人人生而自由。\n\n",

@@ -1,5 +1,5 @@
-//! What sentence borders need to know of scripts: their terminators and clause marks, the scripts that are
-//! written without spaces between words, and the borders of grapheme clusters and words.
+//! Script-specific data for sentence boundaries: terminators and clause marks, scripts written without spaces
+//! between words, and the boundaries of grapheme clusters and words.
 
 use icu_segmenter::{WordSegmenter, options::WordBreakInvariantOptions};
 use unicode_segmentation::GraphemeCursor;
@@ -7,19 +7,20 @@ use unicode_segmentation::GraphemeCursor;
 /// How a terminator ends a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Terminator {
-    /// The full stop of the Latin script: ends one only where space, and no abbreviation, is around it.
+    /// The full stop of the Latin script: only ends a sentence depending on the spaces and abbreviations
+    /// around it.
     Point,
-    /// Ends one where white space follows and no lower-case letter.
+    /// Ends a sentence if followed by white space and then not by a lower-case letter.
     Spaced,
-    /// Ends one whatever follows.
+    /// Ends a sentence whatever follows.
     Always,
-    /// Ends one where white space follows, or a letter of a script that has no cases.
+    /// Ends a sentence if followed by white space or by a letter of a script without case.
     Wide,
-    /// The Greek question mark as it is typed: a semicolon.
+    /// The Greek question mark, typed as a semicolon.
     Semicolon,
 }
 
-/// The kind of terminator that `c` is.
+/// The type of terminator that `c` is.
 pub(crate) fn terminator(c: char) -> Option<Terminator> {
     Some(match c {
         '.' => Terminator::Point,
@@ -29,7 +30,7 @@ pub(crate) fn terminator(c: char) -> Option<Terminator> {
         '。' | '！' | '？' | '｡' | '︒' | '︕' | '︖' => Terminator::Always,
         // Arabic, Syriac, N'Ko, Armenian, Georgian.
         '؟' | '۔' | '؞' | '܀' | '܁' | '܂' | '߹' | '։' | '჻' => Terminator::Always,
-        // Devanagari and its neighbours, Sinhala, Tibetan, Burmese, Khmer, Ethiopic, Mongolian.
+        // Devanagari and related scripts, Sinhala, Tibetan, Burmese, Khmer, Ethiopic, Mongolian.
         '।' | '॥' | '෴' | '།' | '༎' | '༏' | '༐' | '༑' | '။' | '។' | '៕' | '።' | '፧' | '፨' | '᠃' | '᠉' => {
             Terminator::Always
         }
@@ -41,7 +42,7 @@ pub(crate) fn terminator(c: char) -> Option<Terminator> {
     })
 }
 
-/// Quotation marks and brackets that close what a terminator stands in.
+/// Quotation marks and brackets that may follow a terminator as part of its sentence.
 pub(crate) fn is_closer(c: char) -> bool {
     matches!(
         c,
@@ -49,16 +50,16 @@ pub(crate) fn is_closer(c: char) -> bool {
     ) || matches!(c, '〕' | '〗' | '］' | '｝' | '｣' | '＂' | '＇' | '༽' | '﴾')
 }
 
-/// The marks at which a long sentence is cut first, besides line breaks.
+/// The marks at which a long sentence is preferably split, besides line breaks.
 pub(crate) fn is_clause_mark(c: char) -> bool {
     matches!(c, '\n' | ';' | '；' | '、' | '，' | '،' | '؛' | '၊' | '፣' | '፤' | '፥' | '\u{387}' | '༔')
 }
 
-/// A letter or mark of a script without spaces between words, whose spaces stand between clauses; with the bytes
-/// that a clause has at least. Burmese and Khmer have full stops too, so their spaces count for less.
+/// For a letter or mark of a script that puts spaces between clauses instead of words: the minimum length of
+/// a clause in bytes. Burmese and Khmer also have full stops, so their spaces are weaker boundaries.
 pub(crate) fn clause_length(c: char) -> Option<usize> {
     match c {
-        // No sentence begins with the signs of repetition, abbreviation and "and so on".
+        // Signs of repetition, abbreviation and "et cetera" never begin a sentence.
         'ๆ' | 'ฯ' | 'ໆ' | 'ຯ' | 'ៗ' | '៘' => None,
         '\u{E01}'..='\u{E4E}' | '\u{E81}'..='\u{ECF}' | '\u{EDC}'..='\u{EDF}' => Some(150),
         '\u{1000}'..='\u{103F}' | '\u{1050}'..='\u{108F}' | '\u{1780}'..='\u{17D3}' => Some(400),
@@ -66,12 +67,12 @@ pub(crate) fn clause_length(c: char) -> Option<usize> {
     }
 }
 
-/// A letter of a script without cases in which a letter alone with a point is an initial.
+/// A letter of a script without case in which a single letter with a full stop is an initial.
 pub(crate) fn is_caseless_initial(c: char) -> bool {
     matches!(c, '\u{620}'..='\u{64A}' | '\u{671}'..='\u{6D3}' | '\u{5D0}'..='\u{5EA}' | '\u{900}'..='\u{DFF}')
 }
 
-/// Whether the letters at the end of `text` are Greek, with a word of two at least.
+/// Whether `text` ends in Greek letters, with a word of at least two.
 pub(crate) fn ends_greek(text: &str) -> bool {
     let word = text.chars().rev().skip_while(|c| !c.is_alphanumeric()).take(40);
     let greek = word.take_while(|c| matches!(c, '\u{370}'..='\u{3FF}' | '\u{1F00}'..='\u{1FFF}' | '\u{301}'));
@@ -83,9 +84,9 @@ pub(crate) fn is_cluster_border(text: &str, at: usize) -> bool {
     GraphemeCursor::new(at, text.len(), true).is_boundary(text, 0).unwrap_or(true)
 }
 
-/// The last border of a cluster that lies in `text` before or at `at`, or the first one behind it where there is
-/// none but the start.
-pub(crate) fn cluster_border(text: &str, at: usize) -> usize {
+/// The last cluster boundary in `text` at or before `at`; if that is the start of the text, the first one
+/// after it.
+pub(crate) fn cluster_boundary(text: &str, at: usize) -> usize {
     if at >= text.len() || is_cluster_border(text, at) {
         return at.min(text.len());
     }
@@ -99,16 +100,16 @@ pub(crate) fn cluster_border(text: &str, at: usize) -> usize {
     }
 }
 
-/// Bytes of text that words are looked for in.
+/// Number of bytes at the end of the text to search for words.
 const WORDS: usize = 90;
 
-/// The last border between words in `window`, whose words are written without spaces; none where its end is in
-/// another script.
-pub(crate) fn word_border(window: &str) -> Option<usize> {
+/// The last word boundary in `window`, for scripts without spaces between words; `None` if it ends in another
+/// script.
+pub(crate) fn word_boundary(window: &str) -> Option<usize> {
     let last = window.chars().next_back()?;
     clause_length(last)?;
-    // A model finds the words, so it is shown no more than it needs.
-    let tail = cluster_border(window, window.floor_char_boundary(window.len().saturating_sub(WORDS)));
+    // A language model finds the words, so give it no more text than it needs.
+    let tail = cluster_boundary(window, window.floor_char_boundary(window.len().saturating_sub(WORDS)));
     // The last word may be cut off by the end of the window.
     let borders = WordSegmenter::new_lstm(WordBreakInvariantOptions::default()).segment_str(&window[tail..]);
     let border = borders.map(|border| tail + border).filter(|border| *border < window.len()).last()?;

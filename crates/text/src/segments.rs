@@ -1,8 +1,8 @@
-//! Segments: runs of whole spans of 1,000-2,000 tokens that end on semantic borders.
+//! Segments: runs of whole spans of 1,000-2,000 tokens that end at semantic boundaries.
 //!
-//! `text-splitter` proposes where a segment ends (heading, blank line, line, sentence, the highest
-//! border that fits); the proposal is moved to the border of a span, so that no unit is cut. Its
-//! sizer looks sizes up in the table of token ends instead of tokenising each candidate.
+//! `text-splitter` proposes the end of a segment (the highest boundary that fits: heading, blank line, line,
+//! sentence), which is then moved to the boundary of a span, so that no unit is split. Its sizer looks up
+//! sizes in the table of token ends instead of tokenising every candidate.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use super::{
     tokens::{Check, TokenTable},
 };
 
-/// Sizes of a part of the text by lookup.
+/// Looks up the size of parts of the text.
 struct TableSizer<'a> {
     base: usize,
     end: usize,
@@ -22,7 +22,7 @@ struct TableSizer<'a> {
 
 impl ChunkSizer for TableSizer<'_> {
     fn size(&self, chunk: &str) -> usize {
-        // A chunk is a slice of the text itself: its address gives its place.
+        // A chunk is a slice of the text itself, so its address gives its offset.
         let start = (chunk.as_ptr() as usize).wrapping_sub(self.base);
         if start > self.end || start + chunk.len() > self.end {
             return chunk.len() / 4;
@@ -31,8 +31,8 @@ impl ChunkSizer for TableSizer<'_> {
     }
 }
 
-/// Cuts spans into segments; each range is of span indices. `min` and `max` are tokens. Only the
-/// last segment may be smaller; only one that is a single span may be larger. Asks `check` before each.
+/// Groups spans into segments, returned as ranges of span indices. `min` and `max` are in tokens. Only the
+/// last segment may be smaller; only a segment of a single span may be larger. Calls `check` before each.
 pub(crate) fn segments<E>(
     text: &str,
     spans: &[Span],
@@ -47,7 +47,7 @@ pub(crate) fn segments<E>(
         check()?;
         let start = spans[first].range.start;
         let before = tokens.before(start);
-        // The last span that still fits, and the first with which the minimum is reached.
+        // Whether a span still fits within the limit.
         let fits = |span: &Span, limit: usize| tokens.before(span.range.end) <= before + limit;
         let longest = first + spans[first..].partition_point(|span| fits(span, max));
         if longest >= spans.len() {
@@ -62,7 +62,7 @@ pub(crate) fn segments<E>(
         segments.push(first..end);
         first = end;
     }
-    // A rest too small for a segment of its own joins the one before it, if that has room.
+    // A remainder that is too small joins the previous segment, if that has room.
     if let [.., before, last] = segments.as_slice() {
         let size = |range: &Range<usize>| {
             tokens.count(&(spans[range.start].range.start..spans[range.end - 1].range.end))
@@ -76,7 +76,7 @@ pub(crate) fn segments<E>(
     Ok(segments)
 }
 
-/// Where the splitter would end the first chunk of the window.
+/// The end of the first chunk that the splitter would make of the window.
 fn proposal(
     text: &str,
     window: &Range<usize>,

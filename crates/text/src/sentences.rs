@@ -1,31 +1,31 @@
-//! Sentence borders in running text: a rule-based splitter that knows abbreviations, initials,
-//! decimal numbers, quotes and brackets behind the point, ellipses, the full stops of many scripts, and text
-//! whose punctuation stands apart (`word .`). Scripts without full stops are cut at the spaces between
-//! clauses. A sentence keeps the white space behind it, and no grapheme cluster is cut.
+//! Sentence boundaries in running text: a rule-based splitter that handles abbreviations, initials, decimal
+//! numbers, quotes and brackets after the full stop, ellipses, the full stops of many scripts, and text with
+//! detached punctuation (`word .`). Scripts without full stops are split at the spaces between clauses. A
+//! sentence includes its trailing white space, and no grapheme cluster is split.
 
 use super::scripts::{
-    Terminator, clause_length, cluster_border, ends_greek, is_caseless_initial, is_clause_mark, is_closer,
-    is_cluster_border, terminator, word_border,
+    Terminator, clause_length, cluster_boundary, ends_greek, is_caseless_initial, is_clause_mark, is_closer,
+    is_cluster_border, terminator, word_boundary,
 };
 
-/// A sentence longer than this many bytes is cut at the last clause or word border before it.
+/// A sentence longer than this many bytes is split at the last clause or word boundary within the limit.
 pub const LONGEST: usize = 1000;
 
-/// Abbreviations after which a name or number follows: never the end of a sentence.
+/// Abbreviations followed by a name or number: never the end of a sentence.
 const TITLES: &[&str] = &[
     "mr", "mrs", "ms", "dr", "prof", "rev", "hon", "st", "sr", "jr", "gen", "col", "capt", "lt", "sgt",
     "maj", "gov", "sen", "rep", "pres", "no", "nos", "vol", "fig", "figs", "eq", "eqs", "sec", "ch", "pp",
     "p", "art", "ref", "tab",
 ];
 
-/// Abbreviations that end a sentence only where the next word could begin one.
+/// Abbreviations that end a sentence only if the next word could begin one.
 const ABBREVIATIONS: &[&str] = &[
     "e.g", "i.e", "etc", "vs", "cf", "al", "approx", "ca", "dept", "est", "inc", "ltd", "co", "corp", "bros",
     "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "mon", "tue", "wed",
     "thu", "fri", "sat", "sun", "a.m", "p.m", "u.s", "u.k", "u.n", "d.c", "ph.d", "viz", "op", "ed",
 ];
 
-/// Titles before a name in scripts without cases.
+/// Titles before a name in scripts without case.
 const CASELESS_TITLES: &[&str] = &[
     "डॉ",
     "डा",
@@ -51,15 +51,15 @@ const CASELESS_TITLES: &[&str] = &[
     "پروف",
 ];
 
-/// Words that begin a sentence often enough to end one behind an abbreviation.
+/// Words that begin a sentence often enough for an abbreviation before them to end one.
 const STARTERS: &[&str] = &[
     "The", "A", "An", "In", "It", "He", "She", "They", "We", "I", "This", "That", "These", "Those", "There",
     "But", "And", "However", "On", "At", "As", "For", "From", "After", "Before", "When", "While", "If",
     "Its", "His", "Her", "Their", "Our", "My", "You", "What", "Who", "Why", "How", "Although",
 ];
 
-/// Offsets at which parts of `text` end, the last one being `text.len()`: its sentences, and of what is longer than
-/// `longest` bytes its clauses, or runs of words.
+/// Offsets at which the parts of `text` end, the last one being `text.len()`: its sentences, with those
+/// longer than `longest` bytes split into clauses or runs of words.
 pub fn part_ends(text: &str, longest: usize) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut start = 0;
@@ -74,7 +74,7 @@ pub fn part_ends(text: &str, longest: usize) -> Vec<usize> {
 pub fn sentence_ends(text: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     let (mut start, mut skip) = (0, 0);
-    // The last character before white space, and where that begins.
+    // The last character before white space, and its offset.
     let mut before = None;
     let mut spaced = false;
     for (at, c) in text.char_indices() {
@@ -100,7 +100,7 @@ pub fn sentence_ends(text: &str) -> Vec<usize> {
         let rest = &text[after..];
         let mut trimmed = rest.trim_start();
         if matches!(c, '།' | '༎') {
-            // A shad is written twice at the end, with a space between.
+            // Two shads with a space between them end one sentence.
             trimmed = trimmed.trim_start_matches(|c: char| matches!(c, '།' | '༎') || c.is_whitespace());
         }
         let end = text.len() - trimmed.len();
@@ -114,7 +114,7 @@ pub fn sentence_ends(text: &str) -> Vec<usize> {
             Terminator::Spaced => !starts_lower(trimmed),
             Terminator::Semicolon => !starts_lower(trimmed) && ends_greek(&text[start..at]),
         };
-        // A run of terminators is looked at once.
+        // A run of terminators is examined only once.
         skip = after;
         if ends_here && end > start && is_cluster_border(&text[start..], end - start) {
             cut_long(text, start, end, LONGEST, &mut ends);
@@ -127,7 +127,7 @@ pub fn sentence_ends(text: &str) -> Vec<usize> {
     ends
 }
 
-/// The end of the run of terminators, quotes and brackets that starts at `from`.
+/// The end of the terminators, quotes and brackets that start at `from`.
 fn closers_end(text: &str, from: usize) -> usize {
     let tail = &text[from..];
     let length = tail
@@ -137,10 +137,10 @@ fn closers_end(text: &str, from: usize) -> usize {
     from + length
 }
 
-/// Whether `mark` behind `before`, which ends a sentence without a space too, ends this one when `rest` follows.
+/// Whether `mark`, which can end a sentence without a space, ends one between `before` and `rest`.
 fn always_ends(mark: char, before: &str, rest: &str) -> bool {
     match mark {
-        // Between digits it is a colon.
+        // Between digits it acts as a colon.
         '։' | '۔' => !(before.ends_with(char::is_numeric) && rest.starts_with(char::is_numeric)),
         // The Khmer "et cetera".
         '។' => !rest.starts_with("ល។") && !before.ends_with("។ល"),
@@ -148,7 +148,7 @@ fn always_ends(mark: char, before: &str, rest: &str) -> bool {
     }
 }
 
-/// Whether a point behind `before` ends the sentence when `after` follows.
+/// Whether a full stop between `before` and `after` ends the sentence.
 fn point_ends(before: &str, after: &str) -> bool {
     if starts_lower(after) || after.starts_with([',', ';', ':']) {
         return false;
@@ -167,7 +167,7 @@ fn point_ends(before: &str, after: &str) -> bool {
     let mut letters = word.chars();
     let initial = match (letters.next(), letters.next()) {
         (Some(c), None) => c.is_uppercase() && c != 'I' || is_caseless_initial(c),
-        // A letter with its vowel is one behind another initial only; it may be a verb.
+        // A letter with its vowel is an initial only after another initial; otherwise it may be a verb.
         (Some(c), Some(_)) if is_caseless_initial(c) => {
             let first = before.trim_end().len() - word.len();
             letters.next().is_none() && before[..first].trim_end().ends_with('.')
@@ -194,7 +194,7 @@ fn starts_lower(text: &str) -> bool {
     text.chars().find(|c| !matches!(c, '"' | '\'' | '“' | '‘' | '(' | '[')).is_some_and(char::is_lowercase)
 }
 
-/// Adds the end of `start..end`, and before it the cuts that keep each part to `longest` bytes.
+/// Adds the end of `start..end`, preceded by the cuts needed to keep each part within `longest` bytes.
 fn cut_long(text: &str, mut start: usize, end: usize, longest: usize, ends: &mut Vec<usize>) {
     while end - start > longest {
         let limit = text.floor_char_boundary(start + longest);
@@ -211,10 +211,10 @@ fn cut_long(text: &str, mut start: usize, end: usize, longest: usize, ends: &mut
                 let behind = &text[start + mark + width..end];
                 start + mark + width + (behind.len() - behind.trim_start().len())
             }
-            None => word_border(&window[half..]).map_or(limit, |border| start + half + border),
+            None => word_boundary(&window[half..]).map_or(limit, |border| start + half + border),
         };
-        let cut = start + cluster_border(&text[start..end], cut - start);
-        // Nothing but white space behind the cut: it belongs to what is before it.
+        let cut = start + cluster_boundary(&text[start..end], cut - start);
+        // Only white space would follow the cut, and that belongs to the part before it.
         if cut <= start || cut >= end {
             break;
         }
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn long_sentences_are_cut_at_words() {
+    fn long_sentences_are_split_at_words() {
         let text = "word ".repeat(2000);
         let parts = split(&text);
         assert!(parts.len() >= 10 && parts.iter().all(|p| p.len() <= LONGEST && p.starts_with("word")));

@@ -1,14 +1,14 @@
-//! Words as terms: what two texts have in common whatever the forms of their words.
+//! Extracts terms: words normalised so that different forms of a word match.
 
 use std::collections::HashSet;
 
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_segmentation::UnicodeSegmentation;
 
-/// A query is ranked by no more distinct terms than this.
+/// Maximum number of distinct terms of a query.
 const QUERY_TERMS: usize = 256;
 
-/// Words that carry no topic.
+/// Words that do not indicate a topic.
 const STOP_WORDS: &[&str] = &[
     "a",
     "about",
@@ -139,8 +139,8 @@ const STOP_WORDS: &[&str] = &[
     "says",
 ];
 
-/// The terms of a text: lower case, stemmed where they are English words, single CJK characters
-/// joined in pairs.
+/// The terms of a text: lower case, stemmed if they are English words, with adjacent CJK characters combined
+/// to pairs.
 pub fn terms(text: &str) -> Vec<String> {
     let stemmer = Stemmer::create(Algorithm::English);
     let mut terms = Vec::new();
@@ -148,8 +148,7 @@ pub fn terms(text: &str) -> Vec<String> {
     terms
 }
 
-/// The first 256 distinct terms of a query, without those that carry no topic;
-/// all kinds if nothing else is left.
+/// The first 256 distinct terms of a query, excluding stop words unless there is nothing else.
 pub fn query_terms(query: &str) -> Vec<String> {
     let stemmer = Stemmer::create(Algorithm::English);
     let (mut topic, mut all, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
@@ -168,7 +167,7 @@ pub fn query_terms(query: &str) -> Vec<String> {
     terms
 }
 
-/// Whether a word in lower case carries no topic.
+/// Whether a lower-case word is a stop word.
 pub fn is_stop_word(lower: &str) -> bool {
     STOP_WORDS.contains(&lower)
 }
@@ -183,7 +182,7 @@ fn is_cjk(c: char) -> bool {
     matches!(c as u32, 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7af | 0xf900..=0xfaff | 0x20000..=0x3ffff)
 }
 
-/// Calls `sink` with each word of `text`; a run of CJK characters gives its pairs.
+/// Calls `sink` with each word of `text`, and with the pairs of a run of CJK characters.
 pub fn for_each_word<'a>(text: &'a str, sink: &mut dyn FnMut(&'a str)) {
     if text.is_ascii() {
         text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).for_each(sink);

@@ -1,9 +1,8 @@
-//! Token counts, and the byte offset at which each token ends.
+//! Token counts, and the byte offsets at which tokens end.
 //!
-//! A text is tokenised once; every later count is a lookup in the table of ends. Long texts are
-//! cut, before tokenising, in front of a space that follows a word, where byte-pair tokenizers
-//! never join two tokens, and the parts are done in parallel. Who may be told to stop is asked
-//! before each part.
+//! A text is tokenised once; every later count is a lookup in the table of token ends. Long texts are split
+//! before a space that follows a word, where byte-pair tokenizers never merge tokens, and the parts are
+//! tokenised in parallel. Cancellation is checked before each part.
 
 use std::{
     convert::Infallible,
@@ -17,44 +16,44 @@ use epitome_work::{Cancel, Stopped};
 use rayon::prelude::*;
 use tiktoken_rs::{CoreBPE, tokenizer::Tokenizer as Encoding};
 
-/// Bytes of text that are tokenised in one go.
+/// Bytes of text tokenised at a time.
 const PART: usize = 32 * 1024;
 
-/// Counts tokens as one family of models does.
+/// Counts tokens for one family of models.
 pub trait TokenCounter: Send + Sync {
-    /// The tokenizer's name, for the account.
+    /// The tokenizer's name, for usage accounting.
     fn name(&self) -> &str;
 
     /// The byte length of each token of `text`, in order; they add up to `text.len()`.
     fn token_lengths(&self, text: &str) -> Vec<u32>;
 
-    /// How many tokens `text` is, tokenised in one go.
+    /// The number of tokens in `text`, tokenised without splitting.
     fn count_part(&self, text: &str) -> usize {
         self.token_lengths(text).len()
     }
 
-    /// How many tokens `text` is.
+    /// The number of tokens in `text`.
     fn count(&self, text: &str) -> usize {
         parts(text).par_iter().map(|part| self.count_part(part)).sum()
     }
 
-    /// As [`TokenCounter::count`], for as long as `cancel` allows.
+    /// Like [`TokenCounter::count`], until cancelled.
     ///
     /// # Errors
     ///
-    /// [`Stopped`], at most one part of the text a thread later than `cancel` says so.
+    /// [`Stopped`] if cancelled, after at most one more part of the text per thread.
     fn count_until(&self, text: &str, cancel: &Cancel) -> Result<usize, Stopped> {
         let count = |part: &&str| cancel.check().map(|()| self.count_part(part));
         parts(text).par_iter().map(count).try_reduce(|| 0, |one, other| Ok(one + other))
     }
 
-    /// Whether `text` is more than `limit` tokens. Counts no further than it takes to know.
+    /// Whether `text` has more than `limit` tokens. Counts only as far as necessary.
     ///
     /// # Errors
     ///
     /// As [`TokenCounter::count_until`].
     fn exceeds(&self, text: &str, limit: usize, cancel: &Cancel) -> Result<bool, Stopped> {
-        // Every token is at least a byte.
+        // Every token has at least one byte.
         if text.len() <= limit {
             return Ok(false);
         }
@@ -71,32 +70,32 @@ pub trait TokenCounter: Send + Sync {
     }
 }
 
-/// Asked before each piece of work: go on, or why not.
+/// Called before each piece of work; an error stops it.
 pub(super) type Check<'a, E> = &'a (dyn Fn() -> Result<(), E> + Sync);
 
-/// Where the tokens of one text end: counts for any byte range without tokenising again.
+/// The token ends of a text: counts tokens in any byte range without tokenising again.
 #[derive(Clone, Debug, Default)]
 pub struct TokenTable {
     ends: Vec<u32>,
 }
 
 impl TokenTable {
-    /// Tokenises `text` once.
+    /// Tokenises `text`.
     pub fn new(counter: &dyn TokenCounter, text: &str) -> Self {
         let Ok(table) = Self::checked::<Infallible>(counter, text, &|| Ok(()));
         table
     }
 
-    /// As [`TokenTable::new`], for as long as `cancel` allows.
+    /// Like [`TokenTable::new`], until cancelled.
     ///
     /// # Errors
     ///
-    /// [`Stopped`], at most one part of the text a thread later than `cancel` says so.
+    /// [`Stopped`] if cancelled, after at most one more part of the text per thread.
     pub fn until(counter: &dyn TokenCounter, text: &str, cancel: &Cancel) -> Result<Self, Stopped> {
         Self::checked(counter, text, &|| cancel.check())
     }
 
-    /// Tokenises `text`; asks `check` before each part of it.
+    /// Tokenises `text`; calls `check` before each part.
     pub(super) fn checked<E: Send>(
         counter: &dyn TokenCounter,
         text: &str,
@@ -118,14 +117,14 @@ impl TokenTable {
         self.ends.len()
     }
 
-    /// Tokens that end before or at `offset`.
+    /// Number of tokens that end at or before `offset`.
     pub fn before(&self, offset: usize) -> usize {
         self.ends.partition_point(|end| (*end as usize) <= offset)
     }
 
-    /// Tokens of a byte range: those that end in it, plus one that it cuts at its end. Never fewer
-    /// than one for a range that is not empty, and over ranges that tile the text within one each
-    /// of the exact count.
+    /// Number of tokens in a byte range: those that end in it, plus one that its end splits. At least one for
+    /// a non-empty range. Over ranges that tile the text, the counts differ from the exact ones by at most
+    /// one each.
     pub fn count(&self, range: &std::ops::Range<usize>) -> usize {
         if range.is_empty() {
             return 0;
@@ -163,14 +162,14 @@ impl TokenCounter for Tiktoken {
     }
 }
 
-/// The tokenizer of a model file.
+/// The tokenizer from a model's files.
 pub struct ModelTokenizer {
     name: String,
     tokenizer: tokenizers::Tokenizer,
 }
 
 impl ModelTokenizer {
-    /// Counts with `tokenizer` under `name`.
+    /// Counts with `tokenizer`, under the name `name`.
     pub fn new(name: String, tokenizer: tokenizers::Tokenizer) -> Self {
         Self { name, tokenizer }
     }
@@ -197,7 +196,7 @@ impl TokenCounter for ModelTokenizer {
     }
 }
 
-/// One token a byte: what is left when no tokenizer can be had.
+/// One token per byte: the fallback if no tokenizer is available.
 pub struct Bytes;
 
 impl TokenCounter for Bytes {
@@ -210,7 +209,7 @@ impl TokenCounter for Bytes {
     }
 }
 
-/// Makes the lengths add up to `len`: what a tokenizer dropped belongs to the last token.
+/// Makes the lengths add up to `len`: bytes that a tokenizer dropped belong to the last token.
 fn settle(lengths: &mut Vec<u32>, len: usize) {
     let sum: usize = lengths.iter().map(|l| *l as usize).sum();
     match lengths.last_mut() {
@@ -235,8 +234,8 @@ fn encoding_of(name: &str) -> Option<Encoding> {
     }
 }
 
-/// The counter for an OpenAI model's name, or for the name of an encoding. `None` for any other
-/// model. A provider prefix (`openai/gpt-4o`) is passed over.
+/// The counter for an OpenAI model or an encoding, by name; `None` for any other model. A provider prefix
+/// (`openai/gpt-4o`) is ignored.
 pub fn tiktoken(model: &str) -> Option<Arc<dyn TokenCounter>> {
     let name = model.rsplit('/').next().unwrap_or(model);
     let encoding = encoding_of(name).or_else(|| tiktoken_rs::tokenizer::get_tokenizer(name))?;
@@ -249,7 +248,7 @@ pub fn tiktoken(model: &str) -> Option<Arc<dyn TokenCounter>> {
     Some(Arc::new(Tiktoken { name, bpe }))
 }
 
-/// Cuts `text` for tokenising in parts of at most about [`PART`] bytes.
+/// Splits `text` into parts of at most about [`PART`] bytes for tokenising.
 fn parts(text: &str) -> Vec<&str> {
     let bytes = text.as_bytes();
     let mut parts = Vec::with_capacity(text.len() / PART + 1);
@@ -274,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_do_not_change_the_count() {
+    fn splitting_does_not_change_the_count() {
         let text = "The quick brown fox, it is said, jumps over 3,141 lazy dogs.\n".repeat(3000);
         let counter = tiktoken("gpt-4").expect("known");
         let whole = tiktoken_rs::cl100k_base_singleton().encode_ordinary(&text).len();
@@ -284,7 +283,7 @@ mod tests {
         assert_eq!(table.count(&(0..text.len())), whole);
     }
 
-    /// One token a byte; asks to stop when it is at its third part.
+    /// One token per byte; requests cancellation at its third part.
     struct Leaving {
         parts: AtomicUsize,
         cancel: Cancel,
@@ -304,10 +303,10 @@ mod tests {
     }
 
     #[test]
-    fn who_is_told_to_stop_reads_no_further() {
+    fn cancelled_counting_reads_no_further() {
         let text = "word ".repeat(500 * PART / 5);
         let leaving = || Leaving { parts: AtomicUsize::new(0), cancel: Cancel::never() };
-        // Each thread may have a part in hand.
+        // Each thread may be working on a part.
         let most = 3 + rayon::current_num_threads();
 
         let counter = leaving();
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn counting_ends_when_the_limit_is_passed() {
+    fn counting_stops_once_the_limit_is_exceeded() {
         let text = "word ".repeat(500 * PART / 5);
         let never = Cancel::never();
         let counter = Leaving { parts: AtomicUsize::new(0), cancel: Cancel::never() };
@@ -345,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn long_runs_end() {
+    fn long_runs_terminate() {
         let counter = tiktoken("gpt-4o").expect("known");
         for text in [" ".repeat(1 << 20), "a".repeat(1 << 20), "é".repeat(1 << 19), "\n".repeat(1 << 20)] {
             assert!(counter.count(&text) > 0);
@@ -353,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn names_choose_the_encoding() {
+    fn names_select_the_encoding() {
         let name = |model: &str| tiktoken(model).map(|c| c.name().to_owned());
         assert_eq!(name("gpt-4o-mini").as_deref(), Some("o200k_base"));
         assert_eq!(name("openai/gpt-4").as_deref(), Some("cl100k_base"));

@@ -23,7 +23,7 @@ pub enum GateError {
     },
     /// The two files have no row in common.
     #[error("no row of the results is in the baseline too: {reason}")]
-    NothingPairs {
+    NoCommonRows {
         /// What was compared.
         reason: String,
     },
@@ -44,7 +44,7 @@ impl GateError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Drop { .. } => 1,
-            Self::Undecided { .. } | Self::NothingPairs { .. } | Self::Unknown { .. } => 2,
+            Self::Undecided { .. } | Self::NoCommonRows { .. } | Self::Unknown { .. } => 2,
         }
     }
 
@@ -54,7 +54,7 @@ impl GateError {
             Self::Undecided { .. } => {
                 Some("run more rows (`sample` of the suite's tasks), or allow more with --max-drop".into())
             }
-            Self::NothingPairs { .. } => Some(
+            Self::NoCommonRows { .. } => Some(
                 "rows are paired by task, row, arm, budget and reader: run both with the same suite".into(),
             ),
             Self::Drop { .. } | Self::Unknown { .. } => None,

@@ -92,7 +92,7 @@ impl Gate {
     ///
     /// # Errors
     ///
-    /// [`GateError::Unknown`] and [`GateError::NothingPairs`]. A drop is not an error here; see
+    /// [`GateError::Unknown`] and [`GateError::NoCommonRows`]. A drop is not an error here; see
     /// [`Gate::outcome`].
     pub fn of(results: &Results, baseline: &Results, options: &Options) -> Result<Self, GateError> {
         let selected = Selection::of(results, options)?;
@@ -116,7 +116,7 @@ impl Gate {
         if paired == 0 {
             let (now, before) = (count(results, &selected), count(baseline, &selected));
             let reason = format!("of {selected}, it has {before} measured rows and the results have {now}");
-            return Err(GateError::NothingPairs { reason });
+            return Err(GateError::NoCommonRows { reason });
         }
         let missing = count(baseline, &selected).saturating_sub(paired);
         if missing > 0 {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use epitome_compactor::client::{
-    Blocking, Body, Call, Method, Server, StatusCode, UpstreamError, asked_wait, bearer, may_pass, message_of,
+    Blocking, Body, Call, Method, Server, StatusCode, UpstreamError, asked_wait, bearer, is_transient,
+    message_of,
 };
 use epitome_work::Cancel;
 use futures_util::StreamExt;
@@ -227,7 +228,7 @@ impl OpenAi {
         };
         let code = json.as_ref().and_then(|json| json.get("error")?.get("code")?.as_str()).unwrap_or("");
         // An account without credit answers 429 forever.
-        if may_pass(status) && code != "insufficient_quota" {
+        if is_transient(status) && code != "insufficient_quota" {
             return Failure::Passing(format!("status {}: {message}", status.as_u16()), asked_wait(headers));
         }
         let told = message.to_ascii_lowercase();

@@ -111,21 +111,22 @@ impl Account {
 
     /// Writes a line above the progress bar.
     pub fn tell(&self, line: &str) {
-        self.display.tell(line);
+        self.display.print_line(line);
     }
 
     /// Removes the bar and writes the table.
     pub fn finish(&self) {
         self.display.clear();
-        self.display.tell(self.table().trim_end());
+        self.display.print_line(self.table().trim_end());
         if self.failed > 0 {
             let failed = self.failed;
-            self.display
-                .tell(&format!("{failed} compactions failed; there the original counts, as in the proxy"));
+            self.display.print_line(&format!(
+                "{failed} compactions failed; there the original counts, as in the proxy"
+            ));
         }
         if self.unanswered > 0 {
             let unanswered = self.unanswered;
-            self.display.tell(&format!(
+            self.display.print_line(&format!(
                 "{unanswered} prompts got no answer, most likely because they do not fit into the reader's \
                  context; their records have no score and say why"
             ));

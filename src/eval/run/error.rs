@@ -19,7 +19,7 @@ pub enum RunError {
     },
     /// The file exists, and is not the beginning of what this run would write.
     #[error("{path} cannot be gone on with: {reason}")]
-    NotOurs {
+    ForeignFile {
         /// The file.
         path: String,
         /// What does not match.
@@ -58,7 +58,7 @@ impl RunError {
     /// What the user can do about it, if known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            RunError::NotOurs { .. } => {
+            RunError::ForeignFile { .. } => {
                 Some("name another file with --output, or begin anew with --overwrite".to_owned())
             }
             RunError::Reader { source, .. } => source.hint().map(str::to_owned),
@@ -72,7 +72,7 @@ impl RunError {
     /// 2 for bad input, 130 after an interruption, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
-            RunError::NotOurs { .. } => 2,
+            RunError::ForeignFile { .. } => 2,
             RunError::Reader { source, .. } => source.exit_code(),
             RunError::Stopped { .. } => INTERRUPTED,
             RunError::Write { .. } | RunError::Arm { .. } | RunError::Internal(_) => 1,

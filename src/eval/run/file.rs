@@ -42,7 +42,7 @@ impl ResultsFile {
     ///
     /// # Errors
     ///
-    /// [`RunError::NotOurs`] if the file is anything else; [`RunError::Write`] on I/O errors.
+    /// [`RunError::ForeignFile`] if the file is anything else; [`RunError::Write`] on I/O errors.
     pub fn open(
         path: &Path,
         header: &Header,
@@ -107,7 +107,7 @@ fn check(
     cells: &Cells<'_>,
     known: &mut impl FnMut(&Record),
 ) -> Result<(u64, usize), RunError> {
-    let no = |reason: String| RunError::NotOurs { path: path.display().to_string(), reason };
+    let no = |reason: String| RunError::ForeignFile { path: path.display().to_string(), reason };
     let mut line = Vec::new();
     let (mut kept, mut written, mut number) = (0, 0, 0);
     loop {

@@ -8,7 +8,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::{eval::suite::Suite, exit::is_misnamed};
+use crate::{eval::suite::Suite, exit::is_bad_path};
 
 /// A suite cannot be used.
 #[derive(Debug, Error)]
@@ -31,7 +31,7 @@ pub enum SuiteError {
     },
     /// The suite is inconsistent. Lists all problems.
     #[error("{path} has {} problem(s):\n{}", .problems.len(), .problems.iter().map(|p| format!("  - {p}")).collect::<Vec<_>>().join("\n"))]
-    Senseless {
+    Inconsistent {
         /// Path.
         path: String,
         /// Each with its key, and its line if known.
@@ -43,7 +43,7 @@ impl SuiteError {
     /// 1 for an I/O failure, 2 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
-            SuiteError::Read { source, .. } if !is_misnamed(source) => 1,
+            SuiteError::Read { source, .. } if !is_bad_path(source) => 1,
             _ => 2,
         }
     }
@@ -73,7 +73,7 @@ fn parse(text: &str, path: &str) -> Result<Suite, SuiteError> {
     if problems.is_empty() {
         Ok(suite)
     } else {
-        Err(SuiteError::Senseless { path: path.to_owned(), problems })
+        Err(SuiteError::Inconsistent { path: path.to_owned(), problems })
     }
 }
 
@@ -283,7 +283,7 @@ model = "m"
             assert!(message.starts_with("s.toml") && message.contains(told), "{told}:\n{message}");
         }
         let nothing = parse("name = \"\"\nbudgets = []\ntasks = []\narms = []", "s.toml").unwrap_err();
-        let SuiteError::Senseless { problems, .. } = nothing else { panic!("{nothing}") };
+        let SuiteError::Inconsistent { problems, .. } = nothing else { panic!("{nothing}") };
         assert_eq!(
             problems,
             [

@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use thiserror::Error;
 
-use crate::exit::is_misnamed;
+use crate::exit::is_bad_path;
 
 /// Bad rows or ids that a message names; the rest is counted.
 const SHOWN: usize = 8;
@@ -109,7 +109,7 @@ impl TaskError {
     /// Whether the fault lies with the suite or its files, rather than the machine or the network.
     pub fn is_input(&self) -> bool {
         match self {
-            TaskError::Read { source, .. } => is_misnamed(source),
+            TaskError::Read { source, .. } => is_bad_path(source),
             TaskError::Hub { .. } => false,
             TaskError::Unpack { .. }
             | TaskError::TooLarge { .. }

@@ -1,4 +1,4 @@
-//! Which requests are drawn, and what their comparisons come to.
+//! Which requests are sampled, and how their comparisons are recorded.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::ledger::{Change, Comparison, Ledger};
 use crate::{config, telemetry};
 
-/// The one route that compacts what it forwards.
+/// The only route that compacts what it forwards.
 pub(super) const ROUTE: &str = "chat";
 
 /// The samples of all routes.
@@ -21,7 +21,7 @@ pub struct Shadow {
 }
 
 impl Shadow {
-    /// Without samples.
+    /// Starts without samples.
     pub fn new(config: &config::Shadow) -> Self {
         Self {
             config: config.clone(),
@@ -30,7 +30,7 @@ impl Shadow {
         }
     }
 
-    /// Whether compaction is turned off now, because answers had become too different.
+    /// Whether compaction is currently off because answers had diverged too much.
     pub fn is_off(&self) -> bool {
         let (off, back) = self.ledger().is_off(Instant::now());
         if back {
@@ -40,7 +40,7 @@ impl Shadow {
         off
     }
 
-    /// Whether the request of this id and these bytes is drawn.
+    /// Whether the request with this id and body is sampled.
     pub(super) fn draws(&self, id: &str, body: &[u8]) -> bool {
         if self.config.sample <= 0.0 {
             return false;
@@ -49,7 +49,7 @@ impl Shadow {
         hasher.update(&(id.len() as u64).to_le_bytes()).update(id.as_bytes()).update(body);
         let mut first = [0; 8];
         hasher.finalize_xof().fill(&mut first);
-        // 53 bits are what a float can tell apart.
+        // A float has 53 significant bits.
         let point = (u64::from_le_bytes(first) >> 11) as f64 / (1u64 << 53) as f64;
         point < self.config.sample
     }

@@ -1,4 +1,4 @@
-//! What the samples of a route say, and whether it may go on compacting.
+//! The samples of a route, and whether it may continue to compact.
 
 use std::{
     collections::VecDeque,
@@ -7,22 +7,23 @@ use std::{
 
 use crate::config;
 
-/// Two answers to one request, side by side. Each figure is from 0 (nothing in common) to 1 (the same).
+/// The comparison of two answers to one request. Each figure ranges from 0 (nothing in common) to 1 (the
+/// same).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Comparison {
-    /// 1 if the texts are the same but for white space around them.
+    /// 1 if the texts are equal up to surrounding white space.
     pub exact: f64,
-    /// F1 of their words.
+    /// F1 of the words.
     pub token_f1: f64,
-    /// Cosine of their embeddings; none without an embedder.
+    /// Cosine of the embeddings; `None` without an embedder.
     pub embedding: Option<f64>,
-    /// 1 if the judge says that they say the same; none without a judge.
+    /// 1 if the judge finds them equivalent; `None` without a judge.
     pub judge: Option<f64>,
 }
 
 impl Comparison {
-    /// The one figure that counts for the floor: 1 for the same text, else what the judge says, else
-    /// the cosine, else the F1.
+    /// The figure that is compared with the floor: 1 for equal texts, else the judge's verdict, else the
+    /// cosine, else the F1.
     pub fn agreement(&self) -> f64 {
         if self.exact >= 1.0 { 1.0 } else { self.judge.or(self.embedding).unwrap_or(self.token_f1) }
     }
@@ -31,12 +32,12 @@ impl Comparison {
 /// Means over the sliding window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Means {
-    /// Of [`Comparison::agreement`].
+    /// Mean of [`Comparison::agreement`].
     pub retention: f64,
-    /// The retention less that of the reference, the first samples of all; none until that is whole.
-    /// Below 0 is worse than then.
+    /// The retention minus that of the reference (the first samples); `None` until the reference is complete.
+    /// Negative means worse than the reference.
     pub drift: Option<f64>,
-    /// Of each figure; of those samples that have it.
+    /// Mean of each figure over the samples that have it.
     pub exact: f64,
     /// See [`Comparison`].
     pub token_f1: f64,
@@ -47,7 +48,7 @@ pub struct Means {
 }
 
 impl Means {
-    /// The figures that there are, by name.
+    /// The available figures, by name.
     pub fn figures(&self) -> Vec<(&'static str, f64)> {
         let sure = [("exact", Some(self.exact)), ("token_f1", Some(self.token_f1))];
         let rest = [("embedding", self.embedding), ("judge", self.judge)];
@@ -64,22 +65,22 @@ pub struct Ledger {
     reference: usize,
     cooldown: Duration,
     recent: VecDeque<Comparison>,
-    /// Sum and number of the first samples.
+    /// Sum and count of the first samples.
     first: (f64, usize),
     off_until: Option<Instant>,
 }
 
-/// What a sample changed.
+/// The effect of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Nothing.
     None,
-    /// Compaction is off from now on.
+    /// Compaction is now off.
     Off,
 }
 
 impl Ledger {
-    /// Without samples.
+    /// Starts without samples.
     pub fn new(config: &config::Shadow) -> Self {
         Self {
             floor: config.floor,
@@ -93,8 +94,8 @@ impl Ledger {
         }
     }
 
-    /// Adds a sample. The window begins anew when compaction is turned off: what comes after the
-    /// cooldown is judged by itself.
+    /// Adds a sample. The window is cleared when compaction is turned off, so that traffic after the cooldown
+    /// is judged by itself.
     pub fn add(&mut self, sample: Comparison, now: Instant) -> (Means, Change) {
         self.recent.push_back(sample);
         if self.recent.len() > self.window {
@@ -105,7 +106,7 @@ impl Ledger {
             self.first.1 += 1;
         }
         let means = self.means();
-        // A sample that was under way when compaction was turned off does not turn it off again.
+        // A sample that was in flight when compaction was turned off does not turn it off again.
         let on = self.off_until.is_none();
         if on && self.floor > 0.0 && self.recent.len() >= self.min_samples && means.retention < self.floor {
             self.off_until = Some(now.checked_add(self.cooldown).unwrap_or(now));
@@ -115,7 +116,7 @@ impl Ledger {
         (means, Change::None)
     }
 
-    /// Whether compaction is off at `now`; the second value says whether it has just come back.
+    /// Whether compaction is off at `now`; the second value says whether it has just been re-enabled.
     pub fn is_off(&mut self, now: Instant) -> (bool, bool) {
         match self.off_until {
             Some(until) if now < until => (true, false),
@@ -174,7 +175,7 @@ mod tests {
         assert_eq!(change, Change::Off);
         assert!((means.retention - 0.2).abs() < 1e-9 && (means.drift.unwrap() - 0.2).abs() < 1e-9);
         assert_eq!(ledger.is_off(start + Duration::from_secs(59)), (true, false));
-        // One that was under way.
+        // A sample that was in flight.
         assert_eq!(ledger.add(agreeing(0.0), start).1, Change::None);
         assert_eq!(ledger.is_off(start + Duration::from_secs(60)), (false, true));
         assert_eq!(ledger.is_off(start + Duration::from_secs(61)), (false, false));
@@ -190,7 +191,7 @@ mod tests {
         for _ in 0..3 {
             ledger.add(agreeing(0.8), now);
         }
-        // The first is out of the window now, but still in the reference.
+        // The first sample has left the window, but is still in the reference.
         let means = ledger.add(agreeing(1.0), now).0;
         assert!((means.retention - 0.85).abs() < 1e-9);
         assert!((means.drift.unwrap() - 0.15).abs() < 1e-9);
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_figure_there_is_counts() {
+    fn the_best_available_figure_counts() {
         let sample = Comparison { exact: 0.0, token_f1: 0.1, embedding: Some(0.7), judge: Some(0.0) };
         assert_eq!(sample.agreement(), 0.0);
         assert_eq!(Comparison { judge: None, ..sample }.agreement(), 0.7);

@@ -1,4 +1,4 @@
-//! One request that is answered both ways.
+//! A request that is answered both ways.
 
 use std::{
     io,
@@ -29,34 +29,34 @@ use crate::{
     },
 };
 
-/// Most bytes of an answer that are looked at.
+/// Most bytes of an answer that are inspected.
 const LARGEST: usize = 4 << 20;
-/// Tells an upstream that reads it that nobody waits for the answer.
+/// Tells an upstream that nobody waits for this answer.
 const MARK: &str = "x-epitome-shadow";
-/// Keys of a request that may have an effect beside the answer, or an answer beside the text.
+/// Request keys that may cause side effects, or an answer other than text.
 const EFFECTS: [&str; 6] = ["tools", "functions", "web_search_options", "audio", "modalities", "background"];
-/// The question for the judge.
+/// The prompt for the judge.
 const JUDGE: &str = include_str!("../../../templates/judge.txt");
 
-/// A request that was drawn.
+/// A sampled request.
 pub struct Sample {
     state: Arc<State>,
     original: Bytes,
     path: String,
     headers: HeaderMap,
-    /// Tokens that compaction took away.
+    /// Tokens saved by compaction.
     saved: usize,
     _permit: OwnedSemaphorePermit,
 }
 
-/// The client's answer on its way, noted as it passes.
+/// Passes the client's answer through and records it.
 struct Tee {
     inner: ByteStream,
     noted: Option<Noted>,
     runtime: Handle,
 }
 
-/// What the client was given.
+/// The answer that the client got.
 struct Noted {
     sample: Sample,
     kind: String,
@@ -64,7 +64,7 @@ struct Noted {
     bytes: usize,
 }
 
-/// Why there is no comparison: the word for metrics.
+/// Why there is no comparison, as used in metrics.
 type Skipped = &'static str;
 
 impl Sample {
@@ -84,7 +84,7 @@ impl Sample {
             return None;
         };
         let mut headers = headers::to_upstream(req.headers(), Some(original.len()));
-        // The answer is read here, and it must be an answer of its own.
+        // The answer must be readable here (not encoded), and must not be a replay of the first one.
         headers.remove(ACCEPT_ENCODING);
         headers.remove("idempotency-key");
         headers.insert(MARK, HeaderValue::from_static("1"));
@@ -98,7 +98,7 @@ impl Sample {
         })
     }
 
-    /// Notes the client's answer as it passes; its bytes stay as they are.
+    /// Records the client's answer as it passes, unchanged.
     pub fn watch(self, answer: Answer) -> Answer {
         let skipped = if !answer.status.is_success() {
             Some("failed")
@@ -140,7 +140,7 @@ impl Sample {
         task::spawn_blocking(work).await.map_err(|_| "failed")
     }
 
-    /// Whether both answers say the same, if there is a judge and it says yes or no.
+    /// Whether both answers say the same; `None` without a judge, or if it answers neither yes nor no.
     async fn judge(&self, full: &str, given: &str) -> Option<f64> {
         let model = &self.state.shadow.config.judge;
         if model.is_empty() {
@@ -190,7 +190,7 @@ impl Sample {
 }
 
 impl Noted {
-    /// Runs in the background; the client has its answer.
+    /// Runs in the background, after the client has its answer.
     async fn compare(self) {
         let Noted { sample, kind, chunks, bytes } = self;
         let mut collector = Collector::new(&kind);
@@ -199,7 +199,7 @@ impl Noted {
         } else {
             chunks.iter().for_each(|chunk| collector.push(chunk));
             drop(chunks);
-            // The client, or the upstream, left before the end.
+            // The client or the upstream disconnected before the end.
             collector.finish().map_err(|_| "incomplete")
         };
         let deadline = Duration::from_millis(sample.state.shadow.config.deadline_ms);
@@ -233,7 +233,7 @@ impl Stream for Tee {
 }
 
 impl Drop for Tee {
-    /// The answer is over, or given up; which of them, its bytes tell.
+    /// The answer ended or was aborted; its bytes tell which.
     fn drop(&mut self) {
         if let Some(noted) = self.noted.take() {
             drop(self.runtime.spawn(noted.compare()));
@@ -241,7 +241,7 @@ impl Drop for Tee {
     }
 }
 
-/// Whether a request can be sent a second time without any effect but its answer.
+/// Whether a request can be repeated without side effects.
 fn is_harmless(body: &[u8]) -> bool {
     let Some(members) = Raw::parse(body).ok().and_then(Raw::members) else { return false };
     let single = match members.get("n") {
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_an_effect_is_sent_once() {
+    fn requests_with_side_effects_are_not_repeated() {
         for harmless in ["{}", r#"{"n":1,"store":false,"tools":null}"#, r#"{"n":null,"messages":[]}"#] {
             assert!(is_harmless(harmless.as_bytes()), "{harmless}");
         }

@@ -1,4 +1,4 @@
-//! What stays at the ends of a run of paragraphs: wording, and the margin of which it is not sure.
+//! The ends of a run of paragraphs: wording, and the margin in which wording is possible.
 
 use std::ops::Range;
 
@@ -14,41 +14,41 @@ use crate::plan::{
     phrase::{self, Strength},
 };
 
-/// A list, or a small body such as an example of a format, is as good as short up to this many tokens.
+/// A list, or a small body such as a sample format, counts as short up to this many tokens.
 const SMALL_BODY: usize = 600;
-/// A body of less than this share of the message is not its material, as a divisor.
+/// A body smaller than this share of the message, as a divisor, is not its material.
 const BODY_SHARE: usize = 3;
-/// Tokens of the margin: the least, and the most.
+/// Least and most tokens of the margin.
 const MARGIN: (usize, usize) = (48, 256);
-/// Of long paragraphs without any mark before them, the margin is this share of the message, as a divisor.
+/// For long paragraphs without a preceding delimiter, the margin is this share of the message, as a divisor.
 const MARGIN_SHARE: usize = 32;
-/// Tokens of the margin within one paragraph that is too large to stay as a whole.
+/// Margin tokens within a single paragraph that is too large to be kept as a whole.
 const FRAGMENT: usize = 64;
-/// A line with a colon at its end announces the material up to this far into the message: a share, as a divisor,
-/// and the least in tokens.
+/// A line that ends with a colon announces the material up to this far into the message: a share, as a
+/// divisor, and the least number of tokens.
 const ANNOUNCED: (usize, usize) = (8, 200);
-/// Words of a line that announces the material from further in.
+/// Most words of a line that announces the material from further in.
 const BRIEF: usize = 4;
 
-/// Paragraphs outside the names of passages that ask, where they may as well be part of one.
+/// Most paragraphs outside named passages that serve as the query, if they may also be part of a passage.
 const OUTERMOST: usize = 3;
 
 /// One end of the material.
 pub(super) struct End {
-    /// Elements that are wording.
+    /// Number of elements that are wording.
     pub(super) wording: usize,
-    /// Elements behind them that are margin.
+    /// Number of following elements that are margin.
     pub(super) margin: usize,
-    /// Whether what follows is surely material.
+    /// Whether what follows is certainly material.
     pub(super) sure: bool,
-    /// Whether a part of the next element stays, since what is said may stand in it.
+    /// Whether part of the next element is kept, because it may contain wording.
     pub(super) parts: bool,
-    /// Whether the wording may as well be part of a passage.
+    /// Whether the wording may also be part of a passage.
     pub(super) outer: bool,
 }
 
 impl Run<'_> {
-    /// What stays at one end, no further in than the named passages allow.
+    /// What is kept at one end, limited by the named passages.
     pub(super) fn bounded(&self, from_behind: bool) -> End {
         let end = self.end(from_behind);
         let Some(layout) = &self.layout else { return end };
@@ -56,7 +56,7 @@ impl Run<'_> {
         let behind = || self.elements.iter().rev().take_while(|e| e.range.start >= layout.range.end).count();
         let (outside, other) = if from_behind { (behind(), before()) } else { (before(), behind()) };
         if layout.closes == from_behind && layout.sure {
-            // What is outside is no passage, since it has no name.
+            // Text outside is not a passage, because it has no name.
             return End { wording: outside, margin: 0, sure: true, parts: false, outer: false };
         }
         let next = if from_behind {
@@ -64,30 +64,31 @@ impl Run<'_> {
         } else {
             self.elements.get(outside).is_some_and(|e| e.range.start >= layout.range.start)
         };
-        // The passage outside the first name, or the last, and what stands in one paragraph with that name: it cannot be
-        // told from what is said there.
+        // The unnamed passage next to the outermost name cannot be told from wording, nor can text in the
+        // same paragraph as that name.
         let most = outside + usize::from(!next);
         let wording = end.wording.min(most);
         let margin = end.margin.min(most - wording);
         let sure = end.sure || wording + margin == most && most > 0;
         let parts = !sure && margin == 0;
-        // Where there is wording on the other side, no more of this asks than what is outermost.
+        // With wording on the other side, only the outermost elements serve as the query.
         let asks = if other > 0 { wording.min(OUTERMOST) } else { wording };
         let (wording, margin) = (asks, wording + margin - asks);
         End { wording, margin, sure, parts, outer: other > 0 }
     }
 
-    /// What stays at one end, from the outside in.
+    /// What is kept at one end, from the outside in.
     fn end(&self, from_behind: bool) -> End {
         let limit = self.limit;
         let count = self.elements.len();
         let at = |index: usize| if from_behind { count - 1 - index } else { index };
         let element = |index: usize| &self.elements[at(index)];
-        // What announces the material, or ends it, is the innermost mark that is not too far in.
+        // The boundary is the innermost delimiter or announcing line that is not too far in.
         let (mut wording, mut sure, mut size) = (0, false, 0);
         let announced = (self.total / ANNOUNCED.0).max(ANNOUNCED.1).min(limit);
         let ruled = (self.total / 3).min(limit);
-        // Many rules part the passages of the material; then only one with nothing long outside it ends the wording.
+        // Many rules separate passages of the material; then a rule ends the wording only if everything
+        // outside it is short.
         let layout = self.elements.iter().filter(|e| e.form == Form::Rule).count() >= RECURS;
         let mut outside_is_short = true;
         for index in 0..count {
@@ -99,7 +100,7 @@ impl Run<'_> {
             let announces = element(index).announces(self.text)
                 && (size <= announced || !from_behind && self.is_the_announcement(at(index)));
             if rule || announces {
-                // What a line behind the material announces stands behind that line.
+                // A line after the material announces what follows that line.
                 (wording, sure) = (index + 1, rule || !from_behind);
             }
             if layout && (rule || !self.is_short(at(index))) {
@@ -122,7 +123,7 @@ impl Run<'_> {
         let mut margin = 0;
         if !sure {
             let mut left = (self.total / MARGIN_SHARE).clamp(MARGIN.0, MARGIN.1);
-            // The first may be somewhat larger, rather than be cut.
+            // The first element may be somewhat larger, to avoid cutting it.
             left = left.max((self.total / 2 / MARGIN_SHARE * 3).min(MARGIN.1));
             while wording + margin < count && element(wording + margin).size <= left {
                 left -= element(wording + margin).size;
@@ -132,12 +133,13 @@ impl Run<'_> {
         End { wording, margin, sure, parts: !sure && margin == 0, outer: false }
     }
 
-    /// Whether one of a few words with a colon, such as `Document:`, stands alone before the long run of the text.
+    /// Whether the element is a lone line of a few words with a colon, such as `Document:`, before most of
+    /// the text.
     fn is_the_announcement(&self, index: usize) -> bool {
         let brief = |e: &Element| {
             e.announces(self.text) && e.first_line(self.text).split_whitespace().count() <= BRIEF
         };
-        // Counted no further than it takes, so that a text full of such lines takes no time.
+        // Counts no further than needed, so that a text full of such lines takes no extra time.
         brief(&self.elements[index])
             && self.elements.iter().filter(|e| brief(e)).take(RECURS).count() < RECURS
             && 2 * self.elements[..=index].iter().map(|e| e.size).sum::<usize>() <= self.total
@@ -160,8 +162,8 @@ impl Run<'_> {
         }
     }
 
-    /// Whether an element is a list as the text has no other: long rules above a document, or shorter ones below it,
-    /// where a document may have its references.
+    /// Whether an element is the only list of its kind: possibly long rules above a document, or shorter ones
+    /// below it, where a document may have its references.
     fn is_the_list(&self, index: usize, from_behind: bool) -> bool {
         let items = |element: &Element| element.form == Form::Paragraph { items: true };
         let own = self.elements[index].size;
@@ -172,7 +174,8 @@ impl Run<'_> {
             && AMONG_SHARE * (lists - own) <= self.total
     }
 
-    /// Whether an element begins (or, from behind, ends) with a line of a layout, such as the source of a passage.
+    /// Whether an element begins (or at the tail, ends) with a recurring layout line, such as the source of a
+    /// passage.
     fn is_labelled(&self, index: usize, from_behind: bool) -> bool {
         let element = &self.elements[index];
         let side = usize::from(from_behind);
@@ -186,7 +189,7 @@ impl Run<'_> {
             })
     }
 
-    /// Whether an element is a short question, whatever label it has.
+    /// Whether an element is a short question, with or without a label.
     fn asks(&self, index: usize) -> bool {
         let element = &self.elements[index];
         element.size < SHORT.1
@@ -197,14 +200,15 @@ impl Run<'_> {
                 .is_some_and(|strength| strength >= Strength::Question)
     }
 
-    /// Whether an element is one of a few examples: its last line is a label with a value, as `Answer: none` is.
+    /// Whether an element is one of a few examples: its last line is a label with a value, such as `Answer:
+    /// none`.
     fn is_example(&self, index: usize) -> bool {
         let key = label_key(self.elements[index].last_line(self.text)).filter(|key| key.ends_with(':'));
         let times = key.and_then(|key| self.labels[1].get(&key).copied()).unwrap_or_default();
         (2..=8).contains(&times) && 4 * times <= self.elements.len()
     }
 
-    /// A part of a large element at an end: whole sentences or lines.
+    /// The outer part of a large element: whole sentences or lines.
     pub(super) fn fragment_margin(&self, index: usize, from_behind: bool) -> Range<usize> {
         let range = self.elements[index].range.clone();
         let text = self.text.get(range.clone()).unwrap_or_default();
@@ -212,7 +216,7 @@ impl Run<'_> {
         let mut parts: Vec<Range<usize>> = Vec::new();
         let mut at = 0;
         for line in text.split_inclusive('\n') {
-            // A line is taken as a whole unless it is too long for that.
+            // Lines are kept whole unless they are too long.
             let cuts = if estimate(line) > MARGIN.1 { fragments(line) } else { vec![line.len()] };
             let mut start = at;
             for cut in cuts {
@@ -228,7 +232,7 @@ impl Run<'_> {
         for part in order {
             let own = estimate(&text[part.clone()]);
             let line = Line { start: 0, text: text[part.clone()].trim_end() };
-            // A list is not parted, nor from the line above it.
+            // A list is not split, nor separated from the line above it.
             let item = line.list_marker().is_some() || line.continues_item();
             let whole = size < SMALL_BODY && (item || listed);
             listed = item && (taken == 0 || listed || size < FRAGMENT);
@@ -239,7 +243,7 @@ impl Run<'_> {
             taken += 1;
         }
         if taken == 1 && size > MARGIN.1 {
-            // One sentence without an end: nothing in it can be told apart.
+            // A single endless sentence: nothing in it can be told apart.
             taken = 0;
         }
         let edge = match (from_behind, taken) {

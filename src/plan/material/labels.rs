@@ -1,4 +1,4 @@
-//! Lines that name what stands below or above them, and what they name.
+//! Lines that label the text below or above them.
 
 use crate::plan::{elements::Element, phrase};
 
@@ -19,11 +19,11 @@ pub(super) const EXAMPLES: [&str; 14] = [
     "ai",
     "response",
 ];
-/// Labels of what an example gives, and of what it answers.
+/// Labels of an example's input, and of its output.
 const GIVEN: [&str; 8] = ["q", "question", "input", "text", "example", "sentence", "review", "source"];
 const ANSWERED: [&str; 8] =
     ["a", "answer", "output", "label", "response", "sentiment", "translation", "target"];
-/// Names of what is said to a model, however often it recurs.
+/// Labels of instructions to a model, however often they recur.
 const SAID: [&str; 12] = [
     "rule",
     "step",
@@ -39,7 +39,7 @@ const SAID: [&str; 12] = [
     "point",
 ];
 
-/// Whether a label names what is said to a model, such as a question, an example or a rule.
+/// Whether a label marks instructions to a model, such as a question, an example or a rule.
 pub(super) fn is_said(label: &str) -> bool {
     if phrase::is_labelled(label) {
         return true;
@@ -54,8 +54,8 @@ pub(super) fn is_said(label: &str) -> bool {
     [word.as_str(), one].iter().any(|word| EXAMPLES.contains(word) || SAID.contains(word))
 }
 
-/// Whether a paragraph is an example for a model: it begins with a label for what is given, and another for what is
-/// answered stands in it.
+/// Whether a paragraph is an example for a model: it begins with a label for the input and contains one for
+/// the output.
 pub(super) fn is_pair(element: &Element, text: &str) -> bool {
     let part = text.get(element.range.clone()).unwrap_or_default();
     let label = |line: &str, names: &[&str]| {
@@ -67,13 +67,13 @@ pub(super) fn is_pair(element: &Element, text: &str) -> bool {
         && part.lines().skip(1).any(|line| label(line, &ANSWERED))
 }
 
-/// Whether a line is a label that waits for what it names.
+/// Whether a line is a label whose value is still to come.
 pub(super) fn is_cue(line: &str) -> bool {
     line.trim_end().ends_with([':', '：'])
 }
 
-/// What a line of a layout has in common with its like: the word before its colon, its brackets, its number signs,
-/// its words without the digits.
+/// The common part of similar layout lines: the word before the colon, the brackets, the number signs, or the
+/// words without their digits.
 pub(super) fn label_key(line: &str) -> Option<String> {
     let line = line.trim();
     if line.is_empty() || line.len() > 200 {

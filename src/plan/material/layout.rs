@@ -1,4 +1,5 @@
-//! Passages that a retrieval application put together: the names of most of the message tell what was handed over.
+//! Passages assembled by a retrieval application: if named passages make up most of the message, they are its
+//! material.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -7,23 +8,23 @@ use epitome_text::kinds::passages;
 use super::labels::is_said;
 use crate::plan::elements::{Element, estimate, tag_is_said};
 
-/// As many named passages that make up most of the message are its material.
+/// Fewest named passages that can be the material of a message.
 const PASSAGES: usize = 4;
 
-/// Passages with names before or behind them.
+/// Passages with a name before or after each of them.
 pub(super) struct Layout {
-    /// From the first name to the last of which it is sure, both included.
+    /// From the first name to the last certain one, inclusive.
     pub(super) range: Range<usize>,
-    /// Whether the names stand behind the passages.
+    /// Whether the names follow their passages.
     pub(super) closes: bool,
-    /// Whether what stands outside on the side of the names is said to the model for sure.
+    /// Whether the text outside, on the side of the names, is certainly addressed to the model.
     pub(super) sure: bool,
     /// The names.
     names: Vec<Range<usize>>,
 }
 
 impl Layout {
-    /// `None` where named passages are not most of the message.
+    /// `None` if named passages do not make up most of the message.
     pub(super) fn of(text: &str, elements: &[Element], total: usize, limit: usize) -> Option<Self> {
         let (first, last) = (elements.first()?.range.start, elements.last()?.range.end);
         let marks = passages::marks(text.get(first..last)?)?;
@@ -39,7 +40,7 @@ impl Layout {
         if count < PASSAGES {
             return None;
         }
-        // What the message ends with may only look like a name.
+        // The end of the message may only look like a name.
         let sure = !closes || names.last()?.end < last;
         let range = names.first()?.start..names[if sure { count - 1 } else { count - 2 }].end;
         let size = text.get(range.clone()).map_or(0, estimate);
@@ -48,19 +49,19 @@ impl Layout {
         (2 * size >= total && size > limit && wording).then_some(Self { range, closes, sure, names })
     }
 
-    /// How many passages there are.
+    /// Number of passages.
     pub(super) fn count(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether an element is nothing but a name.
+    /// Whether an element consists of a name only.
     pub(super) fn is_name(&self, element: &Element) -> bool {
         let at = self.names.partition_point(|name| name.end < element.range.end);
         self.names.get(at).is_some_and(|name| name.start <= element.range.start)
     }
 }
 
-/// The names but those of tags that stand around a few things only.
+/// The names, except tags that occur only a few times.
 fn recurring(text: &str, mut names: Vec<Range<usize>>) -> Vec<Range<usize>> {
     let tag = |name: &Range<usize>| tag_of(text.get(name.clone()).unwrap_or_default().trim());
     let mut times: HashMap<&str, usize> = HashMap::new();
@@ -76,8 +77,8 @@ fn tag_of(label: &str) -> Option<&str> {
     inner.get(..end)
 }
 
-/// Whether a label names one passage among others: a field with a fixed name, a tag, or words with a number or the name
-/// of a file; but not what is said to a model.
+/// Whether a label names one passage among others: a field with a fixed name, a tag, or words with a number
+/// or a file name; but not a label of instructions to a model.
 fn names_passage(label: &str) -> bool {
     let label = label.trim();
     let line = label.lines().find(|line| line.chars().any(char::is_alphanumeric)).unwrap_or_default();
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_and_examples_are_no_passages() {
+    fn rules_and_examples_are_not_passages() {
         let layout = |name: &str| {
             found(
                 &(0..12)
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_around_a_few_things_are_no_names() {
+    fn rare_tags_are_not_names() {
         let tagged = |name: &str| format!("<{name}>\n{}\n</{name}>\n\n", BODY.repeat(5));
         let few: String =
             ["important", "email", "email", "report", "report", "minutes", "minutes"].map(tagged).concat();
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_of_a_prompt_are_no_passages() {
+    fn sections_of_a_prompt_are_not_passages() {
         let layout = |open: &str, close: &str| {
             let names = ["Role", "Audience", "Article", "Style", "Length", "Language"];
             found(&names.map(|name| format!("{open}{name}{close}\n{}\n\n", BODY.repeat(5))).concat())

@@ -1,4 +1,4 @@
-//! A message whose material is not marked off: a run of paragraphs.
+//! A message without delimited material: a run of paragraphs.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -14,25 +14,26 @@ use crate::plan::{
     phrase::{self, Strength},
 };
 
-/// As many short paragraphs among long ones are wording; or this share of them, as a divisor.
+/// At most this many short paragraphs among long ones are wording; or this share of all, as a divisor.
 const AMONG: (usize, usize) = (3, 33);
-/// Short paragraphs that are no headings all stay while they are at most this share of the message, as a divisor.
+/// Short paragraphs other than headings are all kept if they are at most this share of the message, as a
+/// divisor.
 pub(super) const AMONG_SHARE: usize = 16;
-/// Wording among the material has fewer tokens than this, unless it is a question.
+/// Most tokens of wording among the material, unless it is a question.
 const AMONG_SIZE: usize = 60;
-/// As many elements of a form among paragraphs are no habit of the material.
+/// At most this many elements of a form count as exceptions among the paragraphs of the material.
 const RARE: usize = 2;
-/// Bytes of the longest line of wrapped text.
+/// Most bytes of a line of wrapped text.
 const WRAPPED: usize = 100;
 
-/// A message whose material is not marked off: a run of paragraphs.
+/// A message without delimited material: a run of paragraphs.
 pub(super) struct Run<'a> {
     pub(super) text: &'a str,
     pub(super) elements: &'a [Element],
     pub(super) total: usize,
-    /// Paragraphs below this size are short.
+    /// Shorter paragraphs count as short.
     pub(super) short: usize,
-    /// How often a first and a last line of an element recur as labels.
+    /// How often each label occurs as the first and as the last line of an element.
     pub(super) labels: [HashMap<String, usize>; 2],
     /// Whether paragraphs that pair a question with its answer are examples.
     pub(super) shows: bool,
@@ -43,12 +44,12 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// `None` where all of it is wording.
+    /// `None` if everything is wording.
     pub(super) fn new(text: &'a str, elements: &'a [Element], total: usize, limit: usize) -> Option<Self> {
         let mut sizes: Vec<usize> = elements.iter().map(|e| e.size).collect();
         sizes.sort_unstable();
         let mut seen = 0;
-        // Half of the text stands in paragraphs of this size or more.
+        // The weighted median: half of the text is in paragraphs of this size or larger.
         let median = sizes.iter().find(|size| {
             seen += **size;
             2 * seen >= total
@@ -64,7 +65,8 @@ impl<'a> Run<'a> {
         }
         let pairs: Vec<&Element> = elements.iter().filter(|element| is_pair(element, text)).collect();
         let size: usize = pairs.iter().map(|element| element.size).sum();
-        // More pairs than may be wording are a document, unless the last one waits for its answer.
+        // More pairs than the wording limit allows are a document, unless the last one still lacks its
+        // answer.
         if pairs.len() >= RECURS
             && size > limit
             && pairs.last().is_some_and(|last| is_cue(last.last_line(text)))
@@ -138,7 +140,8 @@ impl<'a> Run<'a> {
         self.elements[elements.start].range.start..self.elements[elements.end - 1].range.end
     }
 
-    /// Elements among the material that are wording: the few short ones among long ones, and the few that ask.
+    /// Indices of elements among the material that are wording: the few short ones among long ones, and the
+    /// few that ask.
     fn among(&self, inside: Range<usize>) -> Vec<usize> {
         let (first, last) = (inside.start, inside.end);
         let count = inside.len();
@@ -146,7 +149,7 @@ impl<'a> Run<'a> {
         let paragraphs: Vec<usize> = inside.filter(|i| self.elements[*i].form.is_paragraph()).collect();
         let text = |i: usize| self.text.get(self.elements[i].range.clone()).unwrap_or_default();
         let short = |i: &usize| self.is_short(*i) && self.elements[*i].size < AMONG_SIZE;
-        // A paragraph in one long line, where the others are wrapped, was not written with them.
+        // A paragraph in one long line among wrapped ones has another author.
         let wrapped =
             |i: &usize| text(*i).lines().count() > 1 && text(*i).lines().all(|line| line.len() <= WRAPPED);
         let is_wrapped = 2 * paragraphs.iter().filter(|i| wrapped(i)).count() > paragraphs.len();
@@ -164,7 +167,8 @@ impl<'a> Run<'a> {
         let mut among: Vec<usize> = Vec::new();
         let mut brief: Vec<usize> = paragraphs.iter().copied().filter(short).collect();
         if let Some(layout) = &self.layout {
-            // The names are part of the layout, and so is what most passages have, such as how letters begin and end.
+            // Names are part of the layout, and so is text that most passages share, such as the openings and
+            // closings of letters.
             brief.retain(|i| !layout.is_name(&self.elements[*i]));
             let word = |i: usize| text(i).split_whitespace().next().unwrap_or_default();
             let (mut words, mut wholes): (HashMap<&str, usize>, HashMap<&str, usize>) = Default::default();
@@ -202,7 +206,7 @@ impl<'a> Run<'a> {
         among
     }
 
-    /// Small elements of a form that the material hardly has: the one list, table or fence among paragraphs.
+    /// Small elements of a form that is rare in the material: the one list, table or fence among paragraphs.
     fn of_rare_forms(&self, inside: Range<usize>) -> Vec<usize> {
         let is_row = |line: &str| line.trim_start().starts_with('|');
         let form = |element: &Element| match &element.form {
@@ -226,7 +230,7 @@ impl<'a> Run<'a> {
         let size = |all: &[usize]| all.iter().map(|i| self.elements[*i].size).sum::<usize>();
         let rare = |all: &Vec<usize>| all.len() <= RARE && AMONG_SHARE * size(all) <= self.total;
         let found: Vec<usize> = of.into_iter().filter(rare).flatten().collect();
-        // What is said around a list or a table stands in short paragraphs beside it.
+        // Short paragraphs beside a list or a table belong to it.
         let beside = |at: &usize| self.is_short(*at) && self.elements[*at].size < AMONG_SIZE;
         let around = |at: usize| {
             let before = (inside.start..at).rev().take_while(beside).count();

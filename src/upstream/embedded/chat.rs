@@ -6,10 +6,10 @@ use serde::Deserialize;
 use super::invalid;
 use crate::wire::openai_error::OpenAiError;
 
-/// Tokens of an answer when the request names no limit. The small default model tends to go on.
+/// Default limit of answer tokens. The small default model tends to ramble.
 const DEFAULT_MAX_TOKENS: usize = 512;
 
-/// What is asked of the model.
+/// A parsed chat request.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) messages: Vec<ChatMessage>,
@@ -25,7 +25,7 @@ pub(super) enum Usage {
     Include,
 }
 
-/// The fields that are heeded; tools, log-probabilities and the like are not.
+/// The supported fields; tools, log-probabilities and the like are ignored.
 #[derive(Deserialize)]
 struct Request {
     messages: Vec<Message>,
@@ -136,7 +136,7 @@ impl Asked {
         })
     }
 
-    /// The sampling, with no more tokens than there is room for.
+    /// The sampling parameters, limited to `room` tokens.
     pub(super) fn sampling(self, room: usize) -> Sampling {
         let mut sampling = self.sampling;
         sampling.max_tokens = sampling.max_tokens.min(room);
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_clients_send() {
+    fn parses_typical_requests() {
         let body = br#"{"model":"any","stream":true,"stream_options":{"include_usage":true},"seed":-1,
             "max_tokens":5,"max_completion_tokens":7,"temperature":0.5,"stop":["","\n"],"user":"x",
             "messages":[{"role":"developer","content":"d"},{"role":"assistant","content":null},
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_cannot_do() {
+    fn rejects_unsupported_requests() {
         for (body, param) in [
             (r#"{"messages":[]}"#, Some("messages")),
             (r#"{"messages":[{"role":"user","content":"a"}],"n":2}"#, Some("n")),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{chat::Usage, finish_reason};
 use crate::telemetry;
 
-/// What all parts of one answer have in common.
+/// The common fields of all parts of one answer.
 #[derive(Clone)]
 pub(super) struct Reply {
     id: Arc<str>,
@@ -31,7 +31,7 @@ impl Reply {
         Self { id: format!("chatcmpl-{}", telemetry::unique_id()).into(), model: model.into(), created }
     }
 
-    /// The answer in one piece.
+    /// The answer as a single object.
     pub(super) fn whole(&self, generated: &Generated) -> String {
         json!({
             "id": &*self.id,
@@ -54,12 +54,12 @@ impl Reply {
         self.chunk(&json!({ "role": "assistant", "content": "" }), None, usage)
     }
 
-    /// An event with some text.
+    /// An event with a piece of text.
     pub(super) fn piece(&self, text: &str, usage: Usage) -> String {
         self.chunk(&json!({ "content": text }), None, usage)
     }
 
-    /// The last events.
+    /// The last events of a stream.
     pub(super) fn end(&self, generated: &Generated, usage: Usage) -> String {
         let mut out = self.chunk(&json!({}), Some(finish_reason(generated.finish)), usage);
         if usage == Usage::Include {

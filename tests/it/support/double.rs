@@ -1,4 +1,4 @@
-//! Pipelines that are slow, fail or panic, for what the proxy must do then.
+//! Pipelines that are slow, fail or panic, to test how the proxy reacts.
 
 use std::{
     sync::{Arc, Mutex},
@@ -14,7 +14,7 @@ use epitome_compactor::{
 use epitome_text::tokens::{TokenCounter, tiktoken};
 use epitome_work::Cancel;
 
-/// What the double makes of every text.
+/// The double's result for every text.
 pub const SHORT: &str = "the \"gist\"\n\\ of it: é😀";
 
 /// How the double behaves.
@@ -30,17 +30,17 @@ pub enum Manner {
     TooSmallWith(&'static str),
     /// It panics.
     Panic,
-    /// It goes on until it is told to stop.
+    /// It runs until it is cancelled.
     Endless,
-    /// It goes on, deaf, for 400 ms.
+    /// It ignores cancellation for 400 ms.
     Deaf,
 }
 
 pub struct Double {
     pub manner: Manner,
-    /// What was asked.
+    /// The requests so far.
     pub asked: Mutex<Vec<CompactRequest>>,
-    /// How many compactions were told to stop.
+    /// Number of compactions that were cancelled.
     pub stopped: Mutex<usize>,
 }
 

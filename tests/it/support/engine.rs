@@ -1,4 +1,4 @@
-//! A server of the OpenAI dialect that summarizes and embeds.
+//! An OpenAI-compatible server that summarizes and embeds.
 
 use std::{
     sync::{
@@ -13,27 +13,27 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// A sentence with a figure that no source holds.
+/// A sentence with a figure that is in no source.
 pub const INVENTED: &str = "In all 987654 zeppelins were counted.";
 
 #[derive(Default)]
 pub struct Log {
-    /// Path and body.
+    /// Path and body of each call.
     pub calls: Mutex<Vec<(String, Value)>>,
     /// `Authorization` headers.
     pub keys: Mutex<Vec<String>>,
     /// Status, `Retry-After` and body of the next answers.
     pub next: Mutex<Vec<(u16, Option<&'static str>, &'static str)>>,
-    /// Milliseconds that each answer takes.
+    /// Delay of each answer, in milliseconds.
     pub slow: AtomicUsize,
-    /// Prompts, and texts to embed, of more bytes do not fit; 0: all do.
+    /// Longer prompts and texts to embed, in bytes, are rejected; 0: no limit.
     pub longest: AtomicUsize,
-    /// Vectors come as base64.
+    /// Whether vectors are sent as base64.
     pub base64: AtomicBool,
-    /// Numbers that a vector has besides the 24 that mean something.
+    /// Additional numbers per vector, besides the 24 meaningful ones.
     pub more: AtomicUsize,
     now: AtomicUsize,
-    /// Most calls at once.
+    /// Most concurrent calls so far.
     pub most: AtomicUsize,
 }
 
@@ -61,7 +61,7 @@ impl EngineServer {
         self.log.calls.lock().unwrap().iter().filter(|(own, _)| own == path).count()
     }
 
-    /// Answers that come before all others.
+    /// Queues answers that take precedence over all others.
     pub fn next(&self, answers: &[(u16, Option<&'static str>, &'static str)]) {
         self.log.next.lock().unwrap().extend(answers.iter().rev());
     }
@@ -104,12 +104,12 @@ fn chat(json: &Value, longest: usize) -> HttpResponse {
         { "index": 0, "message": { "role": "assistant", "content": text }, "finish_reason": "stop" }] }))
 }
 
-/// Words counted by their hashes; the last text first.
+/// Counts words by hash; the results are in reverse order of the texts.
 fn embeddings(json: &Value, log: &Log) -> HttpResponse {
     let texts = json["input"].as_array().unwrap();
     let longest = log.longest.load(Ordering::SeqCst);
     if longest > 0 && texts.iter().any(|text| text.as_str().unwrap().len() > longest) {
-        // As llama.cpp has it: not a status that speaks of the input.
+        // Like llama.cpp, with a status that does not point to the input.
         let message = "input (700 tokens) is too large to process. increase the physical batch size";
         return HttpResponse::InternalServerError()
             .json(json!({ "error": { "message": message, "code": 500 } }));

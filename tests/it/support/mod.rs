@@ -24,7 +24,7 @@ use epitome::{
 };
 use epitome_engine::Models;
 
-/// A proxy on a free port of the loopback; it stops when it is dropped.
+/// A proxy on a free loopback port; it stops when dropped.
 pub struct Proxy {
     /// `http://127.0.0.1:port`.
     pub url: String,
@@ -41,9 +41,9 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Starts it with `pipeline`, in front of `upstream`.
+    /// Starts a proxy with `pipeline`, in front of `upstream`.
     pub fn start(upstream: &str, pipeline: Arc<dyn Compact>, adjust: impl FnOnce(&mut Config)) -> Self {
-        // The environment says where model files are; all else is as by default.
+        // The environment says where model files are; everything else has defaults.
         let models = Config::load(None, &[]).expect("a configuration").models;
         let mut config = Config { models, ..Config::default() };
         config.serve.upstream = upstream.to_owned();
@@ -56,7 +56,7 @@ impl Proxy {
         Self::with(state)
     }
 
-    /// Starts it on `state`.
+    /// Starts a proxy on `state`.
     pub fn with(state: Arc<State>) -> Self {
         clients();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -73,7 +73,7 @@ impl Proxy {
     }
 }
 
-/// A server on a free port of the loopback, on a thread of its own: its URL up to `/v1`, and the way to stop it.
+/// Starts a server on a free loopback port, on a separate thread; returns its URL up to `/v1` and its handle.
 pub fn serve<T, F, R>(shared: Arc<T>, answer: F) -> (String, ServerHandle)
 where
     T: Send + Sync + 'static,
@@ -103,9 +103,9 @@ where
     from.recv().unwrap()
 }
 
-/// Lets tests be clients of HTTP, whichever of them runs first.
+/// Sets up TLS for HTTP clients in tests, whichever test runs first.
 pub fn clients() {
-    // The second time it is there already.
+    // Further calls fail, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

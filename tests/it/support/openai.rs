@@ -1,4 +1,4 @@
-//! A server of the OpenAI dialect whose answers depend on what it is asked.
+//! An OpenAI-compatible server whose answers depend on the prompt.
 
 use std::{
     collections::BTreeSet,
@@ -14,40 +14,40 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Value, json};
 
-/// What the server does with its next request.
+/// How the server handles its next request.
 #[derive(Clone, Debug)]
 pub enum Turn {
-    /// This status, this `Retry-After`, this body.
+    /// Responds with this status, `Retry-After` and body.
     Refuse(u16, Option<&'static str>, &'static str),
-    /// Status 429 with a `Retry-After` that is a date so many seconds from now.
+    /// Responds with status 429 and a `Retry-After` date this many seconds from now.
     Later(u64),
-    /// The answer breaks off after its first token.
+    /// The answer breaks off after the first token.
     Break,
-    /// The answer comes in one piece.
+    /// The answer is not streamed.
     Whole,
 }
 
 #[derive(Default)]
 pub struct Log {
     pub bodies: Mutex<Vec<Value>>,
-    /// Bodies as they came, of requests that are marked as shadows.
+    /// Raw bodies of requests marked as shadow requests.
     pub shadows: Mutex<Vec<Bytes>>,
     pub keys: Mutex<BTreeSet<String>>,
     turns: Mutex<Vec<Turn>>,
     now: AtomicUsize,
-    /// Most requests at once.
+    /// Most concurrent requests so far.
     pub most: AtomicUsize,
-    /// Milliseconds that each answer takes.
+    /// Delay of each answer, in milliseconds.
     pub slow: AtomicUsize,
-    /// Refuses `max_tokens`, as the reasoning models of OpenAI do.
+    /// Rejects `max_tokens`, like OpenAI's reasoning models.
     pub newer: AtomicBool,
 }
 
-/// What OpenAI says to `max_tokens` for its reasoning models.
+/// OpenAI's error for `max_tokens` with its reasoning models.
 pub const NEWER: &str = r#"{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.","type":"invalid_request_error","param":"max_tokens","code":"unsupported_parameter"}}"#;
 
-/// The server. It answers with the last word of all messages that begins with `answer`, if there is
-/// one; the model `judge` always says no.
+/// The server. It answers with the last word of all messages that begins with `answer`, if any; the model
+/// `judge` always answers no.
 pub struct Double {
     /// `http://127.0.0.1:port/v1`.
     pub url: String,
@@ -72,7 +72,7 @@ impl Double {
         self.log.bodies.lock().unwrap().len()
     }
 
-    /// The turns of the next requests, in this order.
+    /// Queues the handling of the next requests, in this order.
     pub fn next(&self, turns: &[Turn]) {
         self.log.turns.lock().unwrap().extend(turns.iter().rev().cloned());
     }
@@ -132,7 +132,7 @@ async fn answer(req: HttpRequest, body: Bytes, log: web::Data<Log>) -> HttpRespo
             if !matches!(turn, Some(Turn::Break)) {
                 text.push_str("data: [DONE]\n\n");
             }
-            // In small pieces, so that events are cut anywhere.
+            // In small pieces, so that events are split at arbitrary positions.
             let pieces: Vec<_> = text
                 .as_bytes()
                 .chunks(7)

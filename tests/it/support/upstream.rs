@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::mpsc;
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub method: String,
@@ -38,7 +38,7 @@ pub enum Answer {
     Fixed(u16, &'static str, Vec<u8>),
     /// Server-sent events that the test sends one by one.
     Stream(mpsc::UnboundedReceiver<Bytes>),
-    /// Nothing, ever.
+    /// Never answers.
     Silence,
 }
 
@@ -46,9 +46,9 @@ pub enum Answer {
 pub struct Log {
     pub seen: Mutex<Vec<Seen>>,
     next: Mutex<Vec<Answer>>,
-    /// Bytes of bodies so far, those of requests that have not ended among them.
+    /// Bytes of bodies received so far, including those of requests in progress.
     pub bytes: AtomicUsize,
-    /// Answers that were dropped by their reader before their end, or requests given up.
+    /// Answers that the reader dropped before their end, and aborted requests.
     pub abandoned: Mutex<usize>,
 }
 
@@ -65,7 +65,7 @@ impl Drop for Upstream {
     }
 }
 
-/// The answer to a chat request when the test says nothing else.
+/// The default answer to a chat request.
 pub const CHAT: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello from above.","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}"#;
 
 impl Upstream {
@@ -89,12 +89,12 @@ impl Upstream {
         Self { base: format!("http://{address}/v1"), log, handle }
     }
 
-    /// The answer to the next request that has none yet.
+    /// Queues the answer to a later request.
     pub fn next(&self, answer: Answer) {
         self.log.next.lock().unwrap().insert(0, answer);
     }
 
-    /// The next answer is a stream: what is sent here goes out at once.
+    /// The next answer is a stream: whatever is sent here goes out immediately.
     pub fn stream(&self) -> mpsc::UnboundedSender<Bytes> {
         let (to, from) = mpsc::unbounded_channel();
         self.next(Answer::Stream(from));

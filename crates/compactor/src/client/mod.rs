@@ -19,7 +19,7 @@ pub use base_url::BaseUrl;
 pub use blocking::Blocking;
 pub use key::bearer;
 pub use reqwest::{Method, StatusCode, header, header::HeaderMap};
-pub use retry::{asked_wait, may_pass};
+pub use retry::{asked_wait, is_transient};
 pub use server::Server;
 
 /// Bytes as they come.

@@ -8,7 +8,7 @@ use reqwest::{
 };
 
 /// Whether the same call may be answered later.
-pub fn may_pass(status: StatusCode) -> bool {
+pub fn is_transient(status: StatusCode) -> bool {
     matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS)
         || status.is_server_error()
 }

@@ -170,7 +170,7 @@ pub fn embed(
     };
     let parts = match by.server {
         // The bound on calls is the client's; passes of a GPU take many.
-        None if by.models.in_passes() => workers::with(AT_ONCE, wanted.len(), cancel, work)?,
+        None if by.models.batches_across_callers() => workers::with(AT_ONCE, wanted.len(), cancel, work)?,
         Some(_) => workers::with(AT_ONCE, wanted.len(), cancel, work)?,
         None => workers::each(wanted.len(), cancel, work)?,
     };

@@ -10,7 +10,9 @@ use tokio::{sync::Semaphore, time};
 
 use super::RemoteError;
 use crate::{
-    client::{Blocking, Body, Call, Method, Server, StatusCode, asked_wait, bearer, may_pass, message_of},
+    client::{
+        Blocking, Body, Call, Method, Server, StatusCode, asked_wait, bearer, is_transient, message_of,
+    },
     config::RemoteModel,
     telemetry,
 };
@@ -197,7 +199,7 @@ impl Client {
             return Failure::Final(RemoteError::TooLong { url, message });
         }
         // An account without money answers 429 for ever.
-        if may_pass(status) && code != "insufficient_quota" {
+        if is_transient(status) && code != "insufficient_quota" {
             let busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
             let reason = format!("status {}: {message}", status.as_u16());
             return Failure::Passing { reason, wait: asked_wait(headers), busy };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     CudaError,
-    gather::{Encodes, Rows},
+    gather::{Rows, WindowEncoder},
     heads::{self, HeadShape, HeadWeights, Layout, Sees, Span, rows},
     machine::{Argument, Buffer, Machine, Product, Target, padded},
     pages::Pages,
@@ -136,7 +136,7 @@ impl CudaEncoder {
     }
 }
 
-impl Encodes for CudaEncoder {
+impl WindowEncoder for CudaEncoder {
     fn dim(&self) -> usize {
         self.shape.dim
     }

@@ -35,7 +35,7 @@ const LEAST_BUDGET: usize = 2_048;
 pub(crate) type Rows = Vec<u8>;
 
 /// An encoder of windows.
-pub(crate) trait Encodes: Send {
+pub(crate) trait WindowEncoder: Send {
     /// Number of values per token.
     fn dim(&self) -> usize;
 
@@ -83,7 +83,7 @@ impl Gatherer {
     /// # Errors
     ///
     /// [`CudaError::Unsupported`] if the system cannot start a thread.
-    pub(crate) fn start(encoder: impl Encodes + 'static) -> Result<Self> {
+    pub(crate) fn start(encoder: impl WindowEncoder + 'static) -> Result<Self> {
         let (asks, receiver) = channel();
         let bytes = encoder.bytes();
         let state = State::new(encoder);
@@ -136,20 +136,20 @@ struct State<E> {
     windows: usize,
 }
 
-impl<E: Encodes> State<E> {
+impl<E: WindowEncoder> State<E> {
     fn new(encoder: E) -> Self {
         let budget = FIRST_BUDGET.min(encoder.most_tokens());
         Self { encoder, open: Vec::new(), budget, windows: usize::MAX }
     }
 
     fn run(mut self, asks: &Receiver<Ask>) {
-        while self.take_in(asks) {
+        while self.receive(asks) {
             self.step();
         }
     }
 
     /// Receives new requests, and blocks if there is nothing to do; false once all senders are gone.
-    fn take_in(&mut self, asks: &Receiver<Ask>) -> bool {
+    fn receive(&mut self, asks: &Receiver<Ask>) -> bool {
         if self.open.is_empty() {
             match asks.recv() {
                 Ok(ask) => self.opened(ask),

@@ -93,7 +93,7 @@ impl Backend {
 
     /// Whether several tokens of a sequence in one step give bit-identical results to one at a time, and cost
     /// little more than one. Not on a GPU, where single tokens have their own kernel.
-    pub(super) fn may_look_up(&self) -> bool {
+    pub(super) fn supports_prompt_lookup(&self) -> bool {
         matches!(self, Self::Cpu(_))
     }
 

@@ -46,9 +46,9 @@ const LEAST_BUDGET: usize = 64;
 const LEAST_READ: usize = 32;
 /// Maximum tokens per step with prompt lookup, proposed ones included: up to about this many, reading the
 /// weights takes longer than multiplying with them.
-const MOST_TOGETHER: usize = 8;
+const MAX_LOOKUP_STEP_TOKENS: usize = 8;
 /// Divisor of the slots, the memory and the queue: the share kept free for interactive requests.
-const KEPT_FREE: usize = 4;
+const RESERVED_DIVISOR: usize = 4;
 /// Divisor of the memory for keys and values: the share that cached prefixes may use.
 const PREFIX_SHARE: usize = 8;
 
@@ -124,7 +124,7 @@ impl Engine {
             blocks: for_sequences,
             context,
             budget: FIRST_BUDGET,
-            lookup: limits.lookup && backend.may_look_up(),
+            lookup: limits.lookup && backend.supports_prompt_lookup(),
             open: open.clone(),
             model: model.to_owned(),
             keys_and_values: backend.keys_and_values(),
@@ -170,7 +170,7 @@ impl Engine {
 impl Class {
     /// The part of a resource that requests of this class may use.
     fn part_of(self, all: usize) -> usize {
-        if self == Class::Chat { all } else { all - all / KEPT_FREE }
+        if self == Class::Chat { all } else { all - all / RESERVED_DIVISOR }
     }
 }
 
@@ -207,7 +207,7 @@ struct Live {
 
 impl State {
     fn run(mut self) {
-        while self.take_in() {
+        while self.receive() {
             self.drop_cancelled();
             self.admit();
             if self.live.is_empty() {
@@ -227,7 +227,7 @@ impl State {
     }
 
     /// Receives new requests, and blocks if there is nothing to do; false once all senders are gone.
-    fn take_in(&mut self) -> bool {
+    fn receive(&mut self) -> bool {
         let (bytes, most) = self.keys_and_values.bytes();
         telemetry::engine_holds(self.live.len(), bytes, most);
         if self.live.is_empty() && self.waiting.is_empty() {
@@ -285,7 +285,7 @@ impl State {
                 continue;
             }
             telemetry::engine_admitted(request.class.name(), request.arrived.elapsed());
-            let cache = KvCache::beginning_with(known);
+            let cache = KvCache::with_prefix(known);
             let read = cache.length();
             let Request { class, ids, sampling, watched, events, cancelled, .. } = request;
             self.live.push(Live {
@@ -316,7 +316,7 @@ impl State {
         let mut share = vec![1; self.live.len()];
         let prompts = unread.len();
         if prompts == 0 {
-            let more = (MOST_TOGETHER / writing.max(1)).saturating_sub(1);
+            let more = (MAX_LOOKUP_STEP_TOKENS / writing.max(1)).saturating_sub(1);
             for (live, share) in self.live.iter_mut().zip(&mut share) {
                 *share = live.sequence.propose(more);
             }
@@ -338,7 +338,7 @@ impl State {
                     if sequence.writes() { *count } else { usize::from(*count == sequence.unread()) };
                 let ends = !sequence.writes() && logits > 0;
                 let watch = watched.as_deref().filter(|_| ends).map(|ranges| Watch { ranges, masses });
-                let best_only = sequence.follows_the_best();
+                let best_only = sequence.is_unconstrained_greedy();
                 steps.push(Step { ids: sequence.next(*count), cache, logits, best_only, watch });
                 owners.push((at, *count));
             }
@@ -367,7 +367,7 @@ impl State {
             }
             let (outcome, taken) = live.sequence.take_all(next.each(words), &self.text);
             if writes {
-                live.cache.shorten_to(live.cache.length() + taken - count);
+                live.cache.truncate_to(live.cache.length() + taken - count);
             }
             written += taken;
             if !outcome.text.is_empty() {

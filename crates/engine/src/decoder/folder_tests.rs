@@ -42,7 +42,7 @@ fn tiny(name: &str) -> Weights {
 }
 
 fn logits(transformer: &Transformer, ids: &[u32]) -> Vec<f32> {
-    let mut cache = KvCache::beginning_with(Vec::new());
+    let mut cache = KvCache::with_prefix(Vec::new());
     transformer
         .forward(&mut [Step { ids, cache: &mut cache, logits: 1, best_only: false, watch: None }])
         .unwrap()
@@ -101,7 +101,7 @@ fn write_folder(gguf_path: &Path, dir: &Path) {
     for (at, name) in outer.into_iter().chain(inner).enumerate() {
         let mut values = gguf.values(&name).unwrap();
         if name.contains("attn_q") || name.contains("attn_k") {
-            values = in_halves(&values, shape.head_dim, shape.dim);
+            values = deinterleave(&values, shape.head_dim, shape.dim);
         }
         let theirs = to_hub(&name).unwrap();
         let matrix = !name.contains("norm");
@@ -145,7 +145,7 @@ fn write_folder(gguf_path: &Path, dir: &Path) {
 }
 
 /// Converts interleaved rows, as in `llama` GGUF files, to one half of a head after the other.
-fn in_halves(values: &[f32], head: usize, width: usize) -> Vec<f32> {
+fn deinterleave(values: &[f32], head: usize, width: usize) -> Vec<f32> {
     let rows: Vec<&[f32]> = values.chunks_exact(width).collect();
     let order = rows.chunks_exact(head).flat_map(|head| {
         let (even, odd) = (head.iter().step_by(2), head.iter().skip(1).step_by(2));
@@ -339,7 +339,7 @@ fn folder_and_gguf_file_generate_the_same_text_as_transformers() {
         (open(&models(MODEL, &[adapter.path()])), open(&models(&folder_name, &[adapter.path()])));
     for name in ["blk.3.attn_q.weight", "blk.3.attn_k.weight"] {
         let (ours, theirs) = (on_gguf.values(name).unwrap(), on_folder.values(name).unwrap());
-        assert_eq!(in_halves(&ours, 64, 576), theirs, "{name}");
+        assert_eq!(deinterleave(&ours, 64, 576), theirs, "{name}");
     }
     let of = |weights: &mut Weights| {
         let transformer = Transformer::load(weights, Some(Precision::F32)).unwrap();

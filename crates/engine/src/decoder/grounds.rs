@@ -53,11 +53,11 @@ impl Grounds {
         if !after.push(token, &mut holds) {
             return false;
         }
-        if last { after.close(&mut holds) } else { self.can_become(&after.word) }
+        if last { after.close(&mut holds) } else { self.is_prefix_of_bound(&after.word) }
     }
 
     /// Whether a bound word is a prefix of an allowed one.
-    fn can_become(&self, word: &str) -> bool {
+    fn is_prefix_of_bound(&self, word: &str) -> bool {
         let whole = word.trim_end_matches(['.', ',']);
         if !is_bound(word) || self.bound.contains(whole) && whole.len() < word.len() {
             return true;
@@ -113,12 +113,12 @@ impl Writing {
             self.word.push(character);
             return true;
         }
-        let goes_on = self.close(closed);
+        let continues = self.close(closed);
         // After a mark that was not part of a number, a new word may begin at once.
         if after_mark && character.is_alphanumeric() {
             self.word.push(character);
         }
-        goes_on
+        continues
     }
 }
 

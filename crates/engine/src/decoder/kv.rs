@@ -106,7 +106,7 @@ impl KvBlock {
 
 impl KvCache {
     /// A sequence that begins with full blocks of another one.
-    pub(crate) fn beginning_with(blocks: Vec<Arc<KvBlock>>) -> Self {
+    pub(crate) fn with_prefix(blocks: Vec<Arc<KvBlock>>) -> Self {
         Self { length: blocks.len() * KV_BLOCK, blocks }
     }
 
@@ -145,7 +145,7 @@ impl KvCache {
     }
 
     /// Discards all tokens after the first `length`.
-    pub(super) fn shorten_to(&mut self, length: usize) {
+    pub(super) fn truncate_to(&mut self, length: usize) {
         self.length = self.length.min(length);
     }
 

@@ -241,7 +241,7 @@ impl Decoder {
             arrived: Instant::now(),
         })?;
         loop {
-            let goes_on = match events.recv_timeout(ASK_EVERY) {
+            let continues = match events.recv_timeout(ASK_EVERY) {
                 Ok(Event::Piece { text, tokens }) => {
                     so_far.completion_tokens = tokens;
                     so_far.text.push_str(&text);
@@ -254,13 +254,13 @@ impl Decoder {
                     return Err(ModelError::forward(&self.id.name, "generating", "the engine has ended"));
                 }
             };
-            if goes_on.is_break() {
+            if continues.is_break() {
                 return Ok(Generated { finish: Finish::Cancelled, ..so_far });
             }
         }
     }
 
-    /// Checks that the model knows all the ids.
+    /// Checks that the prompt fits into the context and that all ids are in the vocabulary.
     fn usable(&self, ids: Vec<u32>) -> Result<Vec<u32>, ModelError> {
         let (tokens, limit) = (ids.len(), self.context_length());
         if tokens >= limit {

@@ -107,7 +107,7 @@ impl Sequence {
     }
 
     /// Whether it always takes the most likely token, without constraints.
-    pub(super) fn follows_the_best(&self) -> bool {
+    pub(super) fn is_unconstrained_greedy(&self) -> bool {
         self.sampler.is_greedy() && self.grounds.is_none()
     }
 

@@ -116,7 +116,7 @@ fn every_precision_is_close_to_full_precision() {
         let mut weights = Weights::open(&files()).unwrap();
         let transformer = Transformer::load(&mut weights, precision.of_all()).unwrap();
         let ids = PLENTY.ids("The Monitor met the Merrimack off Hampton Roads in").unwrap();
-        let mut cache = KvCache::beginning_with(Vec::new());
+        let mut cache = KvCache::with_prefix(Vec::new());
         let mut steps = [Step { ids: &ids, cache: &mut cache, logits: 1, best_only: false, watch: None }];
         transformer.forward(&mut steps).unwrap().remove(0)
     };

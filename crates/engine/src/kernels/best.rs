@@ -10,7 +10,7 @@ pub(crate) fn best() -> Isa {
     static BEST: OnceLock<Isa> = OnceLock::new();
     *BEST.get_or_init(|| {
         for isa in Isa::present().into_iter().rev() {
-            if quantized::agree_with_the_plain_ones(isa) {
+            if quantized::matches_portable_kernels(isa) {
                 return isa;
             }
             tracing::warn!("the {isa:?} instructions of this processor give wrong results; not used");

@@ -33,7 +33,7 @@ fn fences(text: &str) -> Vec<Range<usize>> {
     while let Some(line) = lines.get(at) {
         at += 1;
         let fence = line.fence().filter(|_| line.text.trim_start().starts_with('`'));
-        let opens = |fence: &Fence| !unclosed.iter().any(|open| fence.opens_like(open));
+        let opens = |fence: &Fence| !unclosed.iter().any(|open| fence.closers_subsume(open));
         let Some(fence) = fence.filter(opens) else { continue };
         match lines[at..].iter().position(|line| line.fence().is_some_and(|other| other.closes(&fence))) {
             Some(more) => {

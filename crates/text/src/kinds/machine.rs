@@ -1,4 +1,4 @@
-//! Which kind of machine text a text is.
+//! Detects the kind of machine-generated text.
 
 mod alarms;
 mod belongs;
@@ -39,10 +39,10 @@ const KINDS: [(Kind, Detect, Cut); 5] = [
     (Kind::Lines, listing::detect, listing::cut),
 ];
 
-/// Lines before and behind the output of a command that can tell of the command.
+/// Maximum number of lines before and after a command's output that may be about the command itself.
 const FRAME_LINES: usize = 8;
 
-/// The kind of a text and its blocks; none where the text is of no such kind.
+/// The kind of a text and its blocks; `None` if it is of no such kind.
 pub(super) fn machine(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
     within(text, hint, |inner| {
         if commits::detect(inner) {
@@ -64,17 +64,17 @@ pub(super) fn machine(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock
     })
 }
 
-/// Stack traces among whatever else a program printed, if it is no running text.
+/// Stack traces among other program output, unless it is running text.
 pub(super) fn mixed(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
     within(text, hint, |inner| mixed::detect(inner).then_some((Kind::Trace, mixed::cut)))
 }
 
-/// Settings and scripts that no grammar is here for, by their lines.
+/// Settings and scripts in languages without a grammar here, recognised by their lines.
 pub(super) fn nested(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>)> {
     within(text, hint, |inner| nested::detect(inner).then_some((Kind::Lines, nested::cut)))
 }
 
-/// Cuts what stands between the lines that tell of the command as `found` says.
+/// Cuts the text between the lines about the command in the way that `found` returns.
 fn within(
     text: &str,
     hint: &Hint<'_>,
@@ -95,19 +95,19 @@ fn within(
     Some((kind, blocks))
 }
 
-/// Endings of the names of files with code, which has its own rules.
+/// File extensions of code, which has its own rules.
 const SOURCES: [&str; 28] = [
     "rs", "py", "js", "jsx", "ts", "tsx", "mjs", "c", "h", "cc", "cpp", "hpp", "go", "java", "kt", "rb",
     "php", "cs", "swift", "scala", "sh", "sql", "md", "html", "css", "xml", "yaml", "yml",
 ];
 
-/// Whether a file holds code, markup or settings, by its name.
+/// Whether a file contains code, markup or settings, judging by its name.
 pub(super) fn is_source(file: &str) -> bool {
     file.rsplit_once('.').is_some_and(|(_, end)| SOURCES.contains(&end.to_ascii_lowercase().as_str()))
 }
 
-/// Whether most lines are of words, as those of wrapped text are, or far longer than a record is; or shorter ones that
-/// go on in the next, as those of a narrow column do.
+/// Whether most lines consist of words, as in wrapped text, or are far longer than a record; or whether
+/// shorter lines continue on the next one, as in a narrow column.
 fn is_running_text(lines: &[Line<'_>]) -> bool {
     let full: Vec<&Line<'_>> = lines.iter().filter(|line| !line.is_blank()).collect();
     let words = |line: &Line<'_>| {
@@ -115,7 +115,7 @@ fn is_running_text(lines: &[Line<'_>]) -> bool {
         for word in line.look().split_whitespace() {
             words += 1;
             let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
-            // Vowels of many scripts are signs, not letters.
+            // Vowels of many scripts are marks, not letters.
             let letter =
                 |c: char| c.is_alphabetic() || c == '-' || c == '’' || !c.is_ascii() && !c.is_numeric();
             plain += usize::from(!word.is_empty() && word.chars().all(letter));
@@ -126,7 +126,7 @@ fn is_running_text(lines: &[Line<'_>]) -> bool {
         let (words, plain) = words(line);
         words >= 7 && 10 * plain >= 9 * words || line.text.len() > 600
     };
-    let goes_on = |pair: &&[&Line<'_>]| {
+    let continues = |pair: &&[&Line<'_>]| {
         let (above, below) = (pair[0].look().trim_end(), pair[1].look());
         let (words, plain) = words(pair[0]);
         let first = below.split_whitespace().next().unwrap_or_default();
@@ -135,13 +135,13 @@ fn is_running_text(lines: &[Line<'_>]) -> bool {
             && above.ends_with(|c: char| c.is_alphabetic() || c == ',' || c == '-')
             && first.starts_with(char::is_lowercase)
             && first.trim_end_matches(|c: char| c.is_ascii_punctuation()).chars().all(char::is_alphabetic)
-            // Lines of like shape begin alike.
+            // Lines of the same format begin alike.
             && pair[0].look().split_whitespace().next() != Some(first)
-            // Columns are set apart by more than one space.
+            // Columns are separated by more than one space.
             && !above.contains("  ")
     };
     2 * full.iter().filter(|line| wordy(line)).count() > full.len()
-        || 2 * full.windows(2).filter(goes_on).count() > full.len()
+        || 2 * full.windows(2).filter(continues).count() > full.len()
 }
 
 /// Whether most lines are JSON objects, which have their own rules.
@@ -152,7 +152,7 @@ fn is_json_lines(lines: &[Line<'_>]) -> bool {
     objects * 2 > full().count()
 }
 
-/// The lines between those that tell of the command: the first, and the one behind the last.
+/// The lines between those about the command: the index of the first, and the index after the last.
 fn framed(lines: &[Line<'_>]) -> (usize, usize) {
     let tells = |line: &Line<'_>| is_note(line.text);
     let mut first = 0;
@@ -174,7 +174,7 @@ fn framed(lines: &[Line<'_>]) -> (usize, usize) {
     (first, last)
 }
 
-/// Words before a value that tell of a command, in lower case.
+/// Words, in lower case, that precede a value in lines about the command.
 const NOTES: [&str; 17] = [
     "exit code",
     "exit status",
@@ -195,7 +195,7 @@ const NOTES: [&str; 17] = [
     "process running with session id",
 ];
 
-/// A line that tells of the command: `$ cmd`, `Exit code: 1`, `Output:`.
+/// A line about the command: `$ cmd`, `Exit code: 1`, `Output:`.
 fn is_note(text: &str) -> bool {
     let text = text.trim();
     if text.starts_with("$ ")
@@ -218,7 +218,7 @@ fn is_note(text: &str) -> bool {
     })
 }
 
-/// A block for each line.
+/// One block for each line.
 fn notes(lines: &[Line<'_>]) -> Vec<CutBlock> {
     let mut blocks: Vec<CutBlock> = Vec::new();
     for line in lines {

@@ -1,4 +1,4 @@
-//! Kinds of text: how each is cut, and how what is left out of it is marked.
+//! Kinds of text: how each is split, and how omissions are marked.
 
 pub mod code;
 pub mod diff;
@@ -16,24 +16,24 @@ use std::ops::Range;
 
 use super::cut::{CutBlock, Hint};
 
-/// What a text is as a whole.
+/// The kind of a text as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Running text, and what may stand in it.
+    /// Running text and its usual elements.
     Prose,
-    /// Passages with their names.
+    /// Named passages.
     Passages,
     /// JSON or JSON Lines.
     Json,
-    /// Rows of a table.
+    /// Rows of tables.
     Table,
-    /// Lines of like shape.
+    /// Similar lines.
     Lines,
     /// Log records.
     Log,
     /// Stack traces.
     Trace,
-    /// The output of tests or of a build.
+    /// The output of tests or a build.
     Tests,
     /// Source code.
     Code(code::Language),
@@ -41,16 +41,16 @@ pub enum Kind {
     Diff,
     /// A page of HTML.
     Html,
-    /// Records of XML.
+    /// XML records.
     Xml,
-    /// Text out of a PDF, page by page.
+    /// Text extracted from a PDF, page by page.
     Pages,
-    /// A chat, a thread of mails, captions.
+    /// A chat, a mail thread, or captions.
     Turns,
 }
 
 impl Kind {
-    /// The word used in metrics and machine output.
+    /// Its name in metrics and in machine-readable output.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Prose => "prose",
@@ -70,24 +70,24 @@ impl Kind {
         }
     }
 
-    /// Whether what is kept stands where it stood, with the line breaks around it and marks for what is left out;
-    /// else it is rendered by a template.
+    /// Whether the kept parts stay in place, with their line breaks and with markers for omissions; otherwise
+    /// the result is rendered with a template.
     pub fn is_in_place(self) -> bool {
         self != Kind::Prose
     }
 
-    /// Whether code stands in it in fences, which may have to stay whole.
+    /// Whether it can contain fenced code, which may have to stay whole.
     pub fn has_fences(self) -> bool {
         matches!(self, Kind::Prose | Kind::Passages)
     }
 
-    /// Whether the probability that a span is needed was fitted on texts of its kind.
+    /// Whether the probability that a span is needed was calibrated on texts of this kind.
     pub fn is_calibrated(self) -> bool {
         matches!(self, Kind::Prose | Kind::Passages)
     }
 }
 
-/// The words that stand for whole lines of `text` that are left out.
+/// The text that replaces omitted whole lines of `text`.
 pub fn omission(kind: Kind, text: &str, range: Range<usize>) -> String {
     let left = text.get(range.clone()).unwrap_or_default();
     let lines = left.lines().filter(|line| !line.trim().is_empty()).count();
@@ -104,14 +104,14 @@ pub fn omission(kind: Kind, text: &str, range: Range<usize>) -> String {
     }
 }
 
-/// Tells the kind of a text and cuts it. JSON is not cut: see [`json::open`].
+/// Detects the kind of a text and splits it. JSON is not split here: see [`json::open`].
 pub fn cut(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
-    // What a command of a session printed is no session.
+    // The output of a command in a session is not itself a session.
     session::cut(text, &|text| one(text, Hint::default()))
         .map_or_else(|| one(text, hint), |blocks| (Kind::Lines, blocks))
 }
 
-/// The same for a text that is no session.
+/// Like [`cut`], for a text that is not a session.
 fn one(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
     if diff::detect(text, &hint) {
         return (Kind::Diff, diff::cut(text));
@@ -125,7 +125,7 @@ fn one(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
     let code = |hint: &Hint<'_>| {
         code::detect(text, hint).map(|language| (Kind::Code(language), code::cut(text, language)))
     };
-    // What a search found in a file is no file.
+    // Search results from a file are not that file.
     let file = code::file(&hint).filter(|_| !searches(&hint));
     let named = Hint { file: file.as_deref(), ..Hint::default() };
     if file.as_deref().is_some_and(machine::is_source)
@@ -135,7 +135,7 @@ fn one(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
     }
     let known = Hint { file: file.as_deref(), ..hint };
     let found = machine::machine(text, &known);
-    // Constants and macros look like keys with values, and like columns.
+    // Code with many constants and macros looks like key-value pairs and like columns.
     let listed = found.as_ref().is_none_or(|(kind, _)| matches!(kind, Kind::Lines | Kind::Table));
     if let Some(found) = (listed && !searches(&hint)).then(|| code(&named)).flatten().or(found) {
         return found;
@@ -158,8 +158,8 @@ fn one(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
     (Kind::Prose, super::prose(text))
 }
 
-/// Whether a text is a file that an agent may edit: code, a template, or the settings of a program. A page that was
-/// saved or fetched is none, and neither are records, whatever the name of their file.
+/// Whether a text is a file that an agent may edit: code, a template, or a program's settings. Saved or
+/// fetched web pages and records are not, whatever their file name.
 pub fn is_source(kind: Kind, hint: &Hint<'_>, text: &str) -> bool {
     match kind {
         Kind::Html if fetches(hint) || html::is_saved(text) => return false,
@@ -175,12 +175,12 @@ pub fn is_source(kind: Kind, hint: &Hint<'_>, text: &str) -> bool {
     matches!(kind, Kind::Code(_)) || !searches(hint) && code::file(hint).as_ref().is_some_and(named)
 }
 
-/// Whether a call asks for an address on the web.
+/// Whether a call requests a URL.
 fn fetches(hint: &Hint<'_>) -> bool {
     hint.call.is_some_and(|(_, arguments)| arguments.contains("http://") || arguments.contains("https://"))
 }
 
-/// Whether a call looks for something in files rather than reading one.
+/// Whether a call searches files rather than reading one.
 fn searches(hint: &Hint<'_>) -> bool {
     hint.call.is_some_and(|(name, arguments)| {
         let name = name.to_ascii_lowercase();

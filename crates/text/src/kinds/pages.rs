@@ -1,5 +1,5 @@
-//! Text of pages, as it is taken from PDF files: form feeds or lines that number the pages, heads and feet that
-//! stand on each page, paragraphs that go on across a page's end.
+//! Text extracted from the pages of PDF files: form feeds or page numbers between pages, running heads and
+//! feet, paragraphs that continue across pages.
 
 mod joined;
 mod marks;
@@ -15,13 +15,13 @@ use crate::{
 pub use joined::joined;
 use marks::{Mark, mark, normal, running};
 
-/// Level of the line that numbers a page.
+/// Heading level of a page number line.
 const PAGE_LEVEL: u8 = 6;
 
-/// Fewer bytes of text a page, on average, are no pages.
+/// Minimum bytes of text per page, on average.
 const THIN: usize = 60;
 
-/// A line of a page.
+/// A line and its page.
 struct Row<'a> {
     line: Line<'a>,
     page: usize,
@@ -32,13 +32,13 @@ struct Row<'a> {
 enum Is {
     Blank,
     Body,
-    /// Part of the head or foot, the first time or again.
+    /// A running head or foot; whether it has occurred before.
     Running(bool),
-    /// Numbers the page, at its top or at its bottom.
+    /// A page number; whether it is at the top of the page.
     Mark(bool),
 }
 
-/// Whether `text` is that of pages.
+/// Whether `text` consists of extracted pages.
 pub fn detect(text: &str, hint: &Hint<'_>) -> bool {
     let pdf = hint.media_type.is_some_and(|kind| kind.contains("pdf"))
         || hint.file.is_some_and(|file| file.to_ascii_lowercase().ends_with(".pdf"));
@@ -59,7 +59,7 @@ pub fn detect(text: &str, hint: &Hint<'_>) -> bool {
     named >= if pdf { 2 } else { 3 } && named * 10 >= numbered * 8 && rows >= named * 4 && !is_code(text)
 }
 
-/// Whether many lines end as those of programs do.
+/// Whether many lines end like program code.
 fn is_code(text: &str) -> bool {
     let (mut code, mut rows) = (0, 0);
     for row in text.lines().map(str::trim).filter(|row| !row.is_empty()).take(5000) {
@@ -69,7 +69,7 @@ fn is_code(text: &str) -> bool {
     code * 6 > rows
 }
 
-/// Cuts the text of pages into blocks.
+/// Splits the text of pages into blocks.
 pub fn cut(text: &str) -> Vec<CutBlock> {
     let rows = rows(text);
     let mut writer = Writer { items: Vec::new(), waiting: Vec::new(), last: None };
@@ -80,8 +80,9 @@ pub fn cut(text: &str) -> Vec<CutBlock> {
     writer.blocks(text)
 }
 
-/// The span that numbers the page on which each span begins. Pages end at form feeds; without those, where the marks
-/// stand: before a page if the first line is one, else behind it.
+/// For each span, the span with the number of the page that it begins on. Pages end at form feeds; without
+/// form feeds, at the page numbers, which are at the top of their page if the text begins with one, otherwise
+/// at the bottom.
 pub fn marks_of(text: &str, spans: &[Span]) -> Vec<Option<usize>> {
     let is_mark = |span: &Span| {
         span.role == Role::Label
@@ -139,14 +140,14 @@ fn split(text: &str) -> Vec<Line<'_>> {
     lines
 }
 
-/// The lines with their pages and what they are.
+/// Assigns each line its page and its kind.
 fn rows(text: &str) -> Vec<Row<'_>> {
     let lines = split(text);
     let fed = text.contains('\x0c');
     let marks: HashMap<usize, Mark> =
         lines.iter().enumerate().filter_map(|(index, line)| Some((index, mark(line.text)?))).collect();
     let named = |index: usize| matches!(marks.get(&index), Some(Mark::Named(_)));
-    // Where the first line numbers a page, such lines stand at the top.
+    // If the first line is a page number, page numbers are at the top.
     let top = lines.iter().position(|line| !line.is_blank()).is_some_and(named);
     let mut pages: Vec<Vec<usize>> = vec![Vec::new()];
     let mut rows: Vec<Row<'_>> = Vec::with_capacity(lines.len());
@@ -182,21 +183,21 @@ fn rows(text: &str) -> Vec<Row<'_>> {
     rows
 }
 
-/// A stretch that begins a piece or a paragraph; it ends where the next one begins.
+/// The start of a piece or a paragraph, which ends where the next item begins.
 struct Item {
     start: usize,
     content: Content,
     level: u8,
     role: Role,
-    /// Begins a block.
+    /// Whether it begins a block.
     fresh: bool,
 }
 
 struct Writer<'a> {
     items: Vec<Item>,
-    /// Heads, feet and marks since the last line of text.
+    /// Running heads, feet and page numbers since the last line of text.
     waiting: Vec<(usize, Is)>,
-    /// The last line of text, and what it is part of.
+    /// The last line of text, with its index and content.
     last: Option<(&'a Row<'a>, usize, Content)>,
 }
 
@@ -216,7 +217,7 @@ impl<'a> Writer<'a> {
         self.items.push(Item { start, content, level, role, fresh });
     }
 
-    /// Takes a line of text; returns what it is part of.
+    /// Adds a line of text; returns its content.
     fn body(&mut self, rows: &'a [Row<'a>], index: usize, row: &'a Row<'a>) -> Content {
         let line = &row.line;
         let turned = self.last.is_none_or(|(last, _, _)| last.page != row.page) || !self.waiting.is_empty();
@@ -225,7 +226,7 @@ impl<'a> Writer<'a> {
         if let (true, Some((last, _, content))) = (turned, self.last)
             && content != Content::Heading
             && level.is_none()
-            && goes_on(last.line.text, line)
+            && continues(last.line.text, line)
         {
             self.settle(true);
             if !matches!(self.items.last(), Some(Item { role: Role::Text, .. })) {
@@ -262,15 +263,15 @@ impl<'a> Writer<'a> {
         matches!(self.last, Some((_, _, Content::Table)))
     }
 
-    /// Adds the heads, feet and marks: within the paragraph where it goes on, else those that end a page to what
-    /// stands before them.
-    fn settle(&mut self, goes_on: bool) {
+    /// Adds the pending heads, feet and page numbers: inside the paragraph if it continues; otherwise those
+    /// that end a page go to the block before them.
+    fn settle(&mut self, continues: bool) {
         let waiting = std::mem::take(&mut self.waiting);
         let feet = waiting.iter().rposition(|(_, is)| *is == Is::Mark(false)).map_or(0, |last| last + 1);
         let headless = self.items.last().is_none_or(|item| item.content == Content::Heading);
         let mut noisy = false;
         for (at, (start, is)) in waiting.into_iter().enumerate() {
-            let within = goes_on || at < feet && !headless;
+            let within = continues || at < feet && !headless;
             match is {
                 Is::Mark(_) if within => self.item(start, Content::Heading, 0, Role::Label, false),
                 Is::Mark(_) => self.item(start, Content::Heading, PAGE_LEVEL, Role::Label, true),
@@ -316,7 +317,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Level of a heading: a line apart from the text around it.
+/// Level of a heading: a line set apart from the text around it.
 fn heading(rows: &[Row<'_>], index: usize, after_blank: bool) -> Option<u8> {
     let line = &rows[index].line;
     let next = rows.get(index + 1);
@@ -338,8 +339,8 @@ fn heading(rows: &[Row<'_>], index: usize, after_blank: bool) -> Option<u8> {
     line.plain_heading_level()
 }
 
-/// Whether a paragraph whose last line is `last` goes on with `line` on the next page.
-fn goes_on(last: &str, line: &Line<'_>) -> bool {
+/// Whether a paragraph whose last line is `last` continues with `line` on the next page.
+fn continues(last: &str, line: &Line<'_>) -> bool {
     let last = last.trim_end();
     let ended = last
         .trim_end_matches(['"', '”', '’', ')', ']', '»'])
@@ -350,14 +351,14 @@ fn goes_on(last: &str, line: &Line<'_>) -> bool {
     !ended && !marked && (lower || last.ends_with(['-', ',', '\u{ad}']) || last.trim().len() >= 60)
 }
 
-/// Whether `line` begins a paragraph by its indent.
+/// Whether the indent of `line` begins a paragraph.
 fn indents(last: &str, line: &str) -> bool {
     let indent = |text: &str| text.len() - text.trim_start().len();
     let ended = last.trim_end().ends_with(['.', '!', '?', ':', '”', '"', ')']);
     ended && (2..=8).contains(&indent(line).saturating_sub(indent(last)))
 }
 
-/// Two gaps or more between words, as between the columns of a table.
+/// Whether there are at least two wide gaps between words, as between the columns of a table.
 fn is_columns(line: &str) -> bool {
     let text = line.trim();
     let text = &text[..text.floor_char_boundary(400)];

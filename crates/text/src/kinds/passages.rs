@@ -1,5 +1,5 @@
-//! Passages as retrieval applications lay them out: tags, `Source:` lines, names in brackets, marks of pages behind.
-//! What names a passage comes along with whatever is kept of it.
+//! Passages in the layouts of retrieval applications: tags, `Source:` lines, bracketed names, trailing page
+//! marks. A passage's name is kept along with any part of it.
 
 mod inline;
 
@@ -11,20 +11,20 @@ use crate::{
     prose, sentence_ends,
 };
 
-/// A label recurs at least so often.
+/// Minimum number of occurrences of a label.
 const RECURS: usize = 3;
-/// Bytes of the longest line that is a label.
+/// Maximum bytes of a label line.
 const LONGEST: usize = 240;
-/// Words before the number of a passage.
+/// Words that precede the number of a passage.
 const KNOWN: [&str; 5] = ["Document", "Passage", "Source", "Context", "Article"];
-/// Bytes of the longest name in brackets that may be more than one sentence.
+/// Maximum bytes of a bracketed name, unless it is a single sentence.
 const NAME: usize = 120;
-/// Lines of the longest label.
+/// Maximum lines of a label.
 const LINES: usize = 8;
-/// A passage has at least so many bytes on average, or its labels are rather items of a list.
+/// Minimum bytes of a passage on average; below this, the labels are more likely list items.
 const PASSAGE: usize = 160;
 
-/// The blocks of a text that is passages with names, or `None` if it is not.
+/// The blocks of a text that consists of named passages; `None` if it does not.
 pub fn cut(text: &str) -> Option<Vec<CutBlock>> {
     let mut marks = marks(text)?;
     let mut end = 0;
@@ -36,7 +36,7 @@ pub fn cut(text: &str) -> Option<Vec<CutBlock>> {
     Some(blocks(text, marks))
 }
 
-/// What names the passages of a text, in order; `None` if it is not passages with names.
+/// The labels of the passages in a text, in order; `None` if it does not consist of named passages.
 pub fn marks(text: &str) -> Option<Vec<Mark>> {
     let lines = lines(text);
     let tagged = tagged(text, &lines);
@@ -51,21 +51,21 @@ pub fn marks(text: &str) -> Option<Vec<Mark>> {
     let inside =
         || inline::items(&lines).or_else(|| inline::led(&lines)).or_else(|| inline::cited(text, &lines));
     let (labelled, inside) = (labelled(&lines).filter(long), inside().filter(long));
-    // What recurs more often is the layout.
+    // The layout is what recurs more often.
     let count = |marks: &Option<Vec<Mark>>| marks.as_ref().map_or(0, Vec::len);
     if count(&inside) > count(&labelled) { inside } else { labelled }
 }
 
-/// A label, or a run of them.
+/// A label, or several consecutive ones.
 #[derive(Clone, Debug)]
 pub struct Mark {
-    /// Its bytes, with the line break at its end.
+    /// Byte range, including the final line break.
     pub range: Range<usize>,
-    /// It stands behind what it names.
+    /// Whether it comes after the passage it names.
     pub closes: bool,
 }
 
-/// Marks as blocks of their own, and running text between them.
+/// The marks as separate blocks, and the running text between them.
 fn blocks(text: &str, marks: Vec<Mark>) -> Vec<CutBlock> {
     let mut out: Vec<CutBlock> = Vec::new();
     let mut at = 0;
@@ -77,7 +77,7 @@ fn blocks(text: &str, marks: Vec<Mark>) -> Vec<CutBlock> {
             out.push(block);
         }
     };
-    // What is behind the last passage, as a margin that was not handed over, must not seem to be part of another.
+    // Text after the last passage, such as a truncated margin, must not seem to be part of another passage.
     let last = marks.iter().rposition(|mark| !mark.closes);
     let number = |mark: &Mark| number(&text[mark.range.clone()]).filter(|_| !mark.closes);
     let numbers: Vec<Option<u32>> = marks.iter().map(number).collect();
@@ -100,7 +100,8 @@ fn blocks(text: &str, marks: Vec<Mark>) -> Vec<CutBlock> {
     out
 }
 
-/// Where numbers begin anew, so does a stretch: the line above it names it, and is no part of the last passage before.
+/// If the numbering restarts, a new section begins: the line above the number is its name, and not part of
+/// the previous passage.
 fn head(text: &str, blocks: &mut [CutBlock]) {
     let Some(block) = blocks.last_mut() else { return };
     let (Some(first), Some(last)) = (block.pieces.first(), block.pieces.last()) else { return };
@@ -112,13 +113,13 @@ fn head(text: &str, blocks: &mut [CutBlock]) {
     }
 }
 
-/// The number of a mark that is a number alone: `[#1]`, `(2)`.
+/// The number of a mark that consists only of a number: `[#1]`, `(2)`.
 fn number(mark: &str) -> Option<u32> {
     let inner = mark.trim().trim_matches(|c: char| c.is_ascii_punctuation());
     inner.parse().ok()
 }
 
-/// A tag at the start of a text: its name, whether it closes, and its bytes.
+/// A tag at the start of a text: its name, whether it is a closing tag, and its length in bytes.
 fn tag(text: &str) -> Option<(&str, bool, usize)> {
     let rest = text.strip_prefix('<')?;
     let end = rest.bytes().take(LONGEST).position(|b| b == b'>')?;
@@ -133,8 +134,8 @@ fn tag(text: &str) -> Option<(&str, bool, usize)> {
     plain.then_some((name, closes, end + 2))
 }
 
-/// Marks of tags: those that stand on lines of their own, with what short text they enclose, or at the ends of the
-/// lines of a passage.
+/// Marks from tags: those on lines of their own, including short text they enclose, or at the ends of a
+/// passage's lines.
 fn tagged(text: &str, lines: &[Line<'_>]) -> Vec<Mark> {
     let mut opened: HashMap<&str, usize> = HashMap::new();
     for line in lines {
@@ -157,7 +158,7 @@ fn tagged(text: &str, lines: &[Line<'_>]) -> Vec<Mark> {
         let trimmed = line.text.trim();
         let start = line.start + (line.text.len() - line.text.trim_start().len());
         let Some((name, closes, length)) = tag(trimmed) else {
-            // The end of a passage at the end of its last line.
+            // A closing tag at the end of a passage's last line.
             if let Some(at) = trimmed.rfind("</").filter(|_| trimmed.ends_with('>'))
                 && tag(&trimmed[at..]).is_some_and(|(name, closes, length)| {
                     closes && at + length == trimmed.len() && opened.contains_key(name)
@@ -185,7 +186,7 @@ fn tagged(text: &str, lines: &[Line<'_>]) -> Vec<Mark> {
     marks
 }
 
-/// Marks of lines that recur: above the passages, or behind them.
+/// Marks from recurring lines, above the passages or after them.
 fn labelled(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     let blank = |at: Option<usize>| {
         at.and_then(|at| lines.get(at)).is_none_or(|line| line.is_blank() || is_rule(line))
@@ -217,7 +218,7 @@ fn labelled(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
                 .into_iter()
                 .zip(nexts)
                 .map(|(at, next)| {
-                    // Further lines of the same label: a title, an address.
+                    // Further lines of the same label, such as a title or an address.
                     let more =
                         lines[at + 1..next].iter().take(LINES - 1).take_while(|line| is_field(line)).count();
                     let rule = at.checked_sub(1).filter(|before| is_rule(&lines[*before])).unwrap_or(at);
@@ -234,7 +235,7 @@ fn labelled(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     Some(marks)
 }
 
-/// `Passage 3 (name):`, which needs no blank line above it.
+/// `Passage 3 (name):`, which does not need a blank line above it.
 fn is_numbered_name(text: &str) -> bool {
     text.ends_with("):")
         && text
@@ -247,7 +248,7 @@ fn is_rule(line: &Line<'_>) -> bool {
     text.len() >= 3 && text.bytes().all(|b| b"-=*_#~".contains(&b))
 }
 
-/// A line such as `Title: The harbour`.
+/// A line like `Title: The harbour`.
 fn is_field(line: &Line<'_>) -> bool {
     let text = line.text.trim();
     text.len() <= LONGEST
@@ -259,10 +260,10 @@ fn is_field(line: &Line<'_>) -> bool {
         })
 }
 
-/// What a label has in common with its like. Names of passages that [`Line::label`] knows are none: they are part of
-/// running text.
+/// The part that a label shares with similar ones. Passage names recognised by [`Line::label`] are excluded,
+/// because they are part of running text.
 fn key(line: &Line<'_>) -> Option<String> {
-    // A quotation in a quotation is no passage.
+    // A quotation inside a quotation is not a passage.
     let quoted = line.text.trim_start().strip_prefix("> ").filter(|text| !text.starts_with('>'));
     match quoted {
         Some(text) => bare_key(&Line { start: line.start, text }).map(|key| format!("> {key}")),
@@ -270,7 +271,7 @@ fn key(line: &Line<'_>) -> Option<String> {
     }
 }
 
-/// The same of a line that is not quoted.
+/// Like [`key`], for a line that is not quoted.
 fn bare_key(line: &Line<'_>) -> Option<String> {
     let text = line.text.trim();
     if text.is_empty() || text.len() > LONGEST || text.starts_with('#') {
@@ -298,7 +299,7 @@ fn bare_key(line: &Line<'_>) -> Option<String> {
         if text.starts_with(open)
             && text.ends_with(close)
             && !text[..text.len() - close.len_utf8()].contains(close)
-            // A footnote of several sentences names nothing.
+            // A footnote of several sentences is not a name.
             && (text.len() <= NAME || sentence_ends(text).len() <= 1)
         {
             return Some(open.to_string());
@@ -394,14 +395,14 @@ mod tests {
     }
 
     #[test]
-    fn names_below_each_other_do_not_overlap() {
+    fn adjacent_names_do_not_overlap() {
         let text = format!("Passage 1: Report (a):\nPassage 2: Report (b):\n{BODY}\n\n{BODY}\n\n").repeat(4);
         let found = marks(&text);
         assert!(found.len() >= 4, "{found:?}");
     }
 
     #[test]
-    fn a_few_files_in_parentheses_name_no_passages() {
+    fn a_few_parenthesised_files_are_not_passages() {
         let text: String = (0..120)
             .map(|i| {
                 let file = match i {
@@ -417,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_none() {
+    fn other_texts_are_not_passages() {
         let many = |line: &str| format!("{line}\n{BODY}\n\n").repeat(4);
         for text in [
             many("## A heading"),

@@ -1,4 +1,4 @@
-//! What a terminal showed: commands behind their prompts, each with what it printed.
+//! Terminal sessions: commands after their prompts, each with its output.
 
 use super::json::Cut;
 use crate::{
@@ -6,17 +6,17 @@ use crate::{
     lines::{Line, lines},
 };
 
-/// Fewest commands.
+/// Minimum number of commands.
 const COMMANDS: usize = 3;
-/// Bytes of the longest command that is a heading.
+/// Maximum bytes of a command that is a heading.
 const COMMAND: usize = 400;
-/// Bytes of the longest prompt.
+/// Maximum bytes of a prompt.
 const PROMPT: usize = 120;
-/// By how many levels the headings in what a command printed are below it.
+/// How many levels the headings in a command's output are lowered.
 const BELOW: u8 = 2;
 
-/// The blocks of a session, or `None` if the text is none: it begins with a prompt, and there are some more like it.
-/// `inner` cuts what a command printed.
+/// The blocks of a session; `None` if the text does not begin with a prompt or has too few similar ones.
+/// `inner` splits the output of a command.
 pub(super) fn cut(text: &str, inner: Cut<'_>) -> Option<Vec<CutBlock>> {
     let lines = lines(text);
     let first = lines.iter().find(|line| !line.is_blank())?;
@@ -37,7 +37,7 @@ pub(super) fn cut(text: &str, inner: Cut<'_>) -> Option<Vec<CutBlock>> {
         if silent {
             blocks.push(line(start..end, Content::Line, Role::Text));
         } else {
-            // A long command does not come along with all that it printed.
+            // A long command is not kept along with every part of its output.
             let (content, role) = if command.text.len() <= COMMAND {
                 (Content::Heading, Role::Label)
             } else {
@@ -56,14 +56,14 @@ fn line(range: std::ops::Range<usize>, content: Content, role: Role) -> CutBlock
     CutBlock { pieces: vec![piece], content, level: 1, closes: false }
 }
 
-/// The blocks of what stands at `start`, below a command.
+/// Moves the blocks of a command's output to `start` and below the command.
 fn shifted(mut blocks: Vec<CutBlock>, start: usize) -> Vec<CutBlock> {
     for block in &mut blocks {
         for piece in &mut block.pieces {
             piece.range = piece.range.start + start..piece.range.end + start;
         }
         if std::mem::take(&mut block.closes) {
-            // It would govern what other commands printed, too.
+            // It would also govern the output of other commands.
             block.content = Content::Line;
             block
                 .pieces
@@ -77,8 +77,8 @@ fn shifted(mut blocks: Vec<CutBlock>, start: usize) -> Vec<CutBlock> {
     blocks
 }
 
-/// What tells a prompt from other lines, if this is one with a command behind it: `user@host:~$ ls` has `user@host` and
-/// the sign, `$ ls` the sign alone.
+/// What identifies a prompt, if this line has one followed by a command: for `user@host:~$ ls` it is
+/// `user@host` and the prompt sign, for `$ ls` only the sign.
 fn prompt(text: &str) -> Option<(&str, char)> {
     let text = text.trim_end();
     if let Some(command) = text.strip_prefix("$ ") {
@@ -101,7 +101,7 @@ fn prompt(text: &str) -> Option<(&str, char)> {
         .then(|| (&name[..user.len() + 1 + host.len()], sign))
 }
 
-/// Whether words behind a bare sign are a command rather than a price or a sentence.
+/// Whether the words after a bare sign are a command rather than a price or a sentence.
 fn is_command(text: &str) -> bool {
     let name = text.split_whitespace().next().unwrap_or_default();
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "./_-~+".contains(c);
@@ -116,7 +116,7 @@ mod tests {
     use crate::cut::Hint;
 
     #[test]
-    fn commands_head_what_they_printed() {
+    fn commands_are_headings_of_their_output() {
         let text = "user@box:~$ ls -la\ntotal 8\n-rw-r--r-- 1 root root 12 Nov  1 10:00 a.txt\n-rw-r--r-- 1 root root 13 \
                     Nov  2 10:01 b.txt\nuser@box:~$ cd src\nuser@box:~/src$ cat notes\nThe harbour was rebuilt.\n";
         let blocks = cut(text, &|text| crate::kinds::cut(text, Hint::default())).expect("a session");
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn prompts() {
+    fn prompts_are_recognised() {
         let sign = |text: &str| prompt(text).map(|(_, sign)| sign);
         for (text, wanted) in [
             ("$ make", Some('$')),

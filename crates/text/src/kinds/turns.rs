@@ -1,5 +1,5 @@
-//! Transcripts, chats, captions and mail: each turn is a block, whose label is its speaker and its time. Turns that
-//! begin with a plain name and a colon are left to what cuts plain text.
+//! Transcripts, chats, captions and mail: each turn is a block, labelled with its speaker and time. Turns
+//! that begin with a plain name and a colon are left to the plain-text splitter.
 
 mod builder;
 mod captions;
@@ -10,12 +10,12 @@ mod stamps;
 
 use crate::cut::{CutBlock, Hint};
 
-/// Whether `text` as a whole is made of turns.
+/// Whether `text` as a whole consists of turns.
 pub fn detect(text: &str, _hint: &Hint<'_>) -> bool {
     captions::detect(text) || mail::detect(text) || chat::detect(text)
 }
 
-/// Cuts `text` into its turns.
+/// Splits `text` into its turns.
 pub fn cut(text: &str) -> Vec<CutBlock> {
     if captions::detect(text) {
         captions::cut(text)

@@ -1,5 +1,5 @@
-//! Records of XML: feeds, maps of sites, exports. Each record is a block with its own tags, so that none flows into
-//! another; what stands around the records is the frame of them all.
+//! XML records: feeds, sitemaps, exports. Each record is a block that includes its tags, so that records stay
+//! separate; the text around the records is their common frame.
 
 mod tags;
 
@@ -12,32 +12,33 @@ use crate::{
     sentences::sentence_ends,
 };
 
-/// Fewer are no records.
+/// Minimum number of records.
 const RECORDS: usize = 3;
-/// Percent of the text that is records.
+/// Minimum percentage of the text in records.
 const SHARE: usize = 60;
-/// A record of fewer bytes is kept or left out as a whole.
+/// Records of fewer bytes than this are kept or dropped as a whole.
 const SMALL: usize = 480;
-/// Bytes of the fields at the start of a record that name it.
+/// Maximum bytes of the fields at the start of a record that name it.
 const NAME: usize = 240;
-/// Elements that hold nothing but another one are looked into so often.
+/// Maximum levels of elements with a single child to look into.
 const DEPTH: usize = 4;
-/// Words of a text that is a sentence.
+/// Minimum words of a sentence.
 const SENTENCE: usize = 8;
-/// Fewer fields a record, in a text that does not say that it is XML, are the marks of a passage.
+/// Minimum fields per record in a text that does not declare itself to be XML; with fewer, the tags mark
+/// passages.
 const FIELDS: usize = 3;
 
-/// An element of a record, or a record.
+/// A record, or an element of one.
 #[derive(Clone, Debug)]
 struct Element {
     range: Range<usize>,
-    /// Behind its start, before its end.
+    /// The range between its start tag and its end tag.
     inner: Range<usize>,
-    /// Elements within it, on all levels.
+    /// Number of descendant elements.
     within: usize,
 }
 
-/// The blocks of a text of records, or none if it is not.
+/// The blocks of a text of records; `None` if it is not one.
 pub fn cut(text: &str) -> Option<Vec<CutBlock>> {
     let start = text.trim_start_matches('\u{feff}').trim_start();
     if !start.starts_with('<') || !text.trim_end().ends_with('>') {
@@ -57,7 +58,7 @@ pub fn cut(text: &str) -> Option<Vec<CutBlock>> {
     Some(blocks(text, &tags, &records))
 }
 
-/// Whether the records hold sentences, as those of a feed do and the settings of a program do not.
+/// Whether the records contain sentences, as those of a feed do, unlike a program's settings.
 pub fn is_read(text: &str) -> bool {
     let Some(tags) = tags::tags(text) else { return false };
     let Some(records) = records(text, &tags) else { return false };
@@ -73,9 +74,9 @@ pub fn is_read(text: &str) -> bool {
     sentences >= records.len()
 }
 
-/// The elements that most of the text consists of: those of one name, in one other.
+/// The elements that make up most of the text, all with the same name and the same parent.
 fn records(text: &str, tags: &[Tag<'_>]) -> Option<Vec<Element>> {
-    // By the element around them, 0 for the text, and their name.
+    // By the parent element (0 for the text) and their name.
     let mut groups: HashMap<(usize, &str), Vec<Element>> = HashMap::new();
     let mut open: Vec<(usize, usize)> = Vec::new();
     let mut elements = 0;
@@ -112,7 +113,7 @@ fn records(text: &str, tags: &[Tag<'_>]) -> Option<Vec<Element>> {
             && size(records) * 100 >= text.trim().len() * SHARE
             && records.iter().any(|record| record.within > 0)
     });
-    // Of those that stand in each other, the outermost.
+    // If candidates are nested, the outermost ones.
     groups
         .max_by(|(a, one), (b, other)| size(one).cmp(&size(other)).then_with(|| b.cmp(a)))
         .map(|(_, records)| records)
@@ -133,7 +134,7 @@ fn blocks(text: &str, tags: &[Tag<'_>], records: &[Element]) -> Vec<CutBlock> {
     blocks
 }
 
-/// Where what stands at the end of `range` begins with the white space before it on its line.
+/// The start of the line's white space before the text at the end of `range`.
 fn line_start(text: &str, range: Range<usize>) -> usize {
     let white = text[range.clone()].trim_end().len();
     let line = text[range.start + white..range.end].rfind('\n');
@@ -144,13 +145,13 @@ fn line_start(text: &str, range: Range<usize>) -> usize {
     }
 }
 
-/// Bytes of white space at the start, up to the last line break.
+/// Length in bytes of the white space at the start, up to the last line break.
 fn blank(text: &str) -> usize {
     let white = text.len() - text.trim_start().len();
     text[..white].rfind('\n').map_or(0, |end| end + 1)
 }
 
-/// What stands between the records: their root, notes on all of them.
+/// Adds the text between records: their root, and notes on all of them.
 fn frame(range: Range<usize>, blocks: &mut Vec<CutBlock>) {
     if range.is_empty() {
         return;
@@ -160,7 +161,7 @@ fn frame(range: Range<usize>, blocks: &mut Vec<CutBlock>) {
     blocks.push(CutBlock { pieces, content: Content::Line, level: 0, closes: false });
 }
 
-/// A record: its start and the fields that name it, the fields behind them, its end.
+/// A record: its start and the fields that name it, the other fields, its end.
 fn record(text: &str, tags: &[Tag<'_>], record: &Element, range: Range<usize>) -> CutBlock {
     let mut pieces: Vec<Piece> = Vec::new();
     let content = Content::Prose;
@@ -188,7 +189,8 @@ fn record(text: &str, tags: &[Tag<'_>], record: &Element, range: Range<usize>) -
     for index in named..fields.len() {
         let (field, end) = (&fields[index], border(index + 1));
         if field.within == 0 && field.range.len() > SMALL {
-            // The tags of a long text come along with each part of it where nothing else stands before or behind.
+            // The tags of a long text are kept along with each part of it if there is no other field before
+            // or after it.
             if index == named {
                 push(field.inner.start, Role::Label, &mut at);
             }
@@ -220,14 +222,14 @@ fn record(text: &str, tags: &[Tag<'_>], record: &Element, range: Range<usize>) -
         }
     }
     push(range.end, Role::Label, &mut at);
-    // A record that is tags alone is kept or left out like any other.
+    // A record of only tags is kept or dropped like any other.
     if pieces.iter().all(|piece| piece.role == Role::Label) {
         pieces = vec![Piece { range, content, role: Role::Text }];
     }
     CutBlock { pieces, content, level: 0, closes: false }
 }
 
-/// The elements in which the fields of a record stand: its children, or where there is but one, those of that.
+/// The elements that are a record's fields: its children, or those of its only child.
 fn fields(tags: &[Tag<'_>], record: &Element, depth_left: usize) -> Vec<Element> {
     let first = tags.partition_point(|tag| tag.range.start < record.inner.start);
     let last = tags.partition_point(|tag| tag.range.start < record.inner.end);

@@ -33,7 +33,7 @@ fn tiles(text: &str, blocks: &[CutBlock]) {
     assert_eq!(at, text.len());
 }
 
-/// Whether a line begins a function that stands at the top level or in a class there.
+/// Whether a line begins a top-level function, or a method of a top-level class.
 fn begins_function(line: &str, language: Language) -> bool {
     let indent = line.len() - line.trim_start().len();
     let code = line.trim();
@@ -106,7 +106,7 @@ fn methods_come_with_the_headers_of_their_classes() {
     assert_eq!(above(python.0, &python.1, "def _split("), ["class TextWrapper:"]);
     assert_eq!(above(python.0, &python.1, "def fill(text, width"), [""]);
     assert!(above(js.0, &js.1, "  parseRange (")[0].ends_with("class Range {"));
-    // Behind a class, what closes it stands above.
+    // After a class, its closing line is the heading.
     assert_eq!(above(js.0, &js.1, "const isSatisfiable ="), ["}"]);
     assert_eq!(above(ts.0, &ts.1, "  split("), ["export class RangeTree {"]);
     let nested = above(java.0, &java.1, "public Object invoke(");
@@ -114,7 +114,7 @@ fn methods_come_with_the_headers_of_their_classes() {
     assert_eq!(nested[1], "private class InstallReferrerStateListenerProxy implements InvocationHandler {");
 }
 
-/// A block as roles and numbers of lines.
+/// A block as content, level, and the roles and line counts of its pieces.
 type Shape = (Content, u8, Vec<(Role, usize)>);
 
 fn shape(text: &str, blocks: &[CutBlock]) -> Vec<Shape> {
@@ -134,7 +134,7 @@ const STYLES: [Style; 5] = [
 ];
 
 #[test]
-fn line_numbers_are_looked_through() {
+fn line_numbers_are_ignored() {
     for (text, language) in FILES {
         let plain = shape(text, &cut(text, language));
         for (name, style) in STYLES {
@@ -150,7 +150,7 @@ fn line_numbers_are_looked_through() {
 }
 
 #[test]
-fn a_frame_around_numbered_lines_is_no_code() {
+fn text_around_numbered_lines_is_not_code() {
     let text: String = FILES[0]
         .0
         .lines()
@@ -203,7 +203,7 @@ fn omissions_have_the_numbers_of_lines() {
 }
 
 #[test]
-fn long_functions_are_cut_at_statements() {
+fn long_functions_are_split_at_statements() {
     let (text, language) = FILES[3];
     for block in cut(text, language).iter().filter(|block| block.pieces.len() > 2) {
         for piece in block.pieces.iter().filter(|piece| piece.role == Role::Text) {
@@ -220,7 +220,7 @@ fn long_functions_are_cut_at_statements() {
 }
 
 #[test]
-fn broken_code_gives_the_functions_before_the_break() {
+fn broken_code_keeps_the_functions_before_the_break() {
     for (text, language) in FILES.into_iter().filter(|(_, l)| !matches!(l, Language::Cpp | Language::Bash)) {
         let half = &text[..text.floor_char_boundary(text.len() / 2)];
         let blocks = cut(half, language);
@@ -234,7 +234,7 @@ fn broken_code_gives_the_functions_before_the_break() {
             }
             at += line.len();
         }
-        // The one that is broken may be lost.
+        // The broken function itself may be lost.
         assert!(found + 1 >= all, "{language:?}: {found} of {all}");
     }
 }
@@ -247,7 +247,7 @@ fn detected_by_content() {
 }
 
 #[test]
-fn detected_by_what_is_known() {
+fn detected_by_metadata() {
     let (text, _) = FILES[1];
     let part: String = text.lines().skip(100).take(60).map(|l| format!("{l}\n")).collect();
     let hint = |file| Hint { file: Some(file), ..Hint::default() };
@@ -285,7 +285,7 @@ fn other_texts_are_not_code() {
     }
 }
 
-/// Long texts of other kinds, where the checkout has them.
+/// Long texts of other kinds, if the checkout has them.
 #[test]
 fn the_corpus_is_not_code() {
     let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../eval/corpus")).unwrap();
@@ -299,7 +299,7 @@ fn the_corpus_is_not_code() {
 }
 
 #[test]
-fn large_texts_end_soon() {
+fn large_texts_are_fast() {
     let size = 5 << 20;
     let repeat = |unit: &str| unit.repeat(size / unit.len());
     for (text, language) in [
@@ -312,7 +312,7 @@ fn large_texts_end_soon() {
     ] {
         tiles(&text, &cut(&text, language));
         detect(&text, &Hint::default());
-        // A few seconds on a machine that does nothing else.
+        // A few seconds on an idle machine.
     }
 }
 

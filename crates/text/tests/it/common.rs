@@ -3,7 +3,7 @@
 use epitome_text::cut::{Content, CutBlock, Role};
 use unicode_segmentation::GraphemeCursor;
 
-/// The pieces tile the text.
+/// Asserts that the pieces tile the text.
 pub fn check(text: &str, blocks: &[CutBlock]) {
     let mut at = 0;
     for block in blocks {
@@ -18,7 +18,7 @@ pub fn check(text: &str, blocks: &[CutBlock]) {
     assert_eq!(at, text.len());
 }
 
-/// No border falls in a grapheme cluster, but for those behind a character that is `exempt`.
+/// Asserts that no boundary splits a grapheme cluster, except after characters that are `exempt`.
 pub fn check_borders(text: &str, blocks: &[CutBlock], exempt: impl Fn(char) -> bool) {
     for piece in blocks.iter().flat_map(|block| &block.pieces) {
         let at = piece.range.start;

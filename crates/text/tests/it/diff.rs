@@ -50,7 +50,7 @@ fn every_hunk_is_a_block_with_a_label() {
 }
 
 #[test]
-fn cuts_stand_between_groups_of_changes() {
+fn hunks_are_split_between_groups_of_changes() {
     for text in ALL {
         for block in cut(text).iter().filter(|block| block.pieces.len() > 2) {
             for pair in block.pieces[1..].windows(2) {
@@ -65,7 +65,7 @@ fn cuts_stand_between_groups_of_changes() {
 }
 
 #[test]
-fn files_without_hunks_say_what_became_of_them() {
+fn files_without_hunks_keep_their_header() {
     for (text, said) in
         [(SHOW, "rename to libloading"), (LOG, "Binary files a/tool.bin"), (BINARY, "new mode 100755")]
     {
@@ -83,7 +83,7 @@ fn files_without_hunks_say_what_became_of_them() {
 }
 
 #[test]
-fn commits_stand_above_their_files() {
+fn commits_are_headings_above_their_files() {
     let blocks = cut(LOG);
     let headings: Vec<(u8, &str)> = blocks
         .iter()
@@ -99,7 +99,7 @@ fn commits_stand_above_their_files() {
 }
 
 #[test]
-fn locks_and_white_space_are_noise() {
+fn lock_files_and_white_space_are_noise() {
     let blocks = cut(LOG);
     let role = |said: &str| {
         let at = LOG.find(said).unwrap();
@@ -111,7 +111,7 @@ fn locks_and_white_space_are_noise() {
 }
 
 #[test]
-fn omissions_count() {
+fn omissions_report_counts() {
     for text in ALL {
         for block in cut(text) {
             for piece in &block.pieces {
@@ -137,7 +137,7 @@ fn omissions_count() {
 }
 
 #[test]
-fn other_texts_are_no_diffs() {
+fn other_texts_are_not_diffs() {
     let fenced = format!(
         "Here is a change that I made to the file:\n\n```diff\n{SHOW}```\n\nAnd why.\n{}",
         "\nMore.\n".repeat(40)
@@ -169,7 +169,7 @@ fn lines_that_look_like_headers_stay_in_their_hunk() {
 }
 
 #[test]
-fn large_diffs_end_soon() {
+fn large_diffs_are_fast() {
     let size = 5 << 20;
     for unit in
         [FOLDERS, "@@ -1 +1 @@\n", "+x\n", "--- a\n+++ b\n", "\n", "commit 0123456\n", "@@@@@@@@@ ", "x"]

@@ -1,4 +1,4 @@
-//! JSON and JSON Lines: what is left of them is valid, in order, and copied.
+//! JSON and JSON Lines: shortened documents are valid, in order, and copied from the input.
 
 mod generated;
 mod support;
@@ -13,7 +13,7 @@ use epitome_text::{
 use self::support::*;
 
 #[test]
-fn real_output_stays_valid_whatever_is_chosen() {
+fn real_output_stays_valid_whatever_is_kept() {
     for name in DOCUMENTS.iter().chain(&RECORDS).chain(&LINES) {
         let raw = fixture(name);
         assert!(detect(&raw, &Hint::default()), "{name}");
@@ -26,7 +26,7 @@ fn real_output_stays_valid_whatever_is_chosen() {
 }
 
 #[test]
-fn a_kept_span_is_copied_and_no_other() {
+fn only_kept_spans_are_copied() {
     for name in DOCUMENTS.iter().chain(&RECORDS) {
         let raw = fixture(name);
         let of = open(&raw, &cut).unwrap();
@@ -43,7 +43,7 @@ fn a_kept_span_is_copied_and_no_other() {
 }
 
 #[test]
-fn kept_spans_bring_their_record() {
+fn kept_spans_include_their_record() {
     let raw = fixture("pip_list.json");
     let of = open(&raw, &cut).unwrap();
     let at = of.text.find("\"boto3\"").unwrap();
@@ -77,7 +77,7 @@ fn long_strings_are_shortened_in_place() {
 }
 
 #[test]
-fn notes_fit_where_they_stand() {
+fn notes_match_their_container() {
     let long = "0123456789 ".repeat(11);
     let list = |element: &str, count: usize| {
         let all: Vec<_> = (0..count).map(|i| element.replace("IN", &i.to_string())).collect();
@@ -110,7 +110,7 @@ fn notes_fit_where_they_stand() {
 }
 
 #[test]
-fn notes_of_one_object_have_keys_of_their_own() {
+fn notes_in_one_object_have_distinct_keys() {
     let raw = fixture("package_lock.json");
     let of = open(&raw, &cut).unwrap();
     let ranges = text_ranges(&of);
@@ -124,7 +124,7 @@ fn notes_of_one_object_have_keys_of_their_own() {
 }
 
 #[test]
-fn markers_stand_where_text_was() {
+fn markers_replace_omitted_text() {
     let filler = "More of it stands here. ".repeat(20);
     let text = format!("One. Two. Three.\n\nSecond paragraph.\n\n{}\n    indented\nlast", filler.trim_end());
     let raw = serde_json::to_string(&serde_json::json!({ "text": text })).unwrap();
@@ -145,7 +145,7 @@ fn markers_stand_where_text_was() {
 }
 
 #[test]
-fn opaque_strings_stay() {
+fn opaque_strings_are_kept() {
     let image = "iVBORw0KGgo+/Ab1".repeat(60);
     let words = "Some words are here. ".repeat(40);
     let raw =
@@ -159,7 +159,7 @@ fn opaque_strings_stay() {
 }
 
 #[test]
-fn json_within_a_string_is_shortened_too() {
+fn json_inside_a_string_is_shortened_too() {
     let raw = fixture("pino.jsonl");
     let of = open(&raw, &cut).unwrap();
     let at = of.text.find("Invoice 5 for").unwrap();
@@ -174,7 +174,7 @@ fn json_within_a_string_is_shortened_too() {
 }
 
 #[test]
-fn what_is_no_json_is_refused() {
+fn invalid_json_is_refused() {
     let long = "a b ".repeat(200);
     for text in [
         String::new(),
@@ -195,7 +195,7 @@ fn what_is_no_json_is_refused() {
         assert!(!detect(&text, &Hint::default()), "{:.40}", text);
         assert!(open(&text, &cut).is_none());
     }
-    // There is nothing to leave out here.
+    // There is nothing to drop here.
     for text in ["[]", "{\"a\": [1, 2, 3]}", "[1,2,3,4,5,6,7,8,9]", " {} "] {
         assert!(detect(text, &Hint::default()), "{text}");
         assert!(open(text, &cut).is_none());
@@ -207,7 +207,7 @@ fn what_is_no_json_is_refused() {
 }
 
 #[test]
-fn depth_and_size_are_no_matter() {
+fn depth_and_size_do_not_matter() {
     let words = "Some words are here. ".repeat(40);
     let deep = format!("{}\"{words}\"{}", "[".repeat(100_000), "]".repeat(100_000));
     let of = open(&deep, &cut).unwrap();

@@ -1,4 +1,4 @@
-//! The kinds of text on what real programs wrote.
+//! The kinds of text, tested with the output of real programs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, unreachable_pub)]
 
 mod code;

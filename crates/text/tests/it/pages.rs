@@ -1,4 +1,4 @@
-//! The text of pages, taken from PDF files that programs made.
+//! Page texts extracted from PDF files made by programs.
 
 use epitome_text::{
     cut::{Content, Hint, Role},
@@ -24,7 +24,7 @@ fn pages_are_detected_and_tile() {
     }
 }
 
-/// The roles of the pieces that hold `mark`, in order.
+/// The roles of the pieces that contain `mark`, in order.
 fn roles(text: &str, mark: &str) -> Vec<Role> {
     let blocks = cut(text);
     let pieces = blocks.iter().flat_map(|block| &block.pieces);
@@ -32,7 +32,7 @@ fn roles(text: &str, mark: &str) -> Vec<Role> {
 }
 
 #[test]
-fn heads_and_feet_are_noise_behind_their_first() {
+fn repeated_heads_and_feet_are_noise() {
     for (text, line) in [
         (GROFF, "United Nations, 1948"),
         (TERMINAL, "United Nations, 1948"),
@@ -46,7 +46,7 @@ fn heads_and_feet_are_noise_behind_their_first() {
 }
 
 #[test]
-fn numbers_of_pages_are_labels() {
+fn page_numbers_are_labels() {
     let found = roles(LAYOUT, "Page 4 of ");
     assert_eq!(found, [Role::Label]);
     let blocks = cut(MARKED);
@@ -59,7 +59,7 @@ fn numbers_of_pages_are_labels() {
 }
 
 #[test]
-fn paragraphs_go_on_across_pages() {
+fn paragraphs_continue_across_pages() {
     for text in [LAYOUT, GROFF, TERMINAL] {
         let blocks = cut(text);
         let crossing = blocks.iter().filter(|b| {
@@ -81,7 +81,7 @@ fn words_are_joined() {
 }
 
 #[test]
-fn other_texts_are_no_pages() {
+fn other_texts_are_not_pages() {
     for file in super::common::corpus() {
         assert!(!detect(&file, &Hint::default()), "{:.80}", file);
     }

@@ -1,4 +1,4 @@
-//! Sentence borders in many scripts: the Universal Declaration of Human Rights.
+//! Sentence boundaries in many scripts: the Universal Declaration of Human Rights.
 
 use epitome_text::sentences::{LONGEST, sentence_ends};
 use proptest::prelude::*;
@@ -86,13 +86,13 @@ fn borders() {
 }
 
 #[test]
-fn no_cluster_is_cut() {
+fn no_cluster_is_split() {
     for unit in ["👨‍👩‍👧‍👦", "🇩🇪", "क्ष्म्य", "각", "ก้", "e\u{301}\u{323}", "न्न", "\u{1100}\u{1161}\u{11A8}"]
     {
         check(&unit.repeat(9000 / unit.len()));
         check(&format!("x{}", unit.repeat(9000 / unit.len())));
     }
-    // Thai without a space is cut between words.
+    // Thai without spaces is split between words.
     let thai = "ประเทศไทยเป็นประเทศที่สวยงามมาก".repeat(40);
     check(&thai);
     for part in split(&thai) {

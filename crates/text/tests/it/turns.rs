@@ -12,8 +12,8 @@ macro_rules! fixtures {
     ($($name:literal),*) => { [$(($name, include_str!(concat!("../../../../tests/fixtures/turns/", $name)))),*] };
 }
 
-/// By exporters: WhatsApp's form by the generator of whatstk, captions by pysubs2, mail by Python's mailbox. The
-/// others by a script, in the forms that the programs' documentation shows.
+/// Created by exporters: the WhatsApp chat by whatstk's generator, captions by pysubs2, mail by Python's
+/// mailbox module. The others were written by a script in the documented formats of the programs.
 const ALL: [(&str, &str); 14] = fixtures![
     "whatsapp-android.txt",
     "whatsapp-ios.txt",
@@ -102,14 +102,14 @@ fn mail() {
     assert_eq!(roles("Message-ID"), [Role::Noise; 8]);
     assert!(roles("\n-- \n").len() == 8);
     assert!(roles("Example Organisation, Room").iter().all(|role| *role == Role::Noise));
-    // What is quoted stands above, so only the first is kept.
+    // The quotation repeats text above, so only the first occurrence is text.
     let said = roles("Whereas disregard and contempt");
     assert!(
         said.len() >= 2 && said[0] == Role::Text && said[1..].iter().all(|role| *role == Role::Noise),
         "{said:?}"
     );
     assert!(roles("> wrote:").iter().all(|role| *role == Role::Noise));
-    // An answer stands with its header.
+    // An answer is in a block with its header.
     let answer = thread.find("Whereas it is essential to promote").unwrap();
     let block = blocks.iter().find(|b| b.pieces.iter().any(|p| p.range.contains(&answer))).unwrap();
     assert!(
@@ -126,7 +126,7 @@ fn mail() {
 }
 
 #[test]
-fn a_quotation_that_stands_nowhere_else_is_text() {
+fn a_quotation_not_found_elsewhere_is_text() {
     let text = "From: Ann <ann@example.org>\nTo: Ben\nSubject: Re: Tea\nDate: Tue, 12 Mar 2024 09:00:00 +0000\n\n\
         On Mon, Ben wrote:\n> Which tea shall we have at the meeting tomorrow?\n\nGreen tea. And cake.\n-- \nAnn\n";
     assert!(detect(text, &Hint::default()));
@@ -146,7 +146,7 @@ fn a_quotation_that_stands_nowhere_else_is_text() {
 }
 
 #[test]
-fn other_texts_are_no_turns() {
+fn other_texts_are_not_turns() {
     for file in super::common::corpus() {
         assert!(!detect(&file, &Hint::default()), "{:.80}", file);
     }

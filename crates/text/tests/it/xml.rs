@@ -27,7 +27,7 @@ fn records_are_blocks_with_their_tags() {
 }
 
 #[test]
-fn other_texts_are_none() {
+fn other_texts_are_not_records() {
     let passage = "<document index=\"1\">\n<source>a</source>\n<document_content>\nIt is long.\n</document_content>\n</document>\n";
     let generic = "let a: Vec<u8> = b;\nlet c: Vec<u8> = d;\n".repeat(9);
     let open = "<a><b>1</b><b>2</b><b>3</b>";

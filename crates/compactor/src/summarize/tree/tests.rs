@@ -23,7 +23,7 @@ fn tokens(summary: &Summary) -> usize {
 }
 
 /// One level after the other, each when the last is complete.
-fn plainly(plan: &Plan, budget: usize, size: &dyn Fn(usize, usize) -> usize) -> Vec<Summary> {
+fn new_portable(plan: &Plan, budget: usize, size: &dyn Fn(usize, usize) -> usize) -> Vec<Summary> {
     let mut at = 0;
     loop {
         let level: Vec<Summary> = (0..plan.0[at].len())
@@ -73,7 +73,7 @@ proptest! {
             Ok(summary(leaves, size(level, index)))
         };
         let level = Tree::grow(&plan, threads, budget, &make, &tokens).unwrap();
-        prop_assert_eq!(level, plainly(&plan, budget, &size));
+        prop_assert_eq!(level, new_portable(&plan, budget, &size));
     }
 }
 

@@ -16,7 +16,7 @@ struct Fake {
     room: Arc<AtomicUsize>,
 }
 
-impl Encodes for Fake {
+impl WindowEncoder for Fake {
     fn dim(&self) -> usize {
         2
     }

@@ -60,7 +60,7 @@ use tiles;
 
 /// Whether small products match the portable ones. It must not call anything that depends on the selected
 /// instruction set or on other threads, because the selection is still under way.
-pub(super) fn agree_with_the_plain_ones(isa: Isa) -> bool {
+pub(super) fn matches_portable_kernels(isa: Isa) -> bool {
     let values = |count: usize, factor: usize| -> Vec<f32> {
         (0..count).map(|at| (at * factor % 1009) as f32 / 504.0 - 1.0).collect()
     };
@@ -71,8 +71,8 @@ pub(super) fn agree_with_the_plain_ones(isa: Isa) -> bool {
         let whole = Int8Matrix::on_this_thread(&weight, inputs, isa);
         let halves = Int4Matrix::new(&Block4::all(&weight, inputs), inputs, isa);
         let mut out = [vec![0.0; ROWS * LANES], vec![0.0; ROWS * LANES]];
-        whole.product(&Int8Rows::plainly(&x, inputs, Layout::of_int8(isa)), &mut out[0]);
-        halves.product(&Int8Rows::plainly(&x, inputs, Layout::Fours), &mut out[1]);
+        whole.product(&Int8Rows::new_portable(&x, inputs, Layout::of_int8(isa)), &mut out[0]);
+        halves.product(&Int8Rows::new_portable(&x, inputs, Layout::Fours), &mut out[1]);
         out
     };
     products(isa) == products(Isa::Portable)

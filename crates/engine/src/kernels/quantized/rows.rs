@@ -54,7 +54,7 @@ impl Int8Rows {
     }
 
     /// The same with the portable implementation.
-    pub(super) fn plainly(x: &[f32], inputs: usize, layout: Layout) -> Self {
+    pub(super) fn new_portable(x: &[f32], inputs: usize, layout: Layout) -> Self {
         let mut rows = Self::zeros(x.len() / inputs.max(1), inputs, layout);
         match layout {
             Layout::Fours => fours(x, inputs.max(1), &mut rows.words, &mut rows.scales, &mut rows.sums),

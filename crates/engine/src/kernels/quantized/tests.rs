@@ -38,11 +38,11 @@ proptest! {
     ) {
         let product = |isa| product_of(&Int8Matrix::new(&weight, inputs, isa), &x);
         let plain = product(Isa::Portable);
-        let in_halves = product_of(&int4(&weight, inputs, Isa::Portable), &x);
-        prop_assert_eq!((plain.len(), in_halves.len()), (rows * outputs, rows * outputs));
+        let deinterleave = product_of(&int4(&weight, inputs, Isa::Portable), &x);
+        prop_assert_eq!((plain.len(), deinterleave.len()), (rows * outputs, rows * outputs));
         for isa in Isa::present() {
             prop_assert_eq!(&product(isa), &plain, "{:?}", isa);
-            prop_assert_eq!(&product_of(&int4(&weight, inputs, isa), &x), &in_halves, "{:?}", isa);
+            prop_assert_eq!(&product_of(&int4(&weight, inputs, isa), &x), &deinterleave, "{:?}", isa);
         }
         // Compares with the weights after rounding to 4 bits, so only the rounding of the rows remains.
         let brought: Vec<f32> = Block4::all(&weight, inputs)
@@ -54,7 +54,7 @@ proptest! {
                 values.take(inputs).collect::<Vec<f32>>()
             })
             .collect();
-        for (ours, exact) in in_halves.iter().zip(exact(&x, &brought, inputs)) {
+        for (ours, exact) in deinterleave.iter().zip(exact(&x, &brought, inputs)) {
             let bound = inputs as f64 * 4.0 * 4.0 / 254.0 + 1e-4;
             prop_assert!((f64::from(*ours) - exact).abs() <= bound, "{} {}", ours, exact);
         }

@@ -98,8 +98,8 @@ impl<'t> Walk<'_, '_> {
         let (mut start, end) = rows(node);
         let class = if depth > DEPTH { Class::Statement } else { class(node) };
         if start < self.next() && (!self.units.is_empty() || self.pending.is_some()) {
-            // It begins on the last row of the previous unit. Its further rows go to that unit, unless that
-            // is a header, which must stay short.
+            // It begins on a row of the previous unit. Its further rows go to that unit, unless that is a
+            // header, which must stay short.
             let next = self.next();
             if end < next {
                 return;

@@ -1,25 +1,25 @@
-//! The few lines of a list, or rows of a table, that tell of something that went wrong.
+//! Finds the few lines of a list, or rows of a table, that report a failure.
 
 use super::marks::{Line, Mark};
 use crate::cut::{Content, Role};
 
-/// Lines that tell of it are critical while they are so few, or this share of all, as a divisor.
+/// Alarm lines are critical if there are at most this many, or at most this share of all lines, as a divisor.
 const FEW: (usize, usize) = (3, 20);
-/// In fewer lines none stands out.
+/// With fewer lines than this, no line stands out.
 const LINES: usize = 10;
-/// Words at the beginning of a line among which it may stand.
+/// Number of words at the beginning of a line to search for an alarm word.
 const FIRST: usize = 4;
-/// Bytes of a cell that may be a state.
+/// Maximum bytes of a cell that may be a status.
 const CELL: usize = 24;
-/// Words for what went wrong, in capitals anywhere in a line.
+/// Words for failures in capitals.
 const WORDS: [&str; 11] = [
     "FAILED", "FAILURE", "FAIL", "ERROR", "ERRORS", "FATAL", "CRITICAL", "PANIC", "CRASHED", "CORRUPT",
     "ABORTED",
 ];
-/// The same in lower case.
+/// Words for failures in lower case.
 const SAID: [&str; 8] = ["failed", "failure", "error", "fatal", "crashed", "corrupt", "mismatch", "refused"];
 
-/// Makes the lines that tell of something that went wrong critical, if they are few.
+/// Makes the lines that report a failure critical, if there are only a few.
 pub(super) fn raise(lines: &[Line<'_>], marks: &mut [Mark]) {
     let entry =
         |mark: &Mark| matches!(mark.content, Content::Line | Content::Table) && mark.role == Role::Text;
@@ -36,13 +36,13 @@ pub(super) fn raise(lines: &[Line<'_>], marks: &mut [Mark]) {
     }
 }
 
-/// Whether one of the first words of a line says so, or the last one.
+/// Whether one of the first words of a line, or the last one, reports a failure.
 fn is_alarm_line(text: &str) -> bool {
     let words: Vec<&str> = text.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
     words.iter().take(FIRST).chain(words.last()).any(|word| is_alarm(word))
 }
 
-/// Whether a short cell of a row says so; free text may say anything.
+/// Whether a short cell of a row reports a failure; longer cells are free text.
 fn is_alarm_row(text: &str) -> bool {
     let separators = ['|', '\t', ',', ';'];
     if !text.contains(separators) {
@@ -53,7 +53,7 @@ fn is_alarm_row(text: &str) -> bool {
 }
 
 fn is_alarm(word: &str) -> bool {
-    // A part of a path or of a name says nothing.
+    // Part of a path or of a name means nothing.
     let word = word.trim_matches(|c: char| ":,;.!()[]\"'".contains(c));
     WORDS.contains(&word) || SAID.contains(&word)
 }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_file_that_failed_is_critical() {
+    fn a_single_failed_file_is_critical() {
         let copied = |i: usize| format!("{i:>4} copied /srv/data/{}/error/{}.tif\n", i % 3, i * 37);
         let mut text: String = (0..60).map(copied).collect();
         text.push_str("  60 FAILED /srv/data/2/7741.tif: checksum mismatch, expected 9f31aa\n");
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_is_no_alarm() {
+    fn prose_raises_no_alarm() {
         let row = |i: usize| {
             let said = if i % 30 == 7 {
                 "Checkout failed twice, then an error came"
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_unit_that_failed_is_critical() {
+    fn a_single_failed_unit_is_critical() {
         let mut text = "UNIT                 LOAD   ACTIVE SUB     DESCRIPTION\n".to_owned();
         for (i, name) in ["cron", "dbus", "ssh", "udev", "nginx", "redis", "rsyslog", "chrony"]
             .repeat(3)

@@ -1,4 +1,5 @@
-//! What belongs to the first line of an error or a failure: its place, what was asserted, what its test printed.
+//! Joins lines to the first line of their error or failure: its location, the assertion, what the test
+//! printed.
 
 use std::collections::HashMap;
 
@@ -9,18 +10,18 @@ use super::{
 };
 use crate::cut::{Content, Role};
 
-/// Lines above an assertion among which its place is looked for.
+/// How many lines above an assertion to search for its location.
 const ABOVE: usize = 6;
 
-/// Lines above a place in a library among which the program's own is looked for.
+/// How many lines above a location in a library to search for one in the program.
 const FRAMES: usize = 60;
 
-/// Lines of a message that stay with its first.
+/// Maximum number of further lines of a message that stay with its first line.
 const MESSAGE: usize = 8;
 
 const CRITICAL: Mark = Mark { place: Place::Piece, content: Content::Log, role: Role::Critical };
 
-/// Joins to each other what says nothing alone.
+/// Joins lines that mean nothing alone.
 pub(super) fn join(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark]) {
     places(lines, classes, marks);
     assertions(lines, classes, marks);
@@ -28,7 +29,7 @@ pub(super) fn join(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [M
     verdicts(lines, classes, marks);
 }
 
-/// The place below an error, and the signs below a line of code.
+/// Joins the location below an error, and the marks below a line of code.
 fn places(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark]) {
     for at in 1..lines.len() {
         let text = lines[at].look().trim();
@@ -42,7 +43,7 @@ fn places(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark]) {
     }
 }
 
-/// A line of an assertion as pytest prints it.
+/// An assertion line printed by pytest.
 fn is_asserted(line: &Line<'_>) -> bool {
     line.text.starts_with("E  ")
 }
@@ -54,19 +55,19 @@ fn is_place(text: &str) -> bool {
     located && place.contains('.') && !rest.is_empty()
 }
 
-/// The place above one in a library that is nearest to it and in none.
-fn own_place(lines: &[Line<'_>], classes: &[Option<Class>], below: usize) -> Option<usize> {
+/// The closest location above a library's location that is outside any library.
+fn nearest_program_location(lines: &[Line<'_>], classes: &[Option<Class>], below: usize) -> Option<usize> {
     let above = (below.saturating_sub(FRAMES)..below).rev();
     above
         .take_while(|above| classes[*above].is_none())
         .find(|above| is_place(lines[*above].look()) && !is_library(lines[*above].look()))
 }
 
-/// An assertion with the place above it, and with the one below it.
+/// Joins an assertion with the location above it, and with the one below it.
 fn assertions(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark]) {
     for at in (1..lines.len()).filter(|at| is_asserted(&lines[*at])) {
         if is_asserted(&lines[at - 1]) {
-            // What the two sides were is shown, as code is.
+            // The values of the two sides are displayed like code.
             marks[at].content = Content::Code;
         } else {
             let above = (at.saturating_sub(ABOVE)..at).rev();
@@ -77,7 +78,7 @@ fn assertions(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark])
             if let Some(place) = place {
                 marks[place] = CRITICAL;
                 if is_library(lines[place].look())
-                    && let Some(own) = own_place(lines, classes, place)
+                    && let Some(own) = nearest_program_location(lines, classes, place)
                 {
                     marks[own].role = Role::Critical;
                 }
@@ -96,10 +97,10 @@ fn assertions(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark])
     }
 }
 
-/// Keys of what TAP tells of a failure.
+/// Informative keys in TAP's details of a failure.
 const TELLING: [&str; 8] = ["error", "message", "location", "at", "expected", "actual", "found", "wanted"];
 
-/// The details that TAP prints below a failure, between `---` and `...`.
+/// Joins the details that TAP prints below a failure, between `---` and `...`.
 fn details(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark]) {
     let mut at = 1;
     while at < lines.len() {
@@ -146,14 +147,14 @@ fn details(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark]) {
     }
 }
 
-/// `--- FAIL: TestTotal (0.00s)`: whether it failed, and the name.
+/// `--- FAIL: TestTotal (0.00s)`: whether the test failed, and its name.
 fn verdict(text: &str) -> Option<(bool, &str)> {
     let (verdict, rest) = text.trim_start().strip_prefix("--- ")?.split_once(": ")?;
     let name = rest.split(' ').next().unwrap_or_default();
     ["FAIL", "PASS", "SKIP"].contains(&verdict).then_some((verdict == "FAIL", name))
 }
 
-/// `=== RUN   TestTotal`: the test whose output stands below.
+/// `=== RUN   TestTotal`: the test whose output follows.
 fn running(text: &str) -> Option<&str> {
     let (word, name) = text.trim_start().strip_prefix("=== ")?.split_once(' ')?;
     ["RUN", "CONT", "NAME", "PAUSE"].contains(&word).then_some(name.trim())
@@ -166,7 +167,7 @@ fn is_logged(text: &str) -> bool {
     text.starts_with("    ") && leading_digits(line) > 0 && line.ends_with(':')
 }
 
-/// What tests of Go printed: with the name of its test where that failed, noise where it passed.
+/// The output of Go tests: kept with the test's name if it failed, noise if it passed.
 fn verdicts(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark]) {
     let mut failed: HashMap<&str, bool> = HashMap::new();
     for (fails, name) in lines.iter().filter_map(|line| verdict(line.look())) {
@@ -176,7 +177,7 @@ fn verdicts(lines: &[Line<'_>], classes: &[Option<Class>], marks: &mut [Mark]) {
         return;
     }
     let (mut name, mut passed) = ("", false);
-    // The line above that the next one may join, and the margin of the message that it is part of.
+    // The line above that the next one may join, and the indent of the current message.
     let (mut joins, mut message) = (None, None);
     let mut more = 0;
     for (at, line) in lines.iter().enumerate() {

@@ -1,14 +1,14 @@
-//! Fixed columns: lines whose words stand below each other, as programs print them.
+//! Fixed columns: lines whose words are aligned, as programs print them.
 
 use super::marks::{Line, digits, mostly};
 
-/// Rows that are looked at to find the columns.
+/// Maximum number of rows to examine for columns.
 const SAMPLE: usize = 200;
 
-/// Characters of a row that are looked at.
+/// Maximum number of characters of a row to examine.
 const WIDTH: usize = 240;
 
-/// A line of nothing but rules: `----+----`, `=====  ====`, `+---+`, `├──┤`.
+/// A line that consists only of rules: `----+----`, `=====  ====`, `+---+`, `├──┤`.
 pub(super) fn is_rule(text: &str) -> bool {
     let text = text.trim();
     if is_record_rule(text) {
@@ -19,12 +19,12 @@ pub(super) fn is_rule(text: &str) -> bool {
     drawn >= 2 && text.chars().all(sign)
 }
 
-/// The rule above one record of a table set out by lines: `-[ RECORD 1 ]---`.
+/// The rule above a record in expanded table output: `-[ RECORD 1 ]---`.
 pub(super) fn is_record_rule(text: &str) -> bool {
     text.starts_with("-[ RECORD ")
 }
 
-/// A row with bars: of a Markdown table, of a drawn one, or of one with bars between spaces.
+/// A row with vertical bars: of a Markdown table, a drawn table, or a table with spaced bars.
 pub(super) fn is_barred(text: &str) -> bool {
     let text = text.trim();
     let cells = || text.matches(" | ").count();
@@ -33,20 +33,20 @@ pub(super) fn is_barred(text: &str) -> bool {
         || cells() >= 1 && !text.ends_with('.')
 }
 
-/// Whether a row has a gap of two spaces or more, or a tab, behind its first word.
+/// Whether a row has a tab, or a gap of two or more spaces, after its first word.
 pub(super) fn is_gapped(text: &str) -> bool {
     let text = text.trim();
     text.contains("  ") || text.contains('\t')
 }
 
-/// Whether a line begins with the mode of a file, as `ls -l` prints it.
+/// Whether a line begins with a file mode, as printed by `ls -l`.
 pub(super) fn is_listed(text: &str) -> bool {
     let mode = text.trim_start().split(' ').next().unwrap_or_default().trim_end_matches(['+', '.', '@']);
     let mode = mode.as_bytes();
     mode.len() == 10 && b"-dlbcps".contains(&mode[0]) && mode[1..].iter().all(|b| b"rwxsStT-".contains(b))
 }
 
-/// Whether the lines are rows whose words stand in columns.
+/// Whether the words of the lines are aligned in columns.
 pub(super) fn aligned(rows: &[&Line<'_>]) -> bool {
     let rows = &rows[..rows.len().min(SAMPLE)];
     if rows.len() < 2 {
@@ -64,7 +64,8 @@ pub(super) fn aligned(rows: &[&Line<'_>]) -> bool {
     gutters >= 1 && wide && (gutters >= 2 || rows.len() >= 4) && !wordy(rows)
 }
 
-/// Columns of blanks that part the words of nearly all rows, and whether one is two wide or more somewhere.
+/// Number of blank columns that separate the words of nearly all rows, and whether one of them is at least
+/// two wide somewhere.
 fn gutters(rows: &[&Line<'_>]) -> (usize, bool) {
     let mut filled = [0_usize; WIDTH];
     let mut long = [0_usize; WIDTH];
@@ -95,7 +96,7 @@ fn gutters(rows: &[&Line<'_>]) -> (usize, bool) {
     (count + tabbed, count + tabbed > 0)
 }
 
-/// Whether the cells are passages of text, as on a page set in two columns.
+/// Whether the cells are running text, as on a page with two columns.
 fn wordy(rows: &[&Line<'_>]) -> bool {
     let (mut cells, mut long) = (0, 0);
     for cell in rows.iter().flat_map(|row| row.text.trim().split("  ")).map(str::trim) {
@@ -107,7 +108,7 @@ fn wordy(rows: &[&Line<'_>]) -> bool {
     long * 2 > cells
 }
 
-/// Whether a line names the columns of the rows below it.
+/// Whether a line has the column names for the rows below it.
 pub(super) fn is_header(line: &str, rows: &[&Line<'_>]) -> bool {
     let text = line.trim();
     let words: Vec<&str> = text.split_whitespace().collect();

@@ -1,10 +1,10 @@
-//! The log of a version control: a record for each commit, of which its hash, its author, its date and its subject
-//! are one.
+//! The log of a version control system: a record for each commit, in which the hash, the author, the date and
+//! the subject form one piece.
 
 use super::marks::{Line, Mark, Place, assemble, hex, lines};
 use crate::cut::{Content, CutBlock, Role};
 
-/// What stands below the hash, before the message.
+/// Fields between the hash and the message.
 const FIELDS: [&str; 8] =
     ["Author:", "Date:", "Merge:", "AuthorDate:", "Commit:", "CommitDate:", "Reflog:", "Notes"];
 
@@ -16,7 +16,7 @@ pub(super) fn detect(text: &str) -> bool {
     is_commit(&lines[first]) && fields >= 1
 }
 
-/// Cuts a log: a block for each commit; its first piece goes to the end of its subject.
+/// Splits a log into a block for each commit, whose first piece ends with the subject.
 pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let mut marks = Vec::with_capacity(lines.len());
@@ -36,7 +36,7 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
                 }
                 (Place::Glue, Role::Outline)
             }
-            // A subject goes on to the first blank line.
+            // A subject ends at the first blank line.
             Part::Subject if !blank => (Place::Glue, Role::Outline),
             Part::Subject => {
                 part = Part::Body;
@@ -44,8 +44,8 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
             }
             Part::Body if blank => (Place::Glue, Role::Text),
             Part::Body => {
-                let goes_on = !after_blank && !line.text.contains(" | ") && !is_trailer(line);
-                (if goes_on { Place::Glue } else { Place::Piece }, Role::Text)
+                let continues = !after_blank && !line.text.contains(" | ") && !is_trailer(line);
+                (if continues { Place::Glue } else { Place::Piece }, Role::Text)
             }
         };
         after_blank = blank;
@@ -56,20 +56,20 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// The hash and the fields.
+    /// The hash and the other fields.
     Head,
     /// The first paragraph of the message.
     Subject,
-    /// All else.
+    /// Anything else.
     Body,
 }
 
-/// A line without the graph before it.
+/// A line without the leading graph characters.
 fn bare<'a>(line: &Line<'a>) -> &'a str {
     line.look().trim_start_matches(['*', '|', '/', '\\', '_', ' ']).trim_end()
 }
 
-/// `commit 1f2e3d4c (HEAD -> main)`, with a graph before it or without.
+/// `commit 1f2e3d4c (HEAD -> main)`, with or without a graph in front of it.
 fn is_commit(line: &Line<'_>) -> bool {
     let text = line.look();
     let Some(at) = text.find("commit ") else { return false };
@@ -85,7 +85,7 @@ fn is_field(line: &Line<'_>) -> bool {
     FIELDS.iter().any(|field| text.starts_with(field))
 }
 
-/// `Signed-off-by: ...`, or the count of what changed.
+/// `Signed-off-by: ...`, or the summary of the changes.
 fn is_trailer(line: &Line<'_>) -> bool {
     let text = bare(line);
     let named = text.split_once(": ").is_some_and(|(name, _)| name.ends_with("-by") && !name.contains(' '));

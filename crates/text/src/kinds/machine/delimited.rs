@@ -1,35 +1,35 @@
-//! Separated values: which sign separates them, and where each record ends.
+//! Delimiter-separated values: determines the separator and the end of each record.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::marks::{Line, mostly};
 use crate::cut::Hint;
 
-/// Fewer rows are no table.
+/// Minimum number of rows of a table.
 const ROWS: usize = 3;
 
-/// Rows that are looked at to tell the separator.
+/// Maximum number of rows to examine for the separator.
 const SAMPLE: usize = 500;
 
-/// Rows under a header, more than which it takes for the header alone to tell of a table.
+/// Number of rows under a header above which the header alone identifies a table.
 const HEADED: usize = 6;
 
-/// Bytes of the longest name of a column.
+/// Maximum bytes of a column's name.
 const NAME: usize = 40;
 
-/// Lines that one record spans at most.
+/// Maximum number of lines of a record.
 const RECORD_LINES: usize = 60;
 
-/// How the values of a table are separated.
+/// The format of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Format {
     /// The separator.
     pub separator: u8,
-    /// Fields that most rows have.
+    /// Number of fields in most rows.
     pub fields: usize,
 }
 
-/// Fields of a line. Separators in quotation marks at the start of a field do not count.
+/// Number of fields in a line. Separators in a quoted field do not count.
 pub(super) fn fields(text: &str, separator: u8) -> usize {
     let (mut quoted, mut count, mut fresh) = (false, 1, true);
     for byte in text.bytes() {
@@ -43,7 +43,7 @@ pub(super) fn fields(text: &str, separator: u8) -> usize {
     count
 }
 
-/// The format in which most lines are rows; none where the text does not look like separated values.
+/// The format in which most lines are rows; `None` if the text does not look like delimiter-separated values.
 pub(super) fn format(lines: &[Line<'_>], hint: &Hint<'_>) -> Option<Format> {
     let rows: Vec<&Line<'_>> = lines.iter().filter(|line| !line.is_blank()).take(SAMPLE).collect();
     let first = rows.first()?.text.trim_start();
@@ -64,7 +64,7 @@ pub(super) fn format(lines: &[Line<'_>], hint: &Hint<'_>) -> Option<Format> {
     })
 }
 
-/// Whether lines are rows under a header, whatever stands in their cells.
+/// Whether the lines are rows under a header, whatever their cells contain.
 pub(super) fn is_headed(lines: &[Line<'_>], hint: &Hint<'_>) -> bool {
     let rows: Vec<&Line<'_>> = lines.iter().filter(|line| !line.is_blank()).take(SAMPLE).collect();
     format(lines, hint).is_some_and(|format| headed(&rows, format))
@@ -90,7 +90,7 @@ fn headed(rows: &[&Line<'_>], format: Format) -> bool {
         && names.iter().all(name)
 }
 
-/// Whether the name or type of the text says that it is separated values.
+/// Whether the file name or media type identifies delimiter-separated values.
 fn named(hint: &Hint<'_>) -> bool {
     let file = hint.file.is_some_and(|file| {
         let file = file.to_ascii_lowercase();
@@ -99,14 +99,14 @@ fn named(hint: &Hint<'_>) -> bool {
     file || hint.media_type.is_some_and(|media| media.contains("csv") || media.contains("separated"))
 }
 
-/// The commonest of sorted numbers, and how often it occurs.
+/// The most frequent of sorted numbers, and its frequency.
 fn mode(sorted: &[usize]) -> (usize, usize) {
     let runs = sorted.chunk_by(|a, b| a == b).map(|run| (run[0], run.len()));
     runs.max_by_key(|(_, times)| *times).unwrap_or((0, 0))
 }
 
-/// Whether rows hold values, not sentences or code: the separators do not stand before spaces as punctuation
-/// does, and no row reads on in the next.
+/// Whether rows contain values rather than sentences or code: separators are not followed by spaces like
+/// punctuation, and no row continues on the next one.
 fn plain(rows: &[&Line<'_>], format: Format) -> bool {
     let (mut signs, mut spaced, mut closed, mut length) = (0, 0, 0, 0);
     for row in rows {
@@ -133,7 +133,7 @@ fn plain(rows: &[&Line<'_>], format: Format) -> bool {
     }
 }
 
-/// The lines at which records begin: one for each, and none for a line that goes on in quotation marks.
+/// The lines at which records begin; a line that continues a quoted field is not one.
 pub(super) fn starts(text: &str, lines: &[Line<'_>], format: Format) -> Vec<bool> {
     let mut reader = ReaderBuilder::new().delimiter(format.separator).build();
     let mut buffers = Buffers::default();
@@ -171,7 +171,7 @@ struct Buffers {
 }
 
 impl Buffers {
-    /// Fields of the record that `input` begins with, and the bytes it takes.
+    /// The number of fields of the first record in `input`, and the bytes it takes.
     fn record(&mut self, reader: &mut Reader, input: &[u8]) -> (usize, usize) {
         reader.reset();
         self.output.resize(input.len() + 16, 0);
@@ -184,7 +184,7 @@ impl Buffers {
     }
 }
 
-/// Whether the first row names the columns of the others.
+/// Whether the first row has the column names of the others.
 pub(super) fn has_header(rows: &[&str], format: Format) -> bool {
     let split = |row: &str| -> Vec<String> {
         let mut quoted = false;

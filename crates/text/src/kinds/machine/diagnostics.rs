@@ -1,36 +1,36 @@
-//! What a single line of the output of a compiler, a build or a package manager looks like.
+//! Recognises single lines in the output of compilers, builds and package managers.
 
 use super::marks::{digits, leading_digits};
 
-/// What a line of a test's or a build's output is.
+/// The class of a line in the output of a test or a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Progress, a passed test, a download, a command that was run.
+    /// Progress, a passed test, a download, a command.
     Noise,
     /// A passed test with details below it.
     Passed,
-    /// What it comes to.
+    /// A closing summary.
     Summary,
-    /// A line that tells of a failure and ends there.
+    /// A failure without details.
     Failed,
     /// A failure with details below it.
     Failure,
-    /// An error of a compiler, with the code below it.
+    /// A compiler error, followed by the code.
     Error,
-    /// A warning or a note, with the code below it.
+    /// A warning or a note, followed by the code.
     Warning,
-    /// The place to which the diagnostics below it belong.
+    /// The location that the diagnostics below it refer to.
     Context,
-    /// The title of a part with details.
+    /// The title of a section with details.
     Banner,
-    /// The title of a part without.
+    /// The title of a section without details.
     Title,
 }
 
-/// A class, and whether nothing but such output has a line like it.
+/// A class, and whether only such output has lines like this.
 pub(super) type Classed = (Class, bool);
 
-/// The class of a line of a compiler, a build or a package manager.
+/// The class of a line from a compiler, a build or a package manager.
 pub(super) fn classify(text: &str) -> Option<Classed> {
     let text = text.trim_end();
     compiler(text).or_else(|| build(text)).or_else(|| cargo(text)).or_else(|| packages(text))
@@ -53,7 +53,7 @@ fn severity(text: &str) -> Option<Class> {
     }
 }
 
-/// What stands behind `path:12:5:` or `path:12:` or `path(12,5):`, and the path.
+/// The text after `path:12:5:`, `path:12:` or `path(12,5):`, and the path.
 fn behind_place(text: &str) -> Option<(&str, &str)> {
     let mut from = 0;
     while let Some(offset) = text.get(from..)?.find([':', '(']) {
@@ -119,7 +119,7 @@ fn compiler(text: &str) -> Option<Classed> {
     (counted || found).then_some((Class::Summary, found))
 }
 
-/// Programs that builds run.
+/// Programs that builds invoke.
 const COMMANDS: [&str; 22] = [
     "gcc ",
     "g++ ",
@@ -208,7 +208,7 @@ fn maven(text: &str) -> Option<Classed> {
     }
 }
 
-/// What cargo says it is doing.
+/// Verbs of cargo's progress messages.
 const VERBS: [&str; 25] = [
     "Compiling",
     "Checking",

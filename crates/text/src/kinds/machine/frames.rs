@@ -1,8 +1,8 @@
-//! What a single line of a stack trace looks like.
+//! Recognises single lines of stack traces.
 
 use super::marks::{digits, leading_digits, line_suffix};
 
-/// A frame of Java, JavaScript or C#: `at` and where.
+/// A frame of Java, JavaScript or C#: `at` and the location.
 pub(super) fn is_at_frame(text: &str) -> bool {
     let Some(place) = text.trim().strip_prefix("at ") else { return false };
     let place = place.trim_end_matches([' ', '{', ',', '[']);
@@ -30,7 +30,7 @@ pub(super) fn is_elision(text: &str) -> bool {
     count || text.starts_with("[Previous line repeated") || text.starts_with("...additional frames elided")
 }
 
-/// Words that stand before an exception and say whence it comes.
+/// Phrases that introduce the cause of an exception.
 const CAUSES: [&str; 10] = [
     "Caused by: ",
     "Suppressed: ",
@@ -44,7 +44,7 @@ const CAUSES: [&str; 10] = [
     "[CIRCULAR REFERENCE: ",
 ];
 
-/// Whether the line names the cause of the exception above it.
+/// Whether the line states the cause of the exception above it.
 pub(super) fn is_cause(text: &str) -> bool {
     let text = text.trim_start();
     CAUSES.iter().any(|cause| text.starts_with(cause))
@@ -63,15 +63,15 @@ pub(super) fn is_exception(text: &str) -> bool {
         .any(|kind| name.ends_with(kind));
     let capital = name.starts_with(|c: char| c.is_uppercase());
     let behind = &text[end..];
-    let goes_on = behind.is_empty()
+    let continues = behind.is_empty()
         || behind.starts_with(": ")
         || behind == ":"
         || behind.starts_with(" [")
         || behind.starts_with(" (");
-    kind && capital && goes_on && text[..end].len() < 200
+    kind && capital && continues && text[..end].len() < 200
 }
 
-/// Where the code of a runtime or a library lies, or what it is called.
+/// Paths and names of runtime and library code.
 const LIBRARIES: [&str; 46] = [
     "(<anonymous>)",
     "(index ",
@@ -121,7 +121,7 @@ const LIBRARIES: [&str; 46] = [
     " <core::",
 ];
 
-/// Whether a frame is of a runtime or a library.
+/// Whether a frame is in a runtime or a library.
 pub(super) fn is_library(frame: &str) -> bool {
     let look = &frame[..frame.floor_char_boundary(600)];
     let code = look.trim_start();
@@ -142,12 +142,12 @@ pub(super) fn is_rust_frame(text: &str) -> bool {
     (1..6).contains(&number) && text[number..].starts_with(": ")
 }
 
-/// The place of a frame of Rust.
+/// The location line of a Rust frame.
 pub(super) fn is_rust_place(text: &str) -> bool {
     text.strip_prefix("             ").is_some_and(|rest| rest.trim_start().starts_with("at "))
 }
 
-/// The place of a frame of Go.
+/// The location line of a Go frame.
 pub(super) fn is_go_place(text: &str) -> bool {
     text.starts_with('\t') && text.find(".go:").is_some_and(|at| leading_digits(&text[at + 4..]) > 0)
         || text.starts_with('\t') && text.contains(".s:")
@@ -158,14 +158,14 @@ pub(super) fn is_goroutine(text: &str) -> bool {
     text.strip_prefix("goroutine ").is_some_and(|rest| leading_digits(rest) > 0 && rest.contains(" ["))
 }
 
-/// A frame of Ruby behind the first.
+/// A Ruby frame other than the first.
 pub(super) fn is_ruby_frame(text: &str) -> bool {
     let text = text.trim_start();
     let place = text.strip_prefix("from ").map(|rest| rest.find(":in ").map_or(rest, |at| &rest[..at]));
     place.is_some_and(|place| line_suffix(place).is_some())
 }
 
-/// What stands between two tracebacks of Python.
+/// The line between two chained Python tracebacks.
 pub(super) fn is_python_link(text: &str) -> bool {
     text.starts_with("During handling of the above exception")
         || text.starts_with("The above exception was the direct cause")

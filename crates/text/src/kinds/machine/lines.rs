@@ -1,4 +1,4 @@
-//! Lists of lines of like shape: the output of a search, paths, keys with values, short status, checksums.
+//! Lists of similar lines: search results, paths, key-value pairs, short status, checksums.
 
 use super::{
     alarms,
@@ -9,29 +9,29 @@ use super::{
 };
 use crate::cut::{Content, CutBlock, Hint, Role};
 
-/// Fewer lines are no listing.
+/// Minimum number of lines of a listing.
 const LINES: usize = 3;
 
-/// Percent of the bytes that have to be lines of one family.
+/// Minimum percentage of the bytes in lines of one family.
 const SHARE: usize = 85;
 
-/// Whether the text is a list of lines.
+/// Whether the text is a listing.
 pub(super) fn detect(text: &str, hint: &Hint<'_>) -> bool {
     family(&lines(text), hint).is_some()
 }
 
-/// Whether the lines are those of a tool that lists, though they may look like columns.
+/// Whether the lines come from a tool that lists, even though they may look like columns.
 pub(super) fn is_listing(lines: &[Line<'_>]) -> bool {
     let sure = [Family::Search, Family::Status, Family::Hashes, Family::Changes, Family::Sizes];
     family(lines, &Hint::default()).is_some_and(|family| sure.contains(&family))
 }
 
-/// Cuts a list: each line is a piece.
+/// Splits a listing: each line is a piece.
 pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let family = family(&lines, &Hint { call: Some(("find", "")), ..Hint::default() });
     let mut marks = marks(&lines, family);
-    // Of names, settings and what a search found, a word tells nothing of how it went.
+    // In names, settings and search results, a word like "error" does not mean that something failed.
     if !matches!(family, Some(Family::Search | Family::Pairs | Family::Names | Family::Paths)) {
         alarms::raise(&lines, &mut marks);
     }
@@ -41,7 +41,7 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
 /// Tools that list names.
 const LISTERS: [&str; 6] = ["ls", "find", "glob", "list", "fd", "tree"];
 
-/// The family that most lines are of.
+/// The family of most lines.
 fn family(lines: &[Line<'_>], hint: &Hint<'_>) -> Option<Family> {
     let full: Vec<&Line<'_>> = lines.iter().filter(|line| !line.is_blank()).collect();
     if full.len() < LINES {
@@ -55,7 +55,7 @@ fn family(lines: &[Line<'_>], hint: &Hint<'_>) -> Option<Family> {
     })
 }
 
-/// What else has to be so, that no text is taken for a list.
+/// Additional conditions, so that running text is not mistaken for a listing.
 fn sure(family: Family, lines: &[&Line<'_>], hint: &Hint<'_>) -> bool {
     let count = |holds: fn(&str) -> bool| lines.iter().filter(|line| holds(line.text)).count();
     match family {
@@ -96,18 +96,18 @@ fn sure(family: Family, lines: &[&Line<'_>], hint: &Hint<'_>) -> bool {
     }
 }
 
-/// Lines whose values are sentences.
+/// Number of lines whose values are sentences.
 fn prose(lines: &[&Line<'_>]) -> usize {
     lines.iter().filter(|line| line.text.ends_with('.') && line.text.split(' ').count() > 8).count()
 }
 
-/// Whether most lines begin with a path that has a slash.
+/// Whether most lines begin with a path that contains a slash.
 fn slashed(lines: &[&Line<'_>]) -> bool {
     let slash = |line: &&&Line<'_>| line.text.split(':').next().is_some_and(|path| path.contains(['/', '.']));
     mostly(lines.iter().filter(slash).count(), lines.len(), 80)
 }
 
-/// Whether numbers before the lines grow, as those of lines of one file do.
+/// Whether the leading numbers increase, as they do for lines of one file.
 fn ascending(lines: &[&Line<'_>]) -> bool {
     let number = |line: &&&Line<'_>| -> Option<u64> {
         line.text[..super::marks::leading_digits(line.text)].parse().ok()
@@ -117,7 +117,7 @@ fn ascending(lines: &[&Line<'_>]) -> bool {
     mostly(pairs().filter(|pair| pair[0] < pair[1]).count(), pairs().count().max(1), 80)
 }
 
-/// A line about the list, not of it.
+/// A line about the listing rather than an entry of it.
 fn is_note(text: &str) -> bool {
     let text = text.trim();
     ["Found ", "Binary file ", "grep: ", "find: ", "ls: ", "total ", "Listing..."]
@@ -126,7 +126,7 @@ fn is_note(text: &str) -> bool {
         || text.starts_with("(Results are truncated")
 }
 
-/// Whether the line is the name of a file with its matches below.
+/// Whether the line is a file name with its matches below.
 fn heads_matches(lines: &[Line<'_>], at: usize) -> bool {
     let text = lines[at].text;
     let named = !text.contains(' ') && text.contains(['.', '/']) && !is_located(text) && !is_numbered(text);
@@ -171,7 +171,7 @@ fn marks(lines: &[Line<'_>], family: Option<Family>) -> Vec<Mark> {
     marks
 }
 
-/// The name of a directory above what is in it, as `ls -R` prints it.
+/// A directory name above its entries, as printed by `ls -R`.
 fn is_directory(lines: &[Line<'_>], at: usize, after_blank: bool) -> bool {
     let text = lines[at].text.trim_end();
     let named = text.ends_with(':') && !text.contains(' ') && text.len() > 1;

@@ -1,4 +1,4 @@
-//! Log records, with times and without.
+//! Log records, with and without timestamps.
 
 use std::{
     collections::HashSet,
@@ -13,13 +13,13 @@ use super::{
 };
 use crate::cut::{Content, CutBlock, Hint, Role};
 
-/// Percent of the bytes that have to be records.
+/// Minimum percentage of the bytes in records.
 const SHARE: usize = 80;
 
-/// Fewer records are no log.
+/// Minimum number of records.
 const RECORDS: usize = 3;
 
-/// A record of more bytes is cut into its lines.
+/// Records of more bytes than this are split into lines.
 const LONG: usize = 400;
 
 /// Whether the text is a log.
@@ -57,7 +57,7 @@ fn stamped(found: &[(&Line<'_>, &Head)]) -> bool {
     mostly(found.iter().filter(|(_, head)| head.stamp >= 10).count(), found.len(), 90)
 }
 
-/// A speaker and what he says: one to three words with capitals, a colon, a space.
+/// A speaker and their words: one to three capitalised words, a colon, a space.
 fn is_spoken(text: &str) -> bool {
     let text = text.trim_start_matches(['-', ' ', '\u{2013}']);
     let Some((name, said)) = text.split_once(": ") else { return false };
@@ -72,7 +72,7 @@ struct Record {
     level: Option<Level>,
 }
 
-/// Cuts a log: each record with the lines that continue it is a block.
+/// Splits a log: each record is a block, including its continuation lines.
 pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let traces = traces(&lines);
@@ -107,7 +107,7 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     assemble(text, &lines, &marks)
 }
 
-/// The roles of a trace within a record that is cut into lines.
+/// Applies the roles of a stack trace within a record that is split into lines.
 fn overlay(marks: &mut [Mark], trace: &Trace, record: &Record, critical: bool) {
     for (offset, mark) in trace.marks.iter().enumerate() {
         let at = trace.lines.start + offset;
@@ -122,7 +122,8 @@ fn overlay(marks: &mut [Mark], trace: &Trace, record: &Record, critical: bool) {
     }
 }
 
-/// Lines behind its first that the message of a record takes: `java.util.logging` begins with a line of its own.
+/// Number of message lines after a record's first line: `java.util.logging` prints its header on a separate
+/// line.
 fn second(record: &Record, lines: &[Line<'_>]) -> usize {
     let own = record.lines.len() > 1 && lines[record.lines.start].text.contains(['P', 'A']) && {
         let text = lines[record.lines.start + 1].text;
@@ -160,7 +161,7 @@ fn is_java_head(text: &str) -> bool {
     text.get(..40.min(text.len())).is_some_and(|start| start.contains(" AM ") || start.contains(" PM "))
 }
 
-/// Words of a record that tell of a failure, where records have no level.
+/// Words that indicate a failure in records without a level.
 const FAILURES: [&str; 16] = [
     "failed",
     "failure",
@@ -180,7 +181,7 @@ const FAILURES: [&str; 16] = [
     "timed out",
 ];
 
-/// Which records are critical: the severe ones if they are rare, else the first of each shape.
+/// Which records are critical: the severe ones if they are rare, otherwise the first of each shape.
 fn criticals(lines: &[Line<'_>], records: &[Record], traces: &[Trace]) -> Vec<bool> {
     let levelled = records.iter().filter(|record| record.level.is_some()).count();
     let by_level = mostly(levelled, records.len(), 30);
@@ -212,7 +213,7 @@ fn criticals(lines: &[Line<'_>], records: &[Record], traces: &[Trace]) -> Vec<bo
     severe
 }
 
-/// A record's first lines with all numbers alike.
+/// A hash of a record's first lines, ignoring the values of numbers.
 fn shape(lines: &[Line<'_>], record: &Record) -> u64 {
     let mut hasher = DefaultHasher::new();
     for line in &lines[record.lines.start..record.lines.end.min(record.lines.start + 2)] {

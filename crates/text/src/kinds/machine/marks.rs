@@ -1,31 +1,31 @@
-//! The lines of a text, what is said of each, and the blocks that follow from it.
+//! The lines of a text, a mark for each, and the blocks that result from the marks.
 
 use crate::cut::{Content, CutBlock, Piece, Role};
 
-/// A line with its place.
+/// A line and its position.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
     /// Offset of its first byte.
     pub start: usize,
     /// Offset behind its line break.
     pub end: usize,
-    /// Its text without the line break.
+    /// Its text, without the line break.
     pub text: &'a str,
 }
 
 impl<'a> Line<'a> {
-    /// Nothing but white space.
+    /// Whether the line has only white space.
     pub(super) fn is_blank(&self) -> bool {
         self.text.trim().is_empty()
     }
 
-    /// Its first bytes, `LOOK` at most: enough to tell its kind.
+    /// At most its first [`LOOK`] bytes, which are enough to classify it.
     pub(super) fn look(&self) -> &'a str {
         &self.text[..self.text.floor_char_boundary(LOOK)]
     }
 }
 
-/// Bytes of a line that are looked at to tell its kind.
+/// Maximum bytes of a line to examine.
 const LOOK: usize = 600;
 
 /// The lines of `text`; they tile it.
@@ -40,25 +40,25 @@ pub(super) fn lines(text: &str) -> Vec<Line<'_>> {
         .collect()
 }
 
-/// Where a line goes.
+/// How a line relates to the lines above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Into the piece above.
+    /// Part of the piece above.
     Glue,
     /// A piece of its own in the block above.
     Piece,
-    /// The first piece of a block.
+    /// The first piece of a new block.
     Block,
 }
 
-/// What is said of a line.
+/// The place, content and role assigned to a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
-    /// Where it goes.
+    /// How it relates to the lines above.
     pub place: Place,
-    /// Its kind.
+    /// Its kind of content.
     pub content: Content,
-    /// What it is to its neighbours.
+    /// Its role in the selection.
     pub role: Role,
 }
 
@@ -69,10 +69,10 @@ impl Mark {
     }
 }
 
-/// Level of the heading that a title line is.
+/// Heading level of a title line.
 const TITLE_LEVEL: u8 = 3;
 
-/// The blocks of `text` by what is said of its lines. Blank lines go with what is above them.
+/// Builds the blocks of `text` from the marks of its lines. Blank lines belong to the line above them.
 pub(super) fn assemble(text: &str, lines: &[Line<'_>], marks: &[Mark]) -> Vec<CutBlock> {
     let mut blocks: Vec<CutBlock> = Vec::new();
     let mut at = 0;
@@ -106,7 +106,7 @@ pub(super) fn assemble(text: &str, lines: &[Line<'_>], marks: &[Mark]) -> Vec<Cu
     blocks
 }
 
-/// Sees to it that a block is what its pieces are, and that a label has something to name.
+/// Gives a block the content of its pieces, and turns a label without anything to name into text.
 fn settle(block: &mut CutBlock) {
     if let [only] = &mut block.pieces[..] {
         if only.role == Role::Label {
@@ -122,7 +122,7 @@ pub(super) fn mostly(part: usize, whole: usize, percent: usize) -> bool {
     whole > 0 && part * 100 >= whole * percent
 }
 
-/// Bytes of the lines that are not blank, and of those of them that `holds` of.
+/// Total bytes of the non-blank lines for which `holds` is true, and of all non-blank lines.
 pub(super) fn share(lines: &[Line<'_>], holds: impl Fn(usize, &Line<'_>) -> bool) -> (usize, usize) {
     let mut sum = (0, 0);
     for (at, line) in lines.iter().enumerate().filter(|(_, line)| !line.is_blank()) {
@@ -132,27 +132,27 @@ pub(super) fn share(lines: &[Line<'_>], holds: impl Fn(usize, &Line<'_>) -> bool
     sum
 }
 
-/// Digits, and at least one.
+/// Whether `text` is one or more digits.
 pub(super) fn digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Bytes of the digits that `text` begins with.
+/// Number of digits at the start of `text`.
 pub(super) fn leading_digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
-/// Bytes of the white space that `text` begins with.
+/// Number of bytes of white space at the start of `text`.
 pub(super) fn indent(text: &str) -> usize {
     text.len() - text.trim_start().len()
 }
 
-/// Hexadecimal digits only, at least `least` of them.
+/// Whether `text` is hexadecimal digits only, at least `least` of them.
 pub(super) fn hex(text: &str, least: usize) -> bool {
     text.len() >= least && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// Whether `text` ends with `:12` or `:12:5`, and where that begins.
+/// The offset of a suffix like `:12` or `:12:5`, if `text` ends with one.
 pub(super) fn line_suffix(text: &str) -> Option<usize> {
     let (head, last) = text.rsplit_once(':')?;
     if !digits(last) {
@@ -164,7 +164,7 @@ pub(super) fn line_suffix(text: &str) -> Option<usize> {
     }
 }
 
-/// The blocks of a part that begins at `offset` of the whole.
+/// Moves the blocks of a part that begins at `offset` in the whole text.
 pub(super) fn shifted(mut blocks: Vec<CutBlock>, offset: usize) -> Vec<CutBlock> {
     for piece in blocks.iter_mut().flat_map(|block| &mut block.pieces) {
         piece.range = piece.range.start + offset..piece.range.end + offset;

@@ -1,4 +1,4 @@
-//! Stack traces among what else a program printed.
+//! Stack traces among other program output.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::cut::{Content, CutBlock, Hint, Role};
 
-/// Whether a program that printed no running text printed a trace.
+/// Whether the text has a trace and is not running text.
 pub(super) fn detect(text: &str) -> bool {
     let lines = lines(text);
     if lines.iter().any(|line| line.text.trim_start().starts_with("```")) {
@@ -31,7 +31,7 @@ pub(super) fn detect(text: &str) -> bool {
     !traces.is_empty() && written * 4 <= others.len() && (!is_running_text(&others) || recurs(&others))
 }
 
-/// Whether most lines are others of them with other numbers, as what tells of progress is.
+/// Whether most lines repeat others with different numbers, like progress output.
 fn recurs(lines: &[Line<'_>]) -> bool {
     let full = || lines.iter().filter(|line| !line.is_blank());
     let shapes: HashSet<String> =
@@ -39,7 +39,7 @@ fn recurs(lines: &[Line<'_>]) -> bool {
     2 * shapes.len() <= full().count()
 }
 
-/// Cuts traces as traces, and what stands between them by its own kind.
+/// Cuts traces as traces, and the text between them by its own kind.
 pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let mut blocks: Vec<CutBlock> = Vec::new();
@@ -49,7 +49,7 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
         while lines.get(end).is_some_and(Line::is_blank) {
             end += 1;
         }
-        // A trace may begin with blank lines that the one before it has.
+        // A trace may begin with blank lines that already belong to the previous one.
         let start = trace.lines.start.max(at);
         if start >= end {
             continue;
@@ -65,7 +65,7 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     blocks
 }
 
-/// Traces of which nothing but a trace has the signs.
+/// Traces with unambiguous signs.
 fn sure(lines: &[Line<'_>]) -> Vec<Trace> {
     let is_sure = |trace: &Trace| {
         let first = lines[trace.lines.start].look().trim_start();
@@ -76,7 +76,7 @@ fn sure(lines: &[Line<'_>]) -> Vec<Trace> {
     traces(lines).into_iter().filter(is_sure).collect()
 }
 
-/// Cuts some of the lines as a text of its own.
+/// Cuts some of the lines as a separate text.
 fn part(
     text: &str,
     lines: &[Line<'_>],
@@ -93,7 +93,7 @@ fn part(
     shifted(cut(text, &super::lines(text)), first.start)
 }
 
-/// What stands between traces: what it is alone, else each line for itself.
+/// The text between traces: cut by its own kind, or else one piece per line.
 fn others(text: &str, lines: &[Line<'_>], range: Range<usize>) -> Vec<CutBlock> {
     part(text, lines, range, |text, lines| {
         let hint = Hint::default();

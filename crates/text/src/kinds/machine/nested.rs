@@ -1,31 +1,31 @@
-//! Settings and scripts in lines: YAML, style sheets, SQL, Dockerfiles, and what else no grammar is here for. A line
-//! that opens a level comes along with what is kept inside it.
+//! Line-based settings and scripts: YAML, style sheets, SQL, Dockerfiles, and other formats without a grammar
+//! here. A line that opens a level is kept along with any line inside it.
 
 use super::marks::{indent, lines, mostly};
 use crate::cut::{Content, CutBlock, Piece, Role};
 
-/// Fewest lines.
+/// Minimum number of lines.
 const LINES: usize = 8;
-/// Percent of the lines that show structure, at least, and that are sentences, at most.
+/// Minimum percentage of structured lines, and maximum percentage of sentences.
 const SHARES: (usize, usize) = (60, 10);
-/// Percent of the lines that are indented, or end as statements do, or begin as they do: names with values alone may be
-/// what people say.
+/// Minimum percentage of lines that are indented, or begin or end like statements: names with values alone
+/// may be dialogue.
 const SURE: usize = 20;
-/// Words of a line that reads as running text.
+/// Minimum words of a line of running text.
 const SENTENCE: usize = 9;
-/// Words of a line that ends like a sentence and is none.
+/// Maximum words of a line that ends like a sentence but is not one.
 const BRIEF: usize = 4;
-/// Percent of the lines that end with a semicolon, from which on statements are of several lines.
+/// Percentage of lines ending with a semicolon from which statements are assumed to span several lines.
 const STATEMENTS: usize = 15;
-/// Letters of a sentence in a script without spaces.
+/// Minimum letters of a sentence in a script without spaces.
 const UNSPACED: usize = 12;
-/// Words that go on with a statement.
+/// Words that continue a statement.
 const GOES_ON: [&str; 19] = [
     "FROM", "WHERE", "AND", "OR", "JOIN", "LEFT", "RIGHT", "INNER", "OUTER", "CROSS", "ON", "GROUP", "ORDER",
     "HAVING", "LIMIT", "OFFSET", "VALUES", "SET", "UNION",
 ];
 
-/// Whether most lines are statements, keys with values, or marks of levels, and hardly any are sentences.
+/// Whether most lines are statements, key-value pairs, or brackets, and hardly any are sentences.
 pub(super) fn detect(text: &str) -> bool {
     let lines = lines(text);
     let said = || lines.iter().filter(|line| !line.is_blank() && !is_comment(line.look()));
@@ -47,7 +47,8 @@ fn is_comment(text: &str) -> bool {
     ["#", "--", "//", "/*"].iter().any(|mark| text.starts_with(mark)) && text != "---"
 }
 
-/// `name: value`, `name:`, `- name: value`; or a line that ends with a mark of structure, or begins with a keyword.
+/// `name: value`, `name:`, `- name: value`; or a line that ends with a structural character or begins with a
+/// keyword.
 fn is_structured(text: &str) -> bool {
     let line = text.trim();
     let words = line.split_whitespace().count();
@@ -59,7 +60,7 @@ fn is_structured(text: &str) -> bool {
         || indent(text) >= 2 && line.starts_with("- ") && words <= BRIEF
 }
 
-/// The name before the colon of `name: value`, if the value is no sentence.
+/// The key of `name: value`, unless the value is a sentence.
 fn key(line: &str) -> Option<&str> {
     let line = line.trim_start_matches("- ");
     let (name, value) = line.split_once(':')?;
@@ -68,7 +69,7 @@ fn key(line: &str) -> Option<&str> {
     (named && (value.is_empty() || value.starts_with(' ')) && !is_sentence(value)).then_some(name)
 }
 
-/// Whether a line begins with a word in capitals that something follows.
+/// Whether a line begins with a word in capitals, followed by something.
 fn is_keyword(line: &str) -> bool {
     let word = line.split([' ', '(']).next().unwrap_or_default();
     word.len() >= 3 && word.len() < line.len() && word.bytes().all(|b| b.is_ascii_uppercase())
@@ -81,7 +82,7 @@ fn is_sentence(text: &str) -> bool {
         !word.is_empty() && word.chars().all(|c| c.is_alphabetic() || c == '-' || c == '’' || c == '\'')
     };
     let plain = words.iter().filter(word).count();
-    // Scripts without spaces.
+    // Letters in scripts without spaces.
     let unspaced = text.chars().filter(|c| !c.is_ascii() && c.is_alphabetic()).count();
     if unspaced >= UNSPACED && unspaced * 2 > text.chars().count() && words.len() < SENTENCE {
         return true;
@@ -90,19 +91,19 @@ fn is_sentence(text: &str) -> bool {
     10 * plain >= 9 * words.len() && (words.len() >= SENTENCE || ends && words.len() > BRIEF)
 }
 
-/// How deep a line stands; an item of a list is deeper than the key that it stands below.
+/// The nesting depth of a line; a list item is deeper than the key above it.
 fn depth(text: &str) -> usize {
     2 * indent(text) + usize::from(text.trim_start().starts_with("- "))
 }
 
-/// Whether a line opens a level, where the one below it is deeper.
+/// Whether a line can open a level, if the line below it is deeper.
 fn opens(text: &str) -> bool {
     let line = text.trim_end();
     let folded = [": |", ": >", ": |-", ": >-", ": |+"].iter().any(|mark| line.ends_with(mark));
     line.ends_with([':', '{', '[', '(']) || folded || line.trim_start().starts_with("- ")
 }
 
-/// A block for each run of lines of a level; lines that open a level head what is inside.
+/// A block for each run of lines of the same level; lines that open a level are headings of its content.
 pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let full: Vec<usize> = (0..lines.len()).filter(|at| !lines[*at].is_blank()).collect();
@@ -112,7 +113,7 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let mut start = 0;
     for (nth, at) in full.iter().enumerate() {
         let line = lines[*at].look();
-        // Blank lines go with what is above them.
+        // Blank lines belong to the line above them.
         let end = full.get(nth + 1).map_or(text.len(), |next| lines[*next].start);
         let above = nth.checked_sub(1).map(|above| lines[full[above]].look());
         let level = u8::try_from(depth(line) + 1).unwrap_or(u8::MAX);
@@ -132,7 +133,7 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
             continue;
         };
         match block.pieces.last_mut() {
-            Some(last) if !parted && above.is_some_and(|above| goes_on(above, line, statements)) => {
+            Some(last) if !parted && above.is_some_and(|above| continues(above, line, statements)) => {
                 last.range.end = end
             }
             _ if block.level == level && !parted => {
@@ -149,9 +150,9 @@ fn leaf(range: std::ops::Range<usize>, level: u8) -> CutBlock {
     CutBlock { pieces: vec![piece], content: Content::Line, level, closes: false }
 }
 
-/// Whether a line is part of the statement above it: what closes it, its next clause, what a backslash joins, what a
-/// comment is about; where there are `statements`, all up to the semicolon.
-fn goes_on(above: &str, line: &str, statements: bool) -> bool {
+/// Whether a line continues the statement above it: a closing bracket, the next clause, a line after a
+/// backslash, or the line that a comment is about; with `statements`, everything up to the semicolon.
+fn continues(above: &str, line: &str, statements: bool) -> bool {
     let (above, trimmed) = (above.trim_end(), line.trim());
     let closes = trimmed.chars().all(|c| "})];,".contains(c));
     let word = trimmed.split([' ', '(']).next().unwrap_or_default();
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_is_headed_by_what_opens_it() {
+    fn a_line_that_opens_a_level_is_its_heading() {
         assert!(detect(YAML));
         let wanted =
             ["metadata:", "labels:", "spec:", "containers:", "- name: web", "ports:", "- name: sidecar"];
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_and_style_sheets_are_lines() {
+    fn scripts_and_style_sheets_are_split_into_lines() {
         let css = "body {\n  margin: 0;\n  color: #333;\n}\n\n.nav a {\n  float: left;\n}\n@media (max-width: 600px) \
                    {\n  .nav {\n    display: none;\n  }\n}\n";
         let sql = "CREATE TABLE orders (\n  id INT PRIMARY KEY,\n  total NUMERIC(10, 2)\n);\n\nSELECT id, total\nFROM \
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn running_text_is_none() {
+    fn running_text_is_not_detected() {
         let prose = "The harbour was rebuilt in the year after the storm.\nNobody in the town remembers what it cost.\n"
             .repeat(6);
         let notes = "Remember:\n- buy milk\n- call the plumber about the leak in the kitchen\n- answer the letter from the bank\n"

@@ -1,15 +1,15 @@
-//! What a single line of a listing looks like: a match of a search, a path, a pair, a checksum, a size.
+//! Recognises single lines of listings: search matches, paths, pairs, checksums, sizes.
 
 use super::marks::{digits, hex, leading_digits};
 
-/// Families of listings. Lines of one family make a listing.
+/// Families of listings. A listing consists of lines of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Family {
     /// Output of `grep` or `rg`.
     Search,
     /// Paths.
     Paths,
-    /// Keys with their values.
+    /// Key-value pairs.
     Pairs,
     /// Short status of files.
     Status,
@@ -19,13 +19,13 @@ pub(super) enum Family {
     Sizes,
     /// Names without spaces.
     Names,
-    /// Changed lines by file.
+    /// Numbers of changed lines per file.
     Changes,
-    /// As many words in each, most of them no words of a language.
+    /// Lines with the same number of words, most of which are not natural language.
     Fields,
 }
 
-/// All families, the surest first.
+/// All families, the least ambiguous first.
 pub(super) const FAMILIES: [Family; 9] = [
     Family::Search,
     Family::Status,
@@ -39,7 +39,7 @@ pub(super) const FAMILIES: [Family; 9] = [
 ];
 
 impl Family {
-    /// Whether a line is one of this family.
+    /// Whether a line belongs to this family.
     pub(super) fn holds(self, text: &str) -> bool {
         match self {
             Family::Search => is_match(text) || is_separator(text),
@@ -55,12 +55,13 @@ impl Family {
     }
 }
 
-/// The line between two groups of matches.
+/// The line between two groups of search matches.
 pub(super) fn is_separator(text: &str) -> bool {
     text == "--"
 }
 
-/// A line of a search with its file or its number before it: `path:12:text`, `path-12-text`, `12:text`, `path:text`.
+/// A search match with its file or line number in front: `path:12:text`, `path-12-text`, `12:text`,
+/// `path:text`.
 pub(super) fn is_match(text: &str) -> bool {
     is_located(text) || is_numbered(text) || is_sourced(text)
 }
@@ -84,7 +85,7 @@ pub(super) fn is_located(text: &str) -> bool {
     false
 }
 
-/// `12:text` or `12-text`, as below the name of a file.
+/// `12:text` or `12-text`, as printed below a file name.
 pub(super) fn is_numbered(text: &str) -> bool {
     let number = leading_digits(text);
     let Some(rest) = text[number..].strip_prefix([':', '-']) else { return false };
@@ -100,7 +101,7 @@ fn is_sourced(text: &str) -> bool {
     is_file(file) && (file.contains('/') || file.contains('.')) && !rest.starts_with("//")
 }
 
-/// A word that can be the path of a file: with a slash or an ending, or a name as `Makefile`.
+/// A word that can be a file path: it has a slash or an extension, or is a name like `Makefile`.
 fn is_file(text: &str) -> bool {
     let name = text.rsplit('/').next().unwrap_or_default();
     let ending =
@@ -138,7 +139,7 @@ pub(super) fn is_pair(text: &str) -> bool {
     let code = value.starts_with(['=', '>']) || value.trim_end().ends_with([';', '{', '(']);
     match text.as_bytes()[at] {
         b'=' => short && !code && key.chars().all(word),
-        // A key and a value that are set apart by more than one space, not a speaker and what he says.
+        // A key and a value separated by more than one space, rather than a speaker and their words.
         b':' => {
             let apart = value.starts_with("  ") || value.starts_with('\t') || key.len() < at;
             short && apart && key.split(' ').count() <= 4
@@ -158,7 +159,7 @@ fn is_comment(text: &str) -> bool {
     text.trim_start().starts_with(['#', ';', '!'])
 }
 
-/// Two letters of a status before a path.
+/// Two status letters followed by a path.
 fn is_status(text: &str) -> bool {
     let bytes = text.as_bytes();
     let sign = |b: u8| b" MADRCUT?!".contains(&b);
@@ -179,7 +180,7 @@ fn is_hashed(text: &str) -> bool {
     hex(word, 7) && !number && !letters && !rest.is_empty()
 }
 
-/// A number, maybe with a unit, then a path or a name.
+/// A number, optionally with a unit, followed by a path or a name.
 fn is_sized(text: &str) -> bool {
     let Some((size, name)) = text.trim_start().split_once(['\t', ' ']) else { return false };
     let number = size.trim_end_matches(['K', 'M', 'G', 'T', 'B', 'i', 'k']);
@@ -191,7 +192,7 @@ fn is_sized(text: &str) -> bool {
     digits && begins && !name.is_empty() && !name.contains(' ') && (tabbed || path)
 }
 
-/// Two words or more of which half have a digit or a sign.
+/// At least two words, at least half of which have a digit or a special character.
 fn is_fields(text: &str) -> bool {
     let words = || text.split_whitespace();
     let odd = |word: &&str| {
@@ -204,14 +205,14 @@ fn is_fields(text: &str) -> bool {
         && !text.ends_with(['.', ';', '{', ','])
 }
 
-/// One word of the signs that names of files are made of.
+/// A single word of characters that occur in file names.
 fn is_name(text: &str) -> bool {
     let text = text.trim_end();
     let sign = |b: u8| b.is_ascii_alphanumeric() || b"._-+@/~=,:".contains(&b);
     !text.is_empty() && text.len() < 256 && text.bytes().all(sign)
 }
 
-/// A name that is no word of a language.
+/// A name that is not a natural-language word.
 pub(super) fn is_odd_name(text: &str) -> bool {
     is_name(text)
         && text
@@ -220,7 +221,7 @@ pub(super) fn is_odd_name(text: &str) -> bool {
             .any(|b| b"._-/0123456789".contains(&b))
 }
 
-/// ` path | 12 ++--`, or what they come to.
+/// ` path | 12 ++--`, or the total of such lines.
 fn is_change(text: &str) -> bool {
     let Some((path, rest)) = text.split_once(" | ") else {
         return text.contains(" changed, ") && text.trim_start().starts_with(|c: char| c.is_ascii_digit());

@@ -1,11 +1,11 @@
-//! What a single line of the output of a test runner looks like.
+//! Recognises single lines in the output of test runners.
 
 use super::{
     diagnostics::{self, Class, Classed},
     marks::{digits, leading_digits},
 };
 
-/// The class of a line of a test runner, a compiler, a build or a package manager.
+/// The class of a line from a test runner, a compiler, a build or a package manager.
 pub(super) fn classify(text: &str) -> Option<Classed> {
     let text = text.trim_end();
     python(text)
@@ -73,7 +73,7 @@ fn python(text: &str) -> Option<Classed> {
     dots.then_some((Class::Noise, false))
 }
 
-/// Signs of tests that ran, and how far they are.
+/// Progress marks of tests, followed by a percentage.
 fn rest_of_dots(text: &str) -> bool {
     let (dots, percent) = text.split_once('[').unwrap_or((text, ""));
     let dots = dots.trim();
@@ -140,7 +140,7 @@ fn go(text: &str) -> Option<Classed> {
     }
 }
 
-/// jest, vitest, node --test and other runners that print signs, or TAP.
+/// jest, vitest, node --test and other runners that print check marks, or TAP.
 fn script(text: &str) -> Option<Classed> {
     let inner = text.trim_start();
     let first = inner.chars().next()?;

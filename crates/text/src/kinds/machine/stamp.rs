@@ -1,11 +1,11 @@
-//! The head of a log record: its time, its level.
+//! The head of a log record: its timestamp and its level.
 
 use super::marks::{digits, leading_digits};
 
-/// How bad a record says it is.
+/// The severity of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
-    /// All below a warning.
+    /// Anything below a warning.
     Low,
     /// A warning.
     Warning,
@@ -16,21 +16,22 @@ pub(super) enum Level {
 /// The head of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Its level, where it has one.
+    /// Its level, if it has one.
     pub level: Option<Level>,
-    /// Bytes of the time it begins with.
+    /// Length in bytes of its timestamp.
     pub stamp: usize,
-    /// Whether it could be nothing but a record: a time with fractions, an address that asked, a level in capitals.
+    /// Whether this can only be a log record: a timestamp with fractions, a client address, a level in
+    /// capitals.
     pub sure: bool,
 }
 
-/// Bytes of a line in which its level stands.
+/// Number of bytes at the start of a line to search for its level.
 const LOOK: usize = 160;
 
-/// Words that a level is in front of the message.
+/// Number of words at the start of a line to search for its level.
 const WORDS: usize = 7;
 
-/// The level that a word names. Lower case counts only in brackets or as a value.
+/// The level that a word denotes. Lower case counts only in brackets or as a value.
 fn named(word: &str, any_case: bool) -> Option<Level> {
     let upper = word.to_ascii_uppercase();
     if !any_case && upper != word {
@@ -48,7 +49,7 @@ fn named(word: &str, any_case: bool) -> Option<Level> {
     }
 }
 
-/// The head of the record that a line is, if it is one.
+/// The head of a line, if the line begins a record.
 pub(super) fn head(text: &str) -> Option<Head> {
     let text = &text[..text.floor_char_boundary(LOOK.max(600))];
     if text.starts_with([' ', '\t']) && !text.trim_start().starts_with('[') || text.is_empty() {
@@ -85,13 +86,13 @@ fn level(text: &str, stamped: bool) -> Option<Level> {
     None
 }
 
-/// A time of a day alone, as transcripts have it too.
+/// A time of day without a date, which transcripts have too.
 fn is_bare_clock(stamp: &str) -> bool {
     let clock = stamp.trim_matches(['[', ']', ' ', '(', ')']);
     !clock.is_empty() && clock.len() <= 8 && clock.bytes().all(|b| b.is_ascii_digit() || b == b':')
 }
 
-/// Bytes of the time at the start of `text`, brackets and the space behind it included.
+/// Length in bytes of the timestamp at the start of `text`, including brackets and the space after it.
 pub(super) fn stamp(text: &str) -> usize {
     let open = text.len() - text.trim_start_matches(['[', '(', ' ']).len();
     let inner = &text[open..];
@@ -141,7 +142,7 @@ fn java(text: &str) -> usize {
     end.map_or(0, |end| end + 3)
 }
 
-/// Seconds since the start: `[   12.345678]`, or since 1970.
+/// Seconds since the start (`[   12.345678]`) or since 1970.
 fn seconds(text: &str) -> usize {
     let open = usize::from(text.starts_with('['));
     let inner = text[open..].trim_start();
@@ -157,7 +158,7 @@ fn seconds(text: &str) -> usize {
     if skipped == 0 && epoch && text[length..].starts_with(' ') { length + 1 } else { 0 }
 }
 
-/// A request in the log of a web server; an answer of 500 or more is severe.
+/// A request in a web server's log; a status of 500 or more is severe.
 fn access(text: &str) -> Option<Head> {
     let first = text.split(' ').next()?;
     let address =
@@ -188,7 +189,7 @@ fn glog(text: &str) -> Option<Head> {
     (date && clock).then_some(Head { level: Some(level), stamp: 6, sure: true })
 }
 
-/// Keys and values, of which one is a level or a message.
+/// Key-value pairs, one of which is a level or a message.
 fn logfmt(text: &str) -> Option<Head> {
     let key = |name: &str| -> Option<&str> {
         let at = text

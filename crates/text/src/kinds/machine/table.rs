@@ -1,4 +1,4 @@
-//! Tables: separated values, Markdown tables, and columns as programs print them.
+//! Tables: delimiter-separated values, Markdown tables, and columns as printed by programs.
 
 use std::ops::Range;
 
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::cut::{Content, CutBlock, Hint, Role};
 
-/// Percent of the text that has to be rows.
+/// Minimum percentage of the text in rows.
 const SHARE: usize = 80;
 
-/// Whether the text is a table, or several.
+/// Whether the text is one or more tables.
 pub(super) fn detect(text: &str, hint: &Hint<'_>) -> bool {
     let lines = lines(text);
     if delimited::format(&lines, hint).is_some() && !is_listing(&lines) {
@@ -30,7 +30,7 @@ pub(super) fn detect(text: &str, hint: &Hint<'_>) -> bool {
     count >= 2 && mostly(rows, whole, SHARE)
 }
 
-/// Cuts tables: a block for each, its rows the pieces, its header their label.
+/// Splits tables: each is a block, with its rows as pieces and its header as label.
 pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let mut marks = match delimited::format(&lines, &Hint { media_type: Some("text/csv"), ..Hint::default() })
@@ -42,21 +42,22 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     assemble(text, &lines, &marks)
 }
 
-/// Percent of the lines that are rows with bars and spaces around them.
+/// Percentage of the lines that are rows with spaced bars.
 fn barred_share(lines: &[Line<'_>]) -> usize {
     let (barred, whole) = share(lines, |_, line| is_barred(line.text) || is_rule(line.text));
     barred * 100 / whole.max(1)
 }
 
-/// Marks rows of separated values. A line of one field behind a blank one, or the first, is a title.
+/// Marks rows of delimiter-separated values. A line with one field that comes first or after a blank line is
+/// a title.
 fn separated(text: &str, lines: &[Line<'_>], format: Format) -> Vec<Mark> {
     let starts = delimited::starts(text, lines, format);
     let row = Mark::new(Place::Piece, Content::Table, Role::Text);
     let mut marks = vec![row; lines.len()];
     let mut at = 0;
     while at < lines.len() {
-        let goes_on = |next: usize| next < lines.len() && !(starts[next] && lines[next].is_blank());
-        let end = (at..).find(|next| !goes_on(*next)).unwrap_or(lines.len());
+        let continues = |next: usize| next < lines.len() && !(starts[next] && lines[next].is_blank());
+        let end = (at..).find(|next| !continues(*next)).unwrap_or(lines.len());
         let mut first = at;
         while first + 1 < end
             && starts[first + 1]
@@ -74,7 +75,7 @@ fn separated(text: &str, lines: &[Line<'_>], format: Format) -> Vec<Mark> {
                 }
             }
             marks[first].place = Place::Block;
-            // A blank line within a table leaves it one table: only a header makes another.
+            // A blank line does not end a table unless a header follows.
             let header = delimited::has_header(&rows, format);
             if !header && at > 0 && first == at {
                 marks[first].place = Place::Piece;
@@ -93,7 +94,7 @@ fn is_title(text: &str, next: &str, format: Format) -> bool {
     count == 1 && format.fields > 1 && delimited::fields(next, format.separator) > 1
 }
 
-/// Marks rows that stand in columns; lines that do not are prose.
+/// Marks aligned rows; other lines are prose.
 fn columned(lines: &[Line<'_>]) -> Vec<Mark> {
     let mut marks = vec![Mark::new(Place::Block, Content::Prose, Role::Text); lines.len()];
     let mut at = 0;
@@ -109,7 +110,7 @@ fn columned(lines: &[Line<'_>]) -> Vec<Mark> {
     marks
 }
 
-/// Marks the lines of a run without a blank one: titles, then a header, then rows.
+/// Marks a run of lines without a blank one: titles, then a header, then rows.
 fn run(lines: &[Line<'_>], run: Range<usize>, marks: &mut [Mark]) {
     let Some(table) = (run.start..run.end.min(run.start + 6)).find(|at| begins(lines, *at..run.end)) else {
         return;
@@ -137,14 +138,14 @@ fn run(lines: &[Line<'_>], run: Range<usize>, marks: &mut [Mark]) {
     }
 }
 
-/// `(45 rows)`, as a database says at the end.
+/// `(45 rows)`, as printed by a database at the end.
 fn is_count(text: &str) -> bool {
     let inner = text.trim().strip_prefix('(').and_then(|text| text.strip_suffix(')'));
     let number = inner.and_then(|text| text.strip_suffix(" rows").or_else(|| text.strip_suffix(" row")));
     number.is_some_and(digits)
 }
 
-/// Whether a table begins on the first line of `run` and goes on to its end.
+/// Whether a table begins on the first line of `run` and extends to its end.
 fn begins(lines: &[Line<'_>], run: Range<usize>) -> bool {
     let rows: Vec<&Line<'_>> =
         lines[run.clone()].iter().filter(|line| !is_rule(line.text) && !is_count(line.text)).collect();
@@ -175,7 +176,7 @@ fn is_total(text: &str) -> bool {
     text.strip_prefix("total ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// Lines at the start of a table that name its columns, rules included.
+/// Number of header lines at the start of a table, including rules.
 fn header_lines(lines: &[Line<'_>], run: Range<usize>) -> usize {
     let rows = &lines[run];
     if is_record_rule(rows[0].text) {

@@ -1,4 +1,4 @@
-//! The output of tests and builds: failures with their assertions, errors of compilers, closing summaries.
+//! The output of tests and builds: failures with their assertions, compiler errors, closing summaries.
 
 use super::{
     belongs,
@@ -10,16 +10,17 @@ use super::{
 };
 use crate::cut::{Content, CutBlock, Hint, Role};
 
-/// Percent of the bytes that have to be told apart.
+/// Minimum percentage of the bytes in recognised lines.
 const SHARE: usize = 80;
 
-/// Percent of the lines that are a runner's own, from which on all else was printed by its tests.
+/// Percentage of lines recognised as a test runner's from which all others are assumed to be printed by its
+/// tests.
 const RUNNER: usize = 40;
 
-/// Lines of one failure that are kept before all else.
+/// Maximum lines of a failure that are critical.
 const CRITICAL: usize = 14;
 
-/// Lines of code under an error that are kept with it.
+/// Maximum lines of code under an error that are kept with it.
 const EXCERPT: usize = 8;
 
 /// Whether the text is the output of tests or of a build.
@@ -32,7 +33,8 @@ pub(super) fn detect(text: &str, _: &Hint<'_>) -> bool {
     if !lines.iter().any(|line| is_strong(&line)) {
         return false;
     }
-    // What tests print stands between their names and their verdicts. A sign before a line is no verdict yet.
+    // Test output appears between a test's name and its verdict. A mark in front of a line is not yet a
+    // verdict.
     let verdicts = lines
         .iter()
         .filter(is_strong)
@@ -45,7 +47,7 @@ pub(super) fn detect(text: &str, _: &Hint<'_>) -> bool {
     mostly(bytes, whole, SHARE)
 }
 
-/// Cuts the output: a block for each failure and each diagnostic, a piece for each line.
+/// Splits the output: a block for each failure and each diagnostic, a piece for each line.
 pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let told = walk(&lines);
@@ -68,24 +70,24 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
 struct Told {
     mark: Mark,
     class: Option<Class>,
-    /// Whether it was known for what it is, or stands where such lines stand.
+    /// Whether the line was recognised, or is in a place where such lines belong.
     told: bool,
-    /// Whether it stands below the line that opened its block.
+    /// Whether it is below the line that opened its block.
     inside: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Plain,
-    /// Below a passed test that is indented so far.
+    /// Below a passed test with this indent.
     Quiet(usize),
-    /// In the details of a failure.
+    /// Inside the details of a failure.
     Details,
-    /// Below an error or a warning of a compiler.
+    /// Below a compiler error or warning.
     Below(Class),
 }
 
-/// Says of each line what it is.
+/// Classifies each line.
 fn walk(lines: &[Line<'_>]) -> Vec<Told> {
     let mut state = State::Plain;
     let mut told: Vec<Told> = Vec::with_capacity(lines.len());
@@ -111,7 +113,7 @@ fn walk(lines: &[Line<'_>]) -> Vec<Told> {
             state = State::Plain;
         }
         let class = classify(text).map(|(class, _)| class).filter(|class| {
-            // An indented line in the details of a failure is what the program printed.
+            // An indented line in the details of a failure was printed by the program.
             let printed = state == State::Details && *class == Class::Failed && text.starts_with(' ');
             let shown = matches!(state, State::Below(_)) && *class == Class::Noise && text.starts_with(' ');
             !(matches!(state, State::Quiet(_)) || printed || shown)
@@ -134,7 +136,7 @@ fn walk(lines: &[Line<'_>]) -> Vec<Told> {
                     (if opens { Place::Block } else { Place::Piece }, Role::Text)
                 }
                 State::Quiet(_) => (Place::Glue, Role::Noise),
-                State::Details if is_telling(text) && critical < CRITICAL => {
+                State::Details if is_informative(text) && critical < CRITICAL => {
                     critical += 1;
                     (Place::Piece, Role::Critical)
                 }
@@ -185,8 +187,8 @@ fn marked(class: Class, last: Option<Class>, was: State) -> (Place, Role) {
     }
 }
 
-/// A line of a failure that shows the code: `>   assert a == b`, `> 4 | expect(a).toBe(b)`, `5 | });`, the marks
-/// below it.
+/// A line of a failure that shows the code: `>   assert a == b`, `> 4 | expect(a).toBe(b)`, `5 | });`, or the
+/// marks below it.
 fn shows_code(text: &str) -> bool {
     let inner = text.trim_start();
     let numbered = &inner[leading_digits(inner)..];
@@ -196,14 +198,14 @@ fn shows_code(text: &str) -> bool {
         || numbered.len() < inner.len() && numbered.starts_with(" |")
 }
 
-/// What a compiler adds to an error.
+/// A hint that a compiler adds to an error.
 fn is_help(text: &str) -> bool {
     let text = text.trim_start();
     ["= note", "= help", "help:", "note:", "= "].iter().any(|start| text.starts_with(start))
 }
 
 /// A line of a failure that says what failed and where.
-fn is_telling(text: &str) -> bool {
+fn is_informative(text: &str) -> bool {
     let inner = text.trim_start();
     if text.starts_with("E  ")
         || text.starts_with('>')

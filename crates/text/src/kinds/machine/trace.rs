@@ -11,52 +11,52 @@ use super::{
 };
 use crate::cut::{Content, CutBlock, Hint, Role};
 
-/// Percent of the bytes that have to be traces.
+/// Minimum percentage of the bytes in traces.
 const SHARE: usize = 80;
 
-/// Frames kept nearest to an exception.
+/// Number of frames kept per exception, those nearest to it.
 const NEAREST: usize = 2;
 
-/// Lines that a message takes at most.
+/// Maximum lines of a message.
 const MESSAGE: usize = 30;
 
-/// Lines of code that Python shows of a file that it cannot parse.
+/// Maximum lines of code that Python shows for a syntax error.
 const SHOWN: usize = 4;
 
-/// Lines of a message that are kept before all else.
+/// Maximum lines of a message that are critical.
 const CRITICAL_MESSAGE: usize = 8;
 
 /// A trace among other lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trace {
-    /// Its lines.
+    /// The range of its lines.
     pub lines: Range<usize>,
-    /// What is said of each; the first opens a block.
+    /// A mark for each line; the first opens a block.
     pub marks: Vec<Mark>,
-    /// Frames it has.
+    /// Number of frames.
     pub frames: usize,
 }
 
-/// What a line is in a trace.
+/// The part of a trace that a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// An exception or a cause; frames are nearest to the one above them, in Python to the one below.
+    /// An exception or a cause. Its nearest frames are below it, or in Python above it.
     Head,
-    /// More of a message.
+    /// Another line of a message.
     Message,
     /// A frame.
     Frame,
-    /// More of a frame.
+    /// Another line of a frame.
     Detail,
-    /// Begins frames that need no exception kept: another thread.
+    /// Begins frames of another thread, none of which need to be kept.
     Thread,
-    /// All else.
+    /// Anything else.
     Other,
-    /// Says nothing.
+    /// Carries no information.
     Noise,
 }
 
-/// Whether the text is stack traces.
+/// Whether the text consists of stack traces.
 pub(super) fn detect(text: &str, _: &Hint<'_>) -> bool {
     let lines = lines(text);
     let mut traced = vec![false; lines.len()];
@@ -69,7 +69,7 @@ pub(super) fn detect(text: &str, _: &Hint<'_>) -> bool {
     frames >= 1 && mostly(bytes, whole, SHARE)
 }
 
-/// Cuts traces: a block for each, a piece for each line or frame.
+/// Splits traces: each is a block, with a piece for each line or frame.
 pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let mut marks = vec![Mark::new(Place::Piece, Content::Log, Role::Text); lines.len()];
@@ -101,7 +101,7 @@ pub(super) fn traces(lines: &[Line<'_>]) -> Vec<Trace> {
 
 type Found = (usize, Vec<Part>, bool);
 
-/// The trace whose sign is line `at`: its first line, its parts, whether its last frames are the nearest.
+/// The trace recognised by line `at`: its first line, its parts, and whether its last frames are the nearest.
 fn trace_at(lines: &[Line<'_>], at: usize, floor: usize) -> Option<Found> {
     let text = lines[at].look();
     let body = body(text);
@@ -133,7 +133,7 @@ fn trace_at(lines: &[Line<'_>], at: usize, floor: usize) -> Option<Found> {
     None
 }
 
-/// A line of Python's traceback without the bars of a group.
+/// A line of Python's traceback, without the bars of an exception group.
 fn body(text: &str) -> &str {
     text.trim_start_matches([' ', '|', '+', '-', '\t'])
 }
@@ -181,7 +181,7 @@ fn python(lines: &[Line<'_>], start: usize) -> Vec<Part> {
     parts
 }
 
-/// What Python says of a file that it cannot parse, without a traceback.
+/// Python's report of a syntax error, without a traceback.
 fn unparsed(lines: &[Line<'_>], at: usize) -> Option<Vec<Part>> {
     let shown = lines[at + 1..].iter().take(SHOWN).take_while(|line| line.text.starts_with("    ")).count();
     let named = lines.get(at + 1 + shown).is_some_and(|line| {
@@ -228,7 +228,7 @@ fn go_parts(lines: &[Line<'_>], start: usize) -> Vec<Part> {
     let mut at = start;
     while let Some(line) = lines.get(at) {
         let text = line.look();
-        let goes_on = |from: usize| {
+        let continues = |from: usize| {
             (from..lines.len().min(from + 3)).find(|next| !lines[*next].is_blank()).is_some_and(|next| {
                 is_goroutine(lines[next].text) || lines[next].text.starts_with("exit status ")
             })
@@ -237,7 +237,7 @@ fn go_parts(lines: &[Line<'_>], start: usize) -> Vec<Part> {
             threads += 1;
             if threads == 1 { Part::Head } else { Part::Thread }
         } else if line.is_blank() {
-            if !goes_on(at) {
+            if !continues(at) {
                 break;
             }
             Part::Detail
@@ -314,7 +314,7 @@ fn with_at(lines: &[Line<'_>], at: usize, floor: usize) -> Found {
     (start, parts, false)
 }
 
-/// Whether a frame comes within a few lines that are not blank.
+/// Whether a frame follows within a few non-blank lines.
 fn before_frame(lines: &[Line<'_>], at: usize) -> bool {
     lines[at..lines.len().min(at + 6)]
         .iter()
@@ -322,7 +322,7 @@ fn before_frame(lines: &[Line<'_>], at: usize) -> bool {
         .any(|line| is_at_frame(line.text))
 }
 
-/// The first of the lines with which Node shows the code before the exception.
+/// The first of the lines in which Node shows the code before the exception.
 fn prelude(lines: &[Line<'_>], head: usize, floor: usize) -> usize {
     let Some(start) = head.checked_sub(4).filter(|start| *start >= floor) else { return head };
     let caret = lines[head - 2].text.trim();
@@ -331,7 +331,7 @@ fn prelude(lines: &[Line<'_>], head: usize, floor: usize) -> usize {
     if shown && lines[head - 1].is_blank() { start } else { head }
 }
 
-/// The roles of the parts of a trace.
+/// Assigns roles to the parts of a trace.
 fn finish(lines: &[Line<'_>], start: usize, parts: &[Part], last: bool) -> Trace {
     let frame_text = |at: usize| {
         let detail = parts.get(at + 1) == Some(&Part::Detail);
@@ -344,7 +344,7 @@ fn finish(lines: &[Line<'_>], start: usize, parts: &[Part], last: bool) -> Trace
     let library: Vec<bool> = (0..parts.len()).map(|at| parts[at] == Part::Frame && frame_text(at)).collect();
     let near = nearest(parts, &library, last);
     let mut message = 0;
-    // An exception and the frame beside it say together what failed and where.
+    // An exception and its adjacent frame together say what failed and where.
     let mut beside: Option<Part> = None;
     let mut marks: Vec<Mark> = Vec::with_capacity(parts.len());
     for (at, part) in parts.iter().enumerate() {
@@ -377,7 +377,8 @@ fn finish(lines: &[Line<'_>], start: usize, parts: &[Part], last: bool) -> Trace
     Trace { lines: start..start + parts.len(), marks, frames }
 }
 
-/// The frames nearest to each exception, the program's own if there are any, and how many stand nearer.
+/// The rank of the frames nearest to each exception, preferring the program's own over library frames; `None`
+/// for all others.
 fn nearest(parts: &[Part], library: &[bool], last: bool) -> Vec<Option<usize>> {
     let mut near = vec![None; parts.len()];
     let order: Box<dyn Iterator<Item = usize>> =

@@ -1,15 +1,15 @@
-//! Text of a page as it reads: words that a line break divides are put together again.
+//! Rejoins the lines of a page, including words hyphenated at line breaks.
 
 use std::borrow::Cow;
 
-/// First parts of words that are written with a hyphen, so that a break behind them keeps it.
+/// Prefixes that are written with a hyphen, so a line break after them keeps it.
 const PREFIXES: &[&str] = &[
     "all", "cross", "ex", "full", "half", "high", "ill", "large", "long", "low", "multi", "non", "off", "on",
     "one", "open", "real", "self", "semi", "short", "single", "small", "state", "three", "two", "user",
     "well",
 ];
 
-/// `text` with hyphenated line breaks joined and other single line breaks made spaces.
+/// Joins hyphenated words of `text` and replaces other single line breaks by spaces.
 pub fn joined(text: &str) -> Cow<'_, str> {
     if !text.contains(['\n', '\u{ad}', '\x0c']) {
         return Cow::Borrowed(text);
@@ -35,7 +35,7 @@ pub fn joined(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Ends the line that `out` ends with; `next` follows.
+/// Joins the last line of `out` with the text `next` that follows.
 fn join(out: &mut String, next: &str) {
     if out.ends_with('\u{ad}') {
         out.pop();
@@ -53,7 +53,7 @@ fn join(out: &mut String, next: &str) {
     let lower =
         letters.chars().next_back().is_some_and(char::is_lowercase) && next.starts_with(char::is_lowercase);
     let hyphenated = word.contains(['-', '‐']) || PREFIXES.contains(&letters);
-    // The first of two compounds (`short- and long-term`).
+    // The first of two coordinated compounds (`short- and long-term`).
     let paired = ["and ", "or ", "und ", "oder ", "et ", "y "].iter().any(|word| next.starts_with(word));
     if lower && !hyphenated && !paired {
         out.truncate(length);
@@ -62,7 +62,7 @@ fn join(out: &mut String, next: &str) {
     }
 }
 
-/// Whether the line break stands between letters of a script without spaces.
+/// Whether the line break is between letters of a script without spaces.
 fn is_unspaced(before: &str, next: &str) -> bool {
     let wide =
         |c: char| matches!(c, '\u{2E80}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{FF00}'..='\u{FFEF}');

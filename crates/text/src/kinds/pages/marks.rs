@@ -1,13 +1,13 @@
-//! Lines that number a page, and lines that stand on every page.
+//! Recognises page numbers, and lines that recur on every page.
 
 use std::collections::{HashMap, HashSet};
 
-/// How a line numbers its page.
+/// The form of a page number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// It says that it does: `Page 3 of 12`, `- 3 -`, `[page 3]`.
+    /// Labelled as such: `Page 3 of 12`, `- 3 -`, `[page 3]`.
     Named(u32),
-    /// A number alone.
+    /// A bare number.
     Bare(u32),
 }
 
@@ -33,7 +33,7 @@ const WORDS: &[&str] = &[
     "पृष्ठ",
 ];
 
-/// The page that a line numbers.
+/// The page number on a line.
 pub(super) fn mark(line: &str) -> Option<Mark> {
     let whole = line.trim();
     if whole.is_empty() || whole.len() > 60 {
@@ -79,11 +79,11 @@ fn digits(text: &str) -> bool {
     !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Lines at the edges of a page that can be part of its head or foot.
+/// Number of lines at the edges of a page that can be running heads or feet.
 const EDGE: usize = 3;
 
-/// The lines, by index, that stand at the edge of many of the `pages`; with whether each stood there before.
-/// Each page is the indices of its lines with text.
+/// The lines, by index, that recur at the edges of many of the `pages`, with whether each has occurred
+/// before. A page is given as the indices of its non-blank lines.
 pub(super) fn running(pages: &[Vec<usize>], text: impl Fn(usize) -> String) -> HashMap<usize, bool> {
     let mut counts: HashMap<(bool, String), (usize, bool)> = HashMap::new();
     for page in pages {
@@ -104,7 +104,7 @@ pub(super) fn running(pages: &[Vec<usize>], text: impl Fn(usize) -> String) -> H
                 && (count * 5 >= filled * 2 || *edge && key.1.chars().any(char::is_alphabetic))
         })
     };
-    // Numbers alone at the edges of most pages are their numbers, wherever they stand there.
+    // If most pages have a bare number at an edge, these are page numbers, wherever at the edge they are.
     let numbered = |page: &Vec<usize>| edges(page).any(|(_, _, line)| text(line) == "#");
     let bare = pages.iter().filter(|page| numbered(page)).count() * 5 >= filled * 3 && filled >= 3;
     let mut lines = HashMap::new();
@@ -116,7 +116,7 @@ pub(super) fn running(pages: &[Vec<usize>], text: impl Fn(usize) -> String) -> H
                 if !(recurs(&key) || bare && key.1 == "#") {
                     continue;
                 }
-                // A number alone names nothing, not even the first time.
+                // A bare number names nothing, not even the first time.
                 let wordless = !key.1.chars().any(char::is_alphabetic);
                 let again = !before.insert(key.1.clone());
                 lines.insert(line, wordless || again);
@@ -126,7 +126,7 @@ pub(super) fn running(pages: &[Vec<usize>], text: impl Fn(usize) -> String) -> H
     lines
 }
 
-/// The lines at the edges of a page: how far from the edge, whether it is the lower one, the line.
+/// The lines at the edges of a page: the distance from the edge, whether it is the lower edge, and the line.
 fn edges(page: &[usize]) -> impl Iterator<Item = (usize, bool, usize)> + '_ {
     let most = EDGE.min(page.len() / 2);
     let top = page.iter().take(most.max(usize::from(page.len() == 1))).enumerate();
@@ -134,7 +134,7 @@ fn edges(page: &[usize]) -> impl Iterator<Item = (usize, bool, usize)> + '_ {
     top.map(|(depth, line)| (depth, false, *line)).chain(bottom.map(|(depth, line)| (depth, true, *line)))
 }
 
-/// A line with its numbers replaced by signs; empty for one that is too long to recur.
+/// A line with its numbers replaced by `#`; empty if it is too long to recur.
 pub(super) fn normal(line: &str) -> String {
     let trimmed = line.trim();
     if trimmed.len() > 200 {
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks() {
+    fn page_numbers_are_recognised() {
         for (line, page) in [
             ("Page 3 of 12", 3),
             ("- 3 -", 3),

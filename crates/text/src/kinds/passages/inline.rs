@@ -1,4 +1,4 @@
-//! Marks that stand within the lines of passages: items of a list with fields, a name before a passage on one line, a
+//! Marks within the lines of passages: list items with fields, a name in front of a one-line passage, a
 //! citation at the end of a paragraph.
 
 use std::collections::HashSet;
@@ -6,16 +6,16 @@ use std::collections::HashSet;
 use super::{LONGEST, Mark, RECURS, is_field};
 use crate::lines::Line;
 
-/// Bytes of a passage on one line, at least.
+/// Minimum bytes of a one-line passage.
 const LINE: usize = 80;
-/// Words of it.
+/// Minimum words of a one-line passage.
 const WORDS: usize = 10;
-/// Paragraphs of a passage, on average, at most.
+/// Maximum paragraphs per passage, on average.
 const PARAGRAPHS: usize = 24;
-/// Bytes of a citation, at most.
+/// Maximum bytes of a citation.
 const CITATION: usize = 120;
 
-/// Items that begin with the same field (`- source: name`), with what is short in them as their marks.
+/// Items that begin with the same field (`- source: name`); their short fields are the marks.
 pub(super) fn items(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     let starts: Vec<(usize, &str)> =
         lines.iter().enumerate().filter_map(|(at, line)| Some((at, first_field(line)?))).collect();
@@ -49,14 +49,14 @@ pub(super) fn items(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     Some(marks)
 }
 
-/// The name of the field that an item of a list begins with.
+/// The name of the field that a list item begins with.
 fn first_field<'a>(line: &Line<'a>) -> Option<&'a str> {
     let (name, _) = line.text.trim_start().strip_prefix("- ")?.split_once(':')?;
     let plain = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
     (plain && !name.is_empty() && name.len() <= 24).then_some(name)
 }
 
-/// A field whose value is short, or stands below it.
+/// Whether a field's value is short, or on the lines below.
 fn is_short(line: &Line<'_>) -> bool {
     let text = line.text.trim().trim_start_matches("- ");
     let opens =
@@ -73,7 +73,7 @@ fn first_field_name(text: &str) -> bool {
     })
 }
 
-/// Passages of one line each with their name before them: `[name]: text`.
+/// One-line passages with a name in front: `[name]: text`.
 pub(super) fn led(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     let mut names: HashSet<&str> = HashSet::new();
     let mut marks = Vec::new();
@@ -92,7 +92,7 @@ pub(super) fn led(lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     (marks.len() >= RECURS && names.len() > 1).then_some(marks)
 }
 
-/// Paragraphs that end with the name of their source in brackets.
+/// Paragraphs that end with the bracketed name of their source.
 pub(super) fn cited(text: &str, lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     ['(', '['].into_iter().find_map(|open| {
         let mut marks: Vec<Mark> = Vec::new();
@@ -115,7 +115,7 @@ pub(super) fn cited(text: &str, lines: &[Line<'_>]) -> Option<Vec<Mark>> {
             }
         }
         if marks.len() * 10 < paragraphs * 8 {
-            // Names of files may stand behind passages of several paragraphs.
+            // File names may follow passages of several paragraphs.
             marks.retain(|mark| names_file(text[mark.range.clone()].trim_end()));
             names.retain(|name| names_file(name));
             if marks.len() * PARAGRAPHS < paragraphs {
@@ -126,7 +126,7 @@ pub(super) fn cited(text: &str, lines: &[Line<'_>]) -> Option<Vec<Mark>> {
     })
 }
 
-/// Whether a citation is little else than the name of a file.
+/// Whether a citation is hardly more than a file name.
 fn names_file(citation: &str) -> bool {
     let file = |word: &str| {
         let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
@@ -142,7 +142,7 @@ fn names_file(citation: &str) -> bool {
     words.next().is_some_and(file) && behind <= 4
 }
 
-/// Where the citation begins with which a paragraph ends.
+/// The offset at which a paragraph's closing citation begins.
 fn citation(paragraph: &str, open: char) -> Option<usize> {
     let inner =
         paragraph.strip_suffix('.').unwrap_or(paragraph).strip_suffix(if open == '(' { ')' } else { ']' })?;

@@ -1,26 +1,26 @@
-//! Puts blocks together out of the places where their pieces begin.
+//! Builds blocks from the start positions of their pieces.
 
 use crate::{
     cut::{Content, CutBlock, Piece, Role},
     sentences::sentence_ends,
 };
 
-/// A stretch that ends where the next one begins.
+/// The start of a piece, which ends where the next one begins.
 struct Item {
     start: usize,
     role: Role,
     fresh: bool,
 }
 
-/// Takes the places in order and makes blocks of them.
+/// Collects start positions in order and turns them into blocks.
 #[derive(Default)]
 pub(super) struct Builder {
     items: Vec<Item>,
 }
 
 impl Builder {
-    /// A piece begins at `start`, with a block where it is `fresh`. One that begins where the last one did is
-    /// taken in its place.
+    /// Begins a piece at `start`, and with it a new block if `fresh`. Replaces a piece that begins at the
+    /// same position.
     pub(super) fn add(&mut self, start: usize, role: Role, fresh: bool) {
         if let Some(last) = self.items.last_mut()
             && last.start == start
@@ -31,7 +31,7 @@ impl Builder {
         self.items.push(Item { start, role, fresh });
     }
 
-    /// Role of the piece that began last.
+    /// Role of the last piece.
     pub(super) fn last(&self) -> Option<Role> {
         self.items.last().map(|item| item.role)
     }
@@ -70,7 +70,7 @@ impl Builder {
             }
         }
         for block in &mut blocks {
-            // A label that names nothing is all that the block says.
+            // A label without anything to name is the block's only content.
             if block.pieces.iter().all(|piece| matches!(piece.role, Role::Label | Role::Noise)) {
                 for piece in block.pieces.iter_mut().filter(|piece| piece.role == Role::Label) {
                     (piece.role, piece.content) = (Role::Text, Content::Prose);

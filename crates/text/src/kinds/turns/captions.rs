@@ -1,4 +1,4 @@
-//! Captions: SubRip and WebVTT. A cue is a turn; its number and its times are its label.
+//! SubRip and WebVTT captions. A cue is a turn, labelled with its number and times.
 
 use super::{builder::Builder, stamps::time};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     lines::lines,
 };
 
-/// Fewest cues.
+/// Minimum number of cues.
 const CUES: usize = 3;
 
 /// Whether a line has the times of a cue.
@@ -31,7 +31,7 @@ pub(super) fn detect(text: &str) -> bool {
     cues >= CUES && cues * 12 >= rows
 }
 
-/// Cuts captions into their cues.
+/// Splits captions into cues.
 pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let mut builder = Builder::default();

@@ -1,4 +1,4 @@
-//! Chats and transcripts whose turns begin with a speaker and a time, or with a speaker in a form of its own.
+//! Chats and transcripts whose turns begin with a speaker and a time, or with a specially formatted speaker.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::{
     lines::lines,
 };
 
-/// Fewest turns of a chat.
+/// Minimum number of turns in a chat.
 const TURNS: usize = 6;
 
 /// How a turn begins.
@@ -18,7 +18,7 @@ enum Form {
     TimeFirst,
     /// `Ann (12:30): text`.
     TimeBehind,
-    /// `Ann 12:30 PM`, and the text on the next line.
+    /// `Ann 12:30 PM`, with the text on the next line.
     OwnLine,
     /// `<ann> text`.
     Angles,
@@ -26,7 +26,7 @@ enum Form {
     Bold,
     /// `Q: text`.
     Letter,
-    /// What the program says, such as that someone came.
+    /// A message of the program, such as that someone joined.
     System,
 }
 
@@ -34,7 +34,7 @@ enum Form {
 struct Start<'a> {
     form: Form,
     name: &'a str,
-    /// Bytes of the label, the space behind it included.
+    /// Length in bytes of the label, including the space after it.
     length: usize,
 }
 
@@ -69,7 +69,7 @@ pub(super) fn detect(text: &str) -> bool {
     let share = |form: Form| forms.iter().filter(|other| **other == form).count();
     let (letters, bold) = (share(Form::Letter), share(Form::Bold));
     let turns = names.len();
-    // Names are those of speakers: they come again.
+    // Names of speakers recur.
     let again = distinct.len() >= 2 && distinct.len() * 3 <= turns * 2 && distinct.len() <= 12.max(turns / 4);
     if bold > turns / 2 {
         let label = distinct.iter().any(|name| LABELS.contains(&name.to_lowercase().as_str()));
@@ -83,7 +83,7 @@ pub(super) fn detect(text: &str) -> bool {
     again && !level && open <= turns * 30
 }
 
-/// Words before a colon in documents.
+/// Words that precede a colon in documents.
 const LABELS: &[&str] = &[
     "note",
     "notes",
@@ -134,7 +134,7 @@ const LEVELS: &[&str] = &[
     "INFO", "WARN", "WARNING", "ERROR", "DEBUG", "TRACE", "FATAL", "CRITICAL", "NOTICE", "KERNEL", "SEVERE",
 ];
 
-/// Cuts a chat into its turns.
+/// Splits a chat into turns.
 pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let mut builder = Builder::default();
     let mut apart = true;
@@ -172,7 +172,7 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     builder.blocks(text)
 }
 
-/// How `line` begins a turn.
+/// Parses the start of a turn.
 fn start(line: &str) -> Option<Start<'_>> {
     let text = line.trim_start_matches(['\u{feff}', '\u{200e}', '\u{200f}', ' ', '\t']);
     let lead = line.len() - text.len();
@@ -189,7 +189,7 @@ fn start(line: &str) -> Option<Start<'_>> {
     Some(Start { length: lead + found.length + space, ..found })
 }
 
-/// A name at the start of `text` with a colon behind it, as bytes up to behind the colon.
+/// A name at the start of `text`, with its length in bytes including the colon.
 fn named(text: &str) -> Option<(&str, usize)> {
     let (colon, _) = text.char_indices().take(60).find(|(_, c)| *c == ':')?;
     let behind = &text[colon + 1..];
@@ -236,7 +236,7 @@ fn time_first(text: &str) -> Option<Start<'_>> {
     if let Some((name, length)) = named(rest) {
         return Some(Start { form: Form::TimeFirst, name, length: at + length });
     }
-    // `[12:30] * ann waves`, and what WhatsApp says itself.
+    // `[12:30] * ann waves`, and WhatsApp's own messages.
     let acted = rest.starts_with("* ");
     (acted || dash > 0 && date_first(text)).then_some(Start { form: Form::System, name: "", length: at })
 }
@@ -248,7 +248,7 @@ fn date_first(text: &str) -> bool {
 fn angles(text: &str) -> Option<Start<'_>> {
     let rest = text.strip_prefix('<')?;
     let close = rest.char_indices().take(80).find(|(_, c)| *c == '>')?.0;
-    // Some programs write the address too: `<ann!~ann@example.org>`.
+    // Some programs include the address: `<ann!~ann@example.org>`.
     let whole = &rest[..close];
     let name = whole.split_once('!').map_or(whole, |(name, _)| name);
     let name = name.trim_matches(|c: char| " @+%&~".contains(c));
@@ -261,7 +261,7 @@ fn angles(text: &str) -> Option<Start<'_>> {
     })
 }
 
-/// Who came and went.
+/// A message that someone joined or left.
 fn system(text: &str) -> Option<Start<'_>> {
     let said = ["-!- ", "*** ", "=-= ", "--> ", "<-- ", "→ ", "← "].iter().any(|mark| text.starts_with(mark));
     let moved = [
@@ -311,7 +311,7 @@ fn letter(text: &str) -> Option<Start<'_>> {
     text[1..].starts_with(": ").then_some(Start { form: Form::Letter, name, length: 2 })
 }
 
-/// A name and a time alone.
+/// A line that has only a name and a time.
 fn own_line(text: &str, longer: bool) -> Option<Start<'_>> {
     let trimmed = text.trim_end();
     if longer

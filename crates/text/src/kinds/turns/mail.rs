@@ -1,5 +1,5 @@
-//! Mail: mailboxes and threads as they are pasted. A message is a block with its header as label; what it quotes
-//! is a block of its own, and noise where it stands elsewhere in the text.
+//! Mail: mailboxes and pasted threads. A message is a block with its header as label; its quotation is a
+//! separate block, and noise if it repeats text from elsewhere.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::{
     lines::{Line, lines},
 };
 
-/// Fields that name a message.
+/// Header fields that name a message.
 const NAMING: &[&str] = &[
     "from", "to", "cc", "date", "sent", "subject", "von", "an", "datum", "gesendet", "betreff", "de", "à",
     "objet", "envoyé", "para", "asunto", "enviado", "fecha",
@@ -19,7 +19,7 @@ const NAMING: &[&str] = &[
 const OTHER: &[&str] =
     &["return-path", "received", "delivered-to", "message-id", "mime-version", "reply-to", "bcc", "x-from"];
 
-/// The name of the field that a line is, in lower case, without marks of emphasis.
+/// The field name of a header line, in lower case and without emphasis marks.
 fn field(line: &str) -> Option<String> {
     let plain = line.trim_start_matches('*');
     let (colon, _) = plain.char_indices().take(40).find(|(_, c)| *c == ':')?;
@@ -29,8 +29,8 @@ fn field(line: &str) -> Option<String> {
     (whole && (behind.is_empty() || behind.starts_with([' ', '\t']))).then(|| name.to_lowercase())
 }
 
-/// The line that parts the messages of a mailbox.
-fn is_parting(line: &str) -> bool {
+/// The separator between messages in a mailbox.
+fn is_mbox_separator(line: &str) -> bool {
     line.strip_prefix("From ").is_some_and(|rest| {
         let words: Vec<&str> = rest.split_whitespace().take(12).collect();
         words.len() >= 5
@@ -38,7 +38,7 @@ fn is_parting(line: &str) -> bool {
     })
 }
 
-/// A line that stands above the header of a message that was forwarded or answered.
+/// A line above the header of a forwarded or answered message.
 fn is_forward(line: &str) -> bool {
     let text = line.trim();
     let inner = text.trim_matches(['-', '_', ' ']);
@@ -48,10 +48,12 @@ fn is_forward(line: &str) -> bool {
             .any(|words| inner.to_lowercase().starts_with(words))
 }
 
-/// Lines of a header that begins at line `at`, with the number of its fields; none where none begins.
+/// The end of a header that begins at line `at`, with its number of fields; `None` if none begins there.
 fn header(lines: &[Line<'_>], at: usize) -> Option<(usize, usize)> {
     let mut end = at;
-    while end < at + 2 && lines.get(end).is_some_and(|line| is_parting(line.text) || is_forward(line.text)) {
+    while end < at + 2
+        && lines.get(end).is_some_and(|line| is_mbox_separator(line.text) || is_forward(line.text))
+    {
         end += 1;
     }
     let led = end > at;
@@ -77,7 +79,8 @@ fn header(lines: &[Line<'_>], at: usize) -> Option<(usize, usize)> {
     (whole || led && names.len() >= 2).then_some((end, names.len()))
 }
 
-/// Lines of an attribution (`On Tuesday, Ann wrote:`) that begins at line `at`, with a quotation behind it.
+/// The end of an attribution (`On Tuesday, Ann wrote:`) that begins at line `at` and is followed by a
+/// quotation.
 fn attribution(lines: &[Line<'_>], at: usize) -> Option<usize> {
     let wrote = |line: &Line<'_>| {
         let text = line.text.trim_end();
@@ -117,7 +120,7 @@ pub(super) fn detect(text: &str) -> bool {
     while at < lines.len() {
         if apart && let Some((end, fields)) = header(&lines, at) {
             headers += 1;
-            leads |= at == first && (fields >= 4 || is_parting(lines[at].text));
+            leads |= at == first && (fields >= 4 || is_mbox_separator(lines[at].text));
             (at, apart) = (end, false);
             continue;
         }
@@ -129,17 +132,17 @@ pub(super) fn detect(text: &str) -> bool {
     leads || headers >= 2 || answers >= 2 && quoted * 8 >= lines.len() && (headers > 0 || answers >= 3)
 }
 
-/// What the lines now read are.
+/// The part of a message that is being read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Text,
     Quote,
     Signature,
-    /// An enclosure that is no text.
+    /// An enclosure that is not text.
     Enclosure,
 }
 
-/// Cuts mail into its messages.
+/// Splits mail into messages.
 pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     let lines = lines(text);
     let borders: HashSet<&str> = lines.iter().filter_map(|line| boundary(line.text)).collect();
@@ -181,7 +184,7 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
             let from = from + lines[from..].iter().take_while(|line| line.is_blank()).count();
             let run = lines[from..].iter().take_while(|line| is_quote(line.text)).count();
             let parts = quotation(&lines[from..from + run], &mut said);
-            // A message that quotes what stands elsewhere goes on behind it.
+            // A message continues after a quotation that only repeats other text.
             let within =
                 builder.last().is_some() && state == State::Text && parts.iter().all(|(_, again)| *again);
             if named.is_some() {
@@ -190,7 +193,7 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
             for (index, (start, again)) in parts.into_iter().enumerate() {
                 let role = if again { Role::Noise } else { Role::Text };
                 let fresh = index == 0 && named.is_none() && !within;
-                // Noise behind noise needs no border.
+                // Consecutive noise needs no boundary.
                 if fresh || !again || builder.last() != Some(Role::Noise) {
                     builder.add(start, role, fresh);
                 }
@@ -216,7 +219,7 @@ pub(super) fn cut(text: &str) -> Vec<CutBlock> {
     builder.blocks(text)
 }
 
-/// Adds the lines of a header; returns whether the message is encoded.
+/// Adds the lines of a header; returns whether the message body is encoded.
 fn naming(header: &[Line<'_>], builder: &mut Builder) -> bool {
     let mut role = None;
     for (index, line) in header.iter().enumerate() {
@@ -235,7 +238,7 @@ fn naming(header: &[Line<'_>], builder: &mut Builder) -> bool {
     is_encoded(header)
 }
 
-/// Whether the fields say that what follows is encoded.
+/// Whether the header fields declare an encoded body.
 fn is_encoded(header: &[Line<'_>]) -> bool {
     header.iter().any(|line| {
         let lower = line.text[..line.text.floor_char_boundary(100)].to_ascii_lowercase();
@@ -243,7 +246,7 @@ fn is_encoded(header: &[Line<'_>]) -> bool {
     })
 }
 
-/// The border between the parts of a message that a line names.
+/// The multipart boundary that a line declares.
 fn boundary(line: &str) -> Option<&str> {
     let at = line.find("boundary=").or_else(|| line.find("BOUNDARY="))? + "boundary=".len();
     let rest = &line[at..];
@@ -254,7 +257,7 @@ fn boundary(line: &str) -> Option<&str> {
     name.map(str::trim).filter(|name| !name.is_empty())
 }
 
-/// Where the paragraphs of a quotation begin, and whether each of them stands elsewhere too.
+/// The start of each paragraph of a quotation, and whether it repeats text from elsewhere.
 fn quotation(quote: &[Line<'_>], said: &mut Said) -> Vec<(usize, bool)> {
     let bare = |line: &Line<'_>| line.text.trim_start_matches(['>', ' ', '|']).trim().is_empty();
     let mut parts = Vec::new();

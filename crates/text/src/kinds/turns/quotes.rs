@@ -1,27 +1,27 @@
-//! Whether what a message quotes stands elsewhere in the text.
+//! Detects whether a quotation repeats other text.
 
 use std::{
     collections::{HashSet, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-/// Words that are compared together.
+/// Number of words per shingle.
 const RUN: usize = 4;
 
-/// What has been said, as runs of words.
+/// The shingles seen so far.
 pub(super) struct Said {
     runs: HashSet<u64>,
 }
 
 impl Said {
-    /// What the `lines` say.
+    /// Starts with the shingles of `lines`.
     pub(super) fn new<'a>(lines: impl Iterator<Item = &'a str>) -> Self {
         let mut said = Said { runs: HashSet::new() };
         said.runs.extend(runs(lines));
         said
     }
 
-    /// Whether nearly all that the `lines` say has been said; it has been from now on.
+    /// Whether nearly all shingles of the `lines` were seen before; adds them.
     pub(super) fn again<'a>(&mut self, lines: impl Iterator<Item = &'a str>) -> bool {
         let runs: Vec<u64> = runs(lines).collect();
         let known = runs.iter().filter(|run| self.runs.contains(run)).count();
@@ -30,7 +30,7 @@ impl Said {
     }
 }
 
-/// The runs of words in `lines`, marks of quotation apart; one that is shorter where there are fewer words.
+/// Shingles of the words in `lines`, without quote markers; a shorter one if there are too few words.
 fn runs<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = u64> {
     let words = lines.flat_map(|line| line.trim_start_matches(['>', ' ', '|']).split_whitespace());
     let mut window: VecDeque<&'a str> = VecDeque::with_capacity(RUN);

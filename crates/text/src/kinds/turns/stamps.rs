@@ -1,6 +1,6 @@
-//! Times as chats and captions write them.
+//! Timestamps in the formats of chats and captions.
 
-/// Bytes of the date and time at the start of `text`; the time is a must.
+/// Length in bytes of the date and time at the start of `text`; the date is optional.
 pub(super) fn stamp(text: &str) -> Option<usize> {
     let mut at = date(text).unwrap_or(0);
     if at > 0 {
@@ -14,7 +14,7 @@ pub(super) fn stamp(text: &str) -> Option<usize> {
     Some(at + half_of_day(&text[at..]))
 }
 
-/// Bytes of digits at the start of `text`, where there are as many as `range` says.
+/// Length of the digits at the start of `text`, if their number is in `range`.
 fn digits(text: &str, range: std::ops::RangeInclusive<usize>) -> Option<usize> {
     let count = text.bytes().take_while(u8::is_ascii_digit).count();
     range.contains(&count).then_some(count)
@@ -56,7 +56,7 @@ fn numbered_date(text: &str) -> Option<usize> {
     Some(second + 1 + digits(rest, 1..=4)?)
 }
 
-/// Bytes of a time of the day, or since a start, at the start of `text`.
+/// Length in bytes of a time of day or an elapsed time at the start of `text`.
 pub(super) fn time(text: &str) -> Option<usize> {
     let mut at = digits(text, 1..=3)?;
     let mut groups = 1;

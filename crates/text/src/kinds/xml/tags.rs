@@ -1,8 +1,8 @@
-//! The tags of XML with their places.
+//! The tags of an XML text and their positions.
 
 use std::ops::Range;
 
-/// What a tag is.
+/// The form of a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// `<a>`.
@@ -11,7 +11,7 @@ pub(super) enum Form {
     End,
     /// `<a/>`.
     Empty,
-    /// A comment, a declaration, characters that are not read as tags.
+    /// A comment, a declaration or CDATA.
     Other,
 }
 
@@ -20,13 +20,13 @@ pub(super) enum Form {
 pub(super) struct Tag<'a> {
     /// Its bytes.
     pub range: Range<usize>,
-    /// What it is.
+    /// Its form.
     pub form: Form,
-    /// The name of the element; empty where there is none.
+    /// The name of the element; empty if it has none.
     pub name: &'a str,
 }
 
-/// The tags of `text` in order; none where it is no XML.
+/// The tags of `text` in order; `None` if it is not XML.
 pub(super) fn tags(text: &str) -> Option<Vec<Tag<'_>>> {
     let mut tags: Vec<Tag<'_>> = Vec::new();
     let mut at = 0;
@@ -61,7 +61,7 @@ pub(super) fn tags(text: &str) -> Option<Vec<Tag<'_>>> {
     Some(tags)
 }
 
-/// The end of the tag that `text` begins with; marks in quotation marks are none.
+/// The end of the tag at the start of `text`; characters in quotation marks do not end it.
 fn end(text: &str) -> Option<usize> {
     let mut quoted: Option<u8> = None;
     for (at, byte) in text.bytes().enumerate().skip(1) {

@@ -1,4 +1,4 @@
-//! Documents made at random.
+//! Randomly generated documents.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::support::invariants;
 
-/// A value as it is to be written.
+/// A value to be written as JSON.
 #[derive(Clone, Debug)]
 enum Json {
     Word(String),

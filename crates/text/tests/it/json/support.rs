@@ -1,4 +1,4 @@
-//! What holds for any document, whatever is chosen.
+//! Invariants of any document, whatever is kept.
 
 use std::{fs, ops::Range};
 
@@ -12,7 +12,7 @@ use epitome_text::{
 
 pub const MARKER: &str = "⟦…⟧";
 
-/// Paragraphs of sentences and lines.
+/// Splits text into paragraphs, sentences and lines.
 pub fn cut(text: &str) -> (Kind, Vec<CutBlock>) {
     let mut blocks = Vec::new();
     let mut pieces: Vec<Piece> = Vec::new();
@@ -101,7 +101,7 @@ pub fn is_note(token: &str) -> bool {
         || token.trim_start_matches(['"', '_']).starts_with("omitted")
 }
 
-/// Strings, numbers and names.
+/// The strings, numbers and names of a document.
 pub fn tokens(text: &str) -> Vec<&str> {
     let bytes = text.as_bytes();
     let mut tokens = Vec::new();
@@ -128,7 +128,7 @@ pub fn tokens(text: &str) -> Vec<&str> {
     tokens
 }
 
-/// Whether `token` is what is left of `from`.
+/// Whether `token` is a shortened form of `from`.
 pub fn says(from: &str, token: &str) -> bool {
     if from == token {
         return true;
@@ -150,7 +150,7 @@ pub fn says(from: &str, token: &str) -> bool {
         })
 }
 
-/// A choice of `ranges`: about one in `one_in`.
+/// A random selection of `ranges`: about one in `one_in`.
 pub fn choice(ranges: &[Range<usize>], seed: u64, one_in: u64) -> Vec<Range<usize>> {
     let mut state = seed;
     let mut next = || {
@@ -160,7 +160,7 @@ pub fn choice(ranges: &[Range<usize>], seed: u64, one_in: u64) -> Vec<Range<usiz
     ranges.iter().filter(|_| next().is_multiple_of(one_in)).cloned().collect()
 }
 
-/// Checks all that holds for any document; gives how much is left of it when nothing is chosen.
+/// Checks the invariants of any document; returns the remaining length if nothing is kept.
 pub fn invariants(raw: &str) -> Option<usize> {
     let of = open(raw, &cut)?;
     let mut at = 0;

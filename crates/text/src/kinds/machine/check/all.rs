@@ -67,7 +67,7 @@ proptest! {
 }
 
 #[test]
-fn odd_texts() {
+fn odd_texts_are_tiled() {
     for text in [
         "",
         "\n",
@@ -85,7 +85,7 @@ fn odd_texts() {
 }
 
 #[test]
-fn long_texts_take_no_long() {
+fn long_texts_are_fast() {
     let texts = [
         "a".repeat(5_000_000),
         "\"".repeat(2_000_000),
@@ -107,13 +107,13 @@ fn long_texts_take_no_long() {
 }
 
 #[test]
-fn blocks_can_be_moved() {
+fn blocks_can_be_shifted() {
     let text = fixture("log/log-plain");
     let blocks = shifted(log::cut(&text), 7);
     assert_eq!(blocks[0].pieces[0].range.start, 7);
 }
 
-/// Texts that only look like machine text here and there.
+/// Texts that resemble machine text only in places.
 const OTHERS: [(&str, &str); 13] = [
     (
         "prose",
@@ -161,7 +161,7 @@ const OTHERS: [(&str, &str); 13] = [
 ];
 
 #[test]
-fn other_texts_are_left_alone() {
+fn other_texts_are_not_machine_text() {
     for (name, text) in OTHERS {
         for text in [text.to_owned(), text.repeat(20)] {
             let found = machine(&text, &Hint::default()).map(|(kind, _)| kind.as_str());

@@ -21,14 +21,14 @@ fn separated_values() {
         assert!(checked.of(Role::Label)[0].starts_with("id"));
         assert_eq!(checked.role("Chidi"), Role::Text);
     }
-    // 80 rows and the header, though some rows go on in quotation marks and some have a separator in them.
+    // 80 rows and the header, although some rows have quoted line breaks or quoted separators.
     for name in ["orders-csv", "orders-tsv", "orders-semi"] {
         assert_eq!(cut_as(Kind::Table, &format!("csv/{name}")).pieces(), 81, "{name}");
     }
 }
 
 #[test]
-fn rows_that_differ_leave_the_table_whole() {
+fn irregular_rows_leave_the_table_whole() {
     let mut rows: Vec<String> = fixture("csv/orders-csv").lines().map(str::to_owned).collect();
     rows[5].push_str(",one more, and another");
     rows[9] = "9,short".to_owned();
@@ -39,7 +39,7 @@ fn rows_that_differ_leave_the_table_whole() {
 }
 
 #[test]
-fn a_record_ends_where_its_quotation_does() {
+fn a_record_ends_with_its_quotation() {
     let text = "a,b,c\n1,\"x\n\ny\",3\n4,5,6\n";
     let lines = crate::kinds::machine::marks::lines(text);
     let starts = delimited::starts(text, &lines, Format { separator: b',', fields: 3 });
@@ -47,7 +47,7 @@ fn a_record_ends_where_its_quotation_does() {
 }
 
 #[test]
-fn several_tables_are_several_blocks() {
+fn each_table_is_a_block() {
     let text = "Sales\nname,north,south\nAda,1,2\nBob,3,4\nCy,5,6\n\nReturns\nname,north,south\nAda,0,1\nBob,0,0\nCy,2,0\n";
     let checked = cut_text(Kind::Table, text.to_owned(), "two tables");
     let levels: Vec<u8> = checked.blocks.iter().map(|block| block.level).collect();
@@ -83,7 +83,7 @@ fn columns_with_a_header() {
 }
 
 #[test]
-fn tables_of_a_session() {
+fn tables_in_a_session() {
     let checked = cut_as(Kind::Table, "columns/psql");
     checked.all(
         Role::Label,
@@ -150,7 +150,7 @@ fn commits() {
 }
 
 #[test]
-fn names_need_a_sign_or_a_hint() {
+fn names_need_evidence_or_a_hint() {
     let text = fixture("lines/ls");
     assert!(!detect(&text, &Hint::default()));
     let hint = Hint { call: Some(("bash", "{\"command\":\"ls src\"}")), ..Hint::default() };
@@ -166,7 +166,7 @@ fn settings() {
 }
 
 #[test]
-fn the_command_stands_apart() {
+fn the_command_is_separate() {
     let text = format!(
         "$ grep -rn parse src\nExit code: 0\nOutput:\n{}\nWall time: 0.2 seconds\n",
         fixture("lines/grep-rn")

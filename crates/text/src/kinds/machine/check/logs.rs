@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[test]
-fn with_times() {
+fn logs_with_timestamps() {
     let dated = cut_as(Kind::Log, "log/log-dated");
     assert_eq!(dated.blocks.len(), 160);
     dated.all(
@@ -36,7 +36,7 @@ fn with_times() {
 }
 
 #[test]
-fn without_times() {
+fn logs_without_timestamps() {
     for name in ["log-plain", "log-worker", "log-bracket"] {
         let checked = cut_as(Kind::Log, &format!("log/{name}"));
         assert_eq!(checked.blocks.len(), 160, "{name}");
@@ -57,7 +57,7 @@ fn web_servers() {
     let critical = access.of(Role::Critical);
     assert!(!critical.is_empty() && critical.iter().all(|record| record.contains("\" 502 ")));
     assert_eq!(access.role("/missing/"), Role::Text);
-    // Nearly all records are errors: the first of each shape stands out.
+    // Nearly all records are errors, so only the first of each shape is critical.
     let errors = cut_as(Kind::Log, "log/nginx-error");
     assert!((1..8).contains(&errors.of(Role::Critical).len()));
 }
@@ -85,7 +85,7 @@ fn heads() {
 }
 
 #[test]
-fn talk_is_no_log() {
+fn dialogue_is_not_a_log() {
     let meeting: String = (10..59)
         .map(|minute| format!("[00:{minute}:30] Ann Lee: Well, I think that we can go on with it.\n"))
         .collect();
@@ -101,7 +101,7 @@ fn talk_is_no_log() {
 }
 
 #[test]
-fn words_stand_in_for_levels() {
+fn failure_words_substitute_for_levels() {
     let mut lines: Vec<String> =
         (0..50).map(|n| format!("[{:>5}.{:06}] eth0: link is up, {n} packets", n, n * 7919)).collect();
     lines[20] = "[   20.158380] eth0: firmware load failed with -2".to_owned();

@@ -1,4 +1,4 @@
-//! Checks of the kinds on the output of real programs.
+//! Tests of the kinds with the output of real programs.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -11,7 +11,7 @@ mod traces;
 use super::{Kind, machine};
 use crate::cut::{CutBlock, Hint, Role};
 
-/// A text that was cut.
+/// A text and its blocks.
 pub(super) struct Checked {
     pub text: String,
     pub blocks: Vec<CutBlock>,
@@ -23,12 +23,12 @@ pub(super) fn fixture(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Cuts a fixture, which has to be of this kind, and sees that pieces tile it.
+/// Cuts a fixture; asserts its kind, and that the pieces tile it.
 pub(super) fn cut_as(kind: Kind, path: &str) -> Checked {
     cut_text(kind, fixture(path), path)
 }
 
-/// Cuts a text, which has to be of this kind.
+/// Cuts a text; asserts its kind, and that the pieces tile it.
 pub(super) fn cut_text(kind: Kind, text: String, name: &str) -> Checked {
     let (found, blocks) = machine(&text, &Hint::default()).unwrap_or_else(|| panic!("{name} is of no kind"));
     assert_eq!(found, kind, "{name}");
@@ -36,7 +36,7 @@ pub(super) fn cut_text(kind: Kind, text: String, name: &str) -> Checked {
     Checked { text, blocks }
 }
 
-/// Sees that the pieces tile the text.
+/// Asserts that the pieces tile the text.
 pub(super) fn tiles(text: &str, blocks: &[CutBlock]) {
     let mut at = 0;
     for block in blocks {
@@ -52,27 +52,27 @@ pub(super) fn tiles(text: &str, blocks: &[CutBlock]) {
 }
 
 impl Checked {
-    /// The role of the piece in which `needle` first stands.
+    /// The role of the piece that contains the first occurrence of `needle`.
     pub(super) fn role(&self, needle: &str) -> Role {
         let at = self.text.find(needle).unwrap_or_else(|| panic!("no {needle}"));
         let pieces = self.blocks.iter().flat_map(|block| &block.pieces);
         pieces.filter(|piece| piece.range.contains(&at)).map(|piece| piece.role).next().unwrap()
     }
 
-    /// Sees that each of `needles` stands in a piece of this role.
+    /// Asserts that each of `needles` is in a piece with this role.
     pub(super) fn all(&self, role: Role, needles: &[&str]) {
         for needle in needles {
             assert_eq!(self.role(needle), role, "{needle}");
         }
     }
 
-    /// The pieces of a role, without the white space around them.
+    /// The trimmed texts of the pieces with a role.
     pub(super) fn of(&self, role: Role) -> Vec<&str> {
         let pieces = self.blocks.iter().flat_map(|block| &block.pieces);
         pieces.filter(|piece| piece.role == role).map(|piece| self.text[piece.range.clone()].trim()).collect()
     }
 
-    /// How many pieces there are.
+    /// Number of pieces.
     pub(super) fn pieces(&self) -> usize {
         self.blocks.iter().map(|block| block.pieces.len()).sum()
     }

@@ -13,7 +13,7 @@ fn cut_mixed(text: String) -> Checked {
 }
 
 #[test]
-fn behind_and_between_other_output() {
+fn traces_after_and_between_other_output() {
     let pool = cut_mixed(fixture("kept/pool"));
     pool.all(Role::Critical, &["ValueError: invalid literal", "line 12, in load", "StageError: shard 57"]);
     pool.all(Role::Text, &["loaded shard 00", "loaded shard 56"]);
@@ -46,13 +46,13 @@ fn behind_and_between_other_output() {
 }
 
 #[test]
-fn a_panic_without_its_frames() {
+fn a_panic_without_frames() {
     let text = "reading 3 files\nreading 4 files\n\nthread 'main' panicked at src/main.rs:4:9:\nno such file\nnote: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n";
     cut_mixed(text.to_owned()).all(Role::Critical, &["thread 'main' panicked", "no such file"]);
 }
 
 #[test]
-fn what_python_cannot_parse() {
+fn python_syntax_errors() {
     let text = "setup done\nrun 1 of 2\n  File \"a.py\", line 7\n    def f(:\n          ^\nSyntaxError: invalid syntax\nrun 2 of 2\n";
     let checked = cut_mixed(text.to_owned());
     checked.all(Role::Critical, &["line 7", "SyntaxError: invalid"]);
@@ -60,7 +60,7 @@ fn what_python_cannot_parse() {
 }
 
 #[test]
-fn a_trace_in_a_letter_is_no_output() {
+fn a_trace_in_a_letter_is_prose() {
     let letter = "Since the last update the import of our orders stops in the middle of the night.\nNobody has changed anything on this machine, and the file is the same as before.\nCan you tell us what we have to do about it, please?\n\n";
     let trace = "Traceback (most recent call last):\n  File \"a.py\", line 3, in run\nKeyError: 'SEK'\n";
     assert!(mixed(&format!("{letter}{trace}"), &Hint::default()).is_none());
