@@ -66,6 +66,7 @@ pub use schedule::{Admitted, Kind, Turn};
 pub use static_embedder::StaticEmbedder;
 pub use store::{Located, ModelStatus};
 
+#[cfg(feature = "hub")]
 pub use fetch::hub::{DatasetFile, Hub};
 
 use decoder::Language;

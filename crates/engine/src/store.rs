@@ -429,5 +429,5 @@ fn only_gguf_in(dir: &Path) -> Result<Option<PathBuf>, ModelError> {
     Ok(found)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "hub"))]
 mod tests;

@@ -1,5 +1,5 @@
 //! Tests of the kernels and the forward passes: always on the emulated machine, and on a GPU with
-//! `cargo test --lib on_a_gpu -- --ignored`.
+//! `cargo test -p epitome-engine --features cuda on_a_gpu -- --ignored`.
 // Seeds and errors are printed for the reader.
 #![allow(clippy::print_stdout)]
 

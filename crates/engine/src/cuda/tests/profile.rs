@@ -1,7 +1,7 @@
 //! Profiles a GPU: times of a layer's kernels next to the memory traffic and arithmetic they need, and the
 //! algorithms available for products, with whether their results are bit-identical. Run it with
 //!
-//!     cargo test --lib cuda::tests::profile -- --ignored --nocapture
+//!     cargo test -p epitome-engine --features cuda cuda::tests::profile -- --ignored --nocapture
 #![allow(unsafe_code)]
 
 use std::{ffi::c_void, mem::MaybeUninit, time::Instant};
