@@ -1,4 +1,4 @@
-"""Fits the probe that tells from a decoder's attention which sentences a question needs (src/rank/attention.rs).
+"""Fits the probe that tells from a decoder's attention which sentences a question needs (crates/compactor/src/rank/attention.rs).
 
     python attention.py texts groups.jsonl rows.jsonl [COUNT]        # texts of passages, from prepare.py's groups
     cargo run --release --example masses < rows.jsonl > masses.jsonl # what the decoder attends to in them

@@ -1,4 +1,4 @@
-"""Fits how the ranker's scores become the probability that a span is needed (src/rank/relevance.rs).
+"""Fits how the ranker's scores become the probability that a span is needed (crates/compactor/src/rank/relevance.rs).
 
     python fit.py collect EPITOME DATA scores.jsonl [TASK ...]   # scores of the evaluation's texts, by the binary
     python fit.py fit scores.jsonl relevance.json                # the weights, and what they keep, cross-validated
@@ -47,7 +47,7 @@ RARE, USUAL = 0.1, 0.3
 IDENTIFIERS = 5.0
 VAGUE = {"american", "film", "born"}
 WORD = re.compile(r"[^\W_](?:[\w'’.-]*[^\W_])?")
-STOP = re.findall(r'^    "(.+)",$', (Path(__file__).parents[2] / "src/rank/lexical.rs").read_text(), re.M)
+STOP = re.findall(r'^    "(.+)",$', (Path(__file__).parents[2] / "crates/text/src/terms.rs").read_text(), re.M)
 
 
 def normal(text):

@@ -1,4 +1,4 @@
-"""Measures how much of a tool's result stands in its compaction of what is used of it later (src/rank/uses.rs).
+"""Measures how much of a tool's result stands in its compaction of what is used of it later (crates/compactor/src/rank/uses.rs).
 
     python uses.py sample results.jsonl rows.jsonl                 # results of agents' tools, one kind not far before all
     cargo run --release --example uses < rows.jsonl > scores.jsonl # what is kept of each, by the binary's own code
