@@ -3,7 +3,7 @@
 Needs `epitome` on the PATH of every node, and: pip install 'ray[data]' pyarrow
 
     python examples/ray_batch.py in.parquet out.parquet \\
-        --query-column query --budget 25% --actors 4 --cpus 8
+        --query-column query --budget 25% --actors 4 --cpus 7
 
 Start as many actors as there are nodes and give each the cores of its node, less one for reading and writing: one
 epitome uses all cores. Every row keeps its columns and gets `compacted`, `outcome`, `reason`, `tokens_before` and

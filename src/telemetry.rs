@@ -5,6 +5,9 @@
 //! | metric | kind | unit | labels |
 //! | --- | --- | --- | --- |
 //! | `epitome_requests_total` | counter | requests | `route`, `outcome`, `reason` |
+//! | `epitome_queries_total` | counter | requests by where their query was found | `source` |
+//! | `epitome_underfilled_total` | counter | texts that passed because a result filled less than half of its budget | |
+//! | `epitome_body_bytes` | gauge | bytes of request bodies held in memory | |
 //! | `epitome_tokens_in_total` | counter | tokens of the texts that were to be compacted | |
 //! | `epitome_tokens_out_total` | counter | tokens of what they became | |
 //! | `epitome_tokens_saved_total` | counter | tokens | |

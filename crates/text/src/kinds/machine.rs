@@ -18,7 +18,7 @@ mod records;
 mod runners;
 mod stamp;
 mod table;
-mod tests;
+mod test_output;
 mod trace;
 
 use self::{
@@ -32,7 +32,7 @@ type Detect = fn(&str, &Hint<'_>) -> bool;
 type Cut = fn(&str) -> Vec<CutBlock>;
 
 const KINDS: [(Kind, Detect, Cut); 5] = [
-    (Kind::Tests, tests::detect, tests::cut),
+    (Kind::Tests, test_output::detect, test_output::cut),
     (Kind::Log, log::detect, log::cut),
     (Kind::Trace, trace::detect, trace::cut),
     (Kind::Table, table::detect, table::cut),

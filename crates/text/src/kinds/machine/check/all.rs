@@ -3,12 +3,13 @@ use proptest::prelude::*;
 use super::{fixture, tiles};
 use crate::{
     cut::{CutBlock, Hint},
-    kinds::machine::{commits, lines, log, machine, marks::shifted, mixed, table, tests, trace},
+    kinds::machine::{commits, lines, log, machine, marks::shifted, mixed, table, test_output, trace},
 };
 
 type Cut = fn(&str) -> Vec<CutBlock>;
 
-const CUTS: [Cut; 7] = [table::cut, lines::cut, log::cut, trace::cut, tests::cut, commits::cut, mixed::cut];
+const CUTS: [Cut; 7] =
+    [table::cut, lines::cut, log::cut, trace::cut, test_output::cut, commits::cut, mixed::cut];
 
 fn check(text: &str) {
     for cut in CUTS {
