@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compacts a JSONL file of lines {"id", "text", "query"?, "budget"?}. Stop it with Ctrl-C and run it again: it resumes.
+# Compacts a JSONL file of lines {"id", "text", "query"?, "budget"?, "model"?}. Stop it with Ctrl-C and run it again: it resumes.
 # Lines that failed open are tried once more.
 #
 # Needs `epitome` on the PATH. STOP_AFTER=10 stops it after ten seconds, as Ctrl-C would, to show the resume.
