@@ -1,6 +1,8 @@
 # Two images of one binary: `docker build --target cpu .` and `docker build --target cuda .`
 
 FROM rust:1.95-bookworm AS build
+# The image's own, whatever rust-toolchain.toml names.
+ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 COPY . .
 RUN cargo build --release --locked

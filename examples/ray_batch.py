@@ -56,6 +56,9 @@ class Compactor:
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # epitome has ended, which the reader notices.
+        except Exception:
+            self.process.kill()  # Or the reader would wait forever.
+            raise
 
     def read(self, number):
         line = self.process.stdout.readline()

@@ -38,6 +38,9 @@ def feed(process, texts, queries):
         process.stdin.flush()
     except BrokenPipeError:
         pass  # epitome has ended, which the reader notices.
+    except Exception:
+        process.kill()  # Or the reader would wait forever.
+        raise
 
 
 def compact(process, texts, queries):

@@ -278,9 +278,9 @@ fn label_of(line: &str) -> Option<(Strength, usize)> {
     }
 }
 
-/// Whether a line begins with the label of a question or a task.
-pub(super) fn is_labelled(line: &str) -> bool {
-    label_of(line).is_some()
+/// Whether a line begins with the label of a question.
+pub(super) fn has_question_label(line: &str) -> bool {
+    label_of(line).is_some_and(|(strength, _)| strength == Strength::Labelled)
 }
 
 /// A paragraph that is only a label.

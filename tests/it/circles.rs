@@ -9,6 +9,15 @@ use std::{
 /// A module by its path within the crate.
 type Module = Vec<String>;
 
+/// A text up to its own tests.
+fn without_tests(text: &str) -> &str {
+    let inline = |at: &usize| {
+        text[at + "#[cfg(test)]\nmod ".len()..].lines().next().is_some_and(|line| line.ends_with('{'))
+    };
+    let tests = text.match_indices("#[cfg(test)]\nmod ").map(|(at, _)| at).find(inline);
+    &text[..tests.unwrap_or(text.len())]
+}
+
 /// The modules of a crate, each with its text. Tests may need what they like.
 fn modules(src: &Path) -> BTreeMap<Module, String> {
     let mut out = BTreeMap::new();
@@ -21,12 +30,15 @@ fn modules(src: &Path) -> BTreeMap<Module, String> {
             if path.is_dir() && name != "tests" && name != "check" {
                 module.push(name);
                 folders.push((path, module));
-            } else if path.extension().is_some_and(|end| end == "rs") && !name.ends_with("tests") {
-                if !["lib", "main", "mod"].contains(&name.as_str()) {
+            } else if name != "main"
+                && path.extension().is_some_and(|end| end == "rs")
+                && !name.ends_with("tests")
+            {
+                if !["lib", "mod"].contains(&name.as_str()) {
                     module.push(name);
                 }
                 let text = fs::read_to_string(&path).unwrap();
-                let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+                let code = without_tests(&text);
                 let line = |line: &&str| !line.trim_start().starts_with("//");
                 out.insert(module, code.lines().filter(line).collect::<Vec<_>>().join("\n"));
             }

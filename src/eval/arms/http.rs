@@ -46,8 +46,8 @@ impl Service {
         }
         let is_loopback = matches!(parsed.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
         let client = client(is_loopback, parsed.scheme() == "https", CONNECT);
-        let client = client.map_err(|error| client_error(error.to_string()))?;
-        let blocking = Blocking::new().map_err(|error| client_error(error.to_string()))?;
+        let client = client.map_err(|error| client_error(error.reason()))?;
+        let blocking = Blocking::new().map_err(|error| client_error(error.reason()))?;
         Ok(Self { url: parsed, client, blocking })
     }
 

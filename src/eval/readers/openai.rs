@@ -64,7 +64,7 @@ impl OpenAi {
             UpstreamError::BaseUrl { url, reason } => {
                 ReaderError::Url { reader: spec.name.clone(), url, reason }
             }
-            other => ReaderError::Client(other.to_string()),
+            other => ReaderError::Client(other.reason()),
         };
         let connect = Duration::from_millis(context.config.serve.connect_timeout_ms);
         let server = Server::new(url, connect).map_err(bad)?;

@@ -184,20 +184,18 @@ impl Run<'_> {
         let example = |key: &str| EXAMPLES.contains(&key.trim_end_matches(':').to_lowercase().as_str());
         element.size >= SHORT.0
             && label_key(line).is_some_and(|key| {
-                let said = example(&key) || phrase::is_labelled(line) || self.asks(index);
+                let said = example(&key) || phrase::has_question_label(line) || self.asks_again(index);
                 !(said || from_behind && key.ends_with([':', '#'])) && recurs(key)
             })
     }
 
-    /// Whether an element is a short question, with or without a label.
-    fn asks(&self, index: usize) -> bool {
+    /// Whether an element is a short question under any label, asked more than once in the same words.
+    fn asks_again(&self, index: usize) -> bool {
         let element = &self.elements[index];
-        element.size < SHORT.1
-            && self
-                .text
-                .get(element.range.clone())
-                .and_then(phrase::strength)
-                .is_some_and(|strength| strength >= Strength::Question)
+        let line = element.first_line(self.text);
+        let asks = |line: &str| phrase::strength(line).is_some_and(|strength| strength >= Strength::Question);
+        let same = |other: &&Element| other.first_line(self.text) == line;
+        element.size < SHORT.1 && asks(line) && self.elements.iter().filter(same).take(2).count() == 2
     }
 
     /// Whether an element is one of a few examples: its last line is a label with a value, such as `Answer:

@@ -41,7 +41,7 @@ const SAID: [&str; 12] = [
 
 /// Whether a label marks instructions to a model, such as a question, an example or a rule.
 pub(super) fn is_said(label: &str) -> bool {
-    if phrase::is_labelled(label) {
+    if phrase::has_question_label(label) {
         return true;
     }
     let word: String = label

@@ -56,7 +56,8 @@ impl Blocking {
             return run();
         }
         // A runtime refuses to block its own threads.
-        let joined = thread::scope(|scope| scope.spawn(run).join());
+        let span = tracing::Span::current();
+        let joined = thread::scope(|scope| scope.spawn(|| span.in_scope(run)).join());
         joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }

@@ -82,6 +82,16 @@ pub enum UpstreamError {
     Broken(String),
 }
 
+impl UpstreamError {
+    /// What is wrong, for a message that says by itself what could not be set up.
+    pub fn reason(self) -> String {
+        match self {
+            UpstreamError::Client(reason) => reason,
+            other => other.to_string(),
+        }
+    }
+}
+
 /// A client that follows no redirect and repeats nothing by itself, for servers of one kind.
 ///
 /// # Errors

@@ -2,10 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
 
 /// Share of the budget for summaries. In a configuration: `"auto"`, or a number from 0 to 1, in quotation marks or not.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 pub enum SummaryShare {
     /// By the breadth of the query.
     Auto,
@@ -17,7 +20,7 @@ impl FromStr for SummaryShare {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "summarize.share: neither \"auto\" nor a number from 0 to 1".to_owned();
+        let wrong = || "neither \"auto\" nor a number from 0 to 1".to_owned();
         if text == "auto" {
             return Ok(Self::Auto);
         }
@@ -41,19 +44,43 @@ impl Serialize for SummaryShare {
     }
 }
 
+/// As it is written: the journal of a batch goes by it.
+impl fmt::Debug for SummaryShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
 impl<'de> Deserialize<'de> for SummaryShare {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(f64),
-            Text(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Number(share) => share.to_string().parse(),
-            Written::Text(text) => text.parse(),
-        }
-        .map_err(de::Error::custom)
+        deserializer.deserialize_any(Written)
+    }
+}
+
+/// Reads text and numbers.
+struct Written;
+
+impl Visitor<'_> for Written {
+    type Value = SummaryShare;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"auto\" or a number from 0 to 1 for summarize.share")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<SummaryShare, E> {
+        text.parse().map_err(|error| E::custom(format!("summarize.share: {error}")))
+    }
+
+    fn visit_f64<E: de::Error>(self, share: f64) -> Result<SummaryShare, E> {
+        self.visit_str(&share.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, share: i64) -> Result<SummaryShare, E> {
+        self.visit_str(&share.to_string())
+    }
+
+    fn visit_u64<E: de::Error>(self, share: u64) -> Result<SummaryShare, E> {
+        self.visit_str(&share.to_string())
     }
 }
 
@@ -71,6 +98,11 @@ mod tests {
         for wrong in ["\"much\"", "1.5", "-0.1", "\"NaN\"", "true"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
-        assert_eq!(serde_json::to_string(&SummaryShare::Fixed(0.25)).unwrap(), "\"0.25\"");
+        let fixed = SummaryShare::Fixed(0.25);
+        assert_eq!(serde_json::to_string(&fixed).unwrap(), "\"0.25\"");
+        assert_eq!(
+            (format!("{fixed:?}"), format!("{:?}", SummaryShare::Auto)),
+            ("\"0.25\"".into(), "\"auto\"".into())
+        );
     }
 }

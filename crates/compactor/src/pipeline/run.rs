@@ -96,12 +96,13 @@ impl Run<'_> {
         self.cancel.steps().enter(Stage::Fit);
         let units = place::units(self.doc, &ranking, self.compactor.config.place.beside);
         let peak = units.iter().map(|unit| unit.score).fold(f32::NEG_INFINITY, f32::max);
-        if !self.doc.kind.is_in_place() {
-            figures.summary_share = self.summary_share(peak, !ranking.probability.is_empty());
-        }
+        let share = match self.doc.kind.is_in_place() {
+            true => 0.0,
+            false => self.summary_share(peak, !ranking.probability.is_empty()),
+        };
         let fitted = match self.floor() {
-            Some(floor) => self.fitted_to_floor(floor, &ranking, &units, figures)?,
-            None => self.fitted_to(budget, &ranking, &units, figures)?,
+            Some(floor) => self.fitted_to_floor(floor, &ranking, &units, share, figures)?,
+            None => self.fitted_to(budget, &ranking, &units, share, figures)?,
         };
         let elsewhere = self.judged(&ranking, &units, &fitted, figures)?;
         self.told(ranking, fitted, &elsewhere, figures)
@@ -194,10 +195,12 @@ impl Run<'_> {
         budget: usize,
         ranking: &Ranking,
         units: &[Unit],
+        share: f64,
         figures: &mut Figures,
     ) -> Result<Fitted, End> {
+        figures.summary_share = share;
         let models = figures.models.len();
-        let fitted = self.work(ranking, budget).fit(units, figures.summary_share, figures);
+        let fitted = self.work(ranking, budget).fit(units, share, figures);
         // Who gives a number has a limit, and must know that it cannot be held; who gives a share wants less of what
         // there is, and there is no less.
         let reason = match &fitted {
@@ -219,6 +222,7 @@ impl Run<'_> {
         floor: f64,
         ranking: &Ranking,
         units: &[Unit],
+        share: f64,
         figures: &mut Figures,
     ) -> Result<Fitted, End> {
         let before = figures.tokens_before;
@@ -228,10 +232,11 @@ impl Run<'_> {
             place::smallest(self.doc, ranking, units, floor as f32, self.cancel)?
         };
         let smallest = smallest.ok_or(End::Passed(PassReason::NoPrediction))?;
+        figures.summary_share = share;
         let mut work = self.work(ranking, smallest.min(before - 1));
         let models = figures.models.len();
         loop {
-            let fitted = work.fit(units, figures.summary_share, figures);
+            let fitted = work.fit(units, share, figures);
             // What the template and the code take is known only now: a floor is held by what stands there.
             let enough = match &fitted {
                 Ok(fitted) => {
@@ -329,7 +334,7 @@ impl Run<'_> {
     fn summary_share(&self, peak: f32, odds: bool) -> f64 {
         match (self.compactor.config.summarize.kind, self.compactor.config.summarize.share) {
             (SummarizerKind::None, _) => 0.0,
-            (_, SummaryShare::Fixed(share)) => share,
+            (_, SummaryShare::Fixed(share)) => share.clamp(0.0, 1.0),
             (_, SummaryShare::Auto) => breadth::share(self.query, peak, odds),
         }
     }
