@@ -2,8 +2,8 @@
 //!
 //! A reader cuts the input into lines ([`source`]), workers compact them ([`record`]), and a writer
 //! puts the results back in order ([`sink`]), checked against the journal of an earlier run that was
-//! interrupted ([`resume`]). Lines that failed open can be
-//! repeated (`retry`). Only a window of lines is in memory at any time.
+//! interrupted ([`resume`]). Lines that failed open can be repeated (`retry`). Only a window of lines is in
+//! memory at any time.
 
 use std::{
     io::{self, BufRead},

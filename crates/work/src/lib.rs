@@ -1,8 +1,8 @@
 //! Work that can be stopped and watched.
 //!
 //! [`Cancel`] asks work to stop, by hand or at a deadline, and carries [`Steps`], which say how far it is.
-//! [`workers`] spreads pieces of work over threads, [`ordered`] puts
-//! their results back in order for one writer, and [`progress`] is where long work reports to whoever shows it.
+//! [`workers`] spreads pieces of work over threads, [`ordered`] puts their results back in order for one writer, and
+//! [`progress`] is where long work reports to whoever shows it.
 //!
 //! ```
 //! use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! HTTP clients of servers: one way to connect, to wait, to try again and to name a server's fault, for models on
-//! servers, for the proxy's upstream, and for evaluation.
+//! HTTP clients of servers, for models on servers, the proxy's upstream and evaluation: how to connect and to wait, which
+//! failures are transient, and how to report a server's error. How often a call is repeated is up to each caller.
 
 mod base_url;
 mod blocking;
@@ -60,7 +60,7 @@ pub struct Answer {
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub enum UpstreamError {
-    /// The configured base URL is none.
+    /// The base URL is not valid.
     #[error("serve.upstream {url:?}: {reason}; give a base URL such as https://host/v1")]
     BaseUrl {
         /// As configured.

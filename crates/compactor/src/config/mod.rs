@@ -352,7 +352,7 @@ impl RemoteModel {
     }
 }
 
-/// What is wrong, of checks that each have their words.
+/// The messages of the checks that failed.
 pub fn failed<const N: usize>(checks: [(bool, &'static str); N]) -> Vec<&'static str> {
     checks.into_iter().filter(|(sound, _)| !sound).map(|(_, problem)| problem).collect()
 }
