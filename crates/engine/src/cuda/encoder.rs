@@ -134,6 +134,46 @@ impl CudaEncoder {
         // The stream, queries, keys and values; their pages; and the rows in the products' input format.
         4 * dim * wide + 2 * dim * narrow + (3 * dim + 2 * widest) * narrow
     }
+
+    /// Whether every part is whole rows, and no window is longer than the model reads.
+    fn check(&self, parts: &[(&[u8], &[usize])]) -> Result<()> {
+        let row = self.shape.dim * size_of::<f32>();
+        for (hidden, lengths) in parts {
+            let count: usize = lengths.iter().sum();
+            if hidden.len() != count * row || lengths.iter().any(|length| *length > self.shape.longest) {
+                let reason =
+                    format!("{} bytes are not {count} rows of {row}, or a window is too long", hidden.len());
+                return Err(CudaError::Unsupported(reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The windows of these lengths on consecutive pages, and the number of pages.
+fn paged(lengths: impl Iterator<Item = usize>) -> (Vec<Span>, usize) {
+    let mut spans = Vec::new();
+    let mut taken = 0_u32;
+    for tokens in lengths.filter(|length| *length > 0) {
+        let pages = tokens.div_ceil(KV_BLOCK) as u32;
+        spans.push(Span { before: 0, tokens, pages: (taken..taken + pages).collect() });
+        taken += pages;
+    }
+    (spans, taken as usize)
+}
+
+/// The rows of each part, from the machine.
+fn read_back(machine: &Arc<dyn Machine>, stream: &Buffer, parts: &[(&[u8], &[usize])]) -> Result<Vec<Rows>> {
+    let mut place = stream.address();
+    let rows = parts.iter().map(|(hidden, _)| {
+        let mut rows = vec![0; hidden.len()];
+        if !rows.is_empty() {
+            machine.read(place, &mut rows)?;
+        }
+        place += rows.len() as u64;
+        Ok(rows)
+    });
+    rows.collect()
 }
 
 impl WindowEncoder for CudaEncoder {
@@ -154,29 +194,15 @@ impl WindowEncoder for CudaEncoder {
 
     fn forward(&self, parts: &[(&[u8], &[usize])]) -> Result<Vec<Rows>> {
         let (machine, dim) = (&self.machine, self.shape.dim);
-        for (hidden, lengths) in parts {
-            let count: usize = lengths.iter().sum();
-            let row = dim * size_of::<f32>();
-            if hidden.len() != count * row || lengths.iter().any(|length| *length > self.shape.longest) {
-                let reason =
-                    format!("{} bytes are not {count} rows of {row}, or a window is too long", hidden.len());
-                return Err(CudaError::Unsupported(reason));
-            }
-        }
+        self.check(parts)?;
         let lengths = || parts.iter().flat_map(|(_, lengths)| *lengths).copied();
         let count: usize = lengths().sum();
         if count == 0 {
             return Ok(vec![Rows::new(); parts.len()]);
         }
-        let mut spans = Vec::new();
-        let mut taken = 0_u32;
-        for tokens in lengths().filter(|length| *length > 0) {
-            let pages = tokens.div_ceil(KV_BLOCK) as u32;
-            spans.push(Span { before: 0, tokens, pages: (taken..taken + pages).collect() });
-            taken += pages;
-        }
+        let (spans, taken) = paged(lengths());
         // Pages for one layer, which the next layer overwrites.
-        let pages = Pages::new(machine, 1, dim, taken as usize)?;
+        let pages = Pages::new(machine, 1, dim, taken)?;
         let layout = Layout::new(machine, &spans, &self.heads, false)?;
         let matrix = |width: usize, bytes: usize| Buffer::new(machine, padded(count) * width * bytes);
         let (narrow, wide) = (size_of::<u16>(), size_of::<f32>());
@@ -247,16 +273,7 @@ impl WindowEncoder for CudaEncoder {
         if let Some(bias) = rest {
             rows(machine, "add_bias", count, &[(&stream).into(), bias.into(), dim.into()])?;
         }
-        let mut place = stream.address();
-        let vectors = parts.iter().map(|(hidden, _)| {
-            let mut vectors = vec![0; hidden.len()];
-            if !vectors.is_empty() {
-                machine.read(place, &mut vectors)?;
-            }
-            place += vectors.len() as u64;
-            Ok(vectors)
-        });
-        vectors.collect()
+        read_back(machine, &stream, parts)
     }
 }
 
