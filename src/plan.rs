@@ -5,8 +5,10 @@
 //! that turn is compacted.
 
 mod elements;
+mod evidence;
 pub mod material;
 pub mod phrase;
+mod pieces;
 pub mod query;
 mod turns;
 
@@ -16,13 +18,13 @@ use epitome_compactor::{Budget, compaction::Later};
 use epitome_text::{Origin, tokens::TokenCounter};
 use epitome_work::{Cancel, Stopped};
 
-use material::Part;
+use pieces::{Piece, pieces, share};
 use query::{Query, QuerySource};
 use turns::Turns;
 
 use crate::{
     config,
-    wire::openai_chat::{ChatRequest, Text},
+    wire::conversation::{Conversation, Role, Text},
 };
 
 /// What the client requests on top of the configuration.
@@ -55,6 +57,8 @@ pub struct Target {
     pub pinned: Vec<Range<usize>>,
     /// Whether other parts of the same text are compacted beside it.
     pub part: bool,
+    /// What evidence from it says of where it is from.
+    pub label: String,
     /// Queries of later turns, each with the body offset at which evidence for it is inserted.
     pub later: Vec<(usize, Later)>,
 }
@@ -112,8 +116,8 @@ impl SkipReason {
 }
 
 /// Decides what needs no token count: a token is at least one byte.
-pub fn skip_early(chat: &ChatRequest<'_>, config: &config::Plan) -> Option<SkipReason> {
-    let mut texts = eligible(chat, config).peekable();
+pub fn skip_early(conversation: &Conversation<'_>, config: &config::Plan) -> Option<SkipReason> {
+    let mut texts = eligible(conversation, config).peekable();
     if texts.peek().is_none() {
         return Some(SkipReason::NoText);
     }
@@ -121,7 +125,7 @@ pub fn skip_early(chat: &ChatRequest<'_>, config: &config::Plan) -> Option<SkipR
     (!long).then_some(SkipReason::BelowThreshold)
 }
 
-/// Decides which parts of `chat` are compacted. `counter` counts tokens like the request's model.
+/// Decides which parts of `conversation` are compacted. `counter` counts tokens like the request's model.
 ///
 /// A budget applies to each text separately, so that later texts do not affect it; the pieces of one text
 /// share it in proportion to their tokens.
@@ -130,104 +134,134 @@ pub fn skip_early(chat: &ChatRequest<'_>, config: &config::Plan) -> Option<SkipR
 ///
 /// [`Skip`] if there is nothing to do, or `cancel` was triggered.
 pub fn plan(
-    chat: &ChatRequest<'_>,
+    conversation: &Conversation<'_>,
     config: &config::Plan,
     counter: &dyn TokenCounter,
     wishes: &RequestOverrides,
     cancel: &Cancel,
 ) -> Result<Plan, Skip> {
     let leave = |reason| Skip { reason, tokens: None, source: None };
-    if let Some(reason) = skip_early(chat, config) {
+    if let Some(reason) = skip_early(conversation, config) {
         return Err(leave(reason));
     }
     let stopped = |stopped| leave(SkipReason::Stopped(stopped));
-    let turns = Turns::of(chat, config, cancel).map_err(stopped)?;
-    let budget = wishes.budget.unwrap_or(config.budget);
-    let (mut considered, mut long, mut unasked) = (0, false, false);
-    // The query source of a text that is within its budget.
-    let mut within = None;
-    let mut found: Vec<Target> = Vec::new();
-    let mut messages: Vec<usize> = Vec::new();
-    for (group, (at, text)) in eligible(chat, config).enumerate() {
-        cancel.check().map_err(stopped)?;
-        if text.literal.max_len() < config.min_tokens {
-            continue;
+    let turns = Turns::of(conversation, config, cancel).map_err(stopped)?;
+    let mut planner = Planner { config, counter, wishes, cancel, turns: &turns, seen: Seen::default() };
+    for (group, (at, text)) in eligible(conversation, config).enumerate() {
+        planner.consider(group, at, text).map_err(stopped)?;
+    }
+    let seen = planner.seen;
+    if seen.targets.is_empty() {
+        let (reason, source) = seen.why_none();
+        return Err(Skip { reason, tokens: Some(seen.considered), source });
+    }
+    let Seen { mut targets, messages, .. } = seen;
+    evidence::assign(&mut targets, &messages, &turns, config.evidence_tokens);
+    let tokens = targets.iter().map(|target| target.tokens).sum();
+    Ok(Plan { targets, tokens })
+}
+
+/// Goes through the texts in order.
+struct Planner<'a> {
+    config: &'a config::Plan,
+    counter: &'a dyn TokenCounter,
+    wishes: &'a RequestOverrides,
+    cancel: &'a Cancel,
+    turns: &'a Turns<'a>,
+    seen: Seen,
+}
+
+/// What the texts so far are.
+#[derive(Default)]
+struct Seen {
+    targets: Vec<Target>,
+    /// The message of each target.
+    messages: Vec<usize>,
+    /// Tokens of the material.
+    considered: usize,
+    /// Whether there is a long text with hardly any material.
+    long: bool,
+    /// Whether there is material of which nothing is asked.
+    unasked: bool,
+    /// The query source of a text that is within its budget.
+    within: Option<QuerySource>,
+}
+
+impl Planner<'_> {
+    fn consider(&mut self, group: usize, at: usize, text: &Text<'_>) -> Result<(), Stopped> {
+        self.cancel.check()?;
+        let least = self.config.min_tokens;
+        if text.literal.max_len() < least {
+            return Ok(());
         }
-        let Some((decoded, stretches)) = turns.material(text) else {
-            long |= turns.is_long(text);
-            continue;
+        let Some((decoded, stretches)) = self.turns.material(text) else {
+            self.seen.long |= self.turns.is_long(text);
+            return Ok(());
         };
-        let count = |range: &Range<usize>| {
-            counter.count_until(decoded.get(range.clone()).unwrap_or_default(), cancel).map_err(stopped)
-        };
+        let part = |range: &Range<usize>| decoded.get(range.clone()).unwrap_or_default();
+        let count = |range: &Range<usize>| self.counter.count_until(part(range), self.cancel);
         let (pieces, margins) = pieces(&stretches, &decoded);
         let margin = margins.iter().map(count).sum::<Result<usize, _>>()?;
         let counts = pieces.iter().map(|piece| count(&piece.range)).collect::<Result<Vec<_>, _>>()?;
         let whole: usize = counts.iter().sum();
-        considered += whole;
-        if whole < config.min_tokens {
+        self.seen.considered += whole;
+        if whole < least {
             // Almost all of a long text is wording.
-            long |= elements::estimate(&decoded) >= 2 * config.min_tokens;
-            continue;
+            self.seen.long |= elements::estimate(&decoded) >= 2 * least;
+            return Ok(());
         }
-        let query = match &wishes.query {
+        let query = match &self.wishes.query {
             Some(query) => Some(Query { text: query.clone(), source: QuerySource::Header, question: true }),
             None => {
-                let parts: Vec<&str> =
-                    pieces.iter().filter_map(|piece| decoded.get(piece.range.clone())).collect();
-                turns.query(at, &parts.join("\n\n"))
+                let parts: Vec<&str> = pieces.iter().map(|piece| part(&piece.range)).collect();
+                self.turns.query(at, &parts.join("\n\n"))
             }
         };
-        if query.is_none() && config.without_query == config::WithoutQuery::Pass {
-            unasked = true;
-            continue;
+        if query.is_none() && self.config.without_query == config::WithoutQuery::Pass {
+            self.seen.unasked = true;
+            return Ok(());
         }
+        let budget = self.wishes.budget.unwrap_or(self.config.budget);
         if budget.resolve(whole) >= whole {
-            within = within.or(Some(query.map_or(QuerySource::None, |query| query.source)));
-            continue;
+            let source = query.map_or(QuerySource::None, |query| query.source);
+            self.seen.within = self.seen.within.or(Some(source));
+            return Ok(());
         }
         let several = pieces.len() > 1;
-        for (Piece { range: part, pinned }, tokens) in pieces.into_iter().zip(counts) {
-            let (Some(range), Some(material)) = (text.literal.range(&part), decoded.get(part)) else {
+        let called = query.as_ref().is_some_and(Query::is_call);
+        for (Piece { range: piece, pinned }, tokens) in pieces.into_iter().zip(counts) {
+            let (Some(range), Some(material)) = (text.literal.range(&piece), decoded.get(piece)) else {
                 continue;
             };
-            found.push(Target {
+            self.seen.targets.push(Target {
                 group,
                 range,
                 text: material.to_owned(),
                 tokens,
                 budget: share(budget, tokens, whole, margin * tokens / whole.max(1)),
                 query: query.clone(),
-                origin: Origin { called: query.as_ref().is_some_and(Query::is_call), ..turns.origin(at) },
+                origin: Origin { called, ..self.turns.origin(at, text) },
                 part: several,
                 pinned,
+                label: self.turns.label(at, text),
                 later: Vec::new(),
             });
-            messages.push(at);
+            self.seen.messages.push(at);
         }
+        Ok(())
     }
-    let tokens: usize = found.iter().map(|target| target.tokens).sum();
-    if found.is_empty() {
-        let (reason, source) = match within {
-            _ if unasked => (SkipReason::NoQuery, Some(QuerySource::None)),
+}
+
+impl Seen {
+    /// Why there are no targets, and where a query was found.
+    fn why_none(&self) -> (SkipReason, Option<QuerySource>) {
+        match self.within {
+            _ if self.unasked => (SkipReason::NoQuery, Some(QuerySource::None)),
             Some(source) => (SkipReason::WithinBudget, Some(source)),
-            None if long => (SkipReason::NoMaterial, None),
+            None if self.long => (SkipReason::NoMaterial, None),
             None => (SkipReason::BelowThreshold, None),
-        };
-        return Err(Skip { reason, tokens: Some(considered), source });
-    }
-    for asked in turns.questions() {
-        let before: Vec<usize> = (0..found.len()).filter(|i| turns.is_before(messages[*i], &asked)).collect();
-        let before = &before[before.len().saturating_sub(RECENT)..];
-        let before: Vec<usize> = before.iter().copied().filter(|i| found[*i].later.len() < LATER).collect();
-        for at in &before {
-            // Large texts may have more evidence to offer.
-            let tokens = (found[*at].tokens / EVIDENCE.2).clamp(EVIDENCE.0, EVIDENCE.1) / before.len().min(4);
-            let later = Later { query: asked.query.text.clone(), tokens };
-            found[*at].later.push((asked.slot, later));
         }
     }
-    Ok(Plan { targets: found, tokens })
 }
 
 impl Target {
@@ -237,83 +271,29 @@ impl Target {
     }
 }
 
-/// Evidence tokens that a later turn gets from an earlier text: least, most, and share of that text as a
-/// divisor.
-const EVIDENCE: (usize, usize, usize) = (256, 1024, 16);
-
-/// A turn gets evidence from at most this many preceding texts.
-const RECENT: usize = 16;
-
-/// A text provides evidence for at most this many following turns.
-const LATER: usize = 64;
-
-/// A stretch of material that is compacted as one, with its pinned ranges.
-struct Piece {
-    range: Range<usize>,
-    /// Byte ranges relative to the piece.
-    pinned: Vec<Range<usize>>,
-}
-
-/// The pieces of a text, and its margins. Stretches of material with only pinned text between them form one
-/// piece.
-fn pieces(stretches: &[material::Stretch], text: &str) -> (Vec<Piece>, Vec<Range<usize>>) {
-    let mut pieces: Vec<Piece> = Vec::new();
-    let mut margins = Vec::new();
-    // Pinned ranges after the last piece, while nothing else follows it.
-    let mut pinned: Option<Vec<Range<usize>>> = None;
-    for stretch in stretches {
-        let range = stretch.range.clone();
-        match (stretch.part, pieces.last_mut()) {
-            (Part::Material, Some(piece)) if pinned.as_ref().is_some_and(|pinned| !pinned.is_empty()) => {
-                let start = piece.range.start;
-                let pinned = pinned.replace(Vec::new()).unwrap_or_default();
-                piece.pinned.extend(pinned.into_iter().map(|range| range.start - start..range.end - start));
-                piece.range.end = range.end;
-            }
-            (Part::Material, _) => {
-                pieces.push(Piece { range, pinned: Vec::new() });
-                pinned = Some(Vec::new());
-            }
-            (Part::Pinned, _) => pinned.iter_mut().for_each(|pinned| pinned.push(range.clone())),
-            (Part::Margin | Part::Outer, _) => {
-                margins.push(range);
-                pinned = None;
-            }
-            (Part::Wording, _) if text.get(range).is_none_or(|said| !said.trim().is_empty()) => pinned = None,
-            (Part::Wording, _) => {}
-        }
-    }
-    (pieces, margins)
-}
-
-/// The share of a text's `budget` for a piece with `own` of its `all` tokens. The adjacent margin counts as
-/// part of the piece; at most half of the budget goes to it.
-fn share(budget: Budget, own: usize, all: usize, margin: usize) -> Budget {
-    match budget {
-        Budget::Floor(_) => budget,
-        Budget::Share(share) => {
-            let (own, margin) = (own.max(1) as f64, margin as f64);
-            Budget::Share(((share * (own + margin) - margin) / own).max(share / 2.0))
-        }
-        Budget::Tokens(total) => {
-            let part = (total as u128 * own as u128) / (all.max(1) as u128);
-            let part = usize::try_from(part).unwrap_or(total).max(1);
-            Budget::Tokens(part.saturating_sub(margin).max(part.div_ceil(2)))
-        }
-    }
-}
-
 /// The texts that may be compacted, each with the index of its message.
 fn eligible<'c, 'a>(
-    chat: &'c ChatRequest<'a>,
+    conversation: &'c Conversation<'a>,
     config: &'c config::Plan,
 ) -> impl Iterator<Item = (usize, &'c Text<'a>)> {
-    chat.messages
-        .iter()
-        .enumerate()
-        .filter(|(_, message)| config.roles.contains(&message.role))
+    let messages = conversation.messages.iter().enumerate();
+    messages
+        .filter(|(_, message)| may_compact(message.role, config))
         .flat_map(|(at, message)| message.texts.iter().map(move |text| (at, text)))
-        .filter(|(_, text)| !text.pinned)
+}
+
+/// Whether `plan.roles` names the role.
+fn may_compact(role: Role, config: &config::Plan) -> bool {
+    // Two words for results of tools: one of today and one of older requests.
+    let names: &[&str] = match role {
+        Role::System => &["system"],
+        Role::Developer => &["developer"],
+        Role::User => &["user"],
+        Role::Assistant => &["assistant"],
+        Role::Tool => &["tool", "function"],
+        Role::Instructions | Role::Other => &[],
+    };
+    config.roles.iter().any(|role| names.contains(&role.as_str()))
 }
 
 #[cfg(test)]

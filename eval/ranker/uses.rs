@@ -11,7 +11,7 @@ use std::{
 use epitome::{
     config::Config,
     plan::{self, RequestOverrides},
-    wire::openai_chat::ChatRequest,
+    wire::dialect::Dialect,
 };
 use epitome_compactor::{Budget, Cache, CompactRequest, config::CodePolicy};
 use epitome_engine::Models;
@@ -36,7 +36,7 @@ fn main() {
             {"role": "assistant", "content": row["said"], "tool_calls": [call]},
             {"role": "tool", "tool_call_id": "1", "content": row["context"]}]});
         let body = serde_json::to_vec(&body).unwrap();
-        let chat = ChatRequest::parse(&body).unwrap();
+        let chat = Dialect::Chat.read(&body).unwrap();
         let counter = compactor.counter(Some("gpt-4o"));
         let Ok(plan) =
             plan::plan(&chat, &config.plan, counter.as_ref(), &RequestOverrides::default(), &Cancel::never())

@@ -4,8 +4,9 @@ use epitome::{
     config::{self, WithoutQuery},
     plan::{RequestOverrides, plan},
     wire::{
+        conversation::Conversation,
+        dialect::Dialect,
         json::{Replacement, splice},
-        openai_chat::ChatRequest,
     },
 };
 use epitome_compactor::Budget;
@@ -19,7 +20,7 @@ const NEW: [&str; 5] = ["", "x", "\"gist\"\n\\ of it: é😀", "\u{0}\u{7f}\u{20
 /// Texts are found at their byte ranges; after splicing, each replacement is in place and every other byte is
 /// unchanged.
 pub fn request(data: &[u8]) {
-    let Ok(chat) = ChatRequest::parse(data) else { return };
+    let Ok(chat) = Dialect::Chat.read(data) else { return };
     let mut dice = Dice::of(data);
     let mut replacements = Vec::new();
     let mut expected = Vec::new();
@@ -47,7 +48,7 @@ pub fn request(data: &[u8]) {
     planned(data, &chat, &mut dice);
 }
 
-fn planned(data: &[u8], chat: &ChatRequest<'_>, dice: &mut Dice) {
+fn planned(data: &[u8], chat: &Conversation<'_>, dice: &mut Dice) {
     let mut roles = vec!["user".to_owned(), "tool".to_owned()];
     if dice.one_in(2) {
         roles.extend(["system", "assistant", ""].map(str::to_owned));
@@ -98,7 +99,7 @@ fn spliced(body: &[u8], replacements: Vec<Replacement>) -> Vec<u8> {
 }
 
 fn texts(body: &[u8]) -> Vec<String> {
-    let chat = ChatRequest::parse(body).expect("a chat request still");
+    let chat = Dialect::Chat.read(body).expect("a chat request still");
     chat.messages
         .iter()
         .flat_map(|message| &message.texts)

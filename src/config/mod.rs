@@ -71,6 +71,7 @@ impl Config {
         epitome_compactor::config::Config {
             code: self.plan.code,
             floor: self.plan.floor,
+            whole_s: self.plan.whole_s,
             text: self.text.clone(),
             rank: self.rank.clone(),
             summarize: self.summarize.clone(),
@@ -157,6 +158,12 @@ pub struct Plan {
     /// `keep`: code stays whole, fenced or not. `rank`: fenced blocks are kept or left out whole, by score; other
     /// code by functions, in the order of the source, with the signatures of what is left out.
     pub code: CodePolicy,
+    /// Most tokens of what a question gets from earlier texts, where their compactions left out what it needs; 0 turns it
+    /// off.
+    pub evidence_tokens: usize,
+    /// How long a text that went whole, because it could not be compacted in time, goes whole again, in seconds: as long
+    /// as the upstream keeps a prefix in its cache. 0: it may be compacted the next time.
+    pub whole_s: u64,
     /// Least predicted retention: where less is predicted, the text passes whole. 0 turns it off.
     pub floor: f64,
 }
@@ -180,6 +187,8 @@ impl Default for Plan {
             wording_tokens: 2000,
             without_query: WithoutQuery::Pass,
             code: CodePolicy::Keep,
+            evidence_tokens: 400,
+            whole_s: 3600,
             floor: 0.5,
         }
     }

@@ -1,4 +1,4 @@
-//! The outcome of a chat request, and the response headers that report it.
+//! The outcome of a request, and the response headers that report it.
 
 use std::time::Duration;
 
@@ -29,6 +29,23 @@ impl Verdict {
     }
 }
 
+/// What became of one text, or of a piece of one.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Decision {
+    /// Its name: the same for the same text.
+    pub id: String,
+    /// What it is: `prose`, `json` and the like; empty if it was not looked at.
+    pub kind: String,
+    /// Where its query was found.
+    pub query_from: &'static str,
+    /// Its tokens.
+    pub before: usize,
+    /// The tokens of what went upstream.
+    pub after: usize,
+    /// Why it went whole; empty if it was compacted.
+    pub reason: &'static str,
+}
+
 /// The account of one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Account {
@@ -52,6 +69,8 @@ pub struct Account {
     pub retention: Option<f64>,
     /// Energy of the compactions in joules; `None` if unknown.
     pub joules: Option<f64>,
+    /// What became of each text.
+    pub decisions: Vec<Decision>,
     /// Time from receiving the whole body to the decision.
     pub time: Duration,
 }
@@ -84,6 +103,7 @@ impl Account {
             cache: None,
             retention: None,
             joules: None,
+            decisions: Vec::new(),
             time: Duration::ZERO,
         }
     }

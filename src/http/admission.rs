@@ -7,17 +7,16 @@ use std::{
 
 use bytes::Bytes;
 use epitome_work::Cancel;
-use tokio::{task, time};
+use tokio::{sync::Semaphore, task, time};
 
 use super::{
     account::Account,
     error::ApiError,
-    options::Options,
     pipeline::Compact,
-    rewrite::{self, Rewrite},
+    rewrite::{self, Asked, Effort, Rewrite},
     state::{Readiness, State},
 };
-use crate::telemetry;
+use crate::{telemetry, wire::dialect::Dialect};
 
 /// A body of at most this many bytes is inspected on the server's thread; a larger one on a blocking thread,
 /// so that it does not hold up other requests.
@@ -25,6 +24,10 @@ const AT_ONCE: usize = 64 * 1024;
 
 /// How long a request waits for models that are being loaded.
 const LOADING_GRACE: Duration = Duration::from_secs(2);
+
+/// What of the deadline is left for putting in place what is known: this part of it, as a divisor, and at most so long.
+const SETTLING_SHARE: u32 = 10;
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// Cancels the work when the client disconnects and its handler is dropped.
 struct CancelOnDrop(Cancel);
@@ -56,14 +59,17 @@ pub enum Refused {
 /// [`Refused`]; never waits for a free place.
 pub async fn run<T: Send + 'static>(
     state: &State,
+    permits: &Arc<Semaphore>,
     work: impl FnOnce(&Cancel) -> T + Send + 'static,
 ) -> Result<T, Refused> {
     if !ready(state).await {
         return Err(Refused::NotReady);
     }
-    let permit = state.permits.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
+    let permit = permits.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
     let deadline = Duration::from_millis(state.config.serve.deadline_ms);
-    let cancel = Instant::now().checked_add(deadline).map_or_else(Cancel::never, Cancel::at);
+    // Work that ends by itself, a little earlier, still tells what was known.
+    let own = deadline - (deadline / SETTLING_SHARE).min(SETTLING);
+    let cancel = Instant::now().checked_add(own).map_or_else(Cancel::never, Cancel::at);
     let guard = CancelOnDrop(cancel.clone());
     let span = tracing::Span::current();
     let running = task::spawn_blocking(move || {
@@ -97,41 +103,54 @@ async fn ready(state: &State) -> bool {
     }
 }
 
-/// Decides what to do with the texts of a chat request. Never fails: in the worst case the original is sent
-/// on.
-pub async fn decide(
+/// Decides what to do with the texts of a request; `body` is what `asked` refers to. Never fails: in the worst case the
+/// original is sent on.
+pub(super) async fn decide(
     state: &Arc<State>,
     pipeline: Arc<dyn Compact>,
     body: &Bytes,
-    options: Options,
+    asked: Asked<'_>,
+    bypass: bool,
 ) -> Rewrite {
     let start = Instant::now();
-    let mut rewrite = decided(state, pipeline, body, options).await;
+    let mut rewrite = match bypass {
+        true => untouched(Account::passed("bypass")),
+        false => decided(state, pipeline, body, asked).await,
+    };
     rewrite.account.time = start.elapsed();
     rewrite
 }
 
-async fn decided(state: &Arc<State>, pipeline: Arc<dyn Compact>, body: &Bytes, options: Options) -> Rewrite {
-    let untouched = |account| Rewrite { body: None, account };
-    if options.bypass {
-        return untouched(Account::passed("bypass"));
-    }
+fn untouched(account: Account) -> Rewrite {
+    Rewrite { body: None, account }
+}
+
+async fn decided(state: &Arc<State>, pipeline: Arc<dyn Compact>, body: &Bytes, asked: Asked<'_>) -> Rewrite {
+    let dialect = asked.dialect;
     if body.len() <= AT_ONCE
-        && let Some(reason) = rewrite::at_once(body, &state.config.plan)
+        && let Some(reason) = rewrite::at_once(dialect, body, &state.config.plan)
     {
         return untouched(Account::passed(reason));
     }
-    if state.shadow.is_off() {
+    // Only answers of the chat dialect are compared.
+    if dialect == Dialect::Chat && state.shadow.is_off() {
         return untouched(Account::passed("shadow-floor"));
     }
-    let (shared, body) = (state.clone(), body.clone());
-    let work = move |cancel: &Cancel| {
-        let config = &shared.config.plan;
-        rewrite::rewrite(pipeline.as_ref(), config, &body, &options.wishes, cancel)
+    let work = |effort: Effort| {
+        let (shared, pipeline, body) = (state.clone(), pipeline.clone(), body.clone());
+        let overrides = asked.overrides.clone();
+        move |cancel: &Cancel| {
+            let asked = Asked { dialect, body: &body, overrides: &overrides };
+            rewrite::rewrite(pipeline.as_ref(), &shared.config.plan, asked, effort, cancel)
+        }
     };
-    match run(state, work).await {
+    match run(state, &state.permits, work(Effort::Compact)).await {
         Ok(rewrite) => rewrite,
-        Err(Refused::Busy) => untouched(Account::passed("busy")),
+        // What was sent before is sent again the same way.
+        Err(Refused::Busy) => match run(state, &state.recalls, work(Effort::Recall("busy"))).await {
+            Ok(Rewrite { body: None, .. }) | Err(_) => untouched(Account::passed("busy")),
+            Ok(rewrite) => rewrite,
+        },
         Err(Refused::NotReady) => untouched(Account::failed_open("not-ready")),
         Err(Refused::Deadline) => untouched(Account::failed_open("deadline")),
         Err(Refused::Panicked) => untouched(Account::failed_open("error")),

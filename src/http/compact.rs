@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{
     admission,
     body::{self, Incoming, Unread},
-    error::ApiError,
+    error::{ApiError, Shape},
     observe::request_id,
     state::State,
 };
@@ -38,7 +38,7 @@ pub async fn compact(req: HttpRequest, payload: web::Payload, state: web::Data<S
             telemetry::request("compact", outcome, reason);
             HttpResponse::Ok().content_type("application/json").body(json)
         }
-        Err(error) => error.refuse("compact"),
+        Err(error) => error.refuse("compact", Shape::OpenAi),
     }
 }
 
@@ -81,7 +81,9 @@ async fn compacted(
         let json = serde_json::to_string(&compaction).map_err(|error| Failure::Json(error.to_string()))?;
         Ok((json, compaction.outcome))
     };
-    let done = admission::run(state, work).await.map_err(|r| r.into_error(state, &request_id(req)))?;
+    let done = admission::run(state, &state.permits, work)
+        .await
+        .map_err(|r| r.into_error(state, &request_id(req)))?;
     match done {
         Ok((json, Outcome::Compacted)) => Ok((json, "compacted", "")),
         Ok((json, Outcome::Passed(reason))) => Ok((json, "passed", reason.as_str())),

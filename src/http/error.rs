@@ -1,12 +1,18 @@
-//! The proxy's own errors, in the shape that clients of the OpenAI dialect expect.
+//! The proxy's own errors, in the shape that the client's dialect has.
 
-use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode, http::header};
 use epitome_compactor::CompactError;
 use serde_json::json;
 use thiserror::Error;
 
 use super::account::{OUTCOME, REASON};
-use crate::{telemetry, wire::openai_error::OpenAiError};
+use crate::{
+    telemetry,
+    wire::{
+        dialect::{Dialect, Endpoint},
+        openai_error::OpenAiError,
+    },
+};
 
 /// Why the proxy itself responds with an error.
 #[derive(Debug, Error)]
@@ -39,8 +45,6 @@ pub enum ApiError {
     Key {
         /// Whether it sent any key.
         given: bool,
-        /// The error format that the client expects.
-        dialect: Dialect,
     },
     /// The concurrency limit is reached.
     #[error("{0} compactions run already (serve.max_concurrent); try again in a second")]
@@ -73,23 +77,75 @@ pub enum ApiError {
 
 /// The error format that a client expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
+pub enum Shape {
     /// `{"error": {"message", "type", "param", "code"}}`.
     OpenAi,
     /// `{"type": "error", "error": {"type", "message"}}`.
     Anthropic,
 }
 
+impl Shape {
+    /// The format that the sender of a request expects.
+    pub(super) fn of(req: &HttpRequest) -> Self {
+        Self::at(req.path(), req.headers())
+    }
+
+    /// The same for a path and headers.
+    pub(super) fn at(path: &str, headers: &header::HeaderMap) -> Self {
+        let speaks = Endpoint::of(path).is_some_and(|endpoint| endpoint.dialect == Dialect::Messages);
+        let below = path.contains("/messages/") && !path.contains("/threads/");
+        match speaks || below || headers.contains_key("anthropic-version") {
+            true => Shape::Anthropic,
+            false => Shape::OpenAi,
+        }
+    }
+}
+
 impl ApiError {
     /// The response for a request that ends here. Counts the request and reports the outcome in the log and
     /// the response headers.
-    pub fn refuse(&self, route: &'static str) -> HttpResponse {
+    pub fn refuse(&self, route: &'static str, shape: Shape) -> HttpResponse {
         if let Some((outcome, reason)) = self.outcome() {
             telemetry::request(route, outcome, reason);
             // Not the error itself, because it may quote the request.
             tracing::info!(outcome, reason, "decided");
         }
-        self.error_response()
+        self.respond(shape)
+    }
+
+    /// The response in the format that the client expects.
+    pub fn respond(&self, shape: Shape) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        if self.status_code() == StatusCode::TOO_MANY_REQUESTS {
+            response.insert_header((header::RETRY_AFTER, "1"));
+        }
+        if matches!(self, ApiError::Key { .. }) {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Some((outcome, reason)) = self.outcome() {
+            response.insert_header((OUTCOME, outcome)).insert_header((REASON, reason));
+        }
+        let body = match shape {
+            Shape::Anthropic => {
+                let error = json!({ "type": self.anthropic_type(), "message": self.to_string() });
+                json!({ "type": "error", "error": error }).to_string()
+            }
+            Shape::OpenAi => self.as_openai().to_body(),
+        };
+        response.content_type("application/json").body(body)
+    }
+
+    /// The class of the error in the Messages dialect.
+    fn anthropic_type(&self) -> &'static str {
+        match self.status_code() {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::GATEWAY_TIMEOUT => "timeout_error",
+            StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
+            status if status.is_server_error() => "api_error",
+            _ => "invalid_request_error",
+        }
     }
 
     /// Outcome and reason as used in headers and metrics; `None` if the request was counted before.
@@ -148,23 +204,6 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status_code());
-        if self.status_code() == StatusCode::TOO_MANY_REQUESTS {
-            response.insert_header((header::RETRY_AFTER, "1"));
-        }
-        if matches!(self, ApiError::Key { .. }) {
-            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
-        }
-        if let Some((outcome, reason)) = self.outcome() {
-            response.insert_header((OUTCOME, outcome)).insert_header((REASON, reason));
-        }
-        let body = match self {
-            ApiError::Key { dialect: Dialect::Anthropic, .. } => {
-                let error = json!({ "type": "authentication_error", "message": self.to_string() });
-                json!({ "type": "error", "error": error }).to_string()
-            }
-            _ => self.as_openai().to_body(),
-        };
-        response.content_type("application/json").body(body)
+        self.respond(Shape::OpenAi)
     }
 }

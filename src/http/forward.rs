@@ -52,7 +52,15 @@ impl Drop for Flight {
     }
 }
 
-/// Sends the request with `body` and returns the streaming answer. Dropping either aborts the upstream
+/// What goes upstream in place of what came.
+pub struct Outgoing {
+    /// The body.
+    pub body: Body,
+    /// Whether the body came with a content encoding that it has no more.
+    pub decoded: bool,
+}
+
+/// Sends the request with another body and returns the streaming answer. Dropping either aborts the upstream
 /// request. A `shadow` observes the answer as it passes.
 ///
 /// # Errors
@@ -61,10 +69,11 @@ impl Drop for Flight {
 pub async fn forward(
     state: &State,
     req: &HttpRequest,
-    body: Body,
+    outgoing: Outgoing,
     mut flight: Flight,
     shadow: Option<Sample>,
 ) -> Result<HttpResponse, ApiError> {
+    let Outgoing { body, decoded } = outgoing;
     let length = match &body {
         Body::Bytes(bytes) => Some(bytes.len()),
         Body::Empty | Body::Stream(_) => None,
@@ -83,7 +92,7 @@ pub async fn forward(
         }
     };
     let path = req.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let mut headers = headers::to_upstream(req.headers(), length);
+    let mut headers = headers::to_upstream(req.headers(), length, decoded);
     // Lets upstream logs be correlated with ours. The client's own id is passed on unchanged, even if it is
     // too long for our log or not text.
     if !headers.contains_key(REQUEST_ID)

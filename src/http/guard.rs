@@ -12,7 +12,7 @@ use actix_web::{
 };
 
 use super::{
-    error::{ApiError, Dialect},
+    error::{ApiError, Shape},
     keys::{Client, Keys, client},
     state::State,
 };
@@ -22,8 +22,6 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const SCHEME: &[u8] = b"bearer ";
 /// Routes that anyone may use to check health and readiness.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
-/// The route of the Anthropic dialect, and the prefix of its subroutes.
-const MESSAGES: &str = "/v1/messages";
 
 /// Rejects a request without a valid key if one is required, records the client, and removes the key from the
 /// headers.
@@ -48,7 +46,8 @@ pub(super) async fn guard(
         }
         Err(_) if open => {}
         Err(given) => {
-            let refusal = ApiError::Key { given, dialect: dialect(&req) }.refuse("other");
+            let shape = Shape::at(req.path(), req.headers());
+            let refusal = ApiError::Key { given }.refuse("other", shape);
             return Ok(req.into_response(refusal).map_into_right_body());
         }
     }
@@ -85,16 +84,6 @@ fn shown<'a>(name: &HeaderName, value: &'a HeaderValue) -> Option<&'a [u8]> {
     }
     let (scheme, key) = value.split_at_checked(SCHEME.len())?;
     (*name == AUTHORIZATION && scheme.eq_ignore_ascii_case(SCHEME)).then_some(key.trim_ascii())
-}
-
-fn dialect(req: &ServiceRequest) -> Dialect {
-    let below = req.path().strip_prefix(MESSAGES);
-    let messages = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if messages || req.headers().contains_key("anthropic-version") {
-        Dialect::Anthropic
-    } else {
-        Dialect::OpenAi
-    }
 }
 
 /// Whether the sender of the request may use the proxy beyond the health routes.

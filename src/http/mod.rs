@@ -5,9 +5,9 @@
 //! 1. [`observe`]: the request gets an id (the client's `x-request-id`, or a new one), a tracing span, and
 //!    finally a line in the log.
 //! 2. [`keys`]: if clients need a key, a request without one ends here; the key is not passed on.
-//! 3. Routing: `POST /v1/chat/completions`, `POST /v1/compact`, `/healthz`, `/readyz`, `/metrics`;
-//!    every other path and method streams through ([`passthrough`]).
-//! 4. For a chat request, [`options`] reads the `x-epitome-*` headers.
+//! 3. Routing: `POST /v1/compact`, `/healthz`, `/readyz`, `/metrics` are ours. A `POST` whose path ends as a dialect has
+//!    it is a conversation ([`converse`]); every other path and method streams through ([`passthrough`]).
+//! 4. For a conversation, [`options`] reads the `x-epitome-*` headers.
 //! 5. [`body`] buffers the body up to `serve.body_limit_bytes`. A larger one streams through, and so does one
 //!    for which there is no room left (`serve.bodies_bytes`), or which arrives too slowly
 //!    (`serve.body_wait_ms`).
@@ -24,8 +24,9 @@
 pub mod account;
 pub mod admission;
 pub mod body;
-pub mod chat;
 pub mod compact;
+pub mod converse;
+mod encoding;
 pub mod error;
 pub mod forward;
 mod guard;
@@ -40,3 +41,4 @@ pub mod rewrite;
 pub mod server;
 pub mod shadow;
 pub mod state;
+mod tally;

@@ -1,22 +1,34 @@
-//! Every other route: streamed upstream and back unchanged. Protocol upgrades are not supported.
+//! Every path that no handler of ours has: conversations in any dialect, found by the end of their path, and the rest,
+//! streamed upstream and back unchanged.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 
 use super::{
+    account::Account,
     body,
-    error::ApiError,
-    forward::{self, Flight},
+    converse::converse,
+    error::Shape,
+    forward::{self, Flight, Outgoing},
     state::State,
 };
-use crate::telemetry;
+use crate::{telemetry, wire::dialect::Endpoint};
 
-/// Forwards any method and path.
-pub async fn passthrough(
-    req: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
-    telemetry::request("other", "passed", "");
-    let body = body::stream(&req, payload);
-    forward::forward(&state, &req, body, Flight::start(), None).await
+/// Serves any method and path.
+pub async fn upstream(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
+    match Endpoint::of(req.path()) {
+        Some(endpoint) if req.method() == Method::POST => converse(req, payload, state, endpoint).await,
+        _ => passthrough(req, payload, state).await,
+    }
+}
+
+async fn passthrough(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
+    let account = Account::passed("other-route");
+    telemetry::request("other", account.verdict.as_str(), account.reason);
+    let outgoing = Outgoing { body: body::stream(&req, payload), decoded: false };
+    let mut response = match forward::forward(&state, &req, outgoing, Flight::start(), None).await {
+        Ok(response) => response,
+        Err(error) => error.respond(Shape::of(&req)),
+    };
+    account.write(response.headers_mut());
+    response
 }

@@ -18,12 +18,18 @@ pub trait Compact: Send + Sync {
     /// If something is unavailable, such as a model.
     fn warm_up(&self) -> Result<(), CompactError>;
 
-    /// Compacts one text. Blocks.
+    /// Compacts one text, unless what was decided for it is known. Blocks.
     ///
     /// # Errors
     ///
     /// Why the text cannot be compacted; the original is then used.
     fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError>;
+
+    /// What is known of a text: nothing is computed. What is not known goes whole, and that is remembered for as long as
+    /// an upstream keeps a prefix in its cache. `None` without a memory.
+    fn settle(&self, _request: &CompactRequest) -> Option<Compaction> {
+        None
+    }
 
     /// The same pipeline with a separate cache, shared only among tenants with the same salt; `None` if
     /// nothing is cached.
@@ -47,7 +53,11 @@ impl Compact for Compactor {
     }
 
     fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
-        Compactor::compact(self, request, cancel)
+        self.compact_once(request, cancel)
+    }
+
+    fn settle(&self, request: &CompactRequest) -> Option<Compaction> {
+        Some(Compactor::settle(self, request))
     }
 
     fn for_tenant(&self, salt: &Salt) -> Option<Arc<dyn Compact>> {

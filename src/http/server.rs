@@ -6,12 +6,11 @@ use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, rt, web};
 use tokio::time;
 
 use super::{
-    chat::chat,
     compact::compact,
     guard,
     observe::observe,
     operate::{health, metrics, ready},
-    passthrough::passthrough,
+    passthrough::upstream,
     state::State,
 };
 use crate::telemetry;
@@ -21,16 +20,16 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// How long an idle client connection is kept, longer than clients usually do.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// All routes. Our paths with any other method go upstream, like every other path.
+/// All routes. Our paths with any other method go upstream, like every other path; conversations among them are
+/// compacted.
 pub fn routes(config: &mut web::ServiceConfig) {
-    let own = |path: &str| web::resource(path).default_service(web::to(passthrough));
+    let own = |path: &str| web::resource(path).default_service(web::to(upstream));
     config
-        .service(own("/v1/chat/completions").route(web::post().to(chat)))
         .service(own("/v1/compact").route(web::post().to(compact)))
         .service(own("/healthz").route(web::get().to(health)).route(web::head().to(health)))
         .service(own("/readyz").route(web::get().to(ready)).route(web::head().to(ready)))
         .service(own("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
-        .default_service(web::to(passthrough));
+        .default_service(web::to(upstream));
 }
 
 /// The server on `listener`; it runs once awaited or spawned. It ignores signals: stop it through its handle.

@@ -20,6 +20,9 @@ use crate::{config::Config, room::Rooms, telemetry, upstream::Upstream};
 /// Delay before loading the models is retried.
 const RETRY: Duration = Duration::from_secs(15);
 
+/// Requests beyond `serve.max_concurrent` that may be planned at once.
+const RECALLS: usize = 16;
+
 /// Whether texts can be compacted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
@@ -45,6 +48,8 @@ pub struct State {
     pub shadow: Shadow,
     /// One permit per concurrent compaction.
     pub permits: Arc<Semaphore>,
+    /// One permit per request that is planned although no compaction may run, to send again what was sent before.
+    pub(super) recalls: Arc<Semaphore>,
     /// Room for buffered bodies.
     pub rooms: Arc<Rooms>,
     /// The pipelines of tenants, in the order of their keys; empty if all share one.
@@ -73,10 +78,22 @@ impl State {
             false => Vec::new(),
         };
         let permits = Arc::new(Semaphore::new(config.serve.max_concurrent.min(Semaphore::MAX_PERMITS)));
+        let recalls = Arc::new(Semaphore::new(RECALLS));
         let readiness = RwLock::new(Readiness::Loading);
         let shadow = Shadow::new(&config.shadow);
         let rooms = Rooms::new(config.serve.bodies_bytes);
-        Arc::new(Self { config, pipeline, upstream, keys, shadow, permits, rooms, tenants, readiness })
+        Arc::new(Self {
+            config,
+            pipeline,
+            upstream,
+            keys,
+            shadow,
+            permits,
+            recalls,
+            rooms,
+            tenants,
+            readiness,
+        })
     }
 
     /// The pipeline for the sender of the request.

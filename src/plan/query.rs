@@ -244,6 +244,32 @@ fn values(arguments: &str) -> Vec<String> {
     out
 }
 
+/// Most characters of a call's argument that names its result.
+const NAMING: usize = 80;
+
+/// Arguments that name what a call is about, the best first.
+const NAMES: [&str; 8] = ["file_path", "path", "file", "filename", "url", "query", "pattern", "command"];
+
+/// What a call is about, in a few words: a path, a query, a command, else the first string among its arguments. `None`
+/// if that is long, or there is none.
+pub(super) fn subject(arguments: &str) -> Option<String> {
+    fn first(value: &serde_json::Value, depth: usize) -> Option<String> {
+        match value {
+            serde_json::Value::String(text) => Some(one_line(text)).filter(|text| !text.is_empty()),
+            serde_json::Value::Array(items) if depth > 0 => {
+                items.iter().find_map(|item| first(item, depth - 1))
+            }
+            serde_json::Value::Object(members) if depth > 0 => {
+                let named = NAMES.iter().filter_map(|name| members.get(*name));
+                named.chain(members.values()).find_map(|item| first(item, depth - 1))
+            }
+            _ => None,
+        }
+    }
+    let value = first(&serde_json::from_str(arguments).ok()?, 3)?;
+    (value.chars().count() <= NAMING).then_some(value)
+}
+
 /// For each word of a text, the number of lines and sentences that contain it.
 pub struct Lines {
     count: usize,

@@ -2,6 +2,7 @@ use super::{
     material::{Part, Stretch, stretches},
     *,
 };
+use crate::wire::dialect::Dialect;
 
 /// One token per word.
 struct Words;
@@ -54,7 +55,7 @@ fn result(content: &str) -> String {
 }
 
 fn planned(body: &str, wishes: &RequestOverrides) -> Result<Plan, Skip> {
-    let chat = ChatRequest::parse(body.as_bytes()).expect("chat");
+    let chat = Dialect::Chat.read(body.as_bytes()).expect("chat");
     plan(&chat, &config(), &Words, wishes, &Cancel::never())
 }
 
@@ -329,7 +330,7 @@ fn the_system_message_is_the_query_if_the_user_says_nothing() {
     );
     let condense = config::Plan { without_query: config::WithoutQuery::Condense, ..config() };
     let body = body(&[message("user", &doc)]);
-    let chat = ChatRequest::parse(body.as_bytes()).expect("chat");
+    let chat = Dialect::Chat.read(body.as_bytes()).expect("chat");
     assert_eq!(
         plan(&chat, &condense, &Words, &RequestOverrides::default(), &Cancel::never())
             .expect("a plan")

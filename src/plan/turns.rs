@@ -11,12 +11,13 @@ use epitome_work::{Cancel, Stopped};
 use super::{
     elements::estimate,
     material::{Part, Stretch, stretches},
+    may_compact,
     phrase::Strength,
     query::{self, At, Lines, Query, QuerySource, Said},
 };
 use crate::{
     config,
-    wire::openai_chat::{Call, ChatRequest, Text},
+    wire::conversation::{Call, Conversation, Role, Text},
 };
 
 /// Longer texts, in tokens, may hold material.
@@ -94,7 +95,7 @@ pub(super) struct Turns<'c> {
     /// The turn of each message: the number of the model's answers before it.
     turns: Vec<usize>,
     /// Role of each message.
-    roles: Vec<&'c str>,
+    roles: Vec<Role>,
     written: Vec<Written>,
     /// Index in `written` by the offset of the literal.
     starts: HashMap<usize, usize>,
@@ -106,17 +107,9 @@ pub(super) struct Turns<'c> {
     system: Vec<(usize, String)>,
 }
 
-fn is_human(role: &str) -> bool {
-    role == "user"
-}
-
-fn is_tool(role: &str) -> bool {
-    role == "tool" || role == "function"
-}
-
 impl<'c> Turns<'c> {
     pub(super) fn of(
-        chat: &'c ChatRequest<'_>,
+        chat: &'c Conversation<'_>,
         config: &config::Plan,
         cancel: &Cancel,
     ) -> Result<Self, Stopped> {
@@ -130,7 +123,7 @@ impl<'c> Turns<'c> {
             chat.messages[at].texts.iter().filter_map(|text| text.literal.decode()).collect()
         };
         for (at, message) in chat.messages.iter().enumerate() {
-            let own = message.role == "assistant";
+            let own = message.role == Role::Assistant;
             if !own && answered {
                 turn += 1;
             }
@@ -142,10 +135,10 @@ impl<'c> Turns<'c> {
                     calls.insert(id, (call, at));
                 }
             }
-            if matches!(message.role.as_str(), "system" | "developer") {
+            if matches!(message.role, Role::Instructions | Role::System | Role::Developer) {
                 system.extend(text_of(at).into_iter().map(|text| (at, text)));
             }
-            if is_tool(&message.role) {
+            if message.role == Role::Tool {
                 let by_id = message.answers.as_deref().and_then(|id| calls.get(id).copied());
                 let by_name = last.filter(|(call, _)| {
                     message.answers.is_none() && message.name.as_ref().is_none_or(|name| *name == call.name)
@@ -159,10 +152,12 @@ impl<'c> Turns<'c> {
         }
         let mut written: Vec<Written> = Vec::new();
         for (at, message) in chat.messages.iter().enumerate() {
-            if is_tool(&message.role) || !(is_human(&message.role) || config.roles.contains(&message.role)) {
+            if message.role == Role::Tool
+                || !(message.role == Role::User || may_compact(message.role, config))
+            {
                 continue;
             }
-            for text in &message.texts {
+            for text in message.texts.iter().filter(|text| !text.document) {
                 let Some((decoded, halves)) = text.literal.decode_lossy() else { continue };
                 let start = text.literal.start();
                 written.push(Written { message: at, start, text: decoded, halves, stretches: None });
@@ -185,7 +180,7 @@ impl<'c> Turns<'c> {
                     text.stretches.take().map(|all| without_halves(all, &text.text, &text.halves));
             }
         }
-        let roles = chat.messages.iter().map(|message| message.role.as_str()).collect();
+        let roles = chat.messages.iter().map(|message| message.role).collect();
         let starts = written.iter().enumerate().map(|(index, written)| (written.start, index)).collect();
         Ok(Self { turns, roles, written, starts, answers, words, system })
     }
@@ -196,11 +191,16 @@ impl<'c> Turns<'c> {
             return Some((written.text.clone(), written.stretches.clone()?));
         }
         let decoded = text.literal.decode()?;
-        // A tool's result is entirely material, except for surrounding white space.
-        let start = decoded.len() - decoded.trim_start().len();
-        let range = start..start + decoded.trim().len();
-        let whole = vec![Stretch { range, part: Part::Material }];
-        Some((decoded, whole))
+        // A tool's result and a document are entirely material, except for surrounding white space and what a shell tool
+        // says of the command.
+        let header = if text.document { 0 } else { shell_header(&decoded) };
+        let start = decoded.len() - decoded[header..].trim_start().len();
+        let range = start..start + decoded[header..].trim().len();
+        let mut stretches = vec![Stretch { range, part: Part::Material }];
+        if header > 0 {
+            stretches.insert(0, Stretch { range: 0..header, part: Part::Wording });
+        }
+        Some((decoded, stretches))
     }
 
     /// Whether a text is long, for texts without material.
@@ -214,7 +214,7 @@ impl<'c> Turns<'c> {
 
     /// The query for a text of message `at`, from what precedes the end of its turn.
     pub(super) fn query(&self, at: usize, text: &str) -> Option<Query> {
-        if is_tool(self.roles[at]) {
+        if self.roles[at] == Role::Tool {
             let lines = Lines::of(text);
             let call = self.answers.get(&at);
             let asked = call.and_then(|(call, said)| {
@@ -251,12 +251,12 @@ impl<'c> Turns<'c> {
         let mut turns: Vec<usize> = self
             .written
             .iter()
-            .filter(|w| is_human(self.roles[w.message]))
+            .filter(|w| self.roles[w.message] == Role::User)
             .map(|w| self.turns[w.message])
             .collect();
         turns.dedup();
         let asks = |turn: usize| {
-            let own = || self.of_turn(turn).iter().filter(|w| is_human(self.roles[w.message]));
+            let own = || self.of_turn(turn).iter().filter(|w| self.roles[w.message] == Role::User);
             let query = query::of_wording(&self.said(own()), &Lines::of(""))?;
             let last = own().rev().find(|w| says(&w.text))?;
             Some(Asked { query, slot: last.start, turn })
@@ -272,7 +272,7 @@ impl<'c> Turns<'c> {
     /// The last thing a human asked before message `at`.
     fn task_before(&self, at: usize, lines: &Lines) -> Option<Query> {
         let end = self.written.partition_point(|w| w.message < at);
-        let humans = self.written[..end].iter().rev().filter(|w| is_human(self.roles[w.message]));
+        let humans = self.written[..end].iter().rev().filter(|w| self.roles[w.message] == Role::User);
         let mut turns: Vec<usize> = humans.take(BACK).map(|w| self.turns[w.message]).collect();
         turns.dedup();
         let asked = turns.into_iter().find_map(|turn| {
@@ -322,8 +322,60 @@ impl<'c> Turns<'c> {
     }
 
     /// What is known about a text of message `at` besides its bytes.
-    pub(super) fn origin(&self, at: usize) -> Origin {
+    pub(super) fn origin(&self, at: usize, text: &Text<'_>) -> Origin {
         let call = self.answers.get(&at).map(|(call, _)| (call.name.clone(), call.arguments.clone()));
-        Origin { call, ..Origin::default() }
+        Origin { call, file: text.title.clone(), ..Origin::default() }
+    }
+
+    /// Where a text of message `at` is from, for a reader.
+    pub(super) fn label(&self, at: usize, text: &Text<'_>) -> String {
+        match self.answers.get(&at) {
+            Some((call, _)) => {
+                let of = query::subject(&call.arguments).map(|value| format!(" {value}")).unwrap_or_default();
+                format!("tool result {}{of}", call.name)
+            }
+            None if self.roles[at] == Role::Tool => "tool result".to_owned(),
+            None => {
+                text.title.as_ref().map_or_else(|| "message".to_owned(), |title| format!("document {title}"))
+            }
+        }
+    }
+}
+
+/// Most lines that a shell tool writes above the output itself.
+const HEADER: usize = 8;
+/// Most bytes of such a line.
+const HEADER_LINE: usize = 80;
+
+/// The bytes of what a shell tool says of a command (`Exit code: 0`, `Wall time: 0.1 seconds`) above the output, up to
+/// and with the line `Output:`; 0 if there is no such line.
+fn shell_header(text: &str) -> usize {
+    let mut end = 0;
+    for line in text.split_inclusive('\n').take(HEADER) {
+        end += line.len();
+        if line.trim_end() == "Output:" {
+            return end;
+        }
+        if line.len() > HEADER_LINE {
+            break;
+        }
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shells_header_ends_with_its_output_line() {
+        let header = "Exit code: 0\nWall time: 0.1 seconds\nTotal output lines: 900\nOutput:\n";
+        assert_eq!(shell_header(&format!("{header}one\ntwo\n")), header.len());
+        assert_eq!(shell_header("Output:\none"), 8);
+        for none in
+            ["", "one\ntwo", "Output: one", &"a\n".repeat(9), &format!("{}\nOutput:\n", "a".repeat(90))]
+        {
+            assert_eq!(shell_header(none), 0, "{none}");
+        }
     }
 }

@@ -71,6 +71,11 @@ impl<'a> Raw<'a> {
         self.literal()?.decode()
     }
 
+    /// The value as it is written.
+    pub fn text(self) -> &'a str {
+        self.text
+    }
+
     /// Whether it is `true`.
     pub fn is_true(self) -> bool {
         self.text == "true"

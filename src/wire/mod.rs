@@ -3,7 +3,11 @@
 //! A view locates the texts and never rebuilds the body. Replacements are spliced in, and every other byte
 //! stays as the client wrote it: unknown fields, number formats, white space, the order of keys.
 
+mod chat;
+pub mod conversation;
+pub mod dialect;
 pub mod json;
+mod messages;
 pub mod openai_answer;
-pub mod openai_chat;
 pub mod openai_error;
+mod responses;

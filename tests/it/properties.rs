@@ -5,14 +5,14 @@ use std::{ops::Range, sync::Arc, sync::OnceLock};
 
 use epitome::{
     config::Config,
-    http::rewrite::rewrite,
+    http::rewrite::{Asked, Effort, rewrite},
     plan::{
         RequestOverrides,
         material::{Part, stretches},
     },
     wire::{
+        dialect::Dialect,
         json::{Replacement, splice},
-        openai_chat::ChatRequest,
     },
 };
 use epitome_compactor::{
@@ -25,8 +25,8 @@ use epitome_work::Cancel;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::value::RawValue;
 
-/// Heading of evidence that is brought to a question from earlier texts.
-const EVIDENCE: &str = "[left out of earlier texts, and needed here:]\n";
+/// How evidence that is brought to a question from earlier texts begins.
+const EVIDENCE: &str = "[from ";
 
 fn config() -> &'static Arc<Config> {
     static ONE: OnceLock<Arc<Config>> = OnceLock::new();
@@ -77,7 +77,8 @@ fn upstream(body: &str) -> String {
 /// The body that goes upstream if the client sets a budget.
 fn upstream_within(body: &str, budget: Option<Budget>) -> String {
     let wishes = RequestOverrides { budget, ..RequestOverrides::default() };
-    let out = rewrite(compactor(), &config().plan, body.as_bytes(), &wishes, &Cancel::never());
+    let asked = Asked { dialect: Dialect::Chat, body: body.as_bytes(), overrides: &wishes };
+    let out = rewrite(compactor(), &config().plan, asked, Effort::Compact, &Cancel::never());
     out.body.map_or_else(|| body.to_owned(), |new| String::from_utf8(new).unwrap())
 }
 
@@ -93,13 +94,13 @@ fn messages_of(body: &str) -> Vec<String> {
 }
 
 fn texts_of(body: &str) -> Vec<String> {
-    let chat = ChatRequest::parse(body.as_bytes()).unwrap();
+    let chat = Dialect::Chat.read(body.as_bytes()).unwrap();
     chat.messages.iter().flat_map(|m| &m.texts).map(|t| t.literal.decode().unwrap()).collect()
 }
 
 /// The body with the content of every text removed.
 fn blank(body: &str) -> Vec<u8> {
-    let chat = ChatRequest::parse(body.as_bytes()).unwrap();
+    let chat = Dialect::Chat.read(body.as_bytes()).unwrap();
     let cut = chat.messages.iter().flat_map(|m| &m.texts).map(|text| {
         let len = text.literal.decode().unwrap().len();
         Replacement { range: text.literal.range(&(0..len)).unwrap(), text: String::new() }
@@ -556,7 +557,7 @@ fn evidence_never_makes_a_request_longer() {
         if turn % 10 == 9 {
             let body = body_of(&messages);
             let sent = upstream(&body);
-            assert!(sent.contains(EVIDENCE.trim_end()), "{sent}");
+            assert!(sent.contains(EVIDENCE), "{sent}");
             assert!(sent.len() < body.len(), "{} of {} after {turn} turns", sent.len(), body.len());
         }
     }

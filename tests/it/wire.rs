@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use epitome::{
     config,
-    http::rewrite::rewrite,
+    http::rewrite::{Asked, Effort, rewrite},
     plan::{RequestOverrides, material::stretches},
     wire::{
+        dialect::Dialect,
         json::{Replacement, splice},
-        openai_chat::ChatRequest,
     },
 };
 use epitome_work::Cancel;
@@ -121,7 +121,7 @@ fn body(len: Range<usize>) -> impl Strategy<Value = (String, Vec<String>)> {
 }
 
 fn texts_of(body: &[u8]) -> Vec<String> {
-    let chat = ChatRequest::parse(body).expect("a chat request");
+    let chat = Dialect::Chat.read(body).expect("a chat request");
     chat.messages.iter().flat_map(|m| &m.texts).map(|t| t.literal.decode().expect("a text")).collect()
 }
 
@@ -139,7 +139,7 @@ proptest! {
         picks in vec((any::<bool>(), any::<prop::sample::Index>(), any::<prop::sample::Index>()), 20),
         new in ".{0,12}",
     ) {
-        let chat = ChatRequest::parse(body.as_bytes()).expect("a chat request");
+        let chat = Dialect::Chat.read(body.as_bytes()).expect("a chat request");
         let literals: Vec<_> = chat.messages.iter().flat_map(|m| &m.texts).map(|t| t.literal).collect();
         let mut expected_texts = said.clone();
         let mut expected = String::new();
@@ -173,7 +173,9 @@ proptest! {
     fn a_rewritten_body_differs_only_in_its_texts((body, _) in body(0..80)) {
         let config = config::Plan { min_tokens: 20, ..config::Plan::default() };
         let double = Double::new(Manner::Shorten);
-        let out = rewrite(double.as_ref(), &config, body.as_bytes(), &RequestOverrides::default(), &Cancel::never());
+        let overrides = RequestOverrides::default();
+        let asked = Asked { dialect: Dialect::Chat, body: body.as_bytes(), overrides: &overrides };
+        let out = rewrite(double.as_ref(), &config, asked, Effort::Compact, &Cancel::never());
         match out.body {
             None => prop_assert_eq!(double.asked(), 0),
             Some(new) => {
@@ -209,14 +211,14 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_parsed_or_rejected(bytes in vec(any::<u8>(), 0..200), text in "[\\[\\]{}\":,a0 \\\\u]{0,60}") {
-        let _ = ChatRequest::parse(&bytes);
-        let _ = ChatRequest::parse(text.as_bytes());
+        let _ = Dialect::Chat.read(&bytes);
+        let _ = Dialect::Chat.read(text.as_bytes());
     }
 }
 
 /// The body with the content of every text removed.
 fn blank(body: &[u8]) -> Vec<u8> {
-    let chat = ChatRequest::parse(body).expect("a chat request");
+    let chat = Dialect::Chat.read(body).expect("a chat request");
     let cut = chat.messages.iter().flat_map(|m| &m.texts).map(|text| {
         let len = text.literal.decode().expect("a text").len();
         Replacement { range: text.literal.range(&(0..len)).expect("a range"), text: String::new() }

@@ -1,9 +1,9 @@
 //! Compaction as data: what went in, what came out, and the map between the two.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use epitome_text::Origin;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{budget::Budget, energy::Energy};
 
@@ -63,19 +63,24 @@ pub struct Later {
     pub tokens: usize,
 }
 
-/// What a later question needs of a text, and does not stand in its compaction or in earlier evidence: verbatim
-/// spans with what names them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+/// What a later question needs of a text, and does not stand in its compaction: verbatim spans with what names
+/// them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The spans, in the order of the source; empty where nothing is needed.
     pub text: String,
+    /// Its tokens.
+    pub tokens: usize,
+    /// How much the best of it is needed, comparable between texts: a probability where that is known, else the
+    /// standard score of its salience.
+    pub score: f32,
     /// The byte ranges of the input that they are.
-    #[serde(serialize_with = "pairs")]
+    #[serde(with = "pairs")]
     pub sources: Vec<Range<usize>>,
 }
 
 /// Where a piece stands in the compacted context.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// Among the first tokens, where models read best.
@@ -87,7 +92,7 @@ pub enum Place {
 }
 
 /// What a piece is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PieceKind {
     /// Spans of the source, verbatim, kept for the query or because they are critical.
@@ -118,29 +123,29 @@ impl PieceKind {
 }
 
 /// One piece of the compacted context.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Piece {
     /// What it is.
     pub kind: PieceKind,
     /// Where it stands.
     pub place: Place,
     /// The byte range of the input that it is, or, for a summary, that it stands for.
-    #[serde(serialize_with = "pair")]
+    #[serde(with = "pair")]
     pub source: Range<usize>,
     /// The byte range of the compacted text that it fills.
-    #[serde(serialize_with = "pair")]
+    #[serde(with = "pair")]
     pub output: Range<usize>,
     /// Salience of the best span in it; higher is more needed. Comparable within one compaction.
     pub score: f32,
     /// The number by which a reader can cite it.
     pub reference: usize,
     /// Other places of the input where the same span stands, and is left out.
-    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "pairs")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "pairs")]
     pub also: Vec<Range<usize>>,
 }
 
 /// Why a text came out as it did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome", content = "reason")]
 pub enum Outcome {
     /// The text was made shorter.
@@ -150,7 +155,7 @@ pub enum Outcome {
 }
 
 /// Why the input was handed on unchanged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PassReason {
     /// It was within the budget already.
@@ -168,6 +173,9 @@ pub enum PassReason {
     LowRetention,
     /// What was found to keep fills less than half of the budget although needed spans were left out.
     Underfilled,
+    /// It went upstream whole before, because it could not be compacted in time; another form of it now would break the
+    /// prefix that the upstream has cached.
+    SentWhole,
 }
 
 impl PassReason {
@@ -181,12 +189,13 @@ impl PassReason {
             PassReason::Code => "code",
             PassReason::LowRetention => "low-retention",
             PassReason::Underfilled => "underfilled",
+            PassReason::SentWhole => "sent-whole",
         }
     }
 }
 
 /// Wall time of each stage, in milliseconds, in the order of the flow.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageTimes {
     /// Counting tokens, finding spans and segments.
     pub segment: f64,
@@ -203,7 +212,7 @@ pub struct StageTimes {
 }
 
 /// The account of a compaction.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Tokens of the input.
     pub tokens_before: usize,
@@ -216,11 +225,11 @@ pub struct Figures {
     /// The tokenizer that counted.
     pub counter: String,
     /// What the input is as a whole: `prose`, `json`, `table` and the like.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// What it was ranked for: each thing that is asked.
     pub queries: Vec<String>,
     /// Where that came from: `header` where the caller named it, else `none`; the proxy tells more in its headers.
-    pub query_from: &'static str,
+    pub query_from: Cow<'static, str>,
     /// Segments of the input.
     pub segments: usize,
     /// Spans of the input.
@@ -266,7 +275,7 @@ impl Figures {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SpanScore {
     /// Byte range of the span in the input.
-    #[serde(serialize_with = "pair")]
+    #[serde(with = "pair")]
     pub source: Range<usize>,
     /// Kind of content: prose, heading, code, json, table, list, log.
     pub content: &'static str,
@@ -322,10 +331,38 @@ pub struct Compaction {
     pub explain: Option<Vec<SpanScore>>,
 }
 
-fn pairs<S: serde::Serializer>(ranges: &[Range<usize>], serializer: S) -> Result<S::Ok, S::Error> {
-    ranges.iter().map(|range| [range.start, range.end]).collect::<Vec<_>>().serialize(serializer)
+/// A range as `[start, end]`.
+mod pair {
+    use std::ops::Range;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(range: &Range<usize>, serializer: S) -> Result<S::Ok, S::Error> {
+        [range.start, range.end].serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Range<usize>, D::Error> {
+        <[usize; 2]>::deserialize(deserializer).map(|[start, end]| start..end)
+    }
 }
 
-fn pair<S: serde::Serializer>(range: &Range<usize>, serializer: S) -> Result<S::Ok, S::Error> {
-    [range.start, range.end].serialize(serializer)
+/// Ranges as a list of `[start, end]`.
+mod pairs {
+    use std::ops::Range;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        ranges: &[Range<usize>],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        ranges.iter().map(|range| [range.start, range.end]).collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Range<usize>>, D::Error> {
+        let pairs = Vec::<[usize; 2]>::deserialize(deserializer)?;
+        Ok(pairs.into_iter().map(|[start, end]| start..end).collect())
+    }
 }

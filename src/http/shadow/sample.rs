@@ -83,7 +83,7 @@ impl Sample {
             telemetry::shadow_sample(ROUTE, "busy");
             return None;
         };
-        let mut headers = headers::to_upstream(req.headers(), Some(original.len()));
+        let mut headers = headers::to_upstream(req.headers(), Some(original.len()), true);
         // The answer must be readable here (not encoded), and must not be a replay of the first one.
         headers.remove(ACCEPT_ENCODING);
         headers.remove("idempotency-key");

@@ -408,9 +408,10 @@ fn write(database: &Database, group: &[(Key, Arc<[u8]>)], limit: u64) -> Result<
         let mut total = meta.get(TOTAL)?.map_or(0, |total| total.value());
         let mut sequence = order.last()?.map_or(0, |(sequence, _)| sequence.value() + 1);
         for (key, value) in group {
-            // A whole value is there already when two processes computed it at once. A damaged one
-            // is replaced; its place in the order, and its cost, stay.
-            let known = values.get(key.as_bytes())?.map(|stored| unseal(key, stored.value()).is_some());
+            // The value is there already when two processes computed it at once. Another or a damaged one is
+            // replaced; its place in the order, and its cost, stay.
+            let known = values.get(key.as_bytes())?;
+            let known = known.map(|stored| unseal(key, stored.value()).is_some_and(|old| *old == **value));
             let cost = cost(value);
             if known == Some(true) || cost > ceiling {
                 continue;

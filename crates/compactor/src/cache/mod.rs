@@ -189,7 +189,7 @@ impl Cache {
             self.layers.misses.fetch_add(1, Ordering::Relaxed);
             return Ok((compute()?.into(), Source::Computed));
         };
-        let key = &self.salt.map_or(*key, |salt| key.salted(&salt));
+        let key = &self.address(key);
         loop {
             if let Some(value) = memory.get(key) {
                 return Ok(self.found(value, Source::Memory));
@@ -220,6 +220,38 @@ impl Cache {
             }
             return Ok(self.found(value, source));
         }
+    }
+
+    /// Whether anything is kept.
+    pub fn is_enabled(&self) -> bool {
+        self.layers.memory.is_some()
+    }
+
+    /// The value of `key`, if a layer has it.
+    pub fn get(&self, key: &Key) -> Option<Arc<[u8]>> {
+        let memory = self.layers.memory.as_ref()?;
+        let key = self.address(key);
+        if let Some(value) = memory.get(&key) {
+            return Some(value);
+        }
+        let value = self.disk()?.get(&key)?;
+        memory.insert(key, Arc::clone(&value));
+        Some(value)
+    }
+
+    /// Keeps `value` in all layers, in place of what is there.
+    pub fn put(&self, key: &Key, value: Vec<u8>) {
+        let Some(memory) = &self.layers.memory else { return };
+        let (key, value): (Key, Arc<[u8]>) = (self.address(key), value.into());
+        if let Some(disk) = self.disk() {
+            disk.put(key, Arc::clone(&value));
+        }
+        memory.insert(key, value);
+    }
+
+    /// The key with the salt of the tenant.
+    fn address(&self, key: &Key) -> Key {
+        self.salt.map_or(*key, |salt| key.salted(&salt))
     }
 
     /// Waits until all that was put is on disk.

@@ -8,12 +8,15 @@ use serde::{Deserialize, Serialize};
 pub use share::SummaryShare;
 
 /// All that a [`crate::Compactor`] goes by.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Config {
     /// What happens to code.
     pub code: CodePolicy,
     /// Least predicted retention: where less is predicted, the text passes whole. 0 turns it off.
     pub floor: f64,
+    /// How long a text goes whole again that went whole because it could not be compacted in time, in seconds: as long as
+    /// an upstream keeps a prefix in its cache.
+    pub whole_s: u64,
     /// Tokens, spans and segments.
     pub text: Text,
     /// Salience.
@@ -37,6 +40,7 @@ impl Default for Config {
         Self {
             code: CodePolicy::Keep,
             floor: 0.5,
+            whole_s: 3600,
             text: Text::default(),
             rank: Rank::default(),
             summarize: Summarize::default(),

@@ -7,6 +7,18 @@ use crate::{
 };
 
 impl Compactor {
+    /// The identity with the values of the configuration, as a hash; `None` as long as a model cannot be had.
+    pub(super) fn known_identity(&self) -> Option<&str> {
+        if let Some(known) = self.identity.get() {
+            return Some(known);
+        }
+        let values = serde_json::to_vec(self.config.as_ref()).ok()?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.identity().ok()?.as_bytes());
+        hasher.update(&values);
+        Some(self.identity.get_or_init(|| hasher.finalize().to_hex().to_string()))
+    }
+
     /// All that a compaction depends on besides the request and the values of the configuration: the hashes of
     /// the model files that take part and how they are run, the models on servers, and the templates. Two
     /// compactors with the same one and the same values give the same text, wherever their files are and

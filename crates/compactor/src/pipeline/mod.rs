@@ -5,11 +5,12 @@ mod error;
 mod evidence;
 mod fit;
 mod identity;
+mod memory;
 mod opened;
 mod run;
 
 use std::{
-    sync::{Arc, RwLock},
+    sync::{Arc, OnceLock, RwLock},
     time::Instant,
 };
 
@@ -17,12 +18,13 @@ pub use error::CompactError;
 
 use epitome_engine::Models;
 use epitome_text::{
-    Kind, SegmentSize,
+    Document, Kind, SegmentSize,
     tokens::{self, ModelTokenizer, TokenCounter},
 };
-use epitome_work::Cancel;
+use epitome_work::{Cancel, Stopped};
 
 use error::LONGEST;
+use evidence::Unknown;
 use opened::Opened;
 use run::{End, Made, Run};
 
@@ -51,6 +53,7 @@ pub struct Compactor {
     remotes: Arc<Remotes>,
     templates: Arc<Templates>,
     counters: Arc<Counters>,
+    identity: Arc<OnceLock<String>>,
 }
 
 impl Compactor {
@@ -64,7 +67,16 @@ impl Compactor {
         let templates = Arc::new(Templates::load(&config.render.templates)?);
         let remotes = Arc::new(Remotes::new(&config)?);
         let config = Arc::new(config);
-        Ok(Self { config, meter: None, models, cache, remotes, templates, counters: Arc::default() })
+        Ok(Self {
+            config,
+            meter: None,
+            models,
+            cache,
+            remotes,
+            templates,
+            counters: Arc::default(),
+            identity: Arc::default(),
+        })
     }
 
     /// The same, with the energy of each compaction in its figures.
@@ -144,13 +156,42 @@ impl Compactor {
     ///
     /// [`CompactError`]; a caller that must not fail hands on the original.
     pub fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
+        let mut compaction = self.measured(request, cancel)?;
+        compaction.evidence = self.evidence(request, &compaction, None, Unknown::Find(cancel))?;
+        Ok(compaction)
+    }
+
+    /// As [`Compactor::compact`], without evidence for later questions.
+    fn measured(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
         let energy = self.meter.as_ref().map(|meter| meter.begin());
         let mut compaction = self.unmeasured(request, cancel)?;
         compaction.figures.record_energy(energy.map(|energy| energy()).unwrap_or_default());
         Ok(compaction)
     }
 
-    /// As [`Compactor::compact`], without the energy.
+    /// The structure of a text that was opened.
+    fn document<'o>(
+        &self,
+        opened: &'o Opened<'_>,
+        counter: &dyn TokenCounter,
+        cancel: &Cancel,
+    ) -> Result<Document<'o>, Stopped> {
+        let size = SegmentSize { min: self.config.text.segment_min, max: self.config.text.segment_max };
+        opened.document(counter, size, self.config.code == CodePolicy::Keep, cancel)
+    }
+
+    /// What a ranking works with.
+    fn tools<'t>(&'t self, cancel: &'t Cancel) -> rank::Tools<'t> {
+        rank::Tools {
+            config: &self.config.rank,
+            models: &self.models,
+            embedder: self.remotes.embedder.as_ref(),
+            cache: &self.cache,
+            cancel,
+        }
+    }
+
+    /// As [`Compactor::measured`], without the energy.
     fn unmeasured(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
         let started = Instant::now();
         let text = request.text.as_str();
@@ -160,11 +201,9 @@ impl Compactor {
         let counter = self.counter(request.model.as_deref());
         let query = request.query.as_deref().map(str::trim).filter(|query| !query.is_empty());
 
-        let size = SegmentSize { min: self.config.text.segment_min, max: self.config.text.segment_max };
-        let keep_code = self.config.code == CodePolicy::Keep;
         let opened = Opened::new(text, request.origin.hint(), &request.pinned, cancel)?;
         cancel.check()?;
-        let doc = opened.document(counter.as_ref(), size, keep_code, cancel)?;
+        let doc = self.document(&opened, counter.as_ref(), cancel)?;
         let before =
             if doc.kind == Kind::Json { counter.count_until(text, cancel)? } else { doc.tokens.total() };
         let mut figures = Figures {
@@ -173,9 +212,9 @@ impl Compactor {
             ratio: 1.0,
             budget: request.budget.resolve(before),
             counter: counter.name().to_owned(),
-            kind: doc.kind.as_str(),
+            kind: doc.kind.as_str().into(),
             queries: query.map(rank::queries::split).unwrap_or_default(),
-            query_from: if query.is_some() { "header" } else { "none" },
+            query_from: if query.is_some() { "header" } else { "none" }.into(),
             segments: doc.segments.len(),
             spans: doc.spans.len(),
             ..Figures::default()
@@ -193,8 +232,9 @@ impl Compactor {
         match run.compaction(&mut figures) {
             Ok(made) => {
                 figures.millis.total = millis(started);
-                let Made { text, pieces, evidence, explain } = made;
-                Ok(Compaction { outcome: Outcome::Compacted, text, pieces, figures, evidence, explain })
+                let Made { text, pieces, explain } = made;
+                let (outcome, evidence) = (Outcome::Compacted, Vec::new());
+                Ok(Compaction { outcome, text, pieces, figures, evidence, explain })
             }
             Err(End::Passed(reason)) => Ok(passed(text, reason, figures, started)),
             Err(End::Failed(error)) => Err(error),

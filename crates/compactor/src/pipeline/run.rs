@@ -12,14 +12,13 @@ use epitome_work::{Cancel, Stage, Stopped};
 use super::{
     CompactError, Compactor,
     account::{explain, is_underfilled, name_elsewhere},
-    evidence::{self, Allowance},
     fit::{Fitted, Work},
     label, millis,
     opened::Opened,
 };
 use crate::{
     budget::Budget,
-    compaction::{CompactRequest, Evidence, Figures, PassReason, Piece, SpanScore},
+    compaction::{CompactRequest, Figures, PassReason, Piece, SpanScore},
     config::{CodePolicy, DenseKind, FusionKind, SummarizerKind, SummaryShare},
     place::{self, Unit},
     rank::{self, RankError, Ranking, relevance, uses},
@@ -49,7 +48,6 @@ pub(super) struct Run<'a> {
 pub(super) struct Made {
     pub(super) text: String,
     pub(super) pieces: Vec<Piece>,
-    pub(super) evidence: Vec<Evidence>,
     pub(super) explain: Option<Vec<SpanScore>>,
 }
 
@@ -143,20 +141,10 @@ impl Run<'_> {
         Ok(figures.budget)
     }
 
-    fn tools(&self) -> rank::Tools<'_> {
-        rank::Tools {
-            config: &self.compactor.config.rank,
-            models: &self.compactor.models,
-            embedder: self.compactor.remotes.embedder.as_ref(),
-            cache: &self.compactor.cache,
-            cancel: self.cancel,
-        }
-    }
-
     fn ranked(&self, figures: &mut Figures) -> Result<Ranking, End> {
         let stage = Instant::now();
         self.cancel.steps().enter(Stage::Rank);
-        let mut ranking = rank::rank(self.doc, self.query, self.tools())?;
+        let mut ranking = rank::rank(self.doc, self.query, self.compactor.tools(self.cancel))?;
         if self.query.is_some_and(breadth::asks_for_whole) {
             ranking.weigh_criticality();
         }
@@ -313,22 +301,10 @@ impl Run<'_> {
         figures.tokens_after = fitted.tokens;
         figures.ratio = before as f64 / fitted.tokens.max(1) as f64;
         figures.spans_kept = fitted.places.iter().flatten().count();
-        // No more than half of what was saved comes back.
-        let allowance =
-            Allowance { tokens: (before - fitted.tokens) / 2, count: &|text| self.counter.count(text) };
-        let evidence = evidence::collect(
-            self.doc,
-            self.opened,
-            &fitted.places,
-            &self.request.later,
-            &allowance,
-            self.compactor.config.place.beside,
-            self.tools(),
-        )?;
         let explain = self.request.explain.then(|| explain(self.doc, self.opened, &ranking, &fitted.places));
         let mut pieces = fitted.pieces;
         name_elsewhere(self.doc, self.opened, &mut pieces, elsewhere);
-        Ok(Made { text: fitted.text, pieces, evidence, explain })
+        Ok(Made { text: fitted.text, pieces, explain })
     }
 
     fn summary_share(&self, peak: f32, odds: bool) -> f64 {

@@ -1,0 +1,201 @@
+//! What was decided for a text, by its content: a text that comes again with the same query and budget costs a look-up.
+//!
+//! A text that went upstream whole, because a model was busy or time was up, goes whole again for as long as an upstream
+//! keeps a prefix in its cache. Otherwise the next request would change what the last one sent.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use epitome_work::Cancel;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{CompactError, Compactor, evidence::Unknown, passed};
+use crate::{
+    cache::{Cache, Key, KeyParts},
+    compaction::{CompactRequest, Compaction, Evidence, Figures, Later, Outcome, PassReason, Piece},
+};
+
+/// A decision is dated anew when it is used after this part of its life, as a divisor.
+const RENEWED: u64 = 8;
+
+/// What is known of one text, for one query and budget.
+pub(super) struct Memory<'a> {
+    cache: &'a Cache,
+    key: Key,
+    /// How long a text that went whole goes whole again, in seconds.
+    whole_s: u64,
+}
+
+/// A compaction without what is in the request.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    outcome: Outcome,
+    /// Empty if the text passed.
+    text: String,
+    pieces: Vec<Piece>,
+    figures: Figures,
+}
+
+impl Memory<'_> {
+    fn key_of(&self, stage: &str, params: &[u8]) -> Key {
+        Key::from(&KeyParts { stage, segment: self.key.as_bytes(), model: "", template: "", params })
+    }
+
+    fn evidence_key(&self, later: &Later) -> Key {
+        self.key_of("evidence-1", format!("{} {}", later.tokens, later.query).as_bytes())
+    }
+
+    /// What was brought for a later question.
+    pub(super) fn evidence(&self, later: &Later) -> Option<Evidence> {
+        let key = self.evidence_key(later);
+        if self.was_missed(&key) { Some(Evidence::default()) } else { self.get(&key) }
+    }
+
+    /// Remembers what is brought for a later question.
+    pub(super) fn keep_evidence(&self, later: &Later, evidence: &Evidence) {
+        self.put(&self.evidence_key(later), evidence);
+    }
+
+    /// Remembers that there was no time to look for what a later question needs.
+    pub(super) fn miss_evidence(&self, later: &Later) {
+        self.miss(&self.evidence_key(later));
+    }
+
+    fn compaction(&self, request: &CompactRequest) -> Option<Compaction> {
+        if self.was_missed(&self.key) {
+            return Some(sent_whole(request));
+        }
+        let Saved { outcome, text, pieces, mut figures } = self.get(&self.key)?;
+        figures.cache_hits = figures.cache_lookups;
+        let text = if outcome == Outcome::Compacted { text } else { request.text.clone() };
+        Some(Compaction { outcome, text, pieces, figures, evidence: Vec::new(), explain: None })
+    }
+
+    fn keep(&self, compaction: &Compaction) {
+        let compacted = compaction.outcome == Outcome::Compacted;
+        let saved = Saved {
+            outcome: compaction.outcome.clone(),
+            text: if compacted { compaction.text.clone() } else { String::new() },
+            pieces: if compacted { compaction.pieces.clone() } else { Vec::new() },
+            figures: Figures {
+                joules: None,
+                joules_per_1000_tokens: None,
+                co2_grams: None,
+                ..compaction.figures.clone()
+            },
+        };
+        self.put(&self.key, &saved);
+    }
+
+    /// Where the time stands at which there was no time for what `key` names.
+    fn missed_key(&self, key: &Key) -> Key {
+        Key::from(&KeyParts {
+            stage: "missed-1",
+            segment: key.as_bytes(),
+            model: "",
+            template: "",
+            params: b"",
+        })
+    }
+
+    fn miss(&self, key: &Key) {
+        if self.whole_s > 0 {
+            self.put(&self.missed_key(key), &now());
+        }
+    }
+
+    fn was_missed(&self, key: &Key) -> bool {
+        if self.whole_s == 0 {
+            return false;
+        }
+        let Some(then) = self.get::<u64>(&self.missed_key(key)) else { return false };
+        let age = now().saturating_sub(then);
+        // An upstream's cache lives on with each use, too.
+        if age < self.whole_s && age > self.whole_s / RENEWED {
+            self.miss(key);
+        }
+        age < self.whole_s
+    }
+
+    fn get<T: DeserializeOwned>(&self, key: &Key) -> Option<T> {
+        serde_json::from_slice(&self.cache.get(key)?).ok()
+    }
+
+    fn put<T: Serialize>(&self, key: &Key, value: &T) {
+        if let Ok(bytes) = serde_json::to_vec(value) {
+            self.cache.put(key, bytes);
+        }
+    }
+}
+
+impl Compactor {
+    /// Compacts a text unless what was decided for it is known: then that is the result.
+    ///
+    /// # Errors
+    ///
+    /// As [`Compactor::compact`]. Who hands on the original says so by [`Compactor::settle`].
+    pub fn compact_once(
+        &self,
+        request: &CompactRequest,
+        cancel: &Cancel,
+    ) -> Result<Compaction, CompactError> {
+        let Some(memory) = self.memory(request) else { return self.compact(request, cancel) };
+        let mut compaction = match memory.compaction(request) {
+            Some(mut known) => {
+                known.figures.joules = self.meter.as_ref().map(|_| 0.0);
+                known
+            }
+            None => {
+                let made = self.measured(request, cancel)?;
+                memory.keep(&made);
+                made
+            }
+        };
+        compaction.evidence = self.evidence(request, &compaction, Some(&memory), Unknown::Find(cancel))?;
+        Ok(compaction)
+    }
+
+    /// What is known of a text. What is not known is decided here, without any work, and for as long as an upstream
+    /// keeps a prefix: the text goes whole, and a later question gets no evidence of it.
+    pub fn settle(&self, request: &CompactRequest) -> Compaction {
+        let Some(memory) = self.memory(request) else { return sent_whole(request) };
+        let Some(mut known) = memory.compaction(request) else {
+            memory.miss(&memory.key);
+            return sent_whole(request);
+        };
+        // Nothing is computed, so nothing can fail.
+        known.evidence = self.evidence(request, &known, Some(&memory), Unknown::Miss).unwrap_or_default();
+        known
+    }
+
+    /// The memory of a text; `None` if nothing is kept, or the models are not there.
+    fn memory(&self, request: &CompactRequest) -> Option<Memory<'_>> {
+        if request.explain || !self.cache.is_enabled() {
+            return None;
+        }
+        let identity = self.known_identity()?;
+        // Destructured, so that a new field does not compile until it is hashed.
+        let CompactRequest { text, query, budget, model, explain: _, origin, pinned, part, later: _ } =
+            request;
+        let counter = self.counter(model.as_deref());
+        let pinned: Vec<[usize; 2]> = pinned.iter().map(|range| [range.start, range.end]).collect();
+        let origin = (&origin.call, &origin.file, &origin.media_type, origin.called);
+        let params = (query.as_deref().map(str::trim), budget, counter.name(), origin, pinned, part);
+        let params = serde_json::to_vec(&params).ok()?;
+        let parts = KeyParts {
+            stage: "compaction-1",
+            segment: text.as_bytes(),
+            model: &identity,
+            template: "",
+            params: &params,
+        };
+        Some(Memory { cache: &self.cache, key: Key::from(&parts), whole_s: self.config.whole_s })
+    }
+}
+
+fn sent_whole(request: &CompactRequest) -> Compaction {
+    passed(&request.text, PassReason::SentWhole, Figures::default(), Instant::now())
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

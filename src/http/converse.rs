@@ -1,0 +1,119 @@
+//! Requests that hold a conversation, in any dialect.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use epitome_compactor::client::Body;
+
+use super::{
+    account::Account,
+    admission,
+    body::{self, Incoming},
+    encoding::{self, DecodeError},
+    error::{ApiError, Shape},
+    forward::{self, Flight, Outgoing},
+    headers,
+    observe::request_id,
+    options::Options,
+    rewrite::{Asked, Rewrite},
+    shadow::Sample,
+    state::State,
+};
+use crate::{
+    telemetry,
+    wire::dialect::{Dialect, Endpoint},
+};
+
+/// What to send upstream, and the reason.
+struct Decided {
+    outgoing: Outgoing,
+    account: Account,
+    shadow: Option<Sample>,
+}
+
+/// Compacts what the plan selects, passes on the rest unchanged, and streams the answer back. The answer's
+/// headers report what was done.
+pub(super) async fn converse(
+    req: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+    endpoint: Endpoint,
+) -> HttpResponse {
+    let mut flight = Flight::start();
+    let route = endpoint.dialect.as_str();
+    let Decided { outgoing, account, shadow } = match decided(&req, payload, &state, endpoint).await {
+        Ok(decided) => decided,
+        Err(error) => {
+            // The request was refused, whether or not the client waits for the response.
+            flight.done();
+            return error.refuse(route, Shape::of(&req));
+        }
+    };
+    telemetry::request(route, account.verdict.as_str(), account.reason);
+    telemetry::compaction(account.verdict.as_str(), account.time);
+    tracing::info!(
+        dialect = route,
+        outcome = account.verdict.as_str(),
+        reason = account.reason,
+        tokens_before = account.tokens.map(|(before, _)| before),
+        tokens_after = account.tokens.map(|(_, after)| after),
+        ms = account.time.as_secs_f64() * 1000.0,
+        "decided"
+    );
+    let mut response = match forward::forward(&state, &req, outgoing, flight, shadow).await {
+        Ok(response) => response,
+        Err(error) => error.respond(Shape::of(&req)),
+    };
+    account.write(response.headers_mut());
+    response
+}
+
+async fn decided(
+    req: &HttpRequest,
+    payload: web::Payload,
+    state: &web::Data<State>,
+    endpoint: Endpoint,
+) -> Result<Decided, ApiError> {
+    let options = Options::read(req.headers())?;
+    let passed = |body, reason| {
+        let outgoing = Outgoing { body, decoded: false };
+        Decided { outgoing, account: Account::passed(reason), shadow: None }
+    };
+    // Who signs a request signs its body.
+    if headers::is_signed(req.headers()) {
+        return Ok(passed(body::stream(req, payload), "signed"));
+    }
+    let encoding = match encoding::of(req.headers()) {
+        Ok(encoding) => encoding,
+        Err(_) => return Ok(passed(body::stream(req, payload), "encoded")),
+    };
+    let received = match body::read(req, payload, &state.config.serve, &state.rooms).await? {
+        Incoming::Unread(unread, stream) => return Ok(passed(Body::Stream(stream), unread.as_str())),
+        Incoming::Whole(received) => received,
+    };
+    let original = match encoding {
+        None => received.clone(),
+        Some(encoding) => match encoding::decode(encoding, received.clone(), state).await {
+            Ok(decoded) => decoded,
+            Err(DecodeError::Malformed) => return Ok(passed(Body::Bytes(received), "encoded")),
+            Err(DecodeError::NoRoom) => return Ok(passed(Body::Bytes(received), "busy")),
+            Err(DecodeError::TooLarge) => {
+                return Err(ApiError::TooLarge(state.config.serve.body_limit_bytes));
+            }
+        },
+    };
+    let asked = Asked { dialect: endpoint.dialect, body: &original, overrides: &options.wishes };
+    let Rewrite { body, account } =
+        admission::decide(state, state.pipeline_for(req), &original, asked, options.bypass).await;
+    let shadow = match &body {
+        Some(_) if endpoint == SHADOWED => Sample::draw(state, req, &request_id(req), &original, &account),
+        _ => None,
+    };
+    // What is not changed goes as it came, encoded or not.
+    let outgoing = match body {
+        Some(body) => Outgoing { body: Body::Bytes(body.into()), decoded: encoding.is_some() },
+        None => Outgoing { body: Body::Bytes(received), decoded: false },
+    };
+    Ok(Decided { outgoing, account, shadow })
+}
+
+/// The endpoint whose answers are compared with those to the original.
+const SHADOWED: Endpoint = Endpoint { dialect: Dialect::Chat, counts: false };
