@@ -9,7 +9,7 @@
 //!   -> wire        the request as texts with byte ranges; every other byte stays
 //!   -> plan        wording and material; what is compacted, for which query and budget
 //!   -> compactor   epitome-text, then epitome-compactor on epitome-engine's models
-//!   -> wire        the compacted text back in its place
+//!   -> rewrite     the compacted text back in its place
 //!   -> upstream    forward, stream the answer through
 //! ```
 //!
@@ -50,6 +50,9 @@ pub mod wire;
 pub mod plan;
 
 pub mod compactor;
+
+#[doc(hidden)]
+pub mod rewrite;
 
 #[doc(hidden)]
 pub mod upstream;

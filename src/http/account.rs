@@ -1,79 +1,8 @@
-//! The outcome of a request, and the response headers that report it.
-
-use std::time::Duration;
+//! The response headers that report what became of a request.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// The outcome for the texts of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// At least one text was made shorter, and none failed.
-    Compacted,
-    /// Some texts were made shorter, and others failed and went upstream as they are.
-    Partial,
-    /// There was nothing to do, or nothing may be done now.
-    Passed,
-    /// Compaction was attempted and failed; the original went upstream.
-    FailedOpen,
-}
-
-impl Verdict {
-    /// The word used in headers and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Compacted => "compacted",
-            Verdict::Partial => "partial",
-            Verdict::Passed => "passed",
-            Verdict::FailedOpen => "failed-open",
-        }
-    }
-}
-
-/// What became of one text, or of a piece of one.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Decision {
-    /// Its name: the same for the same text.
-    pub id: String,
-    /// What it is: `prose`, `json` and the like; empty if it was not looked at.
-    pub kind: String,
-    /// Where its query was found.
-    pub query_from: &'static str,
-    /// Its tokens.
-    pub before: usize,
-    /// The tokens of what went upstream.
-    pub after: usize,
-    /// Why it went whole; empty if it was compacted.
-    pub reason: &'static str,
-}
-
-/// The account of one request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Account {
-    /// What the texts became.
-    pub verdict: Verdict,
-    /// Why the texts, or the first that failed, were not compacted; empty if they were.
-    pub reason: &'static str,
-    /// How many texts were compacted, and how many there were to compact; `None` if the request did not get
-    /// that far.
-    pub texts: Option<(usize, usize)>,
-    /// Tokens of evidence from earlier texts that was inserted into later turns; `None` if there was none.
-    pub evidence: Option<usize>,
-    /// Where the queries of the texts were found, without duplicates; empty if none was looked for.
-    pub query_from: Vec<&'static str>,
-    /// Tokens of the texts considered, before and after; `None` if they were not counted.
-    pub tokens: Option<(usize, usize)>,
-    /// Cache hits and lookups of the ranking.
-    pub cache: Option<(usize, usize)>,
-    /// The predicted share of similar requests whose texts still hold what the question needs: the lowest
-    /// among the compacted texts; `None` if unknown.
-    pub retention: Option<f64>,
-    /// Energy of the compactions in joules; `None` if unknown.
-    pub joules: Option<f64>,
-    /// What became of each text.
-    pub decisions: Vec<Decision>,
-    /// Time from receiving the whole body to the decision.
-    pub time: Duration,
-}
+use crate::rewrite::account::Account;
 
 /// The header with the outcome.
 pub(super) const OUTCOME: HeaderName = HeaderName::from_static("x-epitome-outcome");
@@ -90,70 +19,45 @@ const EVIDENCE: HeaderName = HeaderName::from_static("x-epitome-evidence");
 const QUERY_FROM: HeaderName = HeaderName::from_static("x-epitome-query-from");
 const CACHE: HeaderName = HeaderName::from_static("x-epitome-cache-hits");
 
-impl Account {
-    /// Nothing was done or counted.
-    pub fn passed(reason: &'static str) -> Self {
-        Self {
-            verdict: Verdict::Passed,
-            reason,
-            texts: None,
-            evidence: None,
-            query_from: Vec::new(),
-            tokens: None,
-            cache: None,
-            retention: None,
-            joules: None,
-            decisions: Vec::new(),
-            time: Duration::ZERO,
-        }
+/// Writes the account into the headers of a response, replacing any other.
+pub(super) fn write(account: &Account, headers: &mut HeaderMap) {
+    // An upstream that is itself an epitome proxy sends its own account.
+    for name in
+        [OUTCOME, REASON, TEXTS, EVIDENCE, QUERY_FROM, BEFORE, AFTER, RATIO, RETENTION, JOULES, MILLIS, CACHE]
+    {
+        headers.remove(name);
     }
-
-    /// Compaction was attempted and failed.
-    pub fn failed_open(reason: &'static str) -> Self {
-        Self { verdict: Verdict::FailedOpen, ..Self::passed(reason) }
+    let mut put = |name: HeaderName, value: String| {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    };
+    put(OUTCOME, account.verdict.as_str().to_owned());
+    if !account.reason.is_empty() {
+        put(REASON, account.reason.to_owned());
     }
-
-    /// Writes the account into the headers of a response, replacing any other.
-    pub fn write(&self, headers: &mut HeaderMap) {
-        // An upstream that is itself an epitome proxy sends its own account.
-        for name in [
-            OUTCOME, REASON, TEXTS, EVIDENCE, QUERY_FROM, BEFORE, AFTER, RATIO, RETENTION, JOULES, MILLIS,
-            CACHE,
-        ] {
-            headers.remove(name);
-        }
-        let mut put = |name: HeaderName, value: String| {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
-        };
-        put(OUTCOME, self.verdict.as_str().to_owned());
-        if !self.reason.is_empty() {
-            put(REASON, self.reason.to_owned());
-        }
-        if let Some((compacted, all)) = self.texts {
-            put(TEXTS, format!("{compacted}/{all}"));
-        }
-        if let Some(tokens) = self.evidence {
-            put(EVIDENCE, tokens.to_string());
-        }
-        if !self.query_from.is_empty() {
-            put(QUERY_FROM, self.query_from.join(", "));
-        }
-        if let Some((before, after)) = self.tokens {
-            put(BEFORE, before.to_string());
-            put(AFTER, after.to_string());
-            put(RATIO, format!("{:.2}", before as f64 / after.max(1) as f64));
-        }
-        if let Some((hits, lookups)) = self.cache {
-            put(CACHE, format!("{hits}/{lookups}"));
-        }
-        if let Some(retention) = self.retention {
-            put(RETENTION, format!("{retention:.3}"));
-        }
-        if let Some(joules) = self.joules {
-            put(JOULES, format!("{joules:.3}"));
-        }
-        put(MILLIS, format!("{:.1}", self.time.as_secs_f64() * 1000.0));
+    if let Some((compacted, all)) = account.texts {
+        put(TEXTS, format!("{compacted}/{all}"));
     }
+    if let Some(tokens) = account.evidence {
+        put(EVIDENCE, tokens.to_string());
+    }
+    if !account.query_from.is_empty() {
+        put(QUERY_FROM, account.query_from.join(", "));
+    }
+    if let Some((before, after)) = account.tokens {
+        put(BEFORE, before.to_string());
+        put(AFTER, after.to_string());
+        put(RATIO, format!("{:.2}", before as f64 / after.max(1) as f64));
+    }
+    if let Some((hits, lookups)) = account.cache {
+        put(CACHE, format!("{hits}/{lookups}"));
+    }
+    if let Some(retention) = account.retention {
+        put(RETENTION, format!("{retention:.3}"));
+    }
+    if let Some(joules) = account.joules {
+        put(JOULES, format!("{joules:.3}"));
+    }
+    put(MILLIS, format!("{:.1}", account.time.as_secs_f64() * 1000.0));
 }

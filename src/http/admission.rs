@@ -10,13 +10,14 @@ use epitome_work::Cancel;
 use tokio::{sync::Semaphore, task, time};
 
 use super::{
-    account::Account,
     error::ApiError,
-    pipeline::Compact,
-    rewrite::{self, Asked, Effort, Rewrite},
     state::{Readiness, State},
 };
-use crate::{telemetry, wire::dialect::Dialect};
+use crate::{
+    rewrite::{self, Asked, Effort, Rewrite, account::Account, pipeline::Compact},
+    telemetry,
+    wire::dialect::Dialect,
+};
 
 /// A body of at most this many bytes is inspected on the server's thread; a larger one on a blocking thread,
 /// so that it does not hold up other requests.

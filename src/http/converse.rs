@@ -4,8 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use epitome_compactor::client::Body;
 
 use super::{
-    account::Account,
-    admission,
+    account, admission,
     body::{self, Incoming},
     encoding::{self, DecodeError},
     error::{ApiError, Shape},
@@ -13,11 +12,11 @@ use super::{
     headers,
     observe::request_id,
     options::Options,
-    rewrite::{Asked, Rewrite},
     shadow::Sample,
     state::State,
 };
 use crate::{
+    rewrite::{Asked, Rewrite, account::Account},
     telemetry,
     wire::dialect::{Dialect, Endpoint},
 };
@@ -62,7 +61,7 @@ pub(super) async fn converse(
         Ok(response) => response,
         Err(error) => error.respond(Shape::of(&req)),
     };
-    account.write(response.headers_mut());
+    account::write(&account, response.headers_mut());
     response
 }
 

@@ -13,7 +13,7 @@
 //!    (`serve.body_wait_ms`).
 //! 6. [`admission`] decides immediately what needs no work, rejects requests beyond `serve.max_concurrent`,
 //!    and enforces `serve.deadline_ms`.
-//! 7. [`rewrite`] plans, compacts and splices on a blocking thread.
+//! 7. [`crate::rewrite`] plans, compacts and splices on a blocking thread.
 //! 8. [`forward`] sends the new or original body upstream, and streams the answer back.
 //! 9. [`shadow`]: a share of the compacted requests is answered a second time from the original, in the
 //!    background, and the answers are compared.
@@ -21,7 +21,7 @@
 //! If anything fails in steps 5 to 7, the original goes upstream, and the answer's headers say why. When a
 //! client disconnects, its compaction and its upstream request are cancelled.
 
-pub mod account;
+mod account;
 pub mod admission;
 pub mod body;
 pub mod compact;
@@ -36,9 +36,6 @@ pub mod observe;
 pub mod operate;
 pub mod options;
 pub mod passthrough;
-pub mod pipeline;
-pub mod rewrite;
 pub mod server;
 pub mod shadow;
 pub mod state;
-mod tally;

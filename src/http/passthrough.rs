@@ -4,14 +4,13 @@
 use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 
 use super::{
-    account::Account,
-    body,
+    account, body,
     converse::converse,
     error::Shape,
     forward::{self, Flight, Outgoing},
     state::State,
 };
-use crate::{telemetry, wire::dialect::Endpoint};
+use crate::{rewrite::account::Account, telemetry, wire::dialect::Endpoint};
 
 /// Serves any method and path.
 pub async fn upstream(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
@@ -29,6 +28,6 @@ async fn passthrough(req: HttpRequest, payload: web::Payload, state: web::Data<S
         Ok(response) => response,
         Err(error) => error.respond(Shape::of(&req)),
     };
-    account.write(response.headers_mut());
+    account::write(&account, response.headers_mut());
     response
 }

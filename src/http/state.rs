@@ -12,10 +12,9 @@ use tokio::sync::Semaphore;
 
 use super::{
     keys::{self, Keys},
-    pipeline::Compact,
     shadow::Shadow,
 };
-use crate::{config::Config, room::Rooms, telemetry, upstream::Upstream};
+use crate::{config::Config, rewrite::pipeline::Compact, room::Rooms, telemetry, upstream::Upstream};
 
 /// Delay before loading the models is retried.
 const RETRY: Duration = Duration::from_secs(15);

@@ -6,9 +6,9 @@ use epitome::{
     config::Config,
     http::{
         keys::Keys,
-        pipeline::Compact,
         state::{Readiness, State},
     },
+    rewrite::pipeline::Compact,
     upstream::Upstream as Above,
 };
 use epitome_compactor::Cache;

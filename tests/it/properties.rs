@@ -5,11 +5,11 @@ use std::{ops::Range, sync::Arc, sync::OnceLock};
 
 use epitome::{
     config::Config,
-    http::rewrite::{Asked, Effort, rewrite},
     plan::{
         RequestOverrides,
         material::{Part, stretches},
     },
+    rewrite::{Asked, Effort, rewrite},
     wire::{
         dialect::Dialect,
         json::{Replacement, splice},

@@ -12,7 +12,7 @@ use std::{
 
 use actix_web::rt;
 use bytes::Bytes;
-use epitome::http::pipeline::Compact;
+use epitome::rewrite::pipeline::Compact;
 use epitome_compactor::{CompactError, CompactRequest, Compaction};
 use epitome_text::tokens::{TokenCounter, tiktoken};
 use epitome_work::Cancel;

@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, sync::Arc};
 
-use epitome::http::pipeline::Compact;
+use epitome::rewrite::pipeline::Compact;
 use epitome_compactor::Compactor;
 use serde_json::{Value, json};
 

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use epitome::{
     config,
-    http::rewrite::{Asked, Effort, rewrite},
     plan::{RequestOverrides, material::stretches},
+    rewrite::{Asked, Effort, rewrite},
     wire::{
         dialect::Dialect,
         json::{Replacement, splice},

@@ -21,7 +21,8 @@ use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, task, time};
 use super::{drawn::ROUTE, ledger::Comparison};
 use crate::{
     eval::scoring::token_f1,
-    http::{account::Account, headers, state::State},
+    http::{headers, state::State},
+    rewrite::account::Account,
     telemetry,
     wire::{
         json::Raw,

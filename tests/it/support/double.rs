@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use epitome::http::pipeline::Compact;
+use epitome::rewrite::pipeline::Compact;
 use epitome_compactor::{
     CompactError, CompactRequest, Compaction,
     compaction::{Figures, Outcome, PassReason},

@@ -16,10 +16,10 @@ use bytes::Bytes;
 use epitome::{
     config::Config,
     http::{
-        pipeline::Compact,
         server::server,
         state::{Readiness, State},
     },
+    rewrite::pipeline::Compact,
     upstream::Upstream,
 };
 use epitome_engine::Models;

@@ -1,5 +1,9 @@
 //! Rewrites a request body: plan, compact, splice. Independent of connections; blocks.
 
+pub mod account;
+pub mod pipeline;
+mod tally;
+
 use std::time::Instant;
 
 use epitome_compactor::{
@@ -9,11 +13,10 @@ use epitome_compactor::{
 use epitome_engine::ModelError;
 use epitome_work::{Cancel, Stopped};
 
-use super::{
-    account::{Account, Verdict},
-    pipeline::Compact,
-    tally::{Part, Tally},
-};
+use account::{Account, Verdict};
+use pipeline::Compact;
+use tally::{Part, Tally};
+
 use crate::{
     config,
     plan::{self, RequestOverrides, SkipReason, query::QuerySource},
