@@ -214,6 +214,11 @@ fn set(merged: &mut Table, defaults: &Table, key: &str, text: &str, from: &str, 
         _ if key == "summarize.share" => {
             text.parse::<SummaryShare>().map(|share| Value::String(share.to_string()))
         }
+        // Its elements are tables.
+        _ if key == "serve.routes" => match format!("it = {text}").parse::<Table>() {
+            Ok(mut table) => Ok(table.remove("it").unwrap_or(Value::Array(Vec::new()))),
+            Err(error) => Err(format!("not an array of inline tables of TOML: {}", error.message())),
+        },
         Some(Value::Integer(_)) => {
             text.parse().map(Value::Integer).map_err(|_| "not a whole number".to_owned())
         }

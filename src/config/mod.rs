@@ -9,6 +9,7 @@
 
 mod found;
 mod layers;
+mod route;
 
 use std::net::SocketAddr;
 
@@ -21,6 +22,7 @@ pub use epitome_compactor::config::{
 };
 pub use epitome_engine::config::{DecoderPrecision, Device, Models, Pip, Precision};
 pub use layers::ConfigError;
+pub use route::Route;
 
 use epitome_compactor::Budget;
 
@@ -93,6 +95,8 @@ pub struct Serve {
     /// Base URL of the upstream, such as `https://host/v1`. Empty: the embedded backend on
     /// `models.decoder`.
     pub upstream: String,
+    /// Other upstreams, by the path or the dialect of a request.
+    pub routes: Vec<Route>,
     /// The environment variable that holds the keys of clients, separated by commas or line breaks.
     /// Empty: no key is asked for, and only the loopback may be listened on unless `open` is set.
     pub keys_env: String,
@@ -125,6 +129,7 @@ impl Default for Serve {
         Self {
             listen: "127.0.0.1:8080".into(),
             upstream: String::new(),
+            routes: Vec::new(),
             keys_env: String::new(),
             open: false,
             tenants: true,
@@ -290,6 +295,11 @@ impl Default for Log {
 
 impl Serve {
     fn problems(&self) -> Vec<&'static str> {
+        let routes = self.routes.iter().flat_map(Route::problems);
+        self.own_problems().into_iter().chain(routes).collect()
+    }
+
+    fn own_problems(&self) -> Vec<&'static str> {
         let is_url = self.upstream.starts_with("http://") || self.upstream.starts_with("https://");
         failed([
             (

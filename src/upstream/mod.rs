@@ -1,50 +1,82 @@
-//! Where requests go: a remote server, or the embedded backend on the local decoder.
+//! Where requests go: remote servers, or the embedded backend on the local decoder.
 
 pub mod embedded;
+mod route;
 
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use epitome_compactor::client::{Answer, Body, Call, Server, UpstreamError};
 use epitome_engine::Models;
+use route::Route;
+use thiserror::Error;
 
 use crate::{
     config,
     room::{Late, Pace, Rooms},
 };
 
+/// Where requests go: to the first route that they match, else to the default.
+pub struct Upstream {
+    routes: Vec<Route>,
+    default: Target,
+}
+
 /// One of the two kinds of upstream.
-pub enum Upstream {
+enum Target {
     /// A server with a base URL.
     Remote(Server),
     /// The local decoder.
     Embedded(embedded::Embedded),
 }
 
+/// Why the configured upstreams cannot be used.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// A base URL is not one, or its client cannot be set up.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// A route has no key.
+    #[error(
+        "serve.routes: the route to {upstream} takes its key from {variable}, which {problem}; set it, or leave key_env out if clients send the key of the upstream themselves"
+    )]
+    Key {
+        /// Where the route leads.
+        upstream: String,
+        /// The variable.
+        variable: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
 impl Upstream {
-    /// The upstream of the configuration: remote if it has a base URL.
+    /// The upstreams of the configuration: the default one is remote if it has a base URL.
     ///
     /// # Errors
     ///
-    /// [`UpstreamError::BaseUrl`] and [`UpstreamError::Client`].
-    pub fn new(config: &config::Serve, models: Arc<Models>) -> Result<Self, UpstreamError> {
-        if config.upstream.is_empty() {
-            Ok(Upstream::Embedded(embedded::Embedded::new(models, config)))
+    /// [`SetupError`].
+    pub fn new(config: &config::Serve, models: Arc<Models>) -> Result<Self, SetupError> {
+        let connect = Duration::from_millis(config.connect_timeout_ms);
+        let routes =
+            config.routes.iter().map(|route| Route::new(route, connect)).collect::<Result<_, _>>()?;
+        let default = if config.upstream.is_empty() {
+            Target::Embedded(embedded::Embedded::new(models, config))
         } else {
-            Server::new(&config.upstream, Duration::from_millis(config.connect_timeout_ms))
-                .map(Upstream::Remote)
-        }
+            Target::Remote(Server::new(&config.upstream, connect)?)
+        };
+        Ok(Self { routes, default })
     }
 
-    /// Loads what the upstream needs, so that the first request need not wait. Blocks.
+    /// Loads what the default upstream needs, so that the first request need not wait. Blocks.
     ///
     /// # Errors
     ///
     /// What is unavailable.
     pub fn warm_up(&self) -> Result<(), String> {
-        match self {
-            Upstream::Remote(_) => Ok(()),
-            Upstream::Embedded(embedded) => embedded.warm_up(),
+        match &self.default {
+            Target::Remote(_) => Ok(()),
+            Target::Embedded(embedded) => embedded.warm_up(),
         }
     }
 
@@ -53,20 +85,25 @@ impl Upstream {
     /// # Errors
     ///
     /// [`UpstreamError`] if there is no answer; an error status is an answer.
-    pub async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
-        match self {
-            Upstream::Remote(remote) => remote.send(call).await,
-            Upstream::Embedded(embedded) => Ok(embedded.send(call).await),
+    pub async fn send(&self, mut call: Call) -> Result<Answer, UpstreamError> {
+        if let Some(route) = self.routes.iter().find(|route| route.takes(&call.path)) {
+            route.prepare(&mut call);
+            return route.server.send(call).await;
+        }
+        match &self.default {
+            Target::Remote(remote) => remote.send(call).await,
+            Target::Embedded(embedded) => Ok(embedded.send(call).await),
         }
     }
 }
 
 impl std::fmt::Display for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Upstream::Remote(remote) => write!(f, "{}", remote.base()),
-            Upstream::Embedded(_) => f.write_str("the embedded backend on the local model"),
+        match &self.default {
+            Target::Remote(remote) => write!(f, "{}", remote.base())?,
+            Target::Embedded(_) => f.write_str("the embedded backend on the local model")?,
         }
+        self.routes.iter().try_for_each(|route| write!(f, "; {route}"))
     }
 }
 

@@ -12,6 +12,7 @@ mod eval_data;
 mod eval_report;
 mod eval_run;
 mod fuzz;
+mod growth;
 mod identity;
 mod kept;
 mod keys;

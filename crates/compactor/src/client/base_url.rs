@@ -39,6 +39,12 @@ impl BaseUrl {
             return Err(bad("credentials belong into the client's Authorization header"));
         }
         let host = url.host_str().ok_or_else(|| bad("no host"))?;
+        if host.starts_with("bedrock") && host.ends_with(".amazonaws.com") {
+            return Err(bad(
+                "Bedrock wants each request signed for its very bytes (SigV4), and a proxy that changes them cannot \
+                 sign; put a gateway that signs, such as LiteLLM, between, and name that here",
+            ));
+        }
         let loopback = host == "localhost"
             || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let origin = url.origin().ascii_serialization();
@@ -120,6 +126,7 @@ mod tests {
             ("http://h/v1?x=y", "a query or a fragment"),
             ("http://h/v1#x", "a query or a fragment"),
             ("http://u:p@h/v1", "credentials belong"),
+            ("https://bedrock-runtime.us-east-1.amazonaws.com", "a gateway that signs"),
         ] {
             let error = BaseUrl::parse(bad).expect_err(bad).to_string();
             assert!(error.contains(reason), "{bad:?}: {error}");
