@@ -106,6 +106,8 @@ pub struct Serve {
     /// Whether each key has a segment cache of its own, so that no client learns from times or hit
     /// counts of its compactions what another one has sent. Without keys there is one cache.
     pub tenants: bool,
+    /// Whether WebSocket connections pass through. What is sent in them is not compacted.
+    pub websockets: WebSockets,
     /// Largest request body that is read for compaction; a larger one streams through untouched.
     pub body_limit_bytes: usize,
     /// Bytes of request bodies that may be held in memory at once; a body for which there is no room
@@ -124,6 +126,16 @@ pub struct Serve {
     pub connect_timeout_ms: u64,
 }
 
+/// What happens to a request for a WebSocket connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WebSockets {
+    /// It is passed through in both directions.
+    Pass,
+    /// It gets the status 426, upon which clients such as Codex send the same over HTTP, where it is compacted.
+    Refuse,
+}
+
 impl Default for Serve {
     fn default() -> Self {
         Self {
@@ -133,6 +145,7 @@ impl Default for Serve {
             keys_env: String::new(),
             open: false,
             tenants: true,
+            websockets: WebSockets::Pass,
             body_limit_bytes: 64 << 20,
             bodies_bytes: 256 << 20,
             body_wait_ms: 30_000,

@@ -40,6 +40,11 @@ pub enum ApiError {
     /// The budget cannot be met.
     #[error(transparent)]
     Budget(Box<CompactError>),
+    /// The proxy refuses WebSockets.
+    #[error(
+        "the proxy takes no WebSocket here, so that it can compact what is sent (serve.websockets); send it over HTTP"
+    )]
+    WebSocket,
     /// The client did not send a valid key.
     #[error("{}; send one as `authorization: Bearer KEY`, `x-api-key: KEY` or `x-epitome-key: KEY`", if *.given { "this key is none of the proxy's" } else { "the proxy wants a key" })]
     Key {
@@ -158,6 +163,7 @@ impl ApiError {
             ApiError::Request(_) => ("refused", "body"),
             ApiError::Budget(_) => ("refused", "budget-too-small"),
             ApiError::Key { .. } => ("refused", "key"),
+            ApiError::WebSocket => ("refused", "websocket"),
             ApiError::Busy(_) | ApiError::NoRoom(_) | ApiError::ModelBusy(_) => ("refused", "busy"),
             ApiError::Deadline(_) => ("error", "deadline"),
             ApiError::NotReady => ("error", "not-ready"),
@@ -175,6 +181,7 @@ impl ApiError {
             ApiError::Request(_) => ("invalid_request_error", None, "invalid_body"),
             ApiError::Budget(_) => ("invalid_request_error", Some("budget"), "budget_too_small"),
             ApiError::Key { .. } => ("invalid_request_error", None, "invalid_api_key"),
+            ApiError::WebSocket => ("invalid_request_error", None, "websocket_refused"),
             ApiError::Busy(_) | ApiError::NoRoom(_) | ApiError::ModelBusy(_) => {
                 ("rate_limit_error", None, "busy")
             }
@@ -192,6 +199,7 @@ impl ResponseError for ApiError {
         match self {
             ApiError::Header { .. } | ApiError::Body(_) | ApiError::Request(_) => StatusCode::BAD_REQUEST,
             ApiError::Key { .. } => StatusCode::UNAUTHORIZED,
+            ApiError::WebSocket => StatusCode::UPGRADE_REQUIRED,
             ApiError::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::Budget(_) => StatusCode::UNPROCESSABLE_ENTITY,

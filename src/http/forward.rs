@@ -117,7 +117,8 @@ pub async fn forward(
     }
 }
 
-fn respond(req: &HttpRequest, answer: Answer, mut flight: Flight) -> HttpResponse {
+/// The answer for the client, streamed.
+pub(super) fn respond(req: &HttpRequest, answer: Answer, mut flight: Flight) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
     let length = headers::content_length(&answer.headers);
     let mut response = HttpResponse::build(status);

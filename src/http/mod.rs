@@ -39,3 +39,4 @@ pub mod passthrough;
 pub mod server;
 pub mod shadow;
 pub mod state;
+mod websocket;

@@ -9,11 +9,15 @@ use super::{
     error::Shape,
     forward::{self, Flight, Outgoing},
     state::State,
+    websocket,
 };
 use crate::{rewrite::account::Account, telemetry, wire::dialect::Endpoint};
 
 /// Serves any method and path.
 pub async fn upstream(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
+    if websocket::is_asked(&req) {
+        return websocket::connect(req, payload, state).await;
+    }
     match Endpoint::of(req.path()) {
         Some(endpoint) if req.method() == Method::POST => converse(req, payload, state, endpoint).await,
         _ => passthrough(req, payload, state).await,

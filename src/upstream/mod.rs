@@ -6,7 +6,7 @@ mod route;
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use epitome_compactor::client::{Answer, Body, Call, Server, UpstreamError};
+use epitome_compactor::client::{Answer, Body, Call, Server, Switched, UpstreamError};
 use epitome_engine::Models;
 use route::Route;
 use thiserror::Error;
@@ -93,6 +93,24 @@ impl Upstream {
         match &self.default {
             Target::Remote(remote) => remote.send(call).await,
             Target::Embedded(embedded) => Ok(embedded.send(call).await),
+        }
+    }
+}
+
+impl Upstream {
+    /// As [`Upstream::send`], for a request whose headers ask for another protocol.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::send`].
+    pub async fn switch(&self, mut call: Call) -> Result<Switched, UpstreamError> {
+        if let Some(route) = self.routes.iter().find(|route| route.takes(&call.path)) {
+            route.prepare(&mut call);
+            return route.server.switch(call).await;
+        }
+        match &self.default {
+            Target::Remote(remote) => remote.switch(call).await,
+            Target::Embedded(embedded) => Ok(Switched::No(embedded.send(call).await)),
         }
     }
 }

@@ -8,6 +8,7 @@ mod cache;
 mod circles;
 mod cli;
 mod corpus;
+mod dialects;
 mod eval_data;
 mod eval_report;
 mod eval_run;

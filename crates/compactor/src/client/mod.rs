@@ -20,7 +20,7 @@ pub use blocking::Blocking;
 pub use key::bearer;
 pub use reqwest::{Method, StatusCode, header, header::HeaderMap};
 pub use retry::{asked_wait, is_transient};
-pub use server::Server;
+pub use server::{Server, Switched};
 
 /// Bytes as they come.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, io::Error>> + Send>>;
@@ -98,6 +98,14 @@ impl UpstreamError {
 ///
 /// [`UpstreamError::Client`].
 pub fn client(is_loopback: bool, is_tls: bool, connect: Duration) -> Result<reqwest::Client, UpstreamError> {
+    built(builder(is_loopback, is_tls, connect))
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, UpstreamError> {
+    builder.build().map_err(|error| UpstreamError::Client(causes(&error)))
+}
+
+fn builder(is_loopback: bool, is_tls: bool, connect: Duration) -> reqwest::ClientBuilder {
     // Another part of the process may have chosen a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()
@@ -112,7 +120,7 @@ pub fn client(is_loopback: bool, is_tls: bool, connect: Duration) -> Result<reqw
         // Otherwise a machine without certificates could not even reach a plain server.
         builder = builder.tls_certs_only([]);
     }
-    builder.build().map_err(|error| UpstreamError::Client(causes(&error)))
+    builder
 }
 
 /// The error and what caused it, without the URL.

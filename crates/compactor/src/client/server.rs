@@ -1,11 +1,11 @@
 //! A server with a base URL, over HTTP.
 
-use std::{io, time::Duration};
+use std::{io, sync::OnceLock, time::Duration};
 
 use futures_util::{TryStreamExt, stream};
-use reqwest::{Client, Method, Request};
+use reqwest::{Client, Method, Request, Response, StatusCode, Upgraded};
 
-use super::{Answer, BaseUrl, Body, Call, UpstreamError, causes};
+use super::{Answer, BaseUrl, Body, Call, HeaderMap, UpstreamError, causes};
 
 /// A server with a base URL.
 ///
@@ -19,7 +19,18 @@ use super::{Answer, BaseUrl, Body, Call, UpstreamError, causes};
 #[derive(Debug)]
 pub struct Server {
     client: Client,
+    /// For requests that ask for another protocol, which HTTP/2 cannot.
+    upgrades: OnceLock<Client>,
+    connect: Duration,
     base: BaseUrl,
+}
+
+/// What a server says to a request for another protocol.
+pub enum Switched {
+    /// It speaks that from now on: its head, and the connection.
+    Yes(HeaderMap, Upgraded),
+    /// It answers as to any other request.
+    No(Answer),
 }
 
 /// By this header a client says that the upstream will know the request when it comes again.
@@ -37,7 +48,7 @@ impl Server {
     pub fn new(base: &str, connect: Duration) -> Result<Self, UpstreamError> {
         let base = BaseUrl::parse(base)?;
         let client = super::client(base.is_loopback(), base.is_tls(), connect)?;
-        Ok(Self { client, base })
+        Ok(Self { client, upgrades: OnceLock::new(), connect, base })
     }
 
     /// Where requests go.
@@ -68,17 +79,46 @@ impl Server {
             }
             (result, _) => result,
         };
-        let response = result.map_err(|error| {
-            if error.is_connect() {
-                UpstreamError::Unreachable(causes(&error))
-            } else {
-                UpstreamError::Broken(causes(&error))
-            }
-        })?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes_stream().map_err(|error| io::Error::other(causes(&error)));
-        Ok(Answer { status, headers, body: Box::pin(body) })
+        Ok(answer(result.map_err(|error| no_answer(&error))?))
     }
+
+    /// Sends `call`, whose headers ask for another protocol, as WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::send`].
+    pub async fn switch(&self, call: Call) -> Result<Switched, UpstreamError> {
+        let client = match self.upgrades.get() {
+            Some(client) => client,
+            None => {
+                let builder = super::builder(self.base.is_loopback(), self.base.is_tls(), self.connect);
+                let client = super::built(builder.http1_only())?;
+                self.upgrades.get_or_init(|| client)
+            }
+        };
+        let mut request = Request::new(call.method, self.base.join(&call.path)?);
+        *request.headers_mut() = call.headers;
+        let response = client.execute(request).await.map_err(|error| no_answer(&error))?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Switched::No(answer(response)));
+        }
+        let headers = response.headers().clone();
+        let connection = response.upgrade().await.map_err(|error| UpstreamError::Broken(causes(&error)))?;
+        Ok(Switched::Yes(headers, connection))
+    }
+}
+
+fn no_answer(error: &reqwest::Error) -> UpstreamError {
+    match error.is_connect() {
+        true => UpstreamError::Unreachable(causes(error)),
+        false => UpstreamError::Broken(causes(error)),
+    }
+}
+
+fn answer(response: Response) -> Answer {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = response.bytes_stream().map_err(|error| io::Error::other(causes(&error)));
+    Answer { status, headers, body: Box::pin(body) }
 }
 
 /// Whether to carry it out twice is as good as once.
