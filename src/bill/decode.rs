@@ -1,0 +1,463 @@
+//! Undoes the content coding of an answer as it passes, for reading only: what the client gets stays as it is.
+//!
+//! Memory is bounded by what the codings themselves need: 32 KiB for gzip and deflate, at most 16 MiB for
+//! Brotli and 8 MiB for Zstandard (the largest window that RFC 9659 allows on the web), and by [`STEP`].
+//! Zstandard's decoder gives out the last window of a frame only once the frame has ended, so that of an
+//! answer that breaks off, its end is not seen.
+
+use std::io::{self, Write};
+
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use thiserror::Error;
+
+/// Encoded bytes that are decoded at once, so that a small chunk cannot become a large buffer.
+const STEP: usize = 4096;
+/// Bytes that Brotli gives out at once.
+const OUT: usize = 16 << 10;
+/// The largest window of Zstandard.
+const WINDOW: u64 = 8 << 20;
+/// The largest block of Zstandard (RFC 8878, 3.1.1.2.4).
+const BLOCK: usize = 128 << 10;
+
+/// A content coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// None.
+    Identity,
+    /// gzip.
+    Gzip,
+    /// zlib, or bare deflate, which some servers send under that name.
+    Deflate,
+    /// Brotli.
+    Brotli,
+    /// Zstandard.
+    Zstd,
+}
+
+/// A coding, or a series of codings, that cannot be undone here.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the content coding {0:?} is not known")]
+pub struct UnknownCoding(pub String);
+
+impl Coding {
+    /// Reads the value of a `Content-Encoding` header; an empty one is none.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownCoding`], also for more than one coding, which no provider sends.
+    pub fn parse(header: &str) -> Result<Self, UnknownCoding> {
+        match header.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Self::Identity),
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "deflate" => Ok(Self::Deflate),
+            "br" => Ok(Self::Brotli),
+            "zstd" => Ok(Self::Zstd),
+            other => Err(UnknownCoding(other.chars().take(40).collect())),
+        }
+    }
+}
+
+/// Undoes one coding. Nothing is to be pushed after an error.
+pub(super) enum Decoder {
+    Identity,
+    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
+    Zlib(Box<ZlibDecoder<Vec<u8>>>),
+    Bare(Box<DeflateDecoder<Vec<u8>>>),
+    /// Deflate of which there is at most one byte, and it is not yet known which.
+    Deflate(Option<u8>),
+    Brotli(Box<Brotli>),
+    Zstd(Box<Zstd>),
+}
+
+impl Decoder {
+    pub(super) fn new(coding: Coding) -> Self {
+        match coding {
+            Coding::Identity => Self::Identity,
+            Coding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+            Coding::Deflate => Self::Deflate(None),
+            Coding::Brotli => Self::Brotli(Box::default()),
+            Coding::Zstd => Self::Zstd(Box::default()),
+        }
+    }
+
+    /// Decodes the next bytes.
+    pub(super) fn push(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        if matches!(self, Self::Identity) {
+            out(bytes);
+            return Ok(());
+        }
+        bytes.chunks(STEP).try_for_each(|step| self.step(step, out))
+    }
+
+    fn step(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        match self {
+            Self::Identity => out(bytes),
+            Self::Gzip(decoder) => {
+                let done = decoder.write_all(bytes);
+                drain(decoder.get_mut(), out);
+                done?;
+            }
+            Self::Zlib(decoder) => {
+                let done = decoder.write_all(bytes);
+                drain(decoder.get_mut(), out);
+                done?;
+            }
+            Self::Bare(decoder) => {
+                let done = decoder.write_all(bytes);
+                drain(decoder.get_mut(), out);
+                done?;
+            }
+            Self::Deflate(first) => {
+                let (one, two) = match (*first, bytes) {
+                    (Some(one), [two, ..]) => (one, *two),
+                    (None, [one, two, ..]) => (*one, *two),
+                    (None, [one]) => {
+                        *first = Some(*one);
+                        return Ok(());
+                    }
+                    (_, []) => return Ok(()),
+                };
+                // The header of zlib names deflate, and is a multiple of 31 (RFC 1950, 2.2).
+                let held = *first;
+                *self = if one & 0x0f == 8 && (u16::from(one) << 8 | u16::from(two)) % 31 == 0 {
+                    Self::Zlib(Box::new(ZlibDecoder::new(Vec::new())))
+                } else {
+                    Self::Bare(Box::new(DeflateDecoder::new(Vec::new())))
+                };
+                if let Some(held) = held {
+                    self.step(&[held], out)?;
+                }
+                self.step(bytes, out)?;
+            }
+            Self::Brotli(decoder) => decoder.step(bytes, out)?,
+            Self::Zstd(decoder) => decoder.step(bytes, out)?,
+        }
+        Ok(())
+    }
+
+    /// Gives out what is left once all bytes have come; the coding may have broken off.
+    pub(super) fn finish(&mut self, out: &mut dyn FnMut(&[u8])) {
+        // What a decoder still holds is useful even if the end is missing, and then flushing fails.
+        match self {
+            Self::Gzip(decoder) => {
+                let _ = decoder.flush();
+                drain(decoder.get_mut(), out);
+            }
+            Self::Zlib(decoder) => {
+                let _ = decoder.flush();
+                drain(decoder.get_mut(), out);
+            }
+            Self::Bare(decoder) => {
+                let _ = decoder.flush();
+                drain(decoder.get_mut(), out);
+            }
+            Self::Identity | Self::Deflate(_) | Self::Brotli(_) | Self::Zstd(_) => {}
+        }
+    }
+}
+
+fn drain(bytes: &mut Vec<u8>, out: &mut dyn FnMut(&[u8])) {
+    if !bytes.is_empty() {
+        out(bytes);
+        bytes.clear();
+        // A run of equal bytes may have made it large.
+        bytes.shrink_to(64 << 10);
+    }
+}
+
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+/// Brotli, by its function rather than its writer: that one asserts what bytes from outside may break.
+pub(super) struct Brotli {
+    state: BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>,
+    out: Vec<u8>,
+    total: usize,
+    ended: bool,
+}
+
+impl Default for Brotli {
+    fn default() -> Self {
+        let alloc = StandardAlloc::default;
+        Self { state: BrotliState::new(alloc(), alloc(), alloc()), out: vec![0; OUT], total: 0, ended: false }
+    }
+}
+
+impl Brotli {
+    fn step(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let (mut left, mut at) = (bytes.len(), 0);
+        while !self.ended {
+            let (mut room, mut filled) = (self.out.len(), 0);
+            let result = BrotliDecompressStream(
+                &mut left,
+                &mut at,
+                bytes,
+                &mut room,
+                &mut filled,
+                &mut self.out,
+                &mut self.total,
+                &mut self.state,
+            );
+            out(self.out.get(..filled).unwrap_or_default());
+            match result {
+                BrotliResult::NeedsMoreOutput => {}
+                BrotliResult::NeedsMoreInput => return Ok(()),
+                BrotliResult::ResultSuccess => self.ended = true,
+                BrotliResult::ResultFailure => return Err(damaged("not Brotli")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Zstandard, whose decoder wants whole headers and blocks at once.
+pub(super) struct Zstd {
+    frame: FrameDecoder,
+    /// Bytes of a header or block that is not complete.
+    held: Vec<u8>,
+    /// Within a frame, whether a checksum ends it.
+    within: Option<bool>,
+    /// Bytes of a skippable frame that are still to come.
+    skip: u64,
+}
+
+impl Default for Zstd {
+    fn default() -> Self {
+        let mut frame = FrameDecoder::new();
+        frame.set_max_window_size(WINDOW);
+        Self { frame, held: Vec::new(), within: None, skip: 0 }
+    }
+}
+
+impl Zstd {
+    fn step(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        self.held.extend_from_slice(bytes);
+        let mut held = std::mem::take(&mut self.held);
+        let mut rest = held.as_slice();
+        let done = loop {
+            match self.part(rest, out) {
+                Ok(0) => break Ok(()),
+                Ok(read) => rest = rest.get(read..).unwrap_or_default(),
+                Err(error) => break Err(error),
+            }
+        };
+        let read = held.len() - rest.len();
+        held.drain(..read);
+        self.held = held;
+        done
+    }
+
+    /// Reads one header or block; 0 if it is not complete.
+    fn part(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
+        if self.skip > 0 {
+            let read = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+            self.skip -= read as u64;
+            return Ok(read);
+        }
+        let part = match self.within {
+            None => header(bytes),
+            Some(checksum) => block(bytes, checksum)?,
+        };
+        let Some(mut part) = part.and_then(|length| bytes.get(..length)) else { return Ok(0) };
+        let length = part.len();
+        match (self.within, part) {
+            (None, [0x50..=0x5f, 0x2a, 0x4d, 0x18, size @ ..]) => {
+                self.skip = size.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+            }
+            (None, [_, _, _, _, descriptor, ..]) => {
+                let checksum = descriptor & 4 != 0;
+                self.frame.reset(&mut part).map_err(io::Error::other)?;
+                self.within = Some(checksum);
+            }
+            (None, _) => return Err(damaged("not Zstandard")),
+            (Some(_), _) => {
+                let one = BlockDecodingStrategy::UptoBlocks(1);
+                let ended = self.frame.decode_blocks(&mut part, one).map_err(io::Error::other)?;
+                self.frame.collect_to_writer(Out(out))?;
+                if ended {
+                    self.within = None;
+                }
+            }
+        }
+        Ok(length)
+    }
+}
+
+/// The length of the frame header at the start (RFC 8878, 3.1.1.1), or of the one of a skippable frame; `None`
+/// if more bytes are needed to tell.
+fn header(bytes: &[u8]) -> Option<usize> {
+    if let [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] = bytes {
+        return Some(8);
+    }
+    let descriptor = *bytes.get(4)?;
+    let single = descriptor & 0x20 != 0;
+    let window = usize::from(!single);
+    let dictionary = [0, 1, 2, 4].get(usize::from(descriptor & 3)).copied().unwrap_or(0);
+    let size = match descriptor >> 6 {
+        0 => usize::from(single),
+        1 => 2,
+        2 => 4,
+        _ => 8,
+    };
+    Some(5 + window + dictionary + size)
+}
+
+/// The length of the block at the start, with the checksum if it is the last one.
+fn block(bytes: &[u8], checksum: bool) -> io::Result<Option<usize>> {
+    let [one, two, three, ..] = bytes else { return Ok(None) };
+    let header = u32::from(*one) | u32::from(*two) << 8 | u32::from(*three) << 16;
+    // A block of one repeated byte has one byte.
+    let size = if header >> 1 & 3 == 1 { 1 } else { usize::try_from(header >> 3).unwrap_or(usize::MAX) };
+    if size > BLOCK {
+        return Err(damaged("a block of Zstandard is too large"));
+    }
+    Ok(Some(3 + size + if header & 1 == 1 && checksum { 4 } else { 0 }))
+}
+
+/// A writer over a function.
+struct Out<'a>(&'a mut dyn FnMut(&[u8]));
+
+impl Write for Out<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (self.0)(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    use flate2::{
+        Compression,
+        write::{DeflateEncoder, GzEncoder, ZlibEncoder},
+    };
+    use proptest::prelude::*;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    use super::*;
+
+    /// `TEXT` as Node's `zlib.brotliCompressSync` writes it.
+    const BROTLI: &str = "iySAZGF0YTogeyJ1c2FnZSI6eyJwcm9tcHRfdG9rZW5zIjoxMSwiY29tcGxldGlvbl90b2tlbnMiOjd9fQoKZGF0YTogW0RPTkVdCgoD";
+    const TEXT: &str = "data: {\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":7}}\n\ndata: [DONE]\n\n";
+
+    /// `text` in every coding that can be written here, with the name of the coding.
+    pub(in crate::bill) fn encoded(text: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+        let mut bare = DeflateEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(text).unwrap();
+        zlib.write_all(text).unwrap();
+        bare.write_all(text).unwrap();
+        vec![
+            ("identity", text.to_vec()),
+            ("gzip", gzip.finish().unwrap()),
+            ("deflate", zlib.finish().unwrap()),
+            ("deflate", bare.finish().unwrap()),
+            ("zstd", compress_to_vec(text, CompressionLevel::Fastest)),
+        ]
+    }
+
+    fn decoded(coding: &str, pieces: &[&[u8]]) -> io::Result<Vec<u8>> {
+        let mut decoder = Decoder::new(Coding::parse(coding).unwrap());
+        let mut text = Vec::new();
+        for piece in pieces {
+            decoder.push(piece, &mut |bytes| text.extend_from_slice(bytes))?;
+        }
+        decoder.finish(&mut |bytes| text.extend_from_slice(bytes));
+        Ok(text)
+    }
+
+    proptest! {
+        #[test]
+        fn every_coding_is_undone_at_any_cut(
+            text in prop::collection::vec(prop::sample::select(b"abc \n".to_vec()), 0..9000),
+            step in 1usize..5000
+        ) {
+            for (coding, bytes) in encoded(&text) {
+                let pieces: Vec<&[u8]> = bytes.chunks(step).collect();
+                prop_assert!(decoded(coding, &pieces).unwrap() == text, "{}", coding);
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>, coding in prop::sample::select(vec!["gzip", "deflate", "br", "zstd"])) {
+            let _ = decoded(coding, &[&bytes]);
+        }
+
+        #[test]
+        fn damaged_bytes_do_not_panic(at in 0usize..400, with: u8, step in 1usize..90) {
+            let text = TEXT.repeat(40);
+            let mut all = encoded(text.as_bytes());
+            all.push(("br", BASE64_STANDARD.decode(BROTLI).unwrap()));
+            for (coding, mut bytes) in all {
+                let length = bytes.len();
+                bytes[at % length] ^= with;
+                let pieces: Vec<&[u8]> = bytes.chunks(step).collect();
+                let _ = decoded(coding, &pieces);
+            }
+        }
+
+        #[test]
+        fn brotli_is_undone_at_any_cut(step in 1usize..90) {
+            let bytes = BASE64_STANDARD.decode(BROTLI).unwrap();
+            let pieces: Vec<&[u8]> = bytes.chunks(step).collect();
+            prop_assert_eq!(decoded("br", &pieces).unwrap(), TEXT.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_came_before_a_break_is_given_out() {
+        for (coding, bytes) in encoded(TEXT.as_bytes()) {
+            let cut = &bytes[..bytes.len() - 3];
+            let text = decoded(coding, &[cut]).unwrap();
+            if coding == "zstd" {
+                continue;
+            }
+            assert!(TEXT.as_bytes().starts_with(&text) && text.len() > TEXT.len() - 9, "{coding}");
+        }
+    }
+
+    #[test]
+    fn several_frames_follow_each_other() {
+        let (one, two) = (encoded(b"one "), encoded(b"two"));
+        for ((coding, one), (_, two)) in one.into_iter().zip(two) {
+            if matches!(coding, "gzip" | "zstd") {
+                // A skippable frame of three bytes between the two.
+                let skip: &[u8] = if coding == "zstd" { b"\x50\x2a\x4d\x18\x03\0\0\0xyz" } else { b"" };
+                assert_eq!(decoded(coding, &[&one, skip, &two]).unwrap(), b"one two", "{coding}");
+            }
+        }
+    }
+
+    /// Few bytes that become many are not held at once.
+    #[test]
+    fn a_bomb_passes_in_pieces() {
+        let zeros = vec![0; 32 << 20];
+        for (coding, bytes) in encoded(&zeros).into_iter().skip(1) {
+            let mut decoder = Decoder::new(Coding::parse(coding).unwrap());
+            let (mut largest, mut all) = (0, 0);
+            let mut out = |bytes: &[u8]| {
+                largest = largest.max(bytes.len());
+                all += bytes.len();
+            };
+            decoder.push(&bytes, &mut out).unwrap();
+            decoder.finish(&mut out);
+            assert_eq!(all, zeros.len(), "{coding}");
+            assert!(largest <= 8 << 20, "{coding}: {largest}");
+        }
+    }
+
+    #[test]
+    fn codings_are_named() {
+        assert_eq!(Coding::parse(" GZIP "), Ok(Coding::Gzip));
+        assert_eq!(Coding::parse(""), Ok(Coding::Identity));
+        assert_eq!(Coding::parse("gzip, br"), Err(UnknownCoding("gzip, br".into())));
+    }
+}
