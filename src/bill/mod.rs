@@ -17,6 +17,7 @@
 pub mod decode;
 mod events;
 mod model;
+mod price_file;
 mod scan;
 
 pub mod entry;
@@ -24,6 +25,7 @@ pub mod journal;
 pub mod log;
 pub mod prefix;
 pub mod prices;
+pub mod rates;
 pub mod reader;
 pub mod statement;
 pub mod summary;

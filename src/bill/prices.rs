@@ -4,54 +4,22 @@
 //! entries win where both have one for the same name, so that a contract price needs one table and not a copy of
 //! the list. With `builtin = false` at its top, it stands alone.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use serde::Deserialize;
-use thiserror::Error;
-
+pub use super::price_file::PricesError;
 use super::{
     model::{bare, is_snapshot},
-    usage::Usage,
+    price_file::FileFormat,
+    rates::Tariff,
 };
-use crate::measure::cost;
 
 const BUILT_IN: &str = include_str!("prices.toml");
-/// The unit of price lists: a million tokens.
-const PER: f64 = 1e6;
-/// The least prefix that is cached where an entry says nothing: that of OpenAI, the most common one.
-const MIN_PREFIX: u64 = 1024;
-
-/// Prices per million tokens, in USD.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rates {
-    /// Input, output and reads, as the evaluation prices them.
-    pub base: cost::Price,
-    /// Writes to the cache for the shorter time.
-    pub written_5m: f64,
-    /// Writes to the cache for an hour.
-    pub written_1h: f64,
-}
-
-/// What is known of the price of a model.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// The prices.
-    pub rates: Rates,
-    /// The prices of a request whose prompt is longer than so many tokens; they hold for all of its tokens.
-    pub long: Option<(u64, Rates)>,
-    /// The shortest prefix that the provider caches, in tokens.
-    pub min_prefix: u64,
-    /// The day on which the prices were looked up, as `2026-11-30`; empty if a user's file does not say.
-    pub date: String,
-    /// Where; empty if a user's file does not say.
-    pub source: String,
-}
 
 /// Prices by model.
 #[derive(Clone, Debug, Default)]
 pub struct PriceList {
     /// By bare name, or the beginning of one.
-    entries: BTreeMap<Name, Entry>,
+    entries: BTreeMap<Name, Tariff>,
 }
 
 /// A name in the list.
@@ -60,129 +28,6 @@ struct Name {
     bare: String,
     /// Whether it stands for every name that begins so (`*` at its end).
     open: bool,
-}
-
-/// A price list cannot be used.
-#[derive(Debug, Error)]
-pub enum PricesError {
-    /// It could not be read.
-    #[error("the price list {path}: {source}")]
-    Read {
-        /// Which file.
-        path: String,
-        /// The I/O error.
-        source: io::Error,
-    },
-    /// It is not a price list.
-    #[error("the price list {path} is not as expected: {reason}")]
-    Format {
-        /// Which file.
-        path: String,
-        /// What the parser says, with line and key.
-        reason: String,
-    },
-    /// A number in it cannot be a price.
-    #[error("the price list {path}: models.{model:?}.{key} must be a number that is not negative")]
-    Value {
-        /// Which file.
-        path: String,
-        /// Which entry.
-        model: String,
-        /// Which key.
-        key: &'static str,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileFormat {
-    /// Whether the built-in list holds for all other models.
-    #[serde(default = "yes")]
-    builtin: bool,
-    #[serde(default)]
-    models: BTreeMap<String, EntryFormat>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EntryFormat {
-    input: f64,
-    cached: Option<f64>,
-    written_5m: Option<f64>,
-    written_1h: Option<f64>,
-    output: f64,
-    min_prefix: Option<u64>,
-    #[serde(default)]
-    date: String,
-    #[serde(default)]
-    source: String,
-    long: Option<LongFormat>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LongFormat {
-    over: u64,
-    input: f64,
-    cached: Option<f64>,
-    written_5m: Option<f64>,
-    written_1h: Option<f64>,
-    output: f64,
-}
-
-impl PricesError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Read { .. } => "give the path of a TOML file; without one the built-in list holds".into(),
-            Self::Format { .. } | Self::Value { .. } => {
-                "a price list has tables such as [models.\"gpt-4o\"] with input and output, and where they differ \
-                 from input cached, written_5m and written_1h, in USD for a million tokens"
-                    .into()
-            }
-        }
-    }
-
-    /// Whether the file itself is wrong, rather than the machine.
-    pub fn is_input(&self) -> bool {
-        match self {
-            Self::Read { source, .. } => crate::exit::is_bad_path(source),
-            Self::Format { .. } | Self::Value { .. } => true,
-        }
-    }
-}
-
-impl Rates {
-    /// The price of a request and its answer in USD.
-    pub fn of(&self, usage: &Usage) -> f64 {
-        let size = |tokens: u64| usize::try_from(tokens).unwrap_or(usize::MAX);
-        let read = cost::Usage {
-            prompt: size(usage.input.saturating_add(usage.cached)),
-            cached: size(usage.cached),
-            completion: size(usage.output),
-        };
-        let written = usage.written_5m as f64 * self.written_5m + usage.written_1h as f64 * self.written_1h;
-        self.base.of(read) + written / PER
-    }
-
-    /// Whether a write costs more than plain input, which only providers charge who report writes.
-    pub fn charges_writes(&self) -> bool {
-        self.written_5m > self.base.input
-    }
-}
-
-impl Entry {
-    /// The prices of a request with a prompt of so many tokens.
-    pub fn rates_of(&self, prompt: u64) -> &Rates {
-        match &self.long {
-            Some((over, rates)) if prompt > *over => rates,
-            _ => &self.rates,
-        }
-    }
 }
 
 impl PriceList {
@@ -214,12 +59,12 @@ impl PriceList {
         Ok(list)
     }
 
-    /// The entry of a model: the longest name in the list that the model's name begins with. What follows must be
+    /// What a model costs: the entry with the longest name in the list that the model's name begins with. What follows must be
     /// no more than a day, a revision or `-latest`, so that a new sibling (`gpt-5-mini` of `gpt-5`) is unknown
     /// rather than priced as another model; after a name that ends in `*` it may be anything.
-    pub fn find(&self, model: &str) -> Option<&Entry> {
+    pub fn find(&self, model: &str) -> Option<&Tariff> {
         let model = bare(model);
-        let fits = |(name, _): &(&Name, &Entry)| {
+        let fits = |(name, _): &(&Name, &Tariff)| {
             model.strip_prefix(&name.bare).is_some_and(|rest| name.open || is_snapshot(rest))
         };
         // Of two equally long names the closed one says more.
@@ -241,10 +86,7 @@ impl PriceList {
     }
 
     fn add(&mut self, text: &str, path: &str) -> Result<(), PricesError> {
-        let file: FileFormat = toml::from_str(text).map_err(|error| PricesError::Format {
-            path: path.to_owned(),
-            reason: error.to_string().trim_end().to_owned(),
-        })?;
+        let file = FileFormat::parse(text, path)?;
         if !file.builtin {
             self.entries.clear();
         }
@@ -260,52 +102,10 @@ impl PriceList {
     }
 }
 
-impl EntryFormat {
-    fn checked(self, path: &str, model: &str) -> Result<Entry, PricesError> {
-        let plain = checked(
-            path,
-            model,
-            [Some(self.input), self.cached, self.written_5m, self.written_1h, Some(self.output)],
-        )?;
-        let long = match self.long {
-            None => None,
-            Some(long) => {
-                let prices =
-                    [Some(long.input), long.cached, long.written_5m, long.written_1h, Some(long.output)];
-                Some((long.over, checked(path, model, prices)?))
-            }
-        };
-        Ok(Entry {
-            rates: plain,
-            long,
-            min_prefix: self.min_prefix.unwrap_or(MIN_PREFIX),
-            date: self.date,
-            source: self.source,
-        })
-    }
-}
-
-/// Rates from input, cached, written_5m, written_1h and output. A class without a price costs what input costs.
-fn checked(path: &str, model: &str, prices: [Option<f64>; 5]) -> Result<Rates, PricesError> {
-    let keys = ["input", "cached", "written_5m", "written_1h", "output"];
-    for (price, key) in prices.into_iter().zip(keys) {
-        if price.is_some_and(|price| !(price.is_finite() && price >= 0.0)) {
-            return Err(PricesError::Value { path: path.to_owned(), model: model.to_owned(), key });
-        }
-    }
-    let [input, cached, written_5m, written_1h, output] = prices;
-    let input = input.unwrap_or(0.0);
-    let written_5m = written_5m.unwrap_or(input);
-    Ok(Rates {
-        base: cost::Price { input, output: output.unwrap_or(0.0), cached_input: cached },
-        written_5m,
-        written_1h: written_1h.unwrap_or(written_5m),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bill::usage::Usage;
 
     fn user(text: &str) -> Result<PriceList, PricesError> {
         let dir = tempfile::tempdir().unwrap();

@@ -33,7 +33,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{prices::Entry, usage::Usage};
+use super::{rates::Tariff, usage::Usage};
 
 /// The price of a read, in tokens of plain input, where no price is known.
 const READ: f64 = 0.1;
@@ -81,7 +81,7 @@ pub struct Statement {
 
 impl Statement {
     /// The statement of a request with this usage, at these prices if they are known.
-    pub fn of(usage: &Usage, prompts: &Prompts, price: Option<&Entry>) -> Self {
+    pub fn of(usage: &Usage, prompts: &Prompts, price: Option<&Tariff>) -> Self {
         let original = original(usage, prompts, price);
         let (unit, paid, direct) = match price {
             Some(price) => {
@@ -95,7 +95,7 @@ impl Statement {
 }
 
 /// The usage that the original would have had.
-fn original(usage: &Usage, prompts: &Prompts, price: Option<&Entry>) -> Usage {
+fn original(usage: &Usage, prompts: &Prompts, price: Option<&Tariff>) -> Usage {
     let sent = usage.prompt();
     let prompt = match prompts.original.checked_sub(prompts.sent) {
         Some(saved) => sent.saturating_add(saved),
@@ -113,7 +113,7 @@ fn original(usage: &Usage, prompts: &Prompts, price: Option<&Entry>) -> Usage {
 }
 
 /// `h` as a fraction.
-fn grant(usage: &Usage, prompts: &Prompts, price: Option<&Entry>) -> (u64, u64) {
+fn grant(usage: &Usage, prompts: &Prompts, price: Option<&Tariff>) -> (u64, u64) {
     if prompts.sent_repeated > 0 {
         return (usage.cached.min(prompts.sent_repeated), prompts.sent_repeated);
     }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::bill::prices::PriceList;
 
-    fn price(model: &str) -> Entry {
+    fn price(model: &str) -> Tariff {
         PriceList::built_in().unwrap().find(model).unwrap().clone()
     }
 

@@ -265,7 +265,12 @@ mod tests {
     fn the_table_has_a_sign_and_fits_a_terminal() {
         let list = PriceList::built_in().unwrap();
         let text = table(&summary(&list), By::Day).to_terminal();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        day        requests compacted before after cached written output paid $ direct $ saved $     %
+        2026-11-01        2         2   240k  120k  20000       0    160 2.0000   4.0000 +2.0000 +50.0
+        2026-11-02        2         2   240k  120k  20000       0    160 0.7500   0.5000 -0.2500 -50.0
+        all               4         4   480k  240k  40000       0    320 2.7500   4.5000 +1.7500 +38.9
+        ");
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     }
 
