@@ -18,7 +18,7 @@ pub enum By {
     /// The day, UTC.
     #[default]
     Day,
-    /// The model that the client named.
+    /// The model that the client named, without the provider before it (`anthropic/`).
     Model,
     /// The dialect.
     Dialect,
@@ -40,7 +40,7 @@ impl By {
     fn group(self, entry: &Entry) -> String {
         match self {
             By::Day => entry.time.day(),
-            By::Model => entry.model.clone(),
+            By::Model => entry.model.rsplit('/').next().unwrap_or_default().to_owned(),
             By::Dialect => entry.dialect.as_str().to_owned(),
             By::Route => entry.route.clone(),
         }
@@ -202,6 +202,10 @@ mod tests {
         assert_eq!(by_day.total.compacted, 2);
         assert_eq!(by_dialect.rows.keys().collect::<Vec<_>>(), ["chat", "messages"]);
         assert_eq!(by_dialect.total, by_day.total);
+        let mut by_model = Summary::new(By::Model, Pricing::Recorded(&list), None, None);
+        by_model.add(&Entry { model: "openrouter/anthropic/claude-opus-5-5".into(), ..entry() });
+        by_model.add(&entry());
+        assert_eq!(by_model.rows["claude-opus-5-5"].requests, 2);
         assert_eq!(Totals::default().share(), None);
     }
 
