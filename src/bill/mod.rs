@@ -10,9 +10,9 @@
 //! journal             -> summary   totals over a period, for `epitome bill`
 //! ```
 //!
-//! Nothing here knows of HTTP. The proxy feeds a [`reader::UsageReader`] with the chunks that it forwards,
-//! asks two [`prefix::Seen`] about the messages before and after, and hands an [`entry::Entry`] to the
-//! [`journal::Journal`].
+//! Nothing here knows of HTTP. The proxy holds a [`ledger::Ledger`]: before a request is sent it asks what of the
+//! prompt was sent before ([`ledger::Ledger::prompts`]), feeds a [`reader::UsageReader`] with the chunks of the
+//! answer that it forwards, and at the end records an [`entry::Entry`] ([`ledger::Ledger::record`]).
 
 pub mod decode;
 mod events;
@@ -22,6 +22,7 @@ mod scan;
 
 pub mod entry;
 pub mod journal;
+pub mod ledger;
 pub mod log;
 pub mod prefix;
 pub mod prices;

@@ -90,7 +90,8 @@ impl Statement {
             }
             None => (Unit::InputTokens, equivalents(usage), equivalents(&original)),
         };
-        Self { unit, paid, direct, net_saved: direct - paid }
+        let (paid, direct) = (rounded(paid), rounded(direct));
+        Self { unit, paid, direct, net_saved: rounded(direct - paid) }
     }
 }
 
@@ -129,6 +130,11 @@ fn grant(usage: &Usage, prompts: &Prompts, price: Option<&Tariff>) -> (u64, u64)
 fn scaled(number: u64, (part, whole): (u64, u64)) -> u64 {
     let share = (u128::from(number) * u128::from(part)).checked_div(u128::from(whole)).unwrap_or(0);
     u64::try_from(share).unwrap_or(u64::MAX).min(number)
+}
+
+/// To a billionth, which no price list divides any further, so that the noise of floating point is not recorded.
+fn rounded(amount: f64) -> f64 {
+    (amount * 1e9).round() / 1e9
 }
 
 fn equivalents(usage: &Usage) -> f64 {

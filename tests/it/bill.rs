@@ -6,10 +6,10 @@ use epitome::bill::{
     Dialect,
     entry::Entry,
     journal::Journal,
-    prefix::{Fate, Part, Seen},
+    ledger::Ledger,
+    prefix::{Fate, Part},
     prices::PriceList,
     reader::UsageReader,
-    statement::{Prompts, Statement},
 };
 use serde_json::Value;
 
@@ -60,56 +60,44 @@ fn stream(turn: &Turn) -> String {
     )
 }
 
-fn parts(messages: &[(&str, u64)]) -> (Vec<Part>, u64) {
-    let parts = messages.iter().map(|(text, tokens)| Part::new(text.as_bytes(), *tokens)).collect();
-    (parts, messages.iter().map(|(_, tokens)| tokens).sum())
+fn parts(messages: &[(&str, u64)]) -> Vec<Part> {
+    messages.iter().map(|(text, tokens)| Part::new(text.as_bytes(), *tokens)).collect()
 }
 
 #[test]
 fn a_conversation_is_billed() {
     let home = tempfile::tempdir().unwrap();
     let log = home.path().join("bill.jsonl");
-    let list = PriceList::built_in().unwrap();
     let model = "anthropic/claude-opus-5.5";
-    let tariff = list.find(model).unwrap();
-    let (originals, upstream) = (Seen::new(1000), Seen::new(1000));
+    let ledger = Ledger::new(PriceList::built_in().unwrap(), Some(Journal::open(&log).unwrap()));
     let mut fates = Vec::new();
-    {
-        let journal = Journal::open(&log).unwrap();
-        for turn in &TURNS {
-            let ((written, original), (sent, after)) = (parts(turn.written), parts(turn.sent));
-            let before = originals.observe(model, &written, tariff.min_prefix);
-            let repeated = upstream.observe(model, &sent, tariff.min_prefix);
-            let mut reader = UsageReader::new(Dialect::Messages, "text/event-stream", "");
-            stream(turn).as_bytes().chunks(7).for_each(|chunk| reader.push(chunk));
-            let usage = reader.finish().unwrap();
-            let prompts = Prompts {
-                original,
-                sent: after,
-                original_repeated: before.tokens,
-                sent_repeated: repeated.tokens,
-            };
-            fates.push(Fate::of(before, repeated));
-            assert!(journal.record(Entry {
-                time: turn.time.parse().unwrap(),
-                id: "1".into(),
-                dialect: Dialect::Messages,
-                route: "/v1/messages".into(),
-                model: model.into(),
-                outcome: "compacted".into(),
-                reason: "".into(),
-                status: Some(200),
-                ms: 1.0,
-                texts: Vec::new(),
-                texts_left_out: 0,
-                evidence: 0,
-                prompts,
-                prefix: Fate::of(before, repeated),
-                usage: Some(usage),
-                statement: Some(Statement::of(&usage, &prompts, Some(tariff))),
-            }));
-        }
+    for turn in &TURNS {
+        let (prompts, prefix) = ledger.prompts("tenant", model, &parts(turn.written), &parts(turn.sent));
+        fates.push(prefix);
+        let mut reader = UsageReader::new(Dialect::Messages, "text/event-stream", "");
+        stream(turn).as_bytes().chunks(7).for_each(|chunk| reader.push(chunk));
+        let entry = Entry {
+            time: turn.time.parse().unwrap(),
+            id: "1".into(),
+            dialect: Dialect::Messages,
+            route: "/v1/messages".into(),
+            model: model.into(),
+            outcome: "compacted".into(),
+            reason: "".into(),
+            status: Some(200),
+            ms: 1.0,
+            texts: Vec::new(),
+            texts_left_out: 0,
+            evidence: 0,
+            prompts,
+            prefix,
+            usage: None,
+            statement: None,
+        };
+        assert!(ledger.record(entry, reader.finish().ok()).is_some());
     }
+    // Writes what still waits.
+    drop(ledger);
     assert_eq!(fates, [Fate::New, Fate::Kept, Fate::Broken { at: 1 }]);
     let text = fs::read_to_string(&log).unwrap();
     assert!(!text.contains("short log") && text.lines().count() == 3, "{text}");

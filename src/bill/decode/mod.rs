@@ -1,7 +1,8 @@
 //! Undoes the content coding of an answer as it passes, for reading only: what the client gets stays as it is.
 //!
 //! Memory is bounded by what the codings themselves need: 32 KiB for gzip and deflate, at most 16 MiB for
-//! Brotli and 8 MiB for Zstandard (the largest window that RFC 9659 allows on the web), and by [`STEP`].
+//! Brotli and 8 MiB for Zstandard (the largest window that RFC 9659 allows on the web), and by
+//! what 1 KiB of input decodes to.
 //! Zstandard's decoder gives out the last window of a frame only once the frame has ended, so that of an
 //! answer that breaks off, its end is not seen.
 
