@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::{
     batch::BatchError,
+    bill::{journal::JournalError, prices::PricesError},
     config::ConfigError,
     eval::{
         arms::ArmError,
@@ -60,6 +61,12 @@ pub enum Error {
     /// An evaluation was not finished.
     #[error(transparent)]
     Run(Box<RunError>),
+    /// A price list cannot be used.
+    #[error(transparent)]
+    Prices(Box<PricesError>),
+    /// The bill's log cannot be written.
+    #[error(transparent)]
+    Journal(Box<JournalError>),
     /// The command line asks for something impossible.
     #[error("{0}")]
     Usage(String),
@@ -147,6 +154,18 @@ impl From<RunError> for Error {
     }
 }
 
+impl From<PricesError> for Error {
+    fn from(error: PricesError) -> Self {
+        Self::Prices(Box::new(error))
+    }
+}
+
+impl From<JournalError> for Error {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(Box::new(error))
+    }
+}
+
 impl Error {
     /// Builds an [`Error::File`] from an I/O error on `path`.
     pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -172,6 +191,8 @@ impl Error {
             Error::Results(error) => error.hint(),
             Error::Gate(error) => error.hint(),
             Error::Run(error) => error.hint(),
+            Error::Prices(error) => Some(error.hint()),
+            Error::Journal(error) => Some(error.hint()),
             Error::File { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 Some("give another address with --listen, such as 127.0.0.1:0 for any that is free".into())
             }
@@ -201,6 +222,8 @@ impl Error {
             Error::Task(error) => 1 + u8::from(error.is_input()),
             Error::Arm(_) => 2,
             Error::Run(error) => error.exit_code(),
+            Error::Prices(error) => 1 + u8::from(error.is_input()),
+            Error::Journal(error) => 1 + u8::from(error.is_input()),
             Error::Report(_)
             | Error::Model(_)
             | Error::File { .. }

@@ -61,6 +61,9 @@ pub mod upstream;
 pub mod http;
 
 #[doc(hidden)]
+pub mod bill;
+
+#[doc(hidden)]
 pub mod batch;
 
 #[doc(hidden)]
@@ -71,6 +74,7 @@ pub mod cli;
 
 pub mod config;
 
+mod civil;
 mod display;
 mod error;
 mod exit;

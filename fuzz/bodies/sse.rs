@@ -1,12 +1,18 @@
 //! Answers, whole and as server-sent events.
 
-use epitome::wire::openai_answer::Collector;
+use epitome::{
+    bill::{Dialect, reader::UsageReader},
+    wire::openai_answer::Collector,
+};
 
 use super::dice::Dice;
 
+const DIALECTS: [Dialect; 3] = [Dialect::Chat, Dialect::Messages, Dialect::Responses];
+const CODINGS: [&str; 5] = ["", "gzip", "deflate", "br", "zstd"];
 const TYPES: [&str; 4] = ["text/event-stream", "Text/Event-Stream; charset=utf-8", "application/json", ""];
 
-/// The collected answer does not depend on how its bytes are chunked, and is no larger than they are.
+/// The collected answer and its usage do not depend on how the bytes are chunked, and the answer is no larger than
+/// they are.
 pub fn sse(data: &[u8]) {
     let mut dice = Dice::of(data);
     for kind in [TYPES[0], dice.pick(&TYPES)] {
@@ -28,6 +34,18 @@ pub fn sse(data: &[u8]) {
             }
             assert_eq!((collector.has_begun(), collector.len()), (begun, length));
             assert_eq!(collector.finish(), expected);
+        }
+    }
+    for coding in [CODINGS[0], dice.pick(&CODINGS)] {
+        let (dialect, kind) = (DIALECTS[dice.below(3)], dice.pick(&TYPES));
+        let read = |chunks: &mut dyn Iterator<Item = &[u8]>| {
+            let mut reader = UsageReader::new(dialect, kind, coding);
+            chunks.for_each(|chunk| reader.push(chunk));
+            reader.finish().ok()
+        };
+        let whole = read(&mut [data].into_iter());
+        for most in [1, 3, 64] {
+            assert_eq!(read(&mut data.chunks(1 + dice.below(most))), whole);
         }
     }
 }

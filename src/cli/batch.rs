@@ -149,6 +149,7 @@ fn run_digest(args: &Args, config: &Config, compactor: &Compactor) -> Result<Dig
         cache: _,
         eval: _,
         shadow: _,
+        bill: _,
         measure: _,
         log: _,
     } = config;

@@ -15,6 +15,7 @@ use epitome_work::progress;
 use crate::{config::Config, display::ProgressSink, error::Error, telemetry};
 
 pub mod batch;
+pub mod bill;
 pub mod compact;
 pub mod config;
 pub mod doctor;
@@ -59,6 +60,8 @@ enum Command {
     Batch(batch::Args),
     /// Measure what compaction does to answers.
     Eval(eval::Args),
+    /// Say what requests through the proxy cost, and what they would have cost without it.
+    Bill(bill::Args),
     /// List, fetch and check model files.
     Models(models::Args),
     /// Print the effective configuration.
@@ -87,6 +90,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Compact(args) => compact::run(args, config, quiet),
         Command::Batch(args) => batch::run(args, config, quiet),
         Command::Eval(args) => eval::run(args, config, eval::Origin { file: global.config, flags }),
+        Command::Bill(args) => bill::run(args, config),
         Command::Models(args) => models::run(args, config),
         Command::Config(args) => config::run(args, config),
         Command::Doctor(args) => doctor::run(args, config),

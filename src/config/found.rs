@@ -90,6 +90,8 @@ mod tests {
         let all = Table::try_from(Config::default()).unwrap();
         let refused: Vec<String> = refused(&all, "f").into_iter().map(|line| key_of(&line)).collect();
         let expected = [
+            "bill.log",
+            "bill.prices",
             "cache.dir",
             "cache.disk_mb",
             "embedder.concurrency",

@@ -61,6 +61,8 @@ pub struct Config {
     pub eval: Eval,
     /// Shadow requests of the proxy.
     pub shadow: Shadow,
+    /// What requests cost.
+    pub bill: Bill,
     /// Energy and what follows from it.
     pub measure: Measure,
     /// Logging, to standard error.
@@ -272,6 +274,17 @@ impl Default for Shadow {
             deadline_ms: 120_000,
         }
     }
+}
+
+/// What requests through the proxy cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bill {
+    /// The file to which the proxy appends a JSON line for each request, and which `epitome bill` reads.
+    /// Empty: none.
+    pub log: String,
+    /// A price list in TOML whose entries add to the built-in one and win over it. Empty: the built-in one.
+    pub prices: String,
 }
 
 /// Energy and what follows from it.

@@ -4,6 +4,7 @@
 mod attention;
 mod batch;
 mod batch_retry;
+mod bill;
 mod cache;
 mod circles;
 mod cli;

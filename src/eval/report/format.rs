@@ -1,6 +1,6 @@
 //! Formats numbers for people.
 
-use crate::eval::statistics::Interval;
+use crate::{civil, eval::statistics::Interval};
 
 /// Stands for a missing figure.
 pub const NONE: &str = "-";
@@ -72,15 +72,7 @@ pub fn gibibytes(bytes: u64) -> String {
 
 /// Unix seconds as date and time of day, UTC.
 pub fn date(seconds: u64) -> String {
-    // Converts days to a civil date by counting in 400-year cycles that start in March, so that the leap day
-    // is the last of its year.
-    let days = seconds / 86_400 + 719_468;
-    let (cycle, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-    let year = year + cycle * 400 + u64::from(month <= 2);
+    let (year, month, day) = civil::date(seconds / 86_400);
     let time = seconds % 86_400;
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", time / 3_600, time / 60 % 60, time % 60)
 }
