@@ -65,7 +65,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{config, display::LogWriter};
+use crate::{bill, config, display::LogWriter};
 
 const REQUESTS: &str = "epitome_requests_total";
 const QUERIES: &str = "epitome_queries_total";
@@ -178,6 +178,7 @@ fn describe() {
     describe_counter!(SHADOW_SAVED, Unit::Count, "Tokens that the compared requests saved");
     describe_gauge!(COMPACTION_OFF, "1 while shadow.floor keeps compaction off");
     describe_counter!(DISCONNECTS, Unit::Count, "Answers that the client did not wait for");
+    bill::telemetry::describe();
 }
 
 /// Registers metrics at zero, so that rates have a starting point. Metrics whose labels are known only later,

@@ -56,6 +56,11 @@ impl Ledger {
         statement
     }
 
+    /// The name under which the price list has a model.
+    pub fn listed(&self, model: &str) -> Option<&str> {
+        self.prices.listed(model)
+    }
+
     /// Entries that did not get into the journal.
     pub fn lost(&self) -> u64 {
         self.journal.as_ref().map_or(0, Journal::lost)

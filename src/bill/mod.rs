@@ -24,36 +24,15 @@ pub mod entry;
 pub mod journal;
 pub mod ledger;
 pub mod log;
+pub mod net;
 pub mod prefix;
 pub mod prices;
 pub mod rates;
 pub mod reader;
 pub mod statement;
 pub mod summary;
+pub mod telemetry;
 pub mod time;
 pub mod usage;
 
-use serde::{Deserialize, Serialize};
-
-/// The API dialect of a request and its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dialect {
-    /// OpenAI chat completions.
-    Chat,
-    /// Anthropic messages.
-    Messages,
-    /// OpenAI responses.
-    Responses,
-}
-
-impl Dialect {
-    /// The word used in the journal.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Dialect::Chat => "chat",
-            Dialect::Messages => "messages",
-            Dialect::Responses => "responses",
-        }
-    }
-}
+pub use crate::wire::dialect::Dialect;

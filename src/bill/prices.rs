@@ -63,16 +63,21 @@ impl PriceList {
     /// no more than a day, a revision or `-latest`, so that a new sibling (`gpt-5-mini` of `gpt-5`) is unknown
     /// rather than priced as another model; after a name that ends in `*` it may be anything.
     pub fn find(&self, model: &str) -> Option<&Tariff> {
+        self.entry(model).map(|(_, tariff)| tariff)
+    }
+
+    /// The name in the list by which [`PriceList::find`] finds a model.
+    pub fn listed(&self, model: &str) -> Option<&str> {
+        self.entry(model).map(|(name, _)| name.bare.as_str())
+    }
+
+    fn entry(&self, model: &str) -> Option<(&Name, &Tariff)> {
         let model = bare(model);
         let fits = |(name, _): &(&Name, &Tariff)| {
             model.strip_prefix(&name.bare).is_some_and(|rest| name.open || is_snapshot(rest))
         };
         // Of two equally long names the closed one says more.
-        self.entries
-            .iter()
-            .filter(fits)
-            .max_by_key(|(name, _)| (name.bare.len(), !name.open))
-            .map(|(_, entry)| entry)
+        self.entries.iter().filter(fits).max_by_key(|(name, _)| (name.bare.len(), !name.open))
     }
 
     /// How many names it has.

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -12,6 +13,7 @@ use epitome_engine::Models;
 
 use super::signal::Signals;
 use crate::{
+    bill::{journal::Journal, ledger::Ledger, prices::PriceList},
     config::Config,
     error::Error,
     http::{keys::Keys, server::server, state::State},
@@ -56,6 +58,10 @@ pub fn run(_: Args, config: Config) -> Result<(), Error> {
     let models = Arc::new(Models::unattended(&config.models)?);
     let cache = Arc::new(Cache::open(&config.cache));
     let compactor = crate::compactor::compactor(&config, models.clone(), cache)?;
+    let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
+    let prices = PriceList::load(file(&config.bill.prices).as_deref())?;
+    let journal = file(&config.bill.log).map(|path| Journal::open(&path)).transpose()?;
+    let ledger = Ledger::new(prices, journal);
     let upstream = Upstream::new(&config.serve, models).map_err(|error| Error::Usage(error.to_string()))?;
 
     let at = |source| Error::File { path: config.serve.listen.clone(), source };
@@ -63,7 +69,7 @@ pub fn run(_: Args, config: Config) -> Result<(), Error> {
     let address = listener.local_addr().map_err(at)?;
     greet(address, &upstream, &keys, &config.serve.keys_env);
 
-    let state = State::guarded(config.clone(), Arc::new(compactor), upstream, keys);
+    let state = State::guarded(config.clone(), Arc::new(compactor), upstream, keys, ledger);
     state.load();
     rt::System::new()
         .block_on(async {

@@ -252,6 +252,9 @@ pub struct Shadow {
     pub floor: f64,
     /// Fewest samples of the window on which that may be decided.
     pub min_samples: usize,
+    /// Compacted requests of a dialect over which compaction must save money: where their net is negative, it is turned
+    /// off for the dialect. 0: never. The bill is kept without shadow requests.
+    pub net_window: usize,
     /// How long it stays off.
     pub cooldown_s: u64,
     /// Samples that may be under way at once; a request beyond that is not sampled.
@@ -269,6 +272,7 @@ impl Default for Shadow {
             reference: 100,
             floor: 0.0,
             min_samples: 30,
+            net_window: 200,
             cooldown_s: 600,
             max_concurrent: 2,
             deadline_ms: 120_000,

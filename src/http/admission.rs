@@ -137,6 +137,9 @@ async fn decided(state: &Arc<State>, pipeline: Arc<dyn Compact>, body: &Bytes, a
     if dialect == Dialect::Chat && state.shadow.is_off() {
         return untouched(Account::passed("shadow-floor"));
     }
+    if state.billing.is_off(dialect) {
+        return untouched(Account::passed("net-negative"));
+    }
     let work = |effort: Effort| {
         let (shared, pipeline, body) = (state.clone(), pipeline.clone(), body.clone());
         let overrides = asked.overrides.clone();

@@ -1,11 +1,15 @@
 //! Requests that hold a conversation, in any dialect.
 
+use std::time::Instant;
+
 use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use epitome_compactor::client::Body;
 
 use super::{
     account, admission,
     body::{self, Incoming},
+    charge::Charge,
     encoding::{self, DecodeError},
     error::{ApiError, Shape},
     forward::{self, Flight, Outgoing},
@@ -25,7 +29,6 @@ use crate::{
 struct Decided {
     outgoing: Outgoing,
     account: Account,
-    shadow: Option<Sample>,
 }
 
 /// Compacts what the plan selects, passes on the rest unchanged, and streams the answer back. The answer's
@@ -38,7 +41,7 @@ pub(super) async fn converse(
 ) -> HttpResponse {
     let mut flight = Flight::start();
     let route = endpoint.dialect.as_str();
-    let Decided { outgoing, account, shadow } = match decided(&req, payload, &state, endpoint).await {
+    let Decided { outgoing, account } = match decided(&req, payload, &state, endpoint).await {
         Ok(decided) => decided,
         Err(error) => {
             // The request was refused, whether or not the client waits for the response.
@@ -57,7 +60,7 @@ pub(super) async fn converse(
         ms = account.time.as_secs_f64() * 1000.0,
         "decided"
     );
-    let mut response = match forward::forward(&state, &req, outgoing, flight, shadow).await {
+    let mut response = match forward::forward(&state, &req, outgoing, flight).await {
         Ok(response) => response,
         Err(error) => error.respond(Shape::of(&req)),
     };
@@ -71,11 +74,10 @@ async fn decided(
     state: &web::Data<State>,
     endpoint: Endpoint,
 ) -> Result<Decided, ApiError> {
+    let started = Instant::now();
     let options = Options::read(req.headers())?;
-    let passed = |body, reason| {
-        let outgoing = Outgoing { body, decoded: false };
-        Decided { outgoing, account: Account::passed(reason), shadow: None }
-    };
+    let passed =
+        |body, reason| Decided { outgoing: Outgoing::unchanged(body), account: Account::passed(reason) };
     // Who signs a request signs its body.
     if headers::is_signed(req.headers()) {
         return Ok(passed(body::stream(req, payload), "signed"));
@@ -107,11 +109,13 @@ async fn decided(
         _ => None,
     };
     // What is not changed goes as it came, encoded or not.
-    let outgoing = match body {
-        Some(body) => Outgoing { body: Body::Bytes(body.into()), decoded: encoding.is_some() },
-        None => Outgoing { body: Body::Bytes(received), decoded: false },
+    let (body, sent, decoded) = match body.map(Bytes::from) {
+        Some(body) => (body.clone(), body, encoding.is_some()),
+        None => (received, original.clone(), false),
     };
-    Ok(Decided { outgoing, account, shadow })
+    let charge = (!endpoint.counts)
+        .then(|| Charge::new(state, req, endpoint.dialect, &account, (&original, &sent), started));
+    Ok(Decided { outgoing: Outgoing { body: Body::Bytes(body), decoded, charge, shadow }, account })
 }
 
 /// The endpoint whose answers are compared with those to the original.

@@ -17,6 +17,7 @@ use epitome_compactor::client::{self, Answer, Body, ByteStream, Call};
 use futures_util::{Stream, stream};
 
 use super::{
+    charge::Charge,
     error::ApiError,
     headers,
     observe::{REQUEST_ID, request_id},
@@ -58,10 +59,22 @@ pub struct Outgoing {
     pub body: Body,
     /// Whether the body came with a content encoding that it has no more.
     pub decoded: bool,
+    /// Reads what the answer costs.
+    pub(super) charge: Option<Charge>,
+    /// Compares the answer with that to the original.
+    pub(super) shadow: Option<Sample>,
+}
+
+impl Outgoing {
+    /// A body as it came, whose answer nobody looks at.
+    pub fn unchanged(body: Body) -> Self {
+        Self { body, decoded: false, charge: None, shadow: None }
+    }
 }
 
 /// Sends the request with another body and returns the streaming answer. Dropping either aborts the upstream
-/// request. A `shadow` observes the answer as it passes.
+/// request. What `outgoing` has for
+/// that observes the answer as it passes.
 ///
 /// # Errors
 ///
@@ -71,9 +84,8 @@ pub async fn forward(
     req: &HttpRequest,
     outgoing: Outgoing,
     mut flight: Flight,
-    shadow: Option<Sample>,
 ) -> Result<HttpResponse, ApiError> {
-    let Outgoing { body, decoded } = outgoing;
+    let Outgoing { body, decoded, charge, shadow } = outgoing;
     let length = match &body {
         Body::Bytes(bytes) => Some(bytes.len()),
         Body::Empty | Body::Stream(_) => None,
@@ -104,6 +116,10 @@ pub async fn forward(
     match state.upstream.send(Call { method, path, headers, body }).await {
         Ok(answer) => {
             telemetry::first_byte(start.elapsed());
+            let answer = match charge {
+                Some(charge) => charge.watch(answer),
+                None => answer,
+            };
             let answer = match shadow {
                 Some(shadow) => shadow.watch(answer),
                 None => answer,
@@ -112,6 +128,7 @@ pub async fn forward(
         }
         Err(error) => {
             flight.done();
+            charge.into_iter().for_each(Charge::failed);
             Err(refused(&error))
         }
     }

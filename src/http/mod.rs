@@ -15,7 +15,8 @@
 //!    and enforces `serve.deadline_ms`.
 //! 7. [`crate::rewrite`] plans, compacts and splices on a blocking thread.
 //! 8. [`forward`] sends the new or original body upstream, and streams the answer back.
-//! 9. [`shadow`]: a share of the compacted requests is answered a second time from the original, in the
+//! 9. [`charge`] reads the usage as the answer passes, and enters it in the bill.
+//! 10. [`shadow`]: a share of the compacted requests is answered a second time from the original, in the
 //!    background, and the answers are compared.
 //!
 //! If anything fails in steps 5 to 7, the original goes upstream, and the answer's headers say why. When a
@@ -24,6 +25,7 @@
 mod account;
 pub mod admission;
 pub mod body;
+mod charge;
 pub mod compact;
 pub mod converse;
 mod encoding;

@@ -27,8 +27,8 @@ pub async fn upstream(req: HttpRequest, payload: web::Payload, state: web::Data<
 async fn passthrough(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
     let account = Account::passed("other-route");
     telemetry::request("other", account.verdict.as_str(), account.reason);
-    let outgoing = Outgoing { body: body::stream(&req, payload), decoded: false };
-    let mut response = match forward::forward(&state, &req, outgoing, Flight::start(), None).await {
+    let outgoing = Outgoing::unchanged(body::stream(&req, payload));
+    let mut response = match forward::forward(&state, &req, outgoing, Flight::start()).await {
         Ok(response) => response,
         Err(error) => error.respond(Shape::of(&req)),
     };

@@ -11,10 +11,18 @@ use actix_web::HttpRequest;
 use tokio::sync::Semaphore;
 
 use super::{
+    charge::Billing,
     keys::{self, Keys},
     shadow::Shadow,
 };
-use crate::{config::Config, rewrite::pipeline::Compact, room::Rooms, telemetry, upstream::Upstream};
+use crate::{
+    bill::{ledger::Ledger, prices::PriceList},
+    config::Config,
+    rewrite::pipeline::Compact,
+    room::Rooms,
+    telemetry,
+    upstream::Upstream,
+};
 
 /// Delay before loading the models is retried.
 const RETRY: Duration = Duration::from_secs(15);
@@ -45,6 +53,8 @@ pub struct State {
     pub keys: Keys,
     /// Shadow sampling.
     pub shadow: Shadow,
+    /// What answers cost.
+    pub(super) billing: Billing,
     /// One permit per concurrent compaction.
     pub permits: Arc<Semaphore>,
     /// One permit per request that is planned although no compaction may run, to send again what was sent before.
@@ -61,15 +71,17 @@ impl State {
     /// rejected; [`Keys::read`] gives the reason.
     pub fn new(config: Arc<Config>, pipeline: Arc<dyn Compact>, upstream: Upstream) -> Arc<Self> {
         let keys = Keys::read(&config.serve).unwrap_or_else(|_| Keys::reject_all());
-        Self::guarded(config, pipeline, upstream, keys)
+        let ledger = Ledger::new(PriceList::built_in().unwrap_or_default(), None);
+        Self::guarded(config, pipeline, upstream, keys, ledger)
     }
 
-    /// [`State::new`] with the given keys.
+    /// [`State::new`] with the given keys and ledger.
     pub fn guarded(
         config: Arc<Config>,
         pipeline: Arc<dyn Compact>,
         upstream: Upstream,
         keys: Keys,
+        ledger: Ledger,
     ) -> Arc<Self> {
         telemetry::metrics();
         let tenants = match config.serve.tenants {
@@ -80,6 +92,7 @@ impl State {
         let recalls = Arc::new(Semaphore::new(RECALLS));
         let readiness = RwLock::new(Readiness::Loading);
         let shadow = Shadow::new(&config.shadow);
+        let billing = Billing::new(ledger, &config.shadow);
         let rooms = Rooms::new(config.serve.bodies_bytes);
         Arc::new(Self {
             config,
@@ -87,6 +100,7 @@ impl State {
             upstream,
             keys,
             shadow,
+            billing,
             permits,
             recalls,
             rooms,

@@ -1,13 +1,19 @@
 //! The dialects, and which of them a path speaks.
 
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
 use super::{
     chat,
     conversation::{Conversation, ReadError},
+    json::Raw,
     messages, responses,
 };
 
 /// An API dialect whose requests hold a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// OpenAI chat completions.
     Chat,
@@ -50,6 +56,27 @@ impl Dialect {
             Dialect::Messages => messages::read(body),
             Dialect::Responses => responses::read(body),
         }
+    }
+}
+
+impl Dialect {
+    /// The byte ranges of what a provider's prompt cache sees in order: tools, instructions, then each message. Empty for
+    /// a body that cannot be read.
+    pub fn parts(self, body: &[u8]) -> Vec<Range<usize>> {
+        let Some(root) = Raw::parse(body).ok().and_then(Raw::members) else { return Vec::new() };
+        let (first, list) = match self {
+            Dialect::Chat => (["tools", "functions"], "messages"),
+            Dialect::Messages => (["tools", "system"], "messages"),
+            Dialect::Responses => (["tools", "instructions"], "input"),
+        };
+        let mut parts: Vec<Range<usize>> =
+            first.iter().filter_map(|key| root.last(key)).map(Raw::range).collect();
+        match root.last(list) {
+            Some(list) if list.literal().is_some() => parts.push(list.range()),
+            Some(list) => parts.extend(list.elements().unwrap_or_default().into_iter().map(Raw::range)),
+            None => {}
+        }
+        parts
     }
 }
 

@@ -71,6 +71,11 @@ impl<'a> Raw<'a> {
         self.literal()?.decode()
     }
 
+    /// Its place in the body.
+    pub fn range(self) -> Range<usize> {
+        self.start..self.start + self.text.len()
+    }
+
     /// The value as it is written.
     pub fn text(self) -> &'a str {
         self.text

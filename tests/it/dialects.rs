@@ -31,6 +31,11 @@ fn document() -> String {
     vec![paragraph; 45].join("\n\n")
 }
 
+/// A prompt of a document and the question, with `text` in place of the document.
+fn prompt(text: &str) -> String {
+    format!("<document>\n{text}\n</document>\n\n{QUESTION}")
+}
+
 const QUESTION: &str = "Who paid for the northern mole?";
 
 /// The JSON of a string.
@@ -82,14 +87,15 @@ async fn only_material_changes_in_each_dialect() {
         only_the_document_changes(&upstream, &format!("{}{path}", proxy.url), responses).await;
         assert_eq!(upstream.last().path, path);
     }
-    let input =
-        format!("{{\"model\":\"gpt-5\",\"input\":{}}}", quoted(&format!("{}\n\n{QUESTION}", document())));
+    let input = format!("{{\"model\":\"gpt-5\",\"input\":{}}}", quoted(&prompt(&document())));
     let response = post(&format!("{}/v1/responses", proxy.url), input).await;
     assert_eq!(outcome(&response), ("compacted", ""));
     let seen: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
-    assert_eq!(seen["input"], format!("{SHORT}\n\n{QUESTION}"));
+    assert_eq!(seen["input"], prompt(SHORT));
 
-    let chat = r#"{"messages":[{"role":"user","content":[{"type":"text","text":DOC,"cache_control":{"type":"ephemeral"}},{"type":"text","text":"Who paid for the northern mole?"}]}]}"#;
+    let chat = r#"{"messages":[{"role":"user","content":"Who paid for the northern mole?"},
+        {"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"read","arguments":"{}"}}]},
+        {"role":"tool","tool_call_id":"1","content":[{"type":"text","text":DOC,"cache_control":{"type":"ephemeral"}}]}]}"#;
     for path in [
         "/openai/deployments/gpt-4o/chat/completions?api-version=1",
         "/v1beta/openai/chat/completions",
@@ -180,14 +186,14 @@ async fn encoded_bodies_are_read_and_sent_on_plain_or_as_they_came() {
             .header("content-type", "application/json");
         async { request.body(body).send().await.expect("an answer") }
     };
-    let long = json!({ "model": "gpt-5", "input": format!("{}\n\n{QUESTION}", document()) }).to_string();
+    let long = json!({ "model": "gpt-5", "input": prompt(&document()) }).to_string();
     let short = json!({ "model": "gpt-5", "input": "Hello." }).to_string();
     for (encoding, encode) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("zstd", zstd)] {
         let response = send(encoding, encode(long.as_bytes())).await;
         assert_eq!(outcome(&response), ("compacted", ""), "{encoding}");
         let seen = upstream.last();
         let body: Value = serde_json::from_slice(&seen.body).expect("plain JSON");
-        assert_eq!(body["input"], format!("{SHORT}\n\n{QUESTION}"));
+        assert_eq!(body["input"], prompt(SHORT));
         assert_eq!(seen.header("content-encoding"), None);
         assert_eq!(seen.header("content-length"), Some(seen.body.len().to_string().as_str()));
 
@@ -222,8 +228,7 @@ async fn encoded_bodies_are_read_and_sent_on_plain_or_as_they_came() {
 #[actix_web::test]
 async fn signed_requests_pass() {
     let (upstream, _double, proxy) = setup(|_| {});
-    let body =
-        json!({ "messages": [{ "role": "user", "content": format!("{}\n\n{QUESTION}", document()) }] });
+    let body = json!({ "messages": [{ "role": "user", "content": prompt(&document()) }] });
     let response = reqwest::Client::new()
         .post(format!("{}/v1/messages", proxy.url))
         .header("authorization", "AWS4-HMAC-SHA256 Credential=a, SignedHeaders=host, Signature=b")

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use epitome::{
+    bill::{ledger::Ledger, prices::PriceList},
     config::Config,
     http::{
         keys::Keys,
@@ -41,7 +42,8 @@ fn start(
     let above = Above::new(&config.serve, models).unwrap();
     let keys = Keys::parse(&config.serve, "one, two").unwrap();
     let pipeline = pipeline(&config);
-    let proxy = Proxy::with(State::guarded(config, pipeline, above, keys));
+    let ledger = Ledger::new(PriceList::default(), None);
+    let proxy = Proxy::with(State::guarded(config, pipeline, above, keys, ledger));
     proxy.state.mark(Readiness::Ready);
     proxy
 }

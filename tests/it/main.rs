@@ -6,6 +6,7 @@ mod batch;
 mod batch_retry;
 mod bill;
 mod cache;
+mod charge;
 mod circles;
 mod cli;
 mod corpus;
