@@ -55,7 +55,7 @@ class Record:
     plain: bytes = b""
     """The body without its content encoding."""
     said: str = ""
-    """What was answered: `text`, `call`, `models`, `count`, `upgrade`, `error` or `other`."""
+    """What was answered: `text`, `call`, `models`, `count`, `upgrade`, `stray`, `error` or `other`."""
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name), None)
@@ -129,6 +129,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.respond()
+
+    def do_CONNECT(self):
+        """A client that wants to leave the machine, through the proxy that its environment names."""
+        with self.upstream.lock:
+            self.upstream.records.append(Record("CONNECT", self.path, list(self.headers.items()), b"", said="stray"))
+        self.close_connection = True
+        self.send_error(403)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = do_GET
 
