@@ -62,6 +62,8 @@ def codex(model: str, login: str):
         folder.mkdir()
         env = {"CODEX_HOME": str(folder)}
         settings = {"check_for_update_on_startup": False, "analytics.enabled": False}
+        # What else asks the network for something.
+        settings |= {f"features.{name}": False for name in ("apps", "plugins", "remote_plugin", "plugin_sharing")}
         if login == "provider":
             provider = {"name": "test", "base_url": f"{place.url}/v1", "env_key": "TEST_KEY", "wire_api": "responses"}
             settings |= {f"model_providers.test.{name}": value for name, value in provider.items()}
@@ -90,15 +92,16 @@ def codex(model: str, login: str):
 
 
 def account() -> dict:
-    """A login that no server has given: two unsigned tokens that are good for a day."""
+    """A login that no server has given: two unsigned tokens that are good for a day, and the same all day."""
 
     def part(value) -> str:
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
         return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
     now = int(time.time())
+    today = now - now % 86_400
     auth = {"chatgpt_plan_type": "pro", "chatgpt_account_id": "account", "chatgpt_user_id": "user"}
-    claims = {"iat": now, "exp": now + 86_400, "email": "a@example.com", "https://api.openai.com/auth": auth}
+    claims = {"iat": today, "exp": today + 2 * 86_400, "email": "a@example.com", "https://api.openai.com/auth": auth}
     token = f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(claims)}.{part(b'unsigned')}"
     return {
         "auth_mode": "chatgpt",

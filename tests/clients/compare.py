@@ -24,6 +24,7 @@ VARYING = [
     (rb"\b[0-9a-f]{64}\b", b"DIGEST"),
     (rb"Chunk ID: [0-9a-f]+", b"Chunk ID: X"),
     (rb"Wall time:? [0-9.]+ seconds", b"Wall time T"),
+    (rb"create_time\":[0-9.]+", b'create_time":0'),
     (rb"unix_ms(\\*)\":[0-9]+", rb'unix_ms\1":0'),
     # The port of the server that was asked.
     (rb"127\.0\.0\.1:[0-9]+", b"127.0.0.1:PORT"),

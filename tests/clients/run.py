@@ -8,6 +8,7 @@ README.md says what is checked. A NAME is a client (`openai-python`) or a client
 import argparse
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import urllib.error
@@ -98,6 +100,8 @@ class Case:
     answer: Callable | None = None
     stream: bool = False
     quick: bool = False
+    zstd: bool = False
+    """Whether the upstream has to read zstd."""
     compacts: bool = True
     """Whether epitome is to compact what this client sends, if it knows the dialect."""
     relay: str = ""
@@ -116,6 +120,7 @@ LANGCHAIN = Packages(PYTHON, ("langchain-openai", "langchain-anthropic"))
 LLAMAINDEX = Packages(PYTHON, ("llama-index-llms-openai-like",))
 PYDANTIC = Packages(PYTHON, ("pydantic-ai-slim[openai,anthropic]",))
 PROXY = Packages("python-litellm-proxy", ("litellm[proxy]",))
+ZSTD = Packages(PYTHON, ("zstandard",))
 AIDER = Packages("python-aider", ("aider-chat",))
 CLAUDE = Packages("node-claude", ("@anthropic-ai/claude-code",))
 CODEX = Packages("node-codex", ("@openai/codex",))
@@ -194,6 +199,7 @@ def cases():
             start=agents.codex(model, login),
             answer=agents.codex_answer,
             stream=True,
+            zstd=variant == "zstd",
         )
     yield Case("aider", "ask", AIDER, "chat", start=agents.aider, answer=agents.aider_answer, stream=True)
 
@@ -405,6 +411,10 @@ def outcomes(setup: Setup, url: str, records: list) -> str:
 def check(setup: Setup, case: Case):
     """Runs a client both ways. Returns its version, what it amounts to, and what is wrong."""
     programs = case.packages.install(setup.options.cache, setup.options.upgrade)
+    if case.zstd and not importlib.util.find_spec("compression"):
+        # Before 3.14, Python's own library has none. The upstream imports it when it needs it.
+        ZSTD.install(setup.options.cache, setup.options.upgrade)
+        sys.path.append(sysconfig.get_path("purelib", vars={"base": str(setup.options.cache / PYTHON)}))
     asked = setup.epitome
     if case.relay == "before":
         first, second = setup.relay(setup.upstream.url), setup.relay(setup.epitome)
@@ -460,7 +470,7 @@ def main():
     parser.add_argument("--upgrade", action="store_true", help="install the newest versions")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("--cache", type=pathlib.Path, default=pathlib.Path.home() / ".cache" / "epitome-clients")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     options.cache = options.cache.resolve()
 
     chosen = [case for case in cases() if case.quick or not options.quick]
