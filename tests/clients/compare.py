@@ -112,6 +112,10 @@ class Comparison:
                 name = old
 
     def text(self, where: str, old: str, new: str):
+        if old in new:
+            # What a question needs from a text before it may be put beside it.
+            self.notes.append(f"{where}: {len(new) - len(old)} bytes are beside {old[:40]!r}")
+            return
         if len(old) < LONG or len(new) >= len(old):
             self.problems.append(f"{where}: {old[:60]!r} became {new[:60]!r}")
             return

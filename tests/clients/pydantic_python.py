@@ -2,7 +2,6 @@
 
 import asyncio
 
-from anthropic import AsyncAnthropic
 from case import CASE, QUESTION, ROOT, SYSTEM, main, read_file
 from pydantic_ai import Agent
 from pydantic_ai.models.anthropic import AnthropicModel
@@ -18,10 +17,8 @@ def openai():
 MODELS = {
     "chat": lambda: OpenAIChatModel("gpt-4o-mini", provider=openai()),
     "responses": lambda: OpenAIResponsesModel("gpt-4o-mini", provider=openai()),
-    # A client made here: the one that the provider makes does not fit every version of Anthropic's package.
     "messages": lambda: AnthropicModel(
-        "claude-sonnet-4-5",
-        provider=AnthropicProvider(anthropic_client=AsyncAnthropic(base_url=ROOT, api_key="sk-ant-test")),
+        "claude-sonnet-4-5", provider=AnthropicProvider(base_url=ROOT, api_key="sk-ant-test")
     ),
 }
 

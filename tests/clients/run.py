@@ -115,10 +115,12 @@ class Case:
 PYTHON = "python"
 OPENAI = Packages(PYTHON, ("openai",))
 ANTHROPIC = Packages(PYTHON, ("anthropic",))
-LITELLM = Packages(PYTHON, ("litellm",))
-LANGCHAIN = Packages(PYTHON, ("langchain-openai", "langchain-anthropic"))
-LLAMAINDEX = Packages(PYTHON, ("llama-index-llms-openai-like",))
-PYDANTIC = Packages(PYTHON, ("pydantic-ai-slim[openai,anthropic]",))
+# The others hold the official clients back to some version, so each is alone.
+LITELLM = Packages("python-litellm", ("litellm",))
+LANGCHAIN = Packages("python-langchain", ("langchain-openai", "langchain-anthropic"))
+LLAMAINDEX = Packages("python-llamaindex", ("llama-index-llms-openai-like",))
+# It allows version 2 of `anthropic`, and does not work with it.
+PYDANTIC = Packages("python-pydantic", ("pydantic-ai-slim[openai,anthropic]", "anthropic<2"))
 PROXY = Packages("python-litellm-proxy", ("litellm[proxy]",))
 ZSTD = Packages(PYTHON, ("zstandard",))
 AIDER = Packages("python-aider", ("aider-chat",))
@@ -243,7 +245,9 @@ class Setup:
             config.write_text(json.dumps({"model_list": models, "litellm_settings": {"telemetry": False}}))
             words = [programs / "litellm", "--config", config, "--host", "127.0.0.1", "--port", port]
             url = f"http://127.0.0.1:{port}"
-            self.background(words, config.stem, self.environment(), f"{url}/health/liveliness")
+            # Only this machine reaches it, and it has no key to lose.
+            env = self.environment(LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY="true")
+            self.background(words, config.stem, env, f"{url}/health/liveliness")
             self.relays[upstream] = url
         return self.relays[upstream]
 
