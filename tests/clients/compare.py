@@ -10,10 +10,13 @@ from collections import Counter
 
 from upstream import Record
 
-# Where texts may be compacted. Everywhere else a request must arrive as it was sent.
+# Where texts may be compacted. Everywhere else, but where tokens are counted, a request must arrive as it was sent.
 DIALECTS = {"/v1/chat/completions": "chat", "/v1/responses": "responses", "/v1/messages": "messages"}
 
 LITERAL = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+# What counts the tokens of a request may count those of the compacted one.
+COUNTS = {"/v1/messages/count_tokens", "/v1/responses/input_tokens"}
 
 # Shorter texts are none of epitome's business.
 LONG = 4000
@@ -75,13 +78,14 @@ class Comparison:
     def paired(self, direct, through):
         """Requests with a body in their order. Of the others it matters only that they arrive."""
         pairs = []
-        posts = lambda records: [record for record in records if record.raw and record.route in DIALECTS]
+        texts = COUNTS | DIALECTS.keys()
+        posts = lambda records: [record for record in records if record.raw and record.route in texts]
         first, second = posts(direct), posts(through)
         if [record.path for record in first] != [record.path for record in second]:
             self.problems.append(f"requests: {[r.path for r in first]} became {[r.path for r in second]}")
         else:
             pairs += zip(first, second)
-        rest = lambda records: Counter((r.method, r.path) for r in records if not (r.raw and r.route in DIALECTS))
+        rest = lambda records: Counter((r.method, r.path) for r in records if not (r.raw and r.route in texts))
         first, second = rest(direct), rest(through)
         for method, path in sorted(first.keys() | second.keys()):
             counts = first[method, path], second[method, path]
@@ -89,8 +93,7 @@ class Comparison:
                 self.problems.append(f"{method} {path}: {counts[0]} times direct, {counts[1]} times through epitome")
             elif counts[0] != counts[1]:
                 self.notes.append(f"{method} {path}: {counts[0]} times direct, {counts[1]} times through epitome")
-        # Other bodies, such as those of count_tokens, are found by what they are.
-        others = lambda records: {(r.path, normal(r.plain)) for r in records if r.raw and r.route not in DIALECTS}
+        others = lambda records: {(r.path, normal(r.plain)) for r in records if r.raw and r.route not in texts}
         for path, _ in others(through) - others(direct):
             self.problems.append(f"{path}: another body arrived")
         return pairs
@@ -119,7 +122,10 @@ class Comparison:
         if len(old) < LONG or len(new) >= len(old):
             self.problems.append(f"{where}: {old[:60]!r} became {new[:60]!r}")
             return
-        self.shortened += 1
+        if where.split()[0].split("?")[0] in COUNTS:
+            self.notes.append(f"{where}: counted at {len(new):,} bytes instead of {len(old):,}")
+        else:
+            self.shortened += 1
         for wording in self.kept:
             if wording in old and wording not in new:
                 self.problems.append(f"{where}: {wording!r} is gone")

@@ -119,8 +119,7 @@ ANTHROPIC = Packages(PYTHON, ("anthropic",))
 LITELLM = Packages("python-litellm", ("litellm",))
 LANGCHAIN = Packages("python-langchain", ("langchain-openai", "langchain-anthropic"))
 LLAMAINDEX = Packages("python-llamaindex", ("llama-index-llms-openai-like",))
-# It allows version 2 of `anthropic`, and does not work with it.
-PYDANTIC = Packages("python-pydantic", ("pydantic-ai-slim[openai,anthropic]", "anthropic<2"))
+PYDANTIC = Packages("python-pydantic", ("pydantic-ai-slim[openai,anthropic]",))
 PROXY = Packages("python-litellm-proxy", ("litellm[proxy]",))
 ZSTD = Packages(PYTHON, ("zstandard",))
 AIDER = Packages("python-aider", ("aider-chat",))
@@ -442,7 +441,8 @@ def check(setup: Setup, case: Case):
         asks = [record for record in one.records if record.raw and record.route in compare.DIALECTS]
         if not asks or not any(QUESTION in text for text in compare.texts(asks[-1])):
             problems.append(f"{way} the question did not arrive")
-    if direct.facts != through.facts:
+    counted = case.variant == "count-tokens" and through.facts <= direct.facts
+    if direct.facts != through.facts and not counted:
         problems.append(f"{direct.facts} became {through.facts}")
 
     strays = sorted({record.path for record in direct.records + through.records if record.said == "stray"})
