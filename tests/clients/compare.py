@@ -67,6 +67,8 @@ class Comparison:
         """How many texts arrived shorter."""
         self.kept = kept
         """What must still be in a shortened text, if it was there before."""
+        self.became: dict[str, str] = {}
+        """What became of each text that was shortened."""
         self.pairs = self.paired(direct, through)
         for sent, arrived in self.pairs:
             self.bodies(sent, arrived)
@@ -126,6 +128,9 @@ class Comparison:
             self.notes.append(f"{where}: counted at {len(new):,} bytes instead of {len(old):,}")
         else:
             self.shortened += 1
+        # A text that changes from turn to turn is in no prefix cache.
+        if self.became.setdefault(old, new) != new:
+            self.problems.append(f"{where}: compacted in another way than a turn before")
         for wording in self.kept:
             if wording in old and wording not in new:
                 self.problems.append(f"{where}: {wording!r} is gone")

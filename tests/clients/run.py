@@ -31,6 +31,7 @@ from upstream import Script, Upstream, save
 HERE = pathlib.Path(__file__).resolve().parent
 STORY = HERE.parents[1] / "eval" / "corpus" / "story.txt"
 FACT = " The spare surge-circuit of the Aphrodite carried the serial number KX-4471-B."
+ERRATA = "Page 3: for Gormann read Gorman.\n"
 QUESTION = "What is the serial number of the spare surge-circuit of the Aphrodite?"
 SYSTEM = "You are a librarian. Answer from the text alone, in one sentence."
 PATIENCE = 120
@@ -213,7 +214,9 @@ class Setup:
         self.folder = folder
         self.closing = closing
         self.file = folder / "work" / "story.txt"
-        self.upstream = Upstream(Script(file=str(self.file)))
+        self.errata = folder / "work" / "errata.txt"
+        # After the second file the long text is sent once more, as an earlier turn.
+        self.upstream = Upstream(Script(files=(str(self.file), str(self.errata))))
         closing.callback(self.upstream.close)
         self.epitome = self.serve(self.upstream.url)
         self.relays: dict[str, str] = {}
@@ -295,6 +298,7 @@ class Setup:
         lines = STORY.read_text(encoding="utf-8").split("\n")
         lines.insert(len(lines) // 2, FACT)
         self.file.write_text("\n".join(lines), encoding="utf-8")
+        self.errata.write_text(ERRATA, encoding="utf-8")
 
 
 def free_port() -> int:
@@ -331,7 +335,7 @@ def run(setup: Setup, case: Case, programs: pathlib.Path, url: str, way: str) ->
     """Runs the client against this address."""
     setup.clean()
     setup.upstream.take()
-    task = f"Read the file {setup.file.name}."
+    task = f"Read the file {setup.file.name}, then {setup.errata.name}."
     if case.script:
         given = {
             "url": url,
@@ -429,7 +433,7 @@ def check(setup: Setup, case: Case):
     direct = run(setup, case, programs, first, "direct")
     through = run(setup, case, programs, second, "epitome")
 
-    wording = [QUESTION, f"Read the file {setup.file.name}.", SYSTEM, "Process exited with code 0"]
+    wording = [QUESTION, f"Read the file {setup.file.name}, then", SYSTEM, "Process exited with code 0"]
     compared = compare.Comparison(direct.records, through.records, wording)
     problems = compared.problems
     expected = setup.upstream.script.answer

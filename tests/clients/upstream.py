@@ -4,7 +4,7 @@ It needs the standard library only. A body in zstd is read with `compression.zst
 
 What it answers is scripted, not generated:
 
-- If the request offers a tool that reads files, and nothing has been read yet, it calls that tool for `script.file`.
+- If the request offers a tool that reads files, it calls that tool for one of `script.files` after the other.
 - Otherwise it says `script.answer` if `script.fact` is somewhere in the request, and `script.unknown` if not. So a
   client that gets the answer shows that the fact reached the upstream.
 
@@ -39,7 +39,7 @@ class Script:
     fact: str = "KX-4471-B"
     answer: str = "The serial number is KX-4471-B."
     unknown: str = "I cannot find it."
-    file: str = ""
+    files: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass
@@ -289,14 +289,15 @@ class Dialect:
         known = any(script.fact in text for text in strings(self.body))
         self.text = self.formatted(script.answer if known else script.unknown)
         self.call = None
-        if script.file and not self.has_result():
+        read = self.results()
+        if read < len(script.files):
             tool = min(
                 (tool for tool in self.tools() if tool[0] in READERS),
                 key=lambda tool: READERS.index(tool[0]),
                 default=None,
             )
             if tool:
-                self.call = tool[0], arguments(tool[1], script.file)
+                self.call = tool[0], arguments(tool[1], script.files[read])
         with upstream.lock:
             upstream.calls += 1
             self.id = hashlib.sha256(b"%d" % upstream.calls).hexdigest()[:24]
@@ -348,8 +349,8 @@ class Chat(Dialect):
             if function := tool.get("function"):
                 yield function.get("name"), function.get("parameters")
 
-    def has_result(self):
-        return any(message.get("role") == "tool" for message in self.body.get("messages", []))
+    def results(self):
+        return sum(message.get("role") == "tool" for message in self.body.get("messages", []))
 
     def usage(self):
         return {
@@ -430,8 +431,8 @@ class Responses(Dialect):
         items = self.body.get("input")
         return items if isinstance(items, list) else []
 
-    def has_result(self):
-        return any(str(item.get("type")).endswith("_output") for item in self.items())
+    def results(self):
+        return sum(str(item.get("type")).endswith("_output") for item in self.items())
 
     def formatted(self, text):
         form = (self.body.get("text") or {}).get("format") or {}
@@ -541,8 +542,8 @@ class Messages(Dialect):
         for tool in self.body.get("tools") or []:
             yield tool.get("name"), tool.get("input_schema")
 
-    def has_result(self):
-        return any(
+    def results(self):
+        return sum(
             part.get("type") == "tool_result"
             for message in self.body.get("messages", [])
             if isinstance(message.get("content"), list)
@@ -613,7 +614,7 @@ class Messages(Dialect):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--file", default="", help="what a reading tool is called for")
+    parser.add_argument("--file", action="append", default=[], help="what a reading tool is called for")
     parser.add_argument("--fact", default=Script.fact)
     parser.add_argument("--answer", default=Script.answer)
     parser.add_argument("--keep", type=pathlib.Path, help="a directory for what arrives")
@@ -627,7 +628,7 @@ def main():
         if options.keep:
             save(record, options.keep, f"{count:03}")
 
-    upstream = Upstream(Script(options.fact, options.answer, file=options.file), options.port, show)
+    upstream = Upstream(Script(options.fact, options.answer, files=tuple(options.file)), options.port, show)
     print(upstream.url, flush=True)
     threading.Event().wait()
 
