@@ -31,16 +31,20 @@ class Place:
     prompt: str
 
 
-def claude(place: Place):
-    """Claude Code reads the file with its tool `Read`."""
-    command = [
-        place.programs / ".bin" / "claude",
-        *("-p", place.prompt),
-        *("--allowedTools", "Read"),
-        *("--model", "claude-sonnet-4-5"),
-        *("--output-format", "json"),
-    ]
-    return command, {"ANTHROPIC_BASE_URL": place.url, "ANTHROPIC_API_KEY": "sk-ant-test"}
+def claude(model: str):
+    """Claude Code reads the file with its tool `Read`. What it says of itself, and in which role, is up to the model."""
+
+    def start(place: Place):
+        command = [
+            place.programs / ".bin" / "claude",
+            *("-p", place.prompt),
+            *("--allowedTools", "Read"),
+            *("--model", model),
+            *("--output-format", "json"),
+        ]
+        return command, {"ANTHROPIC_BASE_URL": place.url, "ANTHROPIC_API_KEY": "sk-ant-test"}
+
+    return start
 
 
 def claude_answer(output: str):

@@ -187,7 +187,9 @@ def cases():
         client = f"litellm-proxy-{relay}"
         yield from scripted(client, OPENAI, "openai_python.py", "chat-stream chat-tools", relay=relay)
         yield from scripted(client, ANTHROPIC, "anthropic_python.py", "messages-stream messages-tools", relay=relay)
-    yield Case("claude", "read", CLAUDE, "messages", start=agents.claude, answer=agents.claude_answer, stream=True)
+    for variant, model in (("sonnet", "claude-sonnet-4-5"), ("opus", "claude-opus-4-8")):
+        start = agents.claude(model)
+        yield Case("claude", variant, CLAUDE, "messages", start=start, answer=agents.claude_answer, stream=True)
     for variant, model, login in (
         ("provider", "gpt-5.5", "provider"),
         ("code-mode", "gpt-6.2-sol", "provider"),
