@@ -32,7 +32,7 @@ class Place:
 
 
 def claude(model: str):
-    """Claude Code reads the file with its tool `Read`. What it says of itself, and in which role, is up to the model."""
+    """Claude Code reads the file with its tool `Read`. In which role it sends its own words depends on the model."""
 
     def start(place: Place):
         command = [
