@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use actix_web::HttpRequest;
@@ -14,9 +14,7 @@ use epitome_compactor::client::{
     Answer, ByteStream,
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName},
 };
-use epitome_text::tokens::TokenCounter;
 use futures_util::Stream;
-use moka::sync::Cache;
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{keys, observe::request_id, state::State};
@@ -24,102 +22,15 @@ use crate::{
     bill::{
         Dialect,
         entry::{Entry, Text},
-        ledger::Ledger,
-        net::{Change, Nets},
-        prefix::{Fate, Part},
+        prefix::Fate,
         reader::UsageReader,
         statement::Prompts,
         telemetry,
         time::Time,
     },
-    config,
     rewrite::account::{Account, Verdict},
     wire::json::Raw,
 };
-
-/// Messages whose tokens are remembered.
-const COUNTED: u64 = 1 << 16;
-
-/// The bill of a proxy.
-pub(super) struct Billing {
-    ledger: Ledger,
-    nets: Nets,
-    /// Tokens of messages, by the hash of their bytes and the name of the counter.
-    counts: Cache<[u8; 32], u64>,
-}
-
-impl Billing {
-    pub(super) fn new(ledger: Ledger, config: &config::Shadow) -> Self {
-        let nets = Nets::new(config.net_window, Duration::from_secs(config.cooldown_s));
-        Self { ledger, nets, counts: Cache::new(COUNTED) }
-    }
-
-    /// Whether compaction costs more than it saves, and is off for a while.
-    pub(super) fn is_off(&self, dialect: Dialect) -> bool {
-        let (off, change) = self.nets.is_off(dialect, Instant::now());
-        if change == Change::On {
-            telemetry::net_off(dialect, false);
-            tracing::info!(dialect = dialect.as_str(), "compaction is on again after shadow.cooldown_s");
-        }
-        off
-    }
-
-    /// The parts of a body, with their tokens.
-    fn parts(&self, dialect: Dialect, body: &[u8], counter: &dyn TokenCounter) -> Vec<Part> {
-        let part = |range: std::ops::Range<usize>| {
-            let bytes = body.get(range).unwrap_or_default();
-            let bytes = unmarked(bytes);
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(counter.name().as_bytes()).update(&[0]).update(&bytes);
-            let key = *hasher.finalize().as_bytes();
-            let count = || counter.count(&String::from_utf8_lossy(&bytes)) as u64;
-            let tokens = self.counts.get(&key).unwrap_or_else(|| {
-                let tokens = count();
-                self.counts.insert(key, tokens);
-                tokens
-            });
-            Part::new(&bytes, tokens)
-        };
-        dialect.parts(body).into_iter().map(part).collect()
-    }
-}
-
-/// A message without marks of cache breakpoints, which move from request to request and are no part of what is cached.
-fn unmarked(message: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    const MARK: &str = "cache_control";
-    let marked = std::str::from_utf8(message).is_ok_and(|text| text.contains(MARK));
-    let Some(ranges) = marked.then(|| marks(message)) else { return message.into() };
-    let mut out = Vec::with_capacity(message.len());
-    let mut at = 0;
-    for range in ranges {
-        out.extend_from_slice(message.get(at..range.start).unwrap_or_default());
-        at = range.end;
-    }
-    out.extend_from_slice(message.get(at..).unwrap_or_default());
-    out.into()
-}
-
-/// Where the values of breakpoints stand in a message: its own, those of its blocks, and those of blocks in these.
-fn marks(message: &[u8]) -> Vec<std::ops::Range<usize>> {
-    fn walk(value: Raw<'_>, depth: usize, found: &mut Vec<std::ops::Range<usize>>) {
-        if depth == 0 {
-            return;
-        }
-        for element in value.elements().unwrap_or_default() {
-            walk(element, depth - 1, found);
-        }
-        if let Some(members) = value.members() {
-            found.extend(members.last("cache_control").map(Raw::range));
-            members.last("content").into_iter().for_each(|content| walk(content, depth - 1, found));
-        }
-    }
-    let mut found = Vec::new();
-    if let Ok(value) = Raw::parse(message) {
-        walk(value, 6, &mut found);
-    }
-    found.sort_by_key(|range| range.start);
-    found
-}
 
 /// A request whose answer is charged.
 pub(super) struct Charge {
@@ -235,12 +146,8 @@ impl Charge {
         telemetry::lost(billing.ledger.lost());
         let (Some(usage), Some(statement)) = (usage, statement) else { return };
         telemetry::cost(dialect, billing.ledger.listed(&model), &usage, &statement);
-        if compacted && billing.nets.add(dialect, &statement, Instant::now()) == Change::Off {
-            telemetry::net_off(dialect, true);
-            tracing::warn!(
-                dialect = dialect.as_str(),
-                "compaction cost more than it saved over shadow.net_window requests; it is off for shadow.cooldown_s"
-            );
+        if compacted {
+            billing.note(dialect, &statement);
         }
     }
 }
@@ -283,28 +190,6 @@ impl Drop for Metered {
                     charge.enter(reader);
                 }
             }));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn breakpoints_are_no_part_of_a_message() {
-        let with = |mark: &str| {
-            format!(
-                r#"{{"role":"user","content":[{{"type":"tool_result","content":[{{"type":"text","text":"cache_control","cache_control":{mark}}}],"cache_control":{mark}}}]}}"#
-            )
-        };
-        let one = with(r#"{"type":"ephemeral"}"#);
-        let other = with(r#"{"type":"ephemeral","ttl":"1h"}"#);
-        assert_ne!(one, other);
-        assert_eq!(unmarked(one.as_bytes()), unmarked(other.as_bytes()));
-        assert!(String::from_utf8_lossy(&unmarked(one.as_bytes())).contains(r#""text":"cache_control""#));
-        for plain in [r#"{"content":"cache_control"}"#, "{", "7"] {
-            assert_eq!(unmarked(plain.as_bytes()).as_ref(), plain.as_bytes());
         }
     }
 }

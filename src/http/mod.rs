@@ -24,6 +24,7 @@
 
 mod account;
 pub mod admission;
+mod billing;
 pub mod body;
 mod charge;
 pub mod compact;

@@ -11,7 +11,7 @@ use actix_web::HttpRequest;
 use tokio::sync::Semaphore;
 
 use super::{
-    charge::Billing,
+    billing::Billing,
     keys::{self, Keys},
     shadow::Shadow,
 };

@@ -149,9 +149,11 @@ async fn a_dialect_that_costs_more_is_left_alone_for_a_while() {
     let log = folder.path().join("bill.jsonl");
     let upstream = Upstream::start();
     let proxy = start(&upstream, &log, |config| config.shadow.net_window = 2);
-    let [first, second] = steps();
-    // Another request begins with the same messages, but gets another text upstream: its prefix is not read again, and
-    // the original's would have been.
+    let [first, mut second] = steps();
+    // Much stands behind the file, and would have been read from the cache. Now that the file is sent otherwise, all of
+    // it is written again.
+    second["messages"][3]["content"] =
+        "So the mayor had paid for it, as the minutes of the council say. ".repeat(500).into();
     let outcome = |response: &reqwest::Response| {
         let header =
             |name: &str| response.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
@@ -168,11 +170,12 @@ async fn a_dialect_that_costs_more_is_left_alone_for_a_while() {
         Answer::Fixed(200, "text/event-stream", streamed(1, cached, written, 1).into_bytes())
     };
     // The original is sent first, and cached by the provider.
-    upstream.next(answer(0, 1700));
-    send(&first, "1").await.text().await.unwrap();
+    upstream.next(answer(0, 9000));
+    send(&second, "1").await.text().await.unwrap();
+    eventually("the line is written", || entries(&log).len() == 1).await;
     for (step, body) in [&second, &second].into_iter().enumerate() {
         // The provider reads nothing of the compacted one, and charges for a write.
-        upstream.next(answer(0, 1700));
+        upstream.next(answer(0, 7500));
         let response = send(body, "0").await;
         assert_eq!(outcome(&response).0, "compacted", "{step}");
         response.text().await.unwrap();
