@@ -5,10 +5,9 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use epitome_work::Cancel;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{CompactError, Compactor, evidence::Unknown, passed};
+use super::{Compactor, passed};
 use crate::{
     cache::{Cache, Key, KeyParts},
     compaction::{CompactRequest, Compaction, Evidence, Figures, Later, Outcome, PassReason, Piece},
@@ -60,7 +59,8 @@ impl Memory<'_> {
         self.miss(&self.evidence_key(later));
     }
 
-    fn compaction(&self, request: &CompactRequest) -> Option<Compaction> {
+    /// What was decided for the text.
+    pub(super) fn compaction(&self, request: &CompactRequest) -> Option<Compaction> {
         if self.was_missed(&self.key) {
             return Some(sent_whole(request));
         }
@@ -70,7 +70,8 @@ impl Memory<'_> {
         Some(Compaction { outcome, text, pieces, figures, evidence: Vec::new(), explain: None })
     }
 
-    fn keep(&self, compaction: &Compaction) {
+    /// Remembers what is decided for the text.
+    pub(super) fn keep(&self, compaction: &Compaction) {
         let compacted = compaction.outcome == Outcome::Compacted;
         let saved = Saved {
             outcome: compaction.outcome.clone(),
@@ -95,6 +96,11 @@ impl Memory<'_> {
             template: "",
             params: b"",
         })
+    }
+
+    /// Remembers that there was no time for the text.
+    pub(super) fn miss_text(&self) {
+        self.miss(&self.key);
     }
 
     fn miss(&self, key: &Key) {
@@ -128,47 +134,8 @@ impl Memory<'_> {
 }
 
 impl Compactor {
-    /// Compacts a text unless what was decided for it is known: then that is the result.
-    ///
-    /// # Errors
-    ///
-    /// As [`Compactor::compact`]. Who hands on the original says so by [`Compactor::settle`].
-    pub fn compact_once(
-        &self,
-        request: &CompactRequest,
-        cancel: &Cancel,
-    ) -> Result<Compaction, CompactError> {
-        let Some(memory) = self.memory(request) else { return self.compact(request, cancel) };
-        let mut compaction = match memory.compaction(request) {
-            Some(mut known) => {
-                known.figures.joules = self.meter.as_ref().map(|_| 0.0);
-                known
-            }
-            None => {
-                let made = self.measured(request, cancel)?;
-                memory.keep(&made);
-                made
-            }
-        };
-        compaction.evidence = self.evidence(request, &compaction, Some(&memory), Unknown::Find(cancel))?;
-        Ok(compaction)
-    }
-
-    /// What is known of a text. What is not known is decided here, without any work, and for as long as an upstream
-    /// keeps a prefix: the text goes whole, and a later question gets no evidence of it.
-    pub fn settle(&self, request: &CompactRequest) -> Compaction {
-        let Some(memory) = self.memory(request) else { return sent_whole(request) };
-        let Some(mut known) = memory.compaction(request) else {
-            memory.miss(&memory.key);
-            return sent_whole(request);
-        };
-        // Nothing is computed, so nothing can fail.
-        known.evidence = self.evidence(request, &known, Some(&memory), Unknown::Miss).unwrap_or_default();
-        known
-    }
-
     /// The memory of a text; `None` if nothing is kept, or the models are not there.
-    fn memory(&self, request: &CompactRequest) -> Option<Memory<'_>> {
+    pub(super) fn memory(&self, request: &CompactRequest) -> Option<Memory<'_>> {
         if request.explain || !self.cache.is_enabled() {
             return None;
         }
@@ -192,7 +159,8 @@ impl Compactor {
     }
 }
 
-fn sent_whole(request: &CompactRequest) -> Compaction {
+/// The text as it is, because it went so before.
+pub(super) fn sent_whole(request: &CompactRequest) -> Compaction {
     passed(&request.text, PassReason::SentWhole, Figures::default(), Instant::now())
 }
 

@@ -6,6 +6,7 @@ mod evidence;
 mod fit;
 mod identity;
 mod memory;
+mod once;
 mod opened;
 mod run;
 

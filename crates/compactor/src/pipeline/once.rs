@@ -1,0 +1,47 @@
+//! A text that comes again with the same query and budget costs a look-up.
+
+use epitome_work::Cancel;
+
+use super::{CompactError, Compactor, evidence::Unknown, memory::sent_whole};
+use crate::compaction::{CompactRequest, Compaction};
+
+impl Compactor {
+    /// Compacts a text unless what was decided for it is known: then that is the result.
+    ///
+    /// # Errors
+    ///
+    /// As [`Compactor::compact`]. Who hands on the original says so by [`Compactor::settle`].
+    pub fn compact_once(
+        &self,
+        request: &CompactRequest,
+        cancel: &Cancel,
+    ) -> Result<Compaction, CompactError> {
+        let Some(memory) = self.memory(request) else { return self.compact(request, cancel) };
+        let mut compaction = match memory.compaction(request) {
+            Some(mut known) => {
+                known.figures.joules = self.meter.as_ref().map(|_| 0.0);
+                known
+            }
+            None => {
+                let made = self.measured(request, cancel)?;
+                memory.keep(&made);
+                made
+            }
+        };
+        compaction.evidence = self.evidence(request, &compaction, Some(&memory), Unknown::Find(cancel))?;
+        Ok(compaction)
+    }
+
+    /// What is known of a text. What is not known is decided here, without any work, and for as long as an upstream
+    /// keeps a prefix: the text goes whole, and a later question gets no evidence of it.
+    pub fn settle(&self, request: &CompactRequest) -> Compaction {
+        let Some(memory) = self.memory(request) else { return sent_whole(request) };
+        let Some(mut known) = memory.compaction(request) else {
+            memory.miss_text();
+            return sent_whole(request);
+        };
+        // Nothing is computed, so nothing can fail.
+        known.evidence = self.evidence(request, &known, Some(&memory), Unknown::Miss).unwrap_or_default();
+        known
+    }
+}
