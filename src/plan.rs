@@ -4,6 +4,7 @@
 //! wording of its turn asks, or for the call that produced it ([`query`]). Nothing after a turn affects how
 //! that turn is compacted.
 
+mod ageing;
 mod elements;
 mod evidence;
 pub mod material;
@@ -18,6 +19,7 @@ use epitome_compactor::{Budget, compaction::Later};
 use epitome_text::{Origin, tokens::TokenCounter};
 use epitome_work::{Cancel, Stopped};
 
+use ageing::Ageing;
 use pieces::{Piece, pieces, share};
 use query::{Query, QuerySource};
 use turns::Turns;
@@ -70,6 +72,8 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// Tokens of all targets.
     pub tokens: usize,
+    /// Steps of ageing that old texts have taken: 0 to 2.
+    pub ageing: u8,
 }
 
 /// Leave the request unchanged.
@@ -146,7 +150,10 @@ pub fn plan(
     }
     let stopped = |stopped| leave(SkipReason::Stopped(stopped));
     let turns = Turns::of(conversation, config, cancel).map_err(stopped)?;
-    let mut planner = Planner { config, counter, wishes, cancel, turns: &turns, seen: Seen::default() };
+    let ageing = Ageing::of(conversation, config.window_tokens);
+    let step = ageing.step();
+    let mut planner =
+        Planner { config, counter, wishes, cancel, turns: &turns, ageing, seen: Seen::default() };
     for (group, (at, text)) in eligible(conversation, config).enumerate() {
         planner.consider(group, at, text).map_err(stopped)?;
     }
@@ -158,7 +165,7 @@ pub fn plan(
     let Seen { mut targets, messages, .. } = seen;
     evidence::assign(&mut targets, &messages, &turns, config.evidence_tokens);
     let tokens = targets.iter().map(|target| target.tokens).sum();
-    Ok(Plan { targets, tokens })
+    Ok(Plan { targets, tokens, ageing: step })
 }
 
 /// Goes through the texts in order.
@@ -168,6 +175,7 @@ struct Planner<'a> {
     wishes: &'a RequestOverrides,
     cancel: &'a Cancel,
     turns: &'a Turns<'a>,
+    ageing: Ageing,
     seen: Seen,
 }
 
@@ -221,7 +229,7 @@ impl Planner<'_> {
             self.seen.unasked = true;
             return Ok(());
         }
-        let budget = self.wishes.budget.unwrap_or(self.config.budget);
+        let budget = self.ageing.budget(at, self.wishes.budget.unwrap_or(self.config.budget));
         if budget.resolve(whole) >= whole {
             let source = query.map_or(QuerySource::None, |query| query.source);
             self.seen.within = self.seen.within.or(Some(source));

@@ -85,6 +85,13 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
     Ok(())
 }
 
+/// The table of what a log has from a time on, and notes on it.
+pub(super) fn since(path: &Path, since: Time, list: &PriceList) -> Result<String, Error> {
+    let mut summary = Summary::new(By::Model, Pricing::Recorded(list), Some(since), None);
+    let skipped = log::read(open(path)?, |entry| summary.add(&entry)).map_err(Error::file(path))?;
+    Ok(format!("{}{}", table(&summary, By::Model).to_terminal(), notes(&summary, path, skipped)))
+}
+
 fn open(path: &Path) -> Result<Box<dyn BufRead>, Error> {
     if super::is_standard(path) {
         return Ok(Box::new(io::stdin().lock()));

@@ -23,6 +23,7 @@ pub mod eval;
 pub mod models;
 pub mod serve;
 mod signal;
+pub mod wrap;
 
 /// Makes a long prompt short and keeps the answer.
 #[derive(Debug, Parser)]
@@ -62,6 +63,8 @@ enum Command {
     Eval(eval::Args),
     /// Say what requests through the proxy cost, and what they would have cost without it.
     Bill(bill::Args),
+    /// Run a coding agent through the proxy, and print the bill at the end.
+    Wrap(wrap::Args),
     /// List, fetch and check model files.
     Models(models::Args),
     /// Print the effective configuration.
@@ -91,6 +94,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Batch(args) => batch::run(args, config, quiet),
         Command::Eval(args) => eval::run(args, config, eval::Origin { file: global.config, flags }),
         Command::Bill(args) => bill::run(args, config),
+        Command::Wrap(args) => wrap::run(args, config),
         Command::Models(args) => models::run(args, config),
         Command::Config(args) => config::run(args, config),
         Command::Doctor(args) => doctor::run(args, config),

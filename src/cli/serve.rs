@@ -45,6 +45,47 @@ impl Args {
     }
 }
 
+/// A proxy that listens and is not served yet.
+pub(super) struct Proxy {
+    listener: TcpListener,
+    state: Arc<State>,
+    pub(super) address: SocketAddr,
+}
+
+impl Proxy {
+    /// Opens what the configuration names, and starts loading the models.
+    pub(super) fn open(config: &Arc<Config>, keys: Keys) -> Result<Self, Error> {
+        let models = Arc::new(Models::unattended(&config.models)?);
+        let cache = Arc::new(Cache::open(&config.cache));
+        let compactor = crate::compactor::compactor(config, models.clone(), cache)?;
+        let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
+        let prices = PriceList::load(file(&config.bill.prices).as_deref())?;
+        let journal = file(&config.bill.log).map(|path| Journal::open(&path)).transpose()?;
+        let ledger = Ledger::new(prices, journal);
+        let upstream =
+            Upstream::new(&config.serve, models).map_err(|error| Error::Usage(error.to_string()))?;
+
+        let at = |source| Error::File { path: config.serve.listen.clone(), source };
+        let listener = TcpListener::bind(&config.serve.listen).map_err(at)?;
+        let address = listener.local_addr().map_err(at)?;
+        let state = State::guarded(config.clone(), Arc::new(compactor), upstream, keys, ledger);
+        state.load();
+        Ok(Self { listener, state, address })
+    }
+
+    /// Serves until it is stopped; `with` gets its handle.
+    pub(super) fn serve(self, with: impl FnOnce(ServerHandle) -> io::Result<()>) -> Result<(), Error> {
+        let at = |source| Error::File { path: self.address.to_string(), source };
+        rt::System::new()
+            .block_on(async {
+                let server = server(self.listener, self.state)?;
+                with(server.handle())?;
+                server.await
+            })
+            .map_err(at)
+    }
+}
+
 /// Serves until a signal to stop, and then until open requests are done or the grace is over. The
 /// arguments are in `config` already, see [`Args::flags`].
 ///
@@ -54,35 +95,19 @@ impl Args {
 /// use the proxy without a key.
 pub fn run(_: Args, config: Config) -> Result<(), Error> {
     let keys = Keys::read(&config.serve)?;
+    let clients = keys.count();
     let config = Arc::new(config);
-    let models = Arc::new(Models::unattended(&config.models)?);
-    let cache = Arc::new(Cache::open(&config.cache));
-    let compactor = crate::compactor::compactor(&config, models.clone(), cache)?;
-    let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
-    let prices = PriceList::load(file(&config.bill.prices).as_deref())?;
-    let journal = file(&config.bill.log).map(|path| Journal::open(&path)).transpose()?;
-    let ledger = Ledger::new(prices, journal);
-    let upstream = Upstream::new(&config.serve, models).map_err(|error| Error::Usage(error.to_string()))?;
-
-    let at = |source| Error::File { path: config.serve.listen.clone(), source };
-    let listener = TcpListener::bind(&config.serve.listen).map_err(at)?;
-    let address = listener.local_addr().map_err(at)?;
-    greet(address, &upstream, &keys, &config.serve.keys_env);
-
-    let state = State::guarded(config.clone(), Arc::new(compactor), upstream, keys, ledger);
-    state.load();
-    rt::System::new()
-        .block_on(async {
-            let server = server(listener, state)?;
-            rt::spawn(stop_on_signal(server.handle(), Signals::listen()?));
-            server.await
-        })
-        .map_err(at)
+    let proxy = Proxy::open(&config, keys)?;
+    greet(proxy.address, &proxy.state.upstream, clients, &config.serve.keys_env);
+    proxy.serve(|handle| {
+        rt::spawn(stop_on_signal(handle, Signals::listen()?));
+        Ok(())
+    })
 }
 
 /// Says where it listens, how to try it, and who may use it.
-fn greet(address: SocketAddr, upstream: &Upstream, keys: &Keys, variable: &str) {
-    let (key, clients) = match keys.count() {
+fn greet(address: SocketAddr, upstream: &Upstream, keys: Option<usize>, variable: &str) {
+    let (key, clients) = match keys {
         Some(count) => {
             ("-H 'x-epitome-key: KEY' ", format!("who has one of the {count} key(s) in {variable}"))
         }

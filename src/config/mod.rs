@@ -181,6 +181,9 @@ pub struct Plan {
     /// Most tokens of what a question gets from earlier texts, where their compactions left out what it needs; 0 turns it
     /// off.
     pub evidence_tokens: usize,
+    /// Tokens of the model's window. When a conversation fills half of it, and again at three quarters, the budgets of its
+    /// old texts are halved; each time the upstream's cached prefix breaks once. 0: nothing ages.
+    pub window_tokens: usize,
     /// How long a text that went whole, because it could not be compacted in time, goes whole again, in seconds: as long
     /// as the upstream keeps a prefix in its cache. 0: it may be compacted the next time.
     pub whole_s: u64,
@@ -208,6 +211,7 @@ impl Default for Plan {
             without_query: WithoutQuery::Pass,
             code: CodePolicy::Keep,
             evidence_tokens: 400,
+            window_tokens: 0,
             whole_s: 3600,
             floor: 0.5,
         }

@@ -16,15 +16,17 @@ const JOULES: HeaderName = HeaderName::from_static("x-epitome-joules");
 const MILLIS: HeaderName = HeaderName::from_static("x-epitome-ms");
 const TEXTS: HeaderName = HeaderName::from_static("x-epitome-texts");
 const EVIDENCE: HeaderName = HeaderName::from_static("x-epitome-evidence");
+const AGEING: HeaderName = HeaderName::from_static("x-epitome-ageing");
 const QUERY_FROM: HeaderName = HeaderName::from_static("x-epitome-query-from");
 const CACHE: HeaderName = HeaderName::from_static("x-epitome-cache-hits");
 
 /// Writes the account into the headers of a response, replacing any other.
 pub(super) fn write(account: &Account, headers: &mut HeaderMap) {
     // An upstream that is itself an epitome proxy sends its own account.
-    for name in
-        [OUTCOME, REASON, TEXTS, EVIDENCE, QUERY_FROM, BEFORE, AFTER, RATIO, RETENTION, JOULES, MILLIS, CACHE]
-    {
+    for name in [
+        OUTCOME, REASON, TEXTS, EVIDENCE, AGEING, QUERY_FROM, BEFORE, AFTER, RATIO, RETENTION, JOULES,
+        MILLIS, CACHE,
+    ] {
         headers.remove(name);
     }
     let mut put = |name: HeaderName, value: String| {
@@ -38,6 +40,9 @@ pub(super) fn write(account: &Account, headers: &mut HeaderMap) {
     }
     if let Some((compacted, all)) = account.texts {
         put(TEXTS, format!("{compacted}/{all}"));
+    }
+    if account.ageing > 0 {
+        put(AGEING, account.ageing.to_string());
     }
     if let Some(tokens) = account.evidence {
         put(EVIDENCE, tokens.to_string());

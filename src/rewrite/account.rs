@@ -67,6 +67,8 @@ pub struct Account {
     pub retention: Option<f64>,
     /// Energy of the compactions in joules; `None` if unknown.
     pub joules: Option<f64>,
+    /// Steps of ageing that old texts have taken.
+    pub ageing: u8,
     /// What became of each text.
     pub decisions: Vec<Decision>,
     /// Time from receiving the whole body to the decision.
@@ -86,6 +88,7 @@ impl Account {
             cache: None,
             retention: None,
             joules: None,
+            ageing: 0,
             decisions: Vec::new(),
             time: Duration::ZERO,
         }

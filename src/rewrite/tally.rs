@@ -40,6 +40,7 @@ pub(super) struct Tally {
     floor: f64,
     /// Most tokens of evidence for one question.
     evidence_tokens: usize,
+    ageing: u8,
     /// Tokens of all pieces, before and after.
     tokens: (usize, usize),
     texts: usize,
@@ -88,6 +89,7 @@ impl Tally {
         Self {
             floor: config.floor,
             evidence_tokens: config.evidence_tokens,
+            ageing: plan.ageing,
             tokens: (plan.tokens, 0),
             texts: plan.targets.len(),
             query_from,
@@ -233,6 +235,7 @@ impl Tally {
             cache: Some(self.cache),
             retention,
             joules: self.joules,
+            ageing: self.ageing,
             decisions: self.decisions,
             ..Account::passed("")
         };

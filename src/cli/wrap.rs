@@ -1,0 +1,200 @@
+//! `epitome wrap`: a coding agent through a proxy of its own.
+
+use std::{
+    env, io,
+    path::PathBuf,
+    process::{Command, ExitStatus},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use actix_web::dev::ServerHandle;
+
+use super::{bill, serve::Proxy, signal::Signals, tell};
+use crate::{
+    bill::{prices::PriceList, time::Time},
+    config::{Config, Route, WebSockets},
+    error::Error,
+    http::keys::Keys,
+};
+
+/// Where agents send requests if nothing else is said.
+const ANTHROPIC: &str = "https://api.anthropic.com";
+const OPENAI: &str = "https://api.openai.com/v1";
+
+/// What the command takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The agent.
+    agent: Agent,
+    /// A proxy that runs already, such as http://127.0.0.1:8080. Without it, one is started for the agent.
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+    /// The program, if it is not called as the agent is.
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
+    /// The arguments of the agent.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    arguments: Vec<String>,
+}
+
+/// An agent whose settings are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Agent {
+    Claude,
+    Codex,
+    Aider,
+}
+
+impl Agent {
+    fn name(self) -> &'static str {
+        match self {
+            Agent::Claude => "claude",
+            Agent::Codex => "codex",
+            Agent::Aider => "aider",
+        }
+    }
+
+    /// Points the configuration at the provider that the agent uses, unless it names an upstream. A base URL in the
+    /// environment is the provider's, since the agent would have gone there.
+    fn upstream(self, config: &mut Config, variable: impl Fn(&str) -> Option<String>) {
+        if !config.serve.upstream.is_empty() {
+            return;
+        }
+        let base = |name: &str, default: &str| variable(name).unwrap_or_else(|| default.to_owned());
+        match self {
+            Agent::Claude => config.serve.upstream = base("ANTHROPIC_BASE_URL", ANTHROPIC),
+            Agent::Codex => config.serve.upstream = base("OPENAI_BASE_URL", OPENAI),
+            Agent::Aider => {
+                config.serve.upstream = base("OPENAI_API_BASE", OPENAI);
+                let upstream = base("ANTHROPIC_API_BASE", ANTHROPIC);
+                let route = Route { dialect: "messages".into(), upstream, ..Route::default() };
+                config.serve.routes.push(route);
+            }
+        }
+    }
+
+    /// Points the agent at the proxy.
+    fn point(self, command: &mut Command, proxy: &str) {
+        match self {
+            Agent::Claude => {
+                command.env("ANTHROPIC_BASE_URL", proxy);
+            }
+            // Codex reads no variable for this.
+            Agent::Codex => {
+                command.arg("-c").arg(format!("openai_base_url=\"{proxy}/v1\""));
+            }
+            Agent::Aider => {
+                command.env("OPENAI_API_BASE", format!("{proxy}/v1")).env("ANTHROPIC_API_BASE", proxy);
+            }
+        }
+        // A proxy of the environment is not for the loopback.
+        command.env("NO_PROXY", "127.0.0.1,localhost").env("no_proxy", "127.0.0.1,localhost");
+    }
+}
+
+/// Runs the agent to its end, and exits as it does.
+///
+/// # Errors
+///
+/// If the agent cannot be started, or the proxy cannot.
+pub fn run(args: Args, mut config: Config) -> Result<(), Error> {
+    let status = match &args.proxy {
+        Some(url) => {
+            let status = agent(&args, url.trim_end_matches('/'))?;
+            tell("epitome: the bill is in the log of that proxy (bill.log)\n");
+            status
+        }
+        None => {
+            args.agent.upstream(&mut config, |name| env::var(name).ok().filter(|value| !value.is_empty()));
+            // The agent sends over HTTP then, where it is compacted.
+            config.serve.websockets = WebSockets::Refuse;
+            config.serve.listen = "127.0.0.1:0".into();
+            config.serve.keys_env.clear();
+            through_own_proxy(&args, config)?
+        }
+    };
+    match status.code() {
+        Some(0) => Ok(()),
+        code => std::process::exit(code.unwrap_or(1)),
+    }
+}
+
+fn through_own_proxy(args: &Args, mut config: Config) -> Result<ExitStatus, Error> {
+    let folder =
+        tempfile::tempdir().map_err(|error| Error::Internal(format!("no temporary folder: {error}")))?;
+    if config.bill.log.is_empty() {
+        config.bill.log = folder.path().join("bill.jsonl").display().to_string();
+    }
+    let (log, prices) = (PathBuf::from(&config.bill.log), config.bill.prices.clone());
+    let start = Time::now();
+    let proxy = Proxy::open(&Arc::new(config), Keys::none())?;
+    let url = format!("http://{}", proxy.address);
+    let (to, from) = mpsc::channel::<ServerHandle>();
+    let serving = thread::spawn(move || {
+        proxy.serve(|handle| to.send(handle).map_err(|_| io::Error::other("nobody waits for the proxy")))
+    });
+    let ended = |_| Error::Internal("the proxy ended before it served".into());
+    let handle = from.recv().map_err(ended)?;
+    // Ctrl-C is for the agent.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Internal(format!("signals cannot be heard: {error}")))?;
+    let listening = runtime.block_on(async { Signals::listen() });
+    if let Ok(mut signals) = listening {
+        runtime.spawn(async move {
+            loop {
+                signals.next().await;
+            }
+        });
+    }
+    let status = agent(args, &url);
+    runtime.block_on(handle.stop(true));
+    runtime.shutdown_background();
+    match serving.join() {
+        Ok(served) => served?,
+        Err(_) => return Err(Error::Internal("the proxy broke off".into())),
+    }
+    let list = PriceList::load((!prices.is_empty()).then(|| PathBuf::from(prices)).as_deref())?;
+    tell(&format!("\n{}", bill::since(&log, start, &list)?));
+    status
+}
+
+fn agent(args: &Args, proxy: &str) -> Result<ExitStatus, Error> {
+    let program = args.program.clone().unwrap_or_else(|| PathBuf::from(args.agent.name()));
+    let mut command = Command::new(&program);
+    args.agent.point(&mut command, proxy);
+    command.args(&args.arguments).status().map_err(|error| {
+        Error::Usage(format!(
+            "{} cannot be started: {error}; install it, or name it with --program",
+            program.display()
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_go_where_they_would_have_gone() {
+        let upstream = |agent: Agent, variables: &[(&str, &str)]| {
+            let mut config = Config::default();
+            let of = |name: &str| {
+                variables.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned())
+            };
+            agent.upstream(&mut config, of);
+            (config.serve.upstream, config.serve.routes.len())
+        };
+        assert_eq!(upstream(Agent::Claude, &[]), (ANTHROPIC.into(), 0));
+        assert_eq!(
+            upstream(Agent::Claude, &[("ANTHROPIC_BASE_URL", "http://gateway")]),
+            ("http://gateway".into(), 0)
+        );
+        assert_eq!(upstream(Agent::Codex, &[]), (OPENAI.into(), 0));
+        assert_eq!(upstream(Agent::Aider, &[]), (OPENAI.into(), 1));
+        let mut config = Config::default();
+        config.serve.upstream = "http://mine/v1".into();
+        Agent::Claude.upstream(&mut config, |_| None);
+        assert_eq!(config.serve.upstream, "http://mine/v1");
+    }
+}
