@@ -4,7 +4,7 @@ use std::{
     io::{self, Write},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use actix_web::{dev::ServerHandle, rt};
@@ -71,6 +71,11 @@ impl Proxy {
         let state = State::guarded(config.clone(), Arc::new(compactor), upstream, keys, ledger);
         state.load();
         Ok(Self { listener, state, address })
+    }
+
+    /// What is alive as long as anything of the proxy is, its bill included.
+    pub(super) fn life(&self) -> Weak<impl Sized + use<>> {
+        Arc::downgrade(&self.state)
     }
 
     /// Serves until it is stopped; `with` gets its handle.

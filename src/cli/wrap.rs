@@ -6,6 +6,7 @@ use std::{
     process::{Command, ExitStatus},
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use actix_web::dev::ServerHandle;
@@ -21,6 +22,9 @@ use crate::{
 /// Where agents send requests if nothing else is said.
 const ANTHROPIC: &str = "https://api.anthropic.com";
 const OPENAI: &str = "https://api.openai.com/v1";
+
+/// Looks for the end of a stopped proxy, 20 ms apart.
+const LAST_LINES: u32 = 250;
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
@@ -130,6 +134,7 @@ fn through_own_proxy(args: &Args, mut config: Config) -> Result<ExitStatus, Erro
     let start = Time::now();
     let proxy = Proxy::open(&Arc::new(config), Keys::none())?;
     let url = format!("http://{}", proxy.address);
+    let life = proxy.life();
     let (to, from) = mpsc::channel::<ServerHandle>();
     let serving = thread::spawn(move || {
         proxy.serve(|handle| to.send(handle).map_err(|_| io::Error::other("nobody waits for the proxy")))
@@ -153,6 +158,13 @@ fn through_own_proxy(args: &Args, mut config: Config) -> Result<ExitStatus, Erro
     match serving.join() {
         Ok(served) => served?,
         Err(_) => return Err(Error::Internal("the proxy broke off".into())),
+    }
+    // The last lines are written when the last thread of the proxy is gone.
+    for _ in 0..LAST_LINES {
+        if life.strong_count() == 0 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
     }
     let list = PriceList::load((!prices.is_empty()).then(|| PathBuf::from(prices)).as_deref())?;
     tell(&format!("\n{}", bill::since(&log, start, &list)?));

@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, mpsc},
     task::{Context, Poll},
     time::Instant,
 };
@@ -15,7 +15,7 @@ use epitome_compactor::client::{
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName},
 };
 use futures_util::Stream;
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::runtime::Handle;
 
 use super::{keys, observe::request_id, state::State};
 use crate::{
@@ -99,7 +99,8 @@ impl Charge {
         let reader = UsageReader::new(self.entry.dialect, &header(CONTENT_TYPE), &header(CONTENT_ENCODING));
         let Ok(runtime) = Handle::try_current() else { return answer };
         // Counting what is new takes a while, during which the upstream works.
-        let prompts = runtime.spawn_blocking(move || self.counted());
+        let (to, prompts) = mpsc::channel();
+        drop(runtime.spawn_blocking(move || to.send(self.counted())));
         let noted = Some(Noted { reader, prompts });
         Answer { body: Box::pin(Metered { inner: answer.body, noted, runtime }), ..answer }
     }
@@ -159,7 +160,7 @@ fn header(headers: &HeaderMap, name: &HeaderName) -> String {
 /// What is needed when the answer ends.
 struct Noted {
     reader: UsageReader,
-    prompts: JoinHandle<Charge>,
+    prompts: mpsc::Receiver<Charge>,
 }
 
 /// An answer on its way to the client.
@@ -185,8 +186,9 @@ impl Drop for Metered {
     /// The answer ended, or its client left: what was reported until then counts.
     fn drop(&mut self) {
         if let Some(Noted { reader, prompts }) = self.noted.take() {
-            drop(self.runtime.spawn(async move {
-                if let Ok(charge) = prompts.await {
+            // On a blocking thread: what runs there is finished before a server that stops is gone.
+            drop(self.runtime.spawn_blocking(move || {
+                if let Ok(charge) = prompts.recv() {
                     charge.enter(reader);
                 }
             }));

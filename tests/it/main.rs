@@ -36,3 +36,5 @@ mod snapshots;
 mod support;
 mod trust;
 mod wire;
+#[cfg(unix)]
+mod wrap;

@@ -1,0 +1,60 @@
+//! `epitome wrap`: an agent through a proxy of its own.
+
+use std::{os::unix::fs::PermissionsExt, process::Command};
+
+use serde_json::json;
+
+use crate::support::upstream::{Answer, Upstream};
+
+/// An agent that sends one request to where it was pointed, prints what it got, and exits with 3.
+const AGENT: &str = r#"#!/bin/sh
+echo "arguments: $*"
+curl --silent --show-error --noproxy '*' -X POST "$ANTHROPIC_BASE_URL/v1/messages" -d @"$BODY"
+exit 3
+"#;
+
+#[actix_web::test]
+async fn an_agent_goes_through_the_proxy_and_gets_its_bill() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, body) = (folder.path().join("agent"), folder.path().join("body.json"));
+    std::fs::write(&program, AGENT).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let request = json!({ "model": "claude-opus-4-5", "max_tokens": 9, "messages": [{ "role": "user", "content": "Hello." }] });
+    std::fs::write(&body, request.to_string()).unwrap();
+
+    let upstream = Upstream::start();
+    let answer = json!({ "type": "message", "role": "assistant", "content": [{ "type": "text", "text": "Good day." }],
+        "usage": { "input_tokens": 1000, "output_tokens": 100 } });
+    upstream.next(Answer::Fixed(200, "application/json", answer.to_string().into_bytes()));
+    let base = upstream.base.clone();
+    let run = tokio::task::spawn_blocking(move || {
+        Command::new(env!("CARGO_BIN_EXE_epitome"))
+            .args(["wrap", "--program"])
+            .arg(&program)
+            .args(["claude", "--", "-p", "hello"])
+            .env("ANTHROPIC_BASE_URL", base)
+            .env("BODY", body)
+            .env("EPITOME_CACHE_ENABLED", "false")
+            .output()
+            .unwrap()
+    });
+    let output = run.await.unwrap();
+    let (printed, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(printed.starts_with("arguments: -p hello\n") && printed.contains("Good day."), "{printed}");
+    let seen = upstream.last();
+    assert_eq!((seen.path.as_str(), seen.body), ("/v1/messages", request.to_string().into_bytes()));
+    // $5 and $25 for a million tokens.
+    assert!(told.contains("claude-opus-4-5") && told.contains("0.0075"), "{told}");
+}
+
+#[test]
+fn an_agent_that_is_not_there_is_named() {
+    let output = Command::new(env!("CARGO_BIN_EXE_epitome"))
+        .args(["wrap", "--proxy", "http://127.0.0.1:9", "--program", "/nowhere/claude", "claude"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("/nowhere/claude") && told.contains("--program"), "{told}");
+}
