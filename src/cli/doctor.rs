@@ -17,7 +17,7 @@ use epitome_engine::Models;
 use serde::Serialize;
 
 use crate::{
-    config::{self, Config},
+    config::{self, Config, Route, WebSockets},
     error::Error,
     measure::energy::{self, Meter},
 };
@@ -48,6 +48,8 @@ struct Report {
     servers: Vec<Server>,
     templates: Finding,
     upstream: Upstream,
+    routes: Vec<Upstream>,
+    websockets: WebSockets,
 }
 
 #[derive(Debug, Serialize)]
@@ -146,13 +148,12 @@ impl Report {
     fn make(config: Config) -> Result<Self, Error> {
         let models = Models::new(&config.models)?;
         let cache = Cache::open(&config.cache);
+        let wait = Duration::from_millis(config.serve.connect_timeout_ms);
         let upstream = Upstream {
             url: config.serve.upstream.clone(),
-            finding: Finding::of(connect(
-                &config.serve.upstream,
-                Duration::from_millis(config.serve.connect_timeout_ms),
-            )),
+            finding: Finding::of(connect(&config.serve.upstream, wait)),
         };
+        let routes = config.serve.routes.iter().map(|route| Upstream::of_route(route, wait)).collect();
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
             machine: Machine::here(&config.measure),
@@ -165,14 +166,17 @@ impl Report {
                 Templates::load(&config.render.templates).map(|_| ()).map_err(|error| error.to_string()),
             ),
             upstream,
+            routes,
+            websockets: config.serve.websockets,
         })
     }
 
     fn unusable(&self) -> usize {
-        let findings = [&self.templates, &self.upstream.finding];
+        let routes = self.routes.iter().map(|route| &route.finding);
         let models = self.models.iter().map(|model| &model.finding);
         let servers = self.servers.iter().map(|server| &server.finding);
-        findings.into_iter().chain(models).chain(servers).filter(|finding| !finding.usable).count()
+        let own = [&self.templates, &self.upstream.finding];
+        own.into_iter().chain(routes).chain(models).chain(servers).filter(|finding| !finding.usable).count()
     }
 
     fn text(&self) -> String {
@@ -210,7 +214,27 @@ impl Report {
             url => self.upstream.finding.text(&format!("{url} accepts connections")),
         };
         lines.push(("upstream", upstream));
+        let route = |route: &Upstream| route.finding.text(&format!("{} accepts connections", route.url));
+        lines.extend(self.routes.iter().map(|one| ("route", route(one))));
+        let websockets = match self.websockets {
+            WebSockets::Pass => "pass through; what is sent in them (Codex does) is not compacted",
+            WebSockets::Refuse => "refused; clients are to use HTTP, where texts are compacted",
+        };
+        lines.push(("websockets", websockets.to_owned()));
         lines.into_iter().map(|(name, value)| format!("{name:<11}{value}\n")).collect()
+    }
+}
+
+impl Upstream {
+    /// A route: its server, and the key that it takes from the environment.
+    fn of_route(route: &Route, wait: Duration) -> Self {
+        let key = match route.key_env.as_str() {
+            "" => Ok(()),
+            name if env::var(name).is_ok_and(|key| !key.trim().is_empty()) => Ok(()),
+            name => Err(format!("{} takes its key from {name}, which holds none", route.upstream)),
+        };
+        let finding = Finding::of(key.and_then(|()| connect(&route.upstream, wait)));
+        Self { url: route.upstream.clone(), finding }
     }
 }
 
