@@ -12,6 +12,7 @@ use crate::{
     eval::{
         arms::ArmError,
         gate::GateError,
+        replay::ReplayError,
         report::ReportError,
         results::ResultsError,
         run::{RunError, SuiteError},
@@ -60,6 +61,9 @@ pub enum Error {
     /// An evaluation was not finished.
     #[error(transparent)]
     Run(Box<RunError>),
+    /// Sessions could not be replayed, or a limit was missed.
+    #[error(transparent)]
+    Replay(Box<ReplayError>),
     /// The command line asks for something impossible.
     #[error("{0}")]
     Usage(String),
@@ -147,6 +151,15 @@ impl From<RunError> for Error {
     }
 }
 
+impl From<ReplayError> for Error {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Compact(error) => Self::Compact(error),
+            error => Self::Replay(Box::new(error)),
+        }
+    }
+}
+
 impl Error {
     /// Builds an [`Error::File`] from an I/O error on `path`.
     pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -172,6 +185,7 @@ impl Error {
             Error::Results(error) => error.hint(),
             Error::Gate(error) => error.hint(),
             Error::Run(error) => error.hint(),
+            Error::Replay(error) => error.hint(),
             Error::File { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 Some("give another address with --listen, such as 127.0.0.1:0 for any that is free".into())
             }
@@ -201,6 +215,7 @@ impl Error {
             Error::Task(error) => 1 + u8::from(error.is_input()),
             Error::Arm(_) => 2,
             Error::Run(error) => error.exit_code(),
+            Error::Replay(error) => error.exit_code(),
             Error::Report(_)
             | Error::Model(_)
             | Error::File { .. }
