@@ -9,6 +9,7 @@ mod circles;
 mod cli;
 mod corpus;
 mod eval_data;
+mod eval_replay;
 mod eval_report;
 mod eval_run;
 mod fuzz;

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use clap::builder::PossibleValuesParser;
 use epitome_compactor::{Budget, Cache};
 use epitome_engine::Models;
 use epitome_work::Cancel;
@@ -17,7 +18,7 @@ use crate::{
     error::Error,
     eval::{
         record::{DataSource, Header},
-        replay::{self, Options, ReplayFile, Work, figures, gate::Limits, page, session},
+        replay::{self, Options, ReplayFile, Work, arms, figures, gate::Limits, page, session},
         report::{self, Format},
         run::make_header,
         suite::Suite,
@@ -40,6 +41,9 @@ pub struct Args {
     /// A size of the arms that have one, as `plan.budget`. May be given more than once.
     #[arg(long, value_name = "SIZE", default_values = ["50%", "25%"])]
     budget: Vec<Budget>,
+    /// Play this arm alone. May be given more than once.
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(arms::ALL))]
+    arm: Vec<String>,
     /// Most sessions, evenly spread over the file.
     #[arg(long = "sessions", value_name = "N")]
     limit: Option<NonZeroUsize>,
@@ -99,6 +103,7 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
     budgets.dedup();
     let options = Options {
         budgets,
+        arms: args.arm,
         steps: args.steps.map(NonZeroUsize::get),
         seed: args.seed,
         shared_cache: args.shared_cache,

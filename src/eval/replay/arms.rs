@@ -30,6 +30,9 @@ const HEAD_TAIL: &str = "head and tail";
 const RANDOM: &str = "random lines";
 const MASKING: &str = "masking";
 
+/// All arms, in the order of a report.
+pub const ALL: [&str; 7] = [UNTOUCHED, MASKING, EPITOME, NO_EVIDENCE, HEAD_TAIL, RANDOM, PER_REQUEST];
+
 /// How many of the last tool results masking leaves whole. Lindenbauer et al., The Complexity Trap (arXiv 2508.21433),
 /// take 10 for software agents.
 const MASKS: [usize; 2] = [2, 10];

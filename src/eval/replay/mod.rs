@@ -53,12 +53,20 @@ use crate::{config::Config, display::Display, rewrite::pipeline::Compact};
 pub struct Options {
     /// Sizes of the arms that have one.
     pub budgets: Vec<Budget>,
+    /// Names of the arms to play; all if empty.
+    pub arms: Vec<String>,
     /// Most steps of a session; all if absent.
     pub steps: Option<usize>,
     /// Seed of the random lines.
     pub seed: u64,
     /// Whether the groups of a session share one cache: faster, and only the first of them has times of its own.
     pub shared_cache: bool,
+}
+
+impl Options {
+    fn plays(&self, arm: &str) -> bool {
+        self.arms.is_empty() || self.arms.iter().any(|name| name == arm)
+    }
 }
 
 /// What a replay works with.
@@ -81,12 +89,16 @@ pub struct Work<'a> {
 ///
 /// [`RunError::Stopped`] if it was cancelled; otherwise, if the pipeline cannot be set up or the file not written.
 pub fn run(work: &Work<'_>, cells: &mut Vec<Cell>, file: &mut ReplayFile) -> Result<(), ReplayError> {
-    let groups = Group::all(&work.options.budgets);
+    let groups: Vec<Group> = Group::all(&work.options.budgets)
+        .into_iter()
+        .filter(|group| group.arms().iter().any(|name| work.options.plays(name.arm)))
+        .collect();
     let known: HashSet<(String, String)> =
         cells.iter().map(|cell| (cell.session.clone(), cell.group.clone())).collect();
     let steps: Vec<Vec<usize>> =
         work.sessions.iter().map(|session| session::spread(&session.steps(), work.options.steps)).collect();
     let is_known = |session: &Session, group: Group| known.contains(&(session.id.clone(), group.name()));
+    let all = work.sessions.len() * groups.len();
     let (mut total, mut done) = (0, 0);
     for (session, steps) in work.sessions.iter().zip(&steps) {
         let of_session = groups.iter().filter(|group| is_known(session, **group)).count();
@@ -109,7 +121,7 @@ pub fn run(work: &Work<'_>, cells: &mut Vec<Cell>, file: &mut ReplayFile) -> Res
             };
             let Some(cell) = play(work, session, steps, *group, cache, &mut advance)? else {
                 display.clear();
-                return Err(RunError::Stopped { done: cells.len(), total: groups.len() * steps.len() }.into());
+                return Err(RunError::Stopped { done: cells.len(), total: all }.into());
             };
             file.add(&cell)?;
             cells.push(cell);
@@ -145,16 +157,20 @@ fn play(
         cancel: work.cancel,
         made: HashMap::new(),
     };
-    let mut tracks: Vec<Track> =
-        group.arms().into_iter().map(|name| Track::new(name, session.needed.is_some())).collect();
+    // Some arms are only played because others take their sizes from them.
+    let track =
+        |name: arms::Name| work.options.plays(name.arm).then(|| Track::new(name, session.needed.is_some()));
+    let mut tracks: Vec<Option<Track>> = group.arms().into_iter().map(track).collect();
     for step in steps {
         let original = messages.get(..*step).unwrap_or(&messages);
         let Ok(sent) = player.send(original, &mut store) else { return Ok(None) };
         for (track, sent) in tracks.iter_mut().zip(sent) {
-            track.add(original, sent, &uses);
+            if let Some(track) = track {
+                track.add(original, sent, &uses);
+            }
         }
         advance();
     }
-    let arms = tracks.into_iter().map(|track| track.finish(uses.unseen)).collect();
+    let arms = tracks.into_iter().flatten().map(|track| track.finish(uses.unseen)).collect();
     Ok(Some(Cell { session: session.id.clone(), group: group.name(), arms }))
 }
