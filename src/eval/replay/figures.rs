@@ -24,8 +24,8 @@ pub struct Figures {
     pub sessions: usize,
     /// Steps of all sessions.
     pub steps: usize,
-    /// Steps in which a text failed and went whole.
-    pub failed: usize,
+    /// Steps in which a text failed and went whole, by the first reason.
+    pub failed: BTreeMap<String, usize>,
     /// Share of the tokens of each session's last request that did not go upstream.
     pub removed: f64,
     /// Tokens of evidence in those requests, as a share of what the client sent.
@@ -151,6 +151,10 @@ fn of(arm: &str, size: &str, cells: &[Cell]) -> Figures {
     let mut texts = Vec::new();
     played.iter().flat_map(|(_, played)| &played.texts).for_each(|one| one.add_to(&mut texts));
     texts.sort_by_key(|texts| std::cmp::Reverse(texts.before));
+    let mut failed: BTreeMap<String, usize> = BTreeMap::new();
+    for (reason, steps) in played.iter().flat_map(|(_, played)| &played.failed) {
+        *failed.entry(reason.clone()).or_default() += steps;
+    }
     let mut times: Vec<f64> = played.iter().flat_map(|(_, played)| played.step_ms.iter().copied()).collect();
     times.sort_by(f64::total_cmp);
     let all = sum(|played| played.prefix_all);
@@ -165,7 +169,7 @@ fn of(arm: &str, size: &str, cells: &[Cell]) -> Figures {
         size: size.to_owned(),
         sessions: played.len(),
         steps: sum(|played| played.steps),
-        failed: sum(|played| played.failed),
+        failed,
         removed: 1.0 - sum(|played| played.tokens) as f64 / full,
         evidence: sum(|played| played.evidence) as f64 / full,
         retained: estimate(&values, &[arm, size, "all"]),

@@ -94,9 +94,11 @@ const NOTES: [&str; 6] = [
 
 fn warnings(figures: &[Figures]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let failed: usize = figures.iter().map(|figures| figures.failed).sum();
-    if failed > 0 {
-        warnings.push(format!("in {failed} steps a text failed and went whole, as in the proxy"));
+    for own in figures.iter().filter(|own| own.arm == EPITOME) {
+        for (reason, steps) in &own.failed {
+            let size = &own.size;
+            warnings.push(format!("in {steps} steps at {size} a text failed and went whole: {reason}"));
+        }
     }
     if let Some(first) = figures.first() {
         if first.retained.is_none() {

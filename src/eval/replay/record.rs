@@ -41,8 +41,8 @@ pub struct Played {
     pub price: BTreeMap<String, f64>,
     /// Wall time of each step's rewrite, in milliseconds; empty where that is no measure of the arm.
     pub step_ms: Vec<f64>,
-    /// Steps in which a text failed and went whole.
-    pub failed: usize,
+    /// Steps in which a text failed and went whole, by the first reason.
+    pub failed: BTreeMap<String, usize>,
     /// Tokens of evidence in the last request.
     pub evidence: usize,
     /// What the agent used later. `None` if the session does not say.

@@ -167,6 +167,6 @@ mod tests {
         assert_eq!(spread(&all, Some(1)), [10]);
         assert_eq!(spread(&all, Some(99)), all);
         assert_eq!(spread(&all, None), all);
-        assert_eq!(spread::<usize>(&[], Some(3)), []);
+        assert!(spread::<usize>(&[], Some(3)).is_empty());
     }
 }

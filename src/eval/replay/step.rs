@@ -47,8 +47,9 @@ impl Track {
             all.extend(uses.at(original.len(), original, &messages));
         }
         if let Some(account) = account {
-            let failed = matches!(account.verdict, Verdict::Partial | Verdict::FailedOpen);
-            played.failed += usize::from(failed);
+            if matches!(account.verdict, Verdict::Partial | Verdict::FailedOpen) {
+                *played.failed.entry(account.reason.to_owned()).or_default() += 1;
+            }
             played.evidence = account.evidence.unwrap_or_default();
             played.texts = Texts::of(&account);
         }
