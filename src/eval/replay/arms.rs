@@ -307,13 +307,11 @@ mod tests {
             cancel: &cancel,
             made: HashMap::new(),
         };
+        let (own, model) = ([own], [model]);
         for arm in SAME_SIZE {
-            let made = player.alike(arm, &[own.clone()], &[model.clone()], &mut store);
-            assert_eq!(made[0].tokens, model.tokens, "{arm}");
-            assert!(Arc::ptr_eq(
-                &made[0],
-                &player.alike(arm, &[own.clone()], &[model.clone()], &mut store)[0]
-            ));
+            let made = player.alike(arm, &own, &model, &mut store);
+            assert_eq!(made[0].tokens, model[0].tokens, "{arm}");
+            assert!(Arc::ptr_eq(&made[0], &player.alike(arm, &own, &model, &mut store)[0]));
         }
     }
 }

@@ -22,6 +22,9 @@ use crate::eval::{
 /// Rows of a table of parts; JSON has all.
 const PARTS: usize = 12;
 
+/// Picks the parts of one kind.
+type PartsOf = fn(&Figures) -> &Vec<Part>;
+
 /// Everything as JSON.
 ///
 /// # Errors
@@ -50,7 +53,7 @@ pub fn page(header: &Header, figures: &[Figures]) -> Page {
     let mut tables = vec![arms(figures)];
     tables.extend(differences(&against(figures, EPITOME)));
     let own: Vec<&Figures> = figures.iter().filter(|own| own.arm == EPITOME).collect();
-    let by: [(&str, fn(&Figures) -> &Vec<Part>); 3] = [
+    let by: [(&str, PartsOf); 3] = [
         ("tool", |figures| &figures.by_tool),
         ("kind of string", |figures| &figures.by_kind),
         ("place of use", |figures| &figures.by_place),
@@ -184,7 +187,7 @@ fn differences(all: &[Against]) -> Option<Table> {
 }
 
 /// Strings kept by epitome, with a column for each size.
-fn parts(what: &str, own: &[&Figures], of: fn(&Figures) -> &Vec<Part>) -> Option<Table> {
+fn parts(what: &str, own: &[&Figures], of: PartsOf) -> Option<Table> {
     let first = of(own.first()?);
     if first.is_empty() {
         return None;
