@@ -13,6 +13,7 @@ use crate::{
     eval::{
         arms::ArmError,
         gate::GateError,
+        replay::ReplayError,
         report::ReportError,
         results::ResultsError,
         run::{RunError, SuiteError},
@@ -67,6 +68,9 @@ pub enum Error {
     /// The bill's log cannot be written.
     #[error(transparent)]
     Journal(Box<JournalError>),
+    /// Sessions could not be replayed, or a limit was missed.
+    #[error(transparent)]
+    Replay(Box<ReplayError>),
     /// The command line asks for something impossible.
     #[error("{0}")]
     Usage(String),
@@ -166,6 +170,15 @@ impl From<JournalError> for Error {
     }
 }
 
+impl From<ReplayError> for Error {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Compact(error) => Self::Compact(error),
+            error => Self::Replay(Box::new(error)),
+        }
+    }
+}
+
 impl Error {
     /// Builds an [`Error::File`] from an I/O error on `path`.
     pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -193,6 +206,7 @@ impl Error {
             Error::Run(error) => error.hint(),
             Error::Prices(error) => Some(error.hint()),
             Error::Journal(error) => Some(error.hint()),
+            Error::Replay(error) => error.hint(),
             Error::File { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 Some("give another address with --listen, such as 127.0.0.1:0 for any that is free".into())
             }
@@ -224,6 +238,7 @@ impl Error {
             Error::Run(error) => error.exit_code(),
             Error::Prices(error) => 1 + u8::from(error.is_input()),
             Error::Journal(error) => 1 + u8::from(error.is_input()),
+            Error::Replay(error) => error.exit_code(),
             Error::Report(_)
             | Error::Model(_)
             | Error::File { .. }

@@ -16,12 +16,15 @@
 //!   -> gate        exit code for CI
 //! ```
 //!
+//! `replay` plays recorded sessions of agents through the proxy's own rewrite; it has no readers.
+//!
 //! The run writes a file of records ([`record`]); report and gate use that file alone.
 
 pub mod arms;
 pub mod gate;
 pub mod readers;
 pub mod record;
+pub mod replay;
 pub mod report;
 pub mod results;
 pub mod retention;

@@ -12,6 +12,7 @@ mod cli;
 mod corpus;
 mod dialects;
 mod eval_data;
+mod eval_replay;
 mod eval_report;
 mod eval_run;
 mod fuzz;

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use crate::{config::Config, error::Error};
 
 pub mod gate;
+pub mod replay;
 pub mod report;
 pub mod run;
 
@@ -25,6 +26,8 @@ enum Command {
     Report(report::Args),
     /// Compare results with a baseline and end with 1 if they have fallen.
     Gate(gate::Args),
+    /// Play recorded agent sessions step by step.
+    Replay(replay::Args),
 }
 
 /// Where the configuration came from, so that an arm can override keys on top of the same layers.
@@ -46,5 +49,6 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
         Command::Run(args) => run::run(args, config, origin),
         Command::Report(args) => report::run(args, config),
         Command::Gate(args) => gate::run(args, config),
+        Command::Replay(args) => replay::run(args, config),
     }
 }

@@ -13,7 +13,7 @@ pub mod format;
 mod html;
 mod json;
 mod page;
-mod plot;
+pub mod plot;
 pub mod provenance;
 mod scale;
 pub mod table;
@@ -23,7 +23,7 @@ mod text;
 use super::{results::Results, statistics::Analysis};
 
 pub use html::ReportError;
-pub use page::Page;
+pub use page::{Page, Section, View};
 
 /// The layout of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -46,9 +46,20 @@ pub enum Format {
 /// [`ReportError`] if a layout cannot be filled in, which is a bug in epitome.
 pub fn write(results: &Results, analysis: &Analysis, format: Format) -> Result<String, ReportError> {
     match format {
-        Format::Terminal => Ok(text::terminal(&Page::of(results, analysis))),
         Format::Json => json::write(results, analysis),
-        Format::Markdown => Ok(text::markdown(&Page::of(results, analysis))),
-        Format::Html => html::write(&Page::of(results, analysis)),
+        Format::Terminal | Format::Markdown | Format::Html => lay_out(&Page::of(results, analysis), format),
+    }
+}
+
+/// Writes a page; as JSON, its tables are of no use, and the caller writes the figures.
+///
+/// # Errors
+///
+/// As [`write`].
+pub fn lay_out(page: &Page, format: Format) -> Result<String, ReportError> {
+    match format {
+        Format::Terminal => Ok(text::terminal(page)),
+        Format::Markdown => Ok(text::markdown(page)),
+        Format::Html | Format::Json => html::write(page),
     }
 }

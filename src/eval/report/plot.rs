@@ -36,6 +36,8 @@ pub enum Axis {
     Ratio,
     /// Logarithmic, with decimal ticks.
     Time,
+    /// Linear, 0 to 100 %.
+    Share,
     /// Named bins. A point's `x` is the index of its bin.
     Bins(Vec<String>),
 }
@@ -107,6 +109,7 @@ impl Plot {
             // Offset series sideways, so that intervals in one bin do not hide each other.
             let dodge = match self.axis {
                 Axis::Bins(_) => x.step * 0.7 * ((place as f64 + 0.5) / count.max(1) as f64 - 0.5),
+                Axis::Share => 0.0,
                 Axis::Ratio | Axis::Time => {
                     let apart = DODGE.min(MOST_DODGE / count.max(1) as f64);
                     apart * (place as f64 - (count.max(1) - 1) as f64 / 2.0)
@@ -138,6 +141,7 @@ impl Plot {
         match &self.axis {
             Axis::Ratio => scale::Horizontal::log(&xs, true, LEFT, WIDTH - RIGHT),
             Axis::Time => scale::Horizontal::log(&xs, false, LEFT, WIDTH - RIGHT),
+            Axis::Share => scale::Horizontal::shares(&xs, LEFT, WIDTH - RIGHT),
             Axis::Bins(names) => scale::Horizontal::bins(names, LEFT, WIDTH - RIGHT),
         }
     }

@@ -79,6 +79,20 @@ impl Horizontal {
         axis
     }
 
+    /// A linear axis of shares from 0, with a tick at each tenth.
+    pub(super) fn shares(values: &[f64], left: f64, right: f64) -> Self {
+        let high = values.iter().fold(0.0_f64, |high, value| high.max(*value)).clamp(0.05, 1.0);
+        // Leave room beside the first and the last point.
+        let room = high * 0.04;
+        let (low, high) = (-room, high + room);
+        let mut axis =
+            Self { log: false, low, high, left, right, ticks: Vec::new(), grid: Vec::new(), step: 0.0 };
+        let ticks = (0..=10).map(|tick| f64::from(tick) / 10.0).filter(|tick| *tick <= high);
+        axis.ticks = ticks.map(|tick| (axis.at(tick), format!("{:.0}%", tick * 100.0))).collect();
+        axis.grid = axis.ticks.iter().map(|(at, _)| *at).collect();
+        axis
+    }
+
     /// One equally wide bin per name.
     pub(super) fn bins(names: &[String], left: f64, right: f64) -> Self {
         let count = names.len().max(1) as f64;

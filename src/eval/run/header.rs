@@ -92,13 +92,13 @@ fn git(arguments: &[&str]) -> Option<String> {
 
 /// The parts of a header that determine the records.
 #[derive(Debug, PartialEq)]
-pub(super) struct Relevant {
+pub(in crate::eval) struct Relevant {
     fields: [(&'static str, String); 8],
 }
 
 impl Relevant {
     /// The relevant parts of a header.
-    pub(super) fn of(header: &Header) -> Self {
+    pub(in crate::eval) fn of(header: &Header) -> Self {
         // Destructured, so that a new field cannot be forgotten. Command, machine and time may differ.
         let Header {
             suite: _,
@@ -130,7 +130,7 @@ impl Relevant {
 }
 
 /// The names of the fields that differ.
-pub(super) fn differences(one: &Relevant, other: &Relevant) -> Vec<&'static str> {
+pub(in crate::eval) fn differences(one: &Relevant, other: &Relevant) -> Vec<&'static str> {
     let pairs = one.fields.iter().zip(&other.fields);
     pairs.filter(|(one, other)| one.1 != other.1).map(|(one, _)| one.0).collect()
 }

@@ -52,6 +52,7 @@ pub use cells::{Cell, Cells, left_out};
 pub use error::RunError;
 pub use file::ResultsFile;
 pub use header::make as make_header;
+pub(in crate::eval) use header::{Relevant, differences};
 pub use suite_file::{SuiteError, read as read_suite};
 
 use epitome_engine::host_memory as memory;

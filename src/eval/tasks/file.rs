@@ -24,11 +24,11 @@ const LAYOUT: &str = "v1";
 const CONNECT: Duration = Duration::from_secs(3);
 
 /// One record of a file.
-pub(super) struct Record<'a> {
+pub(in crate::eval) struct Record<'a> {
     /// Line on which it starts, counted from 1.
-    pub(super) line: usize,
+    pub(in crate::eval) line: usize,
     /// Its text.
-    pub(super) json: &'a str,
+    pub(in crate::eval) json: &'a str,
 }
 
 /// The raw bytes of the file.
@@ -96,7 +96,7 @@ fn fetched(path: &str, file: &DatasetFile, hub: &Hub, store: &Path) -> Result<Pa
 }
 
 /// The text of a file, unpacked according to its name.
-pub(super) fn text(path: &str, bytes: Vec<u8>) -> Result<String, TaskError> {
+pub(in crate::eval) fn text(path: &str, bytes: Vec<u8>) -> Result<String, TaskError> {
     let unpack = |reason: String| TaskError::Unpack { path: path.to_owned(), reason };
     let bytes = if path.ends_with(".gz") {
         all(path, MultiGzDecoder::new(bytes.as_slice()))?
@@ -125,7 +125,7 @@ fn all(path: &str, reader: impl Read) -> Result<Vec<u8>, TaskError> {
 }
 
 /// The records of a file: the elements of a JSON array, else one per line. Blank lines are skipped.
-pub(super) fn records<'a>(path: &str, text: &'a str) -> Result<Vec<Record<'a>>, TaskError> {
+pub(in crate::eval) fn records<'a>(path: &str, text: &'a str) -> Result<Vec<Record<'a>>, TaskError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if !text.trim_start().starts_with('[') {
         return Ok((1..)

@@ -11,7 +11,7 @@
 
 mod epitome;
 mod error;
-mod file;
+pub(super) mod file;
 pub(super) mod gold;
 mod longbench;
 mod longbench_v2;
