@@ -52,6 +52,9 @@ pub mod plan;
 pub mod compactor;
 
 #[doc(hidden)]
+pub mod originals;
+
+#[doc(hidden)]
 pub mod rewrite;
 
 #[doc(hidden)]

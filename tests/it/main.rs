@@ -7,6 +7,7 @@ mod batch_retry;
 mod cache;
 mod circles;
 mod cli;
+mod compress;
 mod corpus;
 mod eval_data;
 mod eval_report;

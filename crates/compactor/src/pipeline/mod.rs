@@ -145,6 +145,11 @@ impl Compactor {
         Self { cache: Arc::new(self.cache.salted(salt)), ..self.clone() }
     }
 
+    /// Its cache, with the salt of its tenant.
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+
     /// Its models.
     pub fn models(&self) -> &Arc<Models> {
         &self.models
