@@ -8,6 +8,7 @@ all and once with a query, and gets the original back through LiteLLM.
 
 import http.server
 import json
+import os
 import pathlib
 import re
 import sys
@@ -49,7 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.seen.append(body)
         results = [row for row in body["messages"] if row["role"] == "tool"]
-        found = MARKER.search(json.dumps([row["content"] for row in results]))
+        found = MARKER.search("\n".join(text(row["content"]) for row in results))
         if found and len(results) < 3:
             arguments = {"hash": found[1]} | ({"query": "Who paid INV-88812?"} if len(results) == 2 else {})
             function = {"name": "headroom_retrieve", "arguments": json.dumps(arguments)}
@@ -86,7 +87,7 @@ def check(seen: list[dict], sent: list[dict]) -> None:
     assert [row["role"] for row in rows] == [row["role"] for row in sent], rows
     for row, was in zip(rows, sent):
         if was["role"] != "tool":
-            assert text(row["content"] or "") == (was["content"] or ""), row
+            assert text(row.get("content") or "") == (was["content"] or ""), row
     short = text(next(row["content"] for row in rows if row["role"] == "tool"))
     marker = MARKER.search(short)
     assert marker and short.endswith(marker[0]), short[-300:]
@@ -134,7 +135,9 @@ def main() -> None:
         }
         # JSON is YAML.
         (folder / "litellm.yaml").write_text(json.dumps(config))
-        environment = {**alone.os.environ, "HEADROOM_API_KEY": KEY, "KEYS_OF_CLIENTS": KEY}
+        # LiteLLM brings a price list, and need not look for a newer one.
+        own_prices = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        environment = {**os.environ, **own_prices, "HEADROOM_API_KEY": KEY, "KEYS_OF_CLIENTS": KEY}
         serve = [binary, "serve", "--listen", f"127.0.0.1:{own}", "--upstream", "http://127.0.0.1:9/v1"]
         serve += ["--set", "serve.keys_env=KEYS_OF_CLIENTS", "--set", "cache.disk_mb=0"]
         run = [pathlib.Path(sys.prefix) / "bin" / "litellm", "--config", folder / "litellm.yaml"]
@@ -149,6 +152,9 @@ def main() -> None:
                 {"role": "user", "content": "Why did the jobs stop?"},
                 {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": call}]},
                 {"role": "tool", "tool_call_id": "c1", "content": LOG},
+                # LiteLLM holds back the last exchange, results included.
+                {"role": "assistant", "content": "I have the log."},
+                {"role": "user", "content": "And what does it say?"},
             ]
             tool = {"type": "function", "function": {"name": "grep", "parameters": {"type": "object", "properties": {}}}}
             body = {"model": "gpt-4o", "messages": sent, "tools": [tool]}

@@ -62,12 +62,7 @@ fn material() -> impl Strategy<Value = String> {
     (20..90_usize, 0..7_usize, place(), 0..5_usize).prop_map(|(count, cart, place, kind)| {
         let lines = (0..count).map(|n| match kind {
             0 => format!("Order {n} was carried to the {place} by cart {}. ", (n + cart) % 7),
-            1 => format!(
-                "2026-11-{:02} 10:00:{:02} INFO {place} order {n} cart {}\n",
-                n % 28 + 1,
-                n % 60,
-                n % 7
-            ),
+            1 => format!("2026-11-{:02} 10:00:{:02} INFO {place} order {n} cart {}\n", n % 28 + 1, n % 60, n % 7),
             2 => format!("src/{place}.rs:{n}:    let cart_{n} = order({n});\n"),
             3 => format!("{n},{place},{},\"cart {}\"\n", n * 37 % 101, n % 7),
             _ => format!("Paragraph {n} of the {place} tells of cart {}.\n\n", (n * 3 + cart) % 7),
@@ -158,10 +153,7 @@ fn messages(events: &[Event]) -> Value {
             }
             Event::Call(asked, text) => {
                 let id = format!("toolu_{n}");
-                put(
-                    "assistant",
-                    json!({ "type": "tool_use", "id": id, "name": "look", "input": { "query": asked } }),
-                );
+                put("assistant", json!({ "type": "tool_use", "id": id, "name": "look", "input": { "query": asked } }));
                 put("user", json!({ "type": "tool_result", "tool_use_id": id, "content": [said(text)] }));
             }
             Event::Reminder => put("user", said(REMINDER)),
@@ -175,8 +167,7 @@ fn responses(events: &[Event]) -> Value {
     let mut all = Vec::new();
     for (n, event) in events.iter().enumerate() {
         let say = |role: &str, kind: &str, texts: &[&str]| {
-            let content: Vec<Value> =
-                texts.iter().map(|text| json!({ "type": kind, "text": text })).collect();
+            let content: Vec<Value> = texts.iter().map(|text| json!({ "type": kind, "text": text })).collect();
             json!({ "type": "message", "role": role, "content": content })
         };
         match event {
@@ -185,9 +176,7 @@ fn responses(events: &[Event]) -> Value {
             Event::Call(asked, text) => {
                 let id = format!("call_{n}");
                 let arguments = json!({ "query": asked }).to_string();
-                all.push(
-                    json!({ "type": "function_call", "call_id": id, "name": "look", "arguments": arguments }),
-                );
+                all.push(json!({ "type": "function_call", "call_id": id, "name": "look", "arguments": arguments }));
                 let output = format!("Exit code: 0\nWall time: 0.{n} seconds\nOutput:\n{text}");
                 all.push(json!({ "type": "function_call_output", "call_id": id, "output": output }));
             }
@@ -294,14 +283,7 @@ fn assert_grows(steps: &[Vec<String>], dialect: Dialect) -> Result<(), TestCaseE
         let (before, after) = (&pair[0], &pair[1]);
         prop_assert!(after.len() > before.len());
         for (at, message) in before.iter().enumerate() {
-            prop_assert_eq!(
-                message,
-                &after[at],
-                "{:?}: message {} changed at step {}",
-                dialect,
-                at,
-                step + 1
-            );
+            prop_assert_eq!(message, &after[at], "{:?}: message {} changed at step {}", dialect, at, step + 1);
         }
     }
     Ok(())
