@@ -63,6 +63,10 @@ pub mod upstream;
 #[doc(hidden)]
 pub mod http;
 
+#[cfg(feature = "mcp")]
+#[doc(hidden)]
+pub mod mcp;
+
 #[doc(hidden)]
 pub mod batch;
 

@@ -19,6 +19,8 @@ pub mod compact;
 pub mod config;
 pub mod doctor;
 pub mod eval;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 pub mod models;
 pub mod serve;
 mod signal;
@@ -59,6 +61,9 @@ enum Command {
     Batch(batch::Args),
     /// Measure what compaction does to answers.
     Eval(eval::Args),
+    /// Offer compaction to a model's client as tools (Model Context Protocol).
+    #[cfg(feature = "mcp")]
+    Mcp(mcp::Args),
     /// List, fetch and check model files.
     Models(models::Args),
     /// Print the effective configuration.
@@ -87,6 +92,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Compact(args) => compact::run(args, config, quiet),
         Command::Batch(args) => batch::run(args, config, quiet),
         Command::Eval(args) => eval::run(args, config, eval::Origin { file: global.config, flags }),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(args) => mcp::run(args, config),
         Command::Models(args) => models::run(args, config),
         Command::Config(args) => config::run(args, config),
         Command::Doctor(args) => doctor::run(args, config),

@@ -42,7 +42,7 @@ def port() -> int:
 
 @contextlib.contextmanager
 def server(words, probe: str, log: pathlib.Path, env=None, patience: float = 300):
-    """Runs a server until the block ends; enters it once `probe` answers 2xx."""
+    """Runs a server until the block ends; enters it once `probe` answers, other than that it is not ready (503)."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(word) for word in words], stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=env
@@ -50,9 +50,14 @@ def server(words, probe: str, log: pathlib.Path, env=None, patience: float = 300
         try:
             until = time.monotonic() + patience
             while True:
-                with contextlib.suppress(urllib.error.URLError, OSError):
+                try:
                     with urllib.request.urlopen(probe, timeout=5):
                         break
+                except urllib.error.HTTPError as error:
+                    if error.code != 503:
+                        break
+                except OSError:
+                    pass
                 if process.poll() is not None or time.monotonic() > until:
                     sys.exit(f"{words[0]} did not start:\n{log.read_text(errors='replace')[-4000:]}")
                 time.sleep(0.2)

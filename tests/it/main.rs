@@ -17,6 +17,8 @@ mod growth;
 mod identity;
 mod kept;
 mod keys;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod models;
 mod pipeline;
 mod promises;
