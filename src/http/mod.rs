@@ -41,3 +41,4 @@ pub mod retrieve;
 pub mod server;
 pub mod shadow;
 pub mod state;
+mod window;

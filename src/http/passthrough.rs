@@ -9,12 +9,17 @@ use super::{
     error::Shape,
     forward::{self, Flight, Outgoing},
     state::State,
+    window,
 };
-use crate::{rewrite::account::Account, telemetry, wire::dialect::Endpoint};
+use crate::{config::ResponsesCompact, rewrite::account::Account, telemetry, wire::dialect::Endpoint};
 
 /// Serves any method and path.
 pub async fn upstream(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
+    let local = state.config.serve.responses_compact == ResponsesCompact::Local;
     match Endpoint::of(req.path()) {
+        None if local && req.method() == Method::POST && window::is_at(req.path()) => {
+            window::compact(req, payload, state).await
+        }
         Some(endpoint) if req.method() == Method::POST => converse(req, payload, state, endpoint).await,
         _ => passthrough(req, payload, state).await,
     }

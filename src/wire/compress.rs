@@ -104,6 +104,15 @@ pub fn read(body: &[u8]) -> Result<Rows<'_>, RowsError> {
     })
 }
 
+/// Reads a list of rows.
+///
+/// # Errors
+///
+/// [`ReadError`] unless it is one.
+pub fn read_list(list: &[u8]) -> Result<Vec<Message<'_>>, ReadError> {
+    Ok(chat::messages(Raw::parse(list)?.elements().ok_or(ReadError::NoMessages)?)?)
+}
+
 fn mode(raw: Raw<'_>) -> Result<Mode, RowsError> {
     match raw.string().as_deref() {
         Some("compress" | "ccr" | "") => Ok(Mode::Retrievable),

@@ -12,3 +12,4 @@ mod messages;
 pub mod openai_answer;
 pub mod openai_error;
 mod responses;
+pub mod window;

@@ -29,6 +29,25 @@ LOG = "\n".join(LINES)
 MARKER = re.compile(r"\[epitome: \d+ of \d+ tokens shown; the original is whole, retrieve it with hash=([0-9a-f]{16})\]")
 
 
+# The same conversation in Anthropic's form, which LiteLLM translates before the guardrail sees it.
+MESSAGES = {
+    "model": "gpt-4o",
+    "max_tokens": 100,
+    "system": "You look into logs.",
+    "messages": [
+        {"role": "user", "content": "Why did the jobs stop?"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "grep", "input": {"pattern": "."}}]},
+        {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": LOG}]}],
+        },
+        {"role": "assistant", "content": "I have the log."},
+        {"role": "user", "content": "And what does it say?"},
+    ],
+    "tools": [{"name": "grep", "description": "Finds lines.", "input_schema": {"type": "object", "properties": {}}}],
+}
+
+
 class Upstream(http.server.ThreadingHTTPServer):
     """Records what comes; asks for the original, for a part of it, and then answers."""
 
@@ -80,14 +99,18 @@ def text(content) -> str:
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
-def check(seen: list[dict], sent: list[dict]) -> None:
-    """What has to reach the upstream."""
-    first, second, third = seen
-    rows = first["messages"]
+def check_rows(rows: list[dict], sent: list[dict]) -> None:
+    """Every row but the tool's is as it was sent."""
     assert [row["role"] for row in rows] == [row["role"] for row in sent], rows
     for row, was in zip(rows, sent):
         if was["role"] != "tool":
             assert text(row.get("content") or "") == (was["content"] or ""), row
+
+
+def check(seen: list[dict]) -> None:
+    """What has to reach the upstream."""
+    first, second, third = seen
+    rows = first["messages"]
     short = text(next(row["content"] for row in rows if row["role"] == "tool"))
     marker = MARKER.search(short)
     assert marker and short.endswith(marker[0]), short[-300:]
@@ -131,7 +154,7 @@ def main() -> None:
                 }
             ],
             "general_settings": {"master_key": "sk-of-litellm"},
-            "litellm_settings": {"telemetry": False},
+            "litellm_settings": {"telemetry": False, "use_chat_completions_url_for_anthropic_messages": True},
         }
         # JSON is YAML.
         (folder / "litellm.yaml").write_text(json.dumps(config))
@@ -162,12 +185,17 @@ def main() -> None:
                 answer, headers = post(f"{gateway}/v1/chat/completions", body)
                 assert answer["choices"][0]["message"]["content"] == "Replica-7 refused.", answer
                 assert "headroom-compression" in headers.get("x-litellm-applied-guardrails", ""), headers
-                check(upstream.seen, sent)
+                check_rows(upstream.seen[0]["messages"], sent)
+                check(upstream.seen)
+                upstream.seen.clear()
+                answer, _ = post(f"{gateway}/v1/messages", MESSAGES)
+                assert answer["content"][-1]["text"] == "Replica-7 refused.", answer
+                check(upstream.seen)
             except BaseException:
                 print((folder / "litellm.log").read_text(errors="replace")[-6000:], file=sys.stderr)
                 print((folder / "epitome.log").read_text(errors="replace")[-3000:], file=sys.stderr)
                 raise
-    print("1 passed, 0 failed")
+    print("2 passed, 0 failed")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ mod proxy_models;
 mod ranker;
 mod remote;
 mod remote_service;
+mod responses_compact;
 mod serve;
 mod shadow;
 mod snapshots;

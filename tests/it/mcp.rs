@@ -67,7 +67,8 @@ fn the_tools_work_over_standard_streams() {
         tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["compact", "retrieve", "explain"]);
 
-    let notes: String = (0..800).map(|at| format!("Note {at}: nothing of interest happened here.\n")).collect();
+    let notes: String =
+        (0..800).map(|at| format!("Note {at}: nothing of interest happened here.\n")).collect();
     let text = format!("{notes}The vault's code is 4711.\n{notes}");
     let query = "What is the code of the vault?";
     let short = session.call("compact", json!({ "text": text, "query": query, "budget": 500 }));
