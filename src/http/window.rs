@@ -42,7 +42,7 @@ pub(super) async fn compact(
     state: web::Data<State>,
 ) -> HttpResponse {
     let (mut response, account) = match compacted(&req, payload, &state).await {
-        Ok(Done::Here(response, account)) => (response, account),
+        Ok(Done::Here(response, account)) => (response, *account),
         Ok(Done::Elsewhere(received)) => {
             let outgoing = Outgoing { body: Body::Bytes(received), decoded: false };
             let answer = forward::forward(&state, &req, outgoing, Flight::start(), None).await;
@@ -60,7 +60,7 @@ pub(super) async fn compact(
 }
 
 enum Done {
-    Here(HttpResponse, Account),
+    Here(HttpResponse, Box<Account>),
     /// The body as it was received.
     Elsewhere(Bytes),
 }
@@ -88,7 +88,7 @@ async fn compacted(
         tracing::error!(%error, "the window could not be written");
         ApiError::Internal { request_id: request_id(req) }
     })?;
-    Ok(Done::Here(HttpResponse::Ok().content_type("application/json").body(json), account))
+    Ok(Done::Here(HttpResponse::Ok().content_type("application/json").body(json), Box::new(account)))
 }
 
 /// The answer in OpenAI's form. No model was asked, so nothing is billed.

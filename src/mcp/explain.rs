@@ -11,7 +11,8 @@ const MOST: usize = 100;
 /// The kept pieces and the stretches between them, with byte ranges, lines and scores; the best first where there are
 /// too many.
 pub(super) fn of(text: &str, compaction: &Compaction) -> Value {
-    let line = |at: usize| text.get(..at).map_or(0, |before| before.matches('\n').count() + 1);
+    let breaks: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line = |at: usize| breaks.partition_point(|end| *end < at) + 1;
     let mut kept: Vec<(f32, Value)> = compaction
         .pieces
         .iter()
@@ -45,7 +46,7 @@ pub(super) fn of(text: &str, compaction: &Compaction) -> Value {
 }
 
 /// The best, in the order in which they came.
-fn best(all: &mut Vec<(f32, Value)>) -> Vec<Value> {
+fn best(all: &mut [(f32, Value)]) -> Vec<Value> {
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.sort_by(|a, b| all[*b].0.total_cmp(&all[*a].0));
     order.truncate(MOST);

@@ -194,8 +194,11 @@ impl Writer<'_> {
         let mut out: Vec<Replacement> = Vec::new();
         let mut texts: Vec<RowText> = Vec::new();
         for (at, place) in places.iter().enumerate() {
-            let own = || account.decisions.iter().zip(&shown).filter(|(_, shown)| **shown == at);
-            let Some((first, _)) = own().next() else { continue };
+            // Decisions come in the order of the texts.
+            let range =
+                shown.partition_point(|shown| *shown < at)..shown.partition_point(|shown| *shown <= at);
+            let own = account.decisions.get(range).unwrap_or_default();
+            let Some(first) = own.first() else { continue };
             let mut text = RowText {
                 row: place.row,
                 hash: None,
@@ -215,7 +218,7 @@ impl Writer<'_> {
                     out.extend(replacements);
                 }
                 None => {
-                    let reason = own().map(|(decision, _)| decision.reason).find(|reason| !reason.is_empty());
+                    let reason = own.iter().map(|decision| decision.reason).find(|reason| !reason.is_empty());
                     text.reason = reason.unwrap_or("not-shorter");
                 }
             }
