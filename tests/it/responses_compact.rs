@@ -51,7 +51,7 @@ async fn a_local_window_keeps_every_item_and_shortens_long_texts() {
         );
         assert!(answer["id"].as_str().unwrap().starts_with("resp_"));
         let mut expected = window()["input"].take();
-        expected[3]["output"] = json!(SHORT);
+        expected[3]["output"] = json!(format!("{SHORT}\n"));
         assert_eq!(answer["output"], expected);
     }
     assert_eq!(upstream.count(), 0);
