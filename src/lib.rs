@@ -52,6 +52,9 @@ pub mod plan;
 pub mod compactor;
 
 #[doc(hidden)]
+pub mod originals;
+
+#[doc(hidden)]
 pub mod rewrite;
 
 #[doc(hidden)]
@@ -59,6 +62,10 @@ pub mod upstream;
 
 #[doc(hidden)]
 pub mod http;
+
+#[cfg(feature = "mcp")]
+#[doc(hidden)]
+pub mod mcp;
 
 #[doc(hidden)]
 pub mod bill;

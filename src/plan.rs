@@ -202,6 +202,10 @@ impl Planner<'_> {
         if text.literal.max_len() < least {
             return Ok(());
         }
+        if self.turns.is_own(at) {
+            self.seen.long = true;
+            return Ok(());
+        }
         let Some((decoded, stretches)) = self.turns.material(text) else {
             self.seen.long |= self.turns.is_long(text);
             return Ok(());

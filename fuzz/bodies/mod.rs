@@ -8,6 +8,7 @@ mod json_text;
 mod kinds;
 mod material;
 mod request;
+mod rows;
 mod sse;
 mod tiles;
 
@@ -17,4 +18,5 @@ pub use json_text::json_text;
 pub use kinds::kinds;
 pub use material::material;
 pub use request::request;
+pub use rows::rows;
 pub use sse::sse;

@@ -20,6 +20,8 @@ pub mod compact;
 pub mod config;
 pub mod doctor;
 pub mod eval;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 pub mod models;
 pub mod serve;
 mod signal;
@@ -65,6 +67,9 @@ enum Command {
     Bill(bill::Args),
     /// Run a coding agent through the proxy, and print the bill at the end.
     Wrap(wrap::Args),
+    /// Offer compaction to a model's client as tools (Model Context Protocol).
+    #[cfg(feature = "mcp")]
+    Mcp(mcp::Args),
     /// List, fetch and check model files.
     Models(models::Args),
     /// Print the effective configuration.
@@ -95,6 +100,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Eval(args) => eval::run(args, config, eval::Origin { file: global.config, flags }),
         Command::Bill(args) => bill::run(args, config),
         Command::Wrap(args) => wrap::run(args, config),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(args) => mcp::run(args, config),
         Command::Models(args) => models::run(args, config),
         Command::Config(args) => config::run(args, config),
         Command::Doctor(args) => doctor::run(args, config),

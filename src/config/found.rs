@@ -114,6 +114,7 @@ mod tests {
             "serve.keys_env",
             "serve.listen",
             "serve.open",
+            "serve.responses_compact",
             "serve.tenants",
             "serve.upstream",
             "shadow.cooldown_s",

@@ -126,6 +126,19 @@ pub struct Serve {
     pub shutdown_grace_ms: u64,
     /// How long to wait for a connection to the upstream.
     pub connect_timeout_ms: u64,
+    /// Who answers `POST /v1/responses/compact`.
+    pub responses_compact: ResponsesCompact,
+}
+
+/// Who compacts the window of a Responses conversation when a client asks for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResponsesCompact {
+    /// The upstream, with an opaque item that it alone can read.
+    #[default]
+    Pass,
+    /// The proxy: all items, with long texts made short.
+    Local,
 }
 
 /// What happens to a request for a WebSocket connection.
@@ -155,6 +168,7 @@ impl Default for Serve {
             max_concurrent: 8,
             shutdown_grace_ms: 30_000,
             connect_timeout_ms: 10_000,
+            responses_compact: ResponsesCompact::Pass,
         }
     }
 }

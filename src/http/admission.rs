@@ -63,11 +63,24 @@ pub async fn run<T: Send + 'static>(
     permits: &Arc<Semaphore>,
     work: impl FnOnce(&Cancel) -> T + Send + 'static,
 ) -> Result<T, Refused> {
+    run_within(state, permits, Duration::from_millis(state.config.serve.deadline_ms), work).await
+}
+
+/// [`run`] with a deadline of its own.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(super) async fn run_within<T: Send + 'static>(
+    state: &State,
+    permits: &Arc<Semaphore>,
+    deadline: Duration,
+    work: impl FnOnce(&Cancel) -> T + Send + 'static,
+) -> Result<T, Refused> {
     if !ready(state).await {
         return Err(Refused::NotReady);
     }
     let permit = permits.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
-    let deadline = Duration::from_millis(state.config.serve.deadline_ms);
     // Work that ends by itself, a little earlier, still tells what was known.
     let own = deadline - (deadline / SETTLING_SHARE).min(SETTLING);
     let cancel = Instant::now().checked_add(own).map_or_else(Cancel::never, Cancel::at);
@@ -162,6 +175,16 @@ async fn decided(state: &Arc<State>, pipeline: Arc<dyn Compact>, body: &Bytes, a
 }
 
 impl Refused {
+    /// The word used in accounts and metrics.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Refused::Busy => "busy",
+            Refused::NotReady => "not-ready",
+            Refused::Deadline => "deadline",
+            Refused::Panicked => "error",
+        }
+    }
+
     /// The error response for a client that requested the compaction itself.
     pub fn into_error(self, state: &State, request_id: &str) -> ApiError {
         match self {

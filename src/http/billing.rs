@@ -7,7 +7,6 @@ use std::{
 };
 
 use epitome_text::tokens::TokenCounter;
-use moka::sync::Cache;
 
 use crate::{
     bill::{
@@ -22,21 +21,16 @@ use crate::{
     wire::json::Raw,
 };
 
-/// Messages whose tokens are remembered.
-const COUNTED: u64 = 1 << 16;
-
 /// The bill of a proxy.
 pub(super) struct Billing {
     pub(super) ledger: Ledger,
     nets: Nets,
-    /// Tokens of messages, by the hash of their bytes and the name of the counter.
-    counts: Cache<[u8; 32], u64>,
 }
 
 impl Billing {
     pub(super) fn new(ledger: Ledger, config: &config::Shadow) -> Self {
         let nets = Nets::new(config.net_window, Duration::from_secs(config.cooldown_s));
-        Self { ledger, nets, counts: Cache::new(COUNTED) }
+        Self { ledger, nets }
     }
 
     /// Whether compaction costs more than it saves, and is off for a while.
@@ -61,19 +55,11 @@ impl Billing {
     }
 
     /// The parts of a body, with their tokens.
-    pub(super) fn parts(&self, dialect: Dialect, body: &[u8], counter: &dyn TokenCounter) -> Vec<Part> {
+    pub(super) fn parts(dialect: Dialect, body: &[u8], counter: &dyn TokenCounter) -> Vec<Part> {
         let part = |range: Range<usize>| {
             let bytes = body.get(range).unwrap_or_default();
             let bytes = unmarked(bytes);
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(counter.name().as_bytes()).update(&[0]).update(&bytes);
-            let key = *hasher.finalize().as_bytes();
-            let count = || counter.count(&String::from_utf8_lossy(&bytes)) as u64;
-            let tokens = self.counts.get(&key).unwrap_or_else(|| {
-                let tokens = count();
-                self.counts.insert(key, tokens);
-                tokens
-            });
+            let tokens = counter.count(&String::from_utf8_lossy(&bytes)) as u64;
             Part::new(&bytes, tokens)
         };
         dialect.parts(body).into_iter().map(part).collect()

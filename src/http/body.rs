@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::error::ApiError;
+use super::{error::ApiError, state::State};
 use crate::{
     config,
     room::{Late, Pace, Rooms},
@@ -91,6 +91,25 @@ pub async fn read(
     };
     let first = stream::iter([Ok(room.hold(read))]);
     Ok(Incoming::Unread(unread, Box::pin(first.chain(bridge(payload)))))
+}
+
+/// The whole body, for a route of ours that can do nothing without it.
+///
+/// # Errors
+///
+/// Why it was not read to its end.
+pub(super) async fn whole(
+    req: &HttpRequest,
+    payload: web::Payload,
+    state: &State,
+) -> Result<Bytes, ApiError> {
+    let serve = &state.config.serve;
+    match read(req, payload, serve, &state.rooms).await? {
+        Incoming::Whole(body) => Ok(body),
+        Incoming::Unread(Unread::Slow, _) => Err(ApiError::Slow(serve.body_wait_ms)),
+        Incoming::Unread(Unread::TooLarge, _) => Err(ApiError::TooLarge(serve.body_limit_bytes)),
+        Incoming::Unread(Unread::NoRoom, _) => Err(ApiError::NoRoom(state.rooms.limit())),
+    }
 }
 
 /// The body as a stream.

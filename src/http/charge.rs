@@ -17,7 +17,7 @@ use epitome_compactor::client::{
 use futures_util::Stream;
 use tokio::runtime::Handle;
 
-use super::{keys, observe::request_id, state::State};
+use super::{billing::Billing, keys, observe::request_id, state::State};
 use crate::{
     bill::{
         Dialect,
@@ -119,7 +119,7 @@ impl Charge {
         let model = root.and_then(|root| root.last("model")).and_then(Raw::string);
         let counter = self.state.pipeline.counter(model.as_deref());
         self.entry.model = model.unwrap_or_default();
-        let parts = |body: &Bytes| billing.parts(dialect, body, counter.as_ref());
+        let parts = |body: &Bytes| Billing::parts(dialect, body, counter.as_ref());
         let (original, sent) = (parts(&self.original), parts(&self.sent));
         let (mut prompts, fate) = billing.ledger.prompts(&self.tenant, &self.entry.model, &original, &sent);
         // What was saved is known to the token; the parts are counted as they are escaped.

@@ -8,8 +8,7 @@ use epitome_work::{Cancel, Stopped};
 use serde::Deserialize;
 
 use super::{
-    admission,
-    body::{self, Incoming, Unread},
+    admission, body,
     error::{ApiError, Shape},
     observe::request_id,
     state::State,
@@ -48,13 +47,7 @@ async fn compacted(
     payload: web::Payload,
     state: &web::Data<State>,
 ) -> Result<(String, &'static str, &'static str), ApiError> {
-    let serve = &state.config.serve;
-    let body = match body::read(req, payload, serve, &state.rooms).await? {
-        Incoming::Whole(body) => body,
-        Incoming::Unread(Unread::Slow, _) => return Err(ApiError::Slow(serve.body_wait_ms)),
-        Incoming::Unread(Unread::TooLarge, _) => return Err(ApiError::TooLarge(serve.body_limit_bytes)),
-        Incoming::Unread(Unread::NoRoom, _) => return Err(ApiError::NoRoom(state.rooms.limit())),
-    };
+    let body = body::whole(req, payload, state).await?;
     let internal = |error: &dyn std::fmt::Display| {
         tracing::error!(%error, "the compaction failed");
         ApiError::Internal { request_id: request_id(req) }

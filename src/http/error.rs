@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::account::{OUTCOME, REASON};
 use crate::{
+    rewrite::retrieve::Unknown,
     telemetry,
     wire::{
         dialect::{Dialect, Endpoint},
@@ -37,6 +38,12 @@ pub enum ApiError {
     /// The body does not match the route's schema.
     #[error("{0}; send {{\"text\": \"...\"}} with \"query\", \"budget\", \"model\", \"explain\" if you like")]
     Request(String),
+    /// A field of a body or of a URL's query cannot be used.
+    #[error("{0}")]
+    Fields(String),
+    /// An original that is asked for is not there.
+    #[error(transparent)]
+    Unknown(Unknown),
     /// The budget cannot be met.
     #[error(transparent)]
     Budget(Box<CompactError>),
@@ -144,6 +151,7 @@ impl ApiError {
     fn anthropic_type(&self) -> &'static str {
         match self.status_code() {
             StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::NOT_FOUND => "not_found_error",
             StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             StatusCode::GATEWAY_TIMEOUT => "timeout_error",
@@ -160,7 +168,8 @@ impl ApiError {
             ApiError::Body(_) => ("refused", "incomplete"),
             ApiError::Slow(_) => ("refused", "slow"),
             ApiError::TooLarge(_) => ("refused", "too-large"),
-            ApiError::Request(_) => ("refused", "body"),
+            ApiError::Request(_) | ApiError::Fields(_) => ("refused", "body"),
+            ApiError::Unknown(_) => ("refused", "unknown"),
             ApiError::Budget(_) => ("refused", "budget-too-small"),
             ApiError::Key { .. } => ("refused", "key"),
             ApiError::WebSocket => ("refused", "websocket"),
@@ -178,7 +187,8 @@ impl ApiError {
             ApiError::Body(_) => ("invalid_request_error", None, "incomplete_body"),
             ApiError::Slow(_) => ("invalid_request_error", None, "request_timeout"),
             ApiError::TooLarge(_) => ("invalid_request_error", None, "body_too_large"),
-            ApiError::Request(_) => ("invalid_request_error", None, "invalid_body"),
+            ApiError::Request(_) | ApiError::Fields(_) => ("invalid_request_error", None, "invalid_body"),
+            ApiError::Unknown(_) => ("invalid_request_error", Some("hash"), "original_not_found"),
             ApiError::Budget(_) => ("invalid_request_error", Some("budget"), "budget_too_small"),
             ApiError::Key { .. } => ("invalid_request_error", None, "invalid_api_key"),
             ApiError::WebSocket => ("invalid_request_error", None, "websocket_refused"),
@@ -197,7 +207,10 @@ impl ApiError {
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
-            ApiError::Header { .. } | ApiError::Body(_) | ApiError::Request(_) => StatusCode::BAD_REQUEST,
+            ApiError::Header { .. } | ApiError::Body(_) | ApiError::Request(_) | ApiError::Fields(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            ApiError::Unknown(_) => StatusCode::NOT_FOUND,
             ApiError::Key { .. } => StatusCode::UNAUTHORIZED,
             ApiError::WebSocket => StatusCode::UPGRADE_REQUIRED,
             ApiError::Slow(_) => StatusCode::REQUEST_TIMEOUT,

@@ -5,7 +5,7 @@
 //! 1. [`observe`]: the request gets an id (the client's `x-request-id`, or a new one), a tracing span, and
 //!    finally a line in the log.
 //! 2. [`keys`]: if clients need a key, a request without one ends here; the key is not passed on.
-//! 3. Routing: `POST /v1/compact`, `/healthz`, `/readyz`, `/metrics` are ours. A `POST` whose path ends as a dialect has
+//! 3. Routing: `POST /v1/compact` and `/v1/compress`, `/v1/retrieve`, `/healthz`, `/readyz`, `/metrics` are ours. A `POST` whose path ends as a dialect has
 //!    it is a conversation ([`converse`]); every other path and method streams through ([`passthrough`]).
 //! 4. For a conversation, [`options`] reads the `x-epitome-*` headers.
 //! 5. [`body`] buffers the body up to `serve.body_limit_bytes`. A larger one streams through, and so does one
@@ -28,6 +28,7 @@ mod billing;
 pub mod body;
 mod charge;
 pub mod compact;
+pub mod compress;
 pub mod converse;
 mod encoding;
 pub mod error;
@@ -39,7 +40,9 @@ pub mod observe;
 pub mod operate;
 pub mod options;
 pub mod passthrough;
+pub mod retrieve;
 pub mod server;
 pub mod shadow;
 pub mod state;
 mod websocket;
+mod window;

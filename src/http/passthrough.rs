@@ -9,16 +9,20 @@ use super::{
     error::Shape,
     forward::{self, Flight, Outgoing},
     state::State,
-    websocket,
+    websocket, window,
 };
-use crate::{rewrite::account::Account, telemetry, wire::dialect::Endpoint};
+use crate::{config::ResponsesCompact, rewrite::account::Account, telemetry, wire::dialect::Endpoint};
 
 /// Serves any method and path.
 pub async fn upstream(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
     if websocket::is_asked(&req) {
         return websocket::connect(req, payload, state).await;
     }
+    let local = state.config.serve.responses_compact == ResponsesCompact::Local;
     match Endpoint::of(req.path()) {
+        None if local && req.method() == Method::POST && window::is_at(req.path()) => {
+            window::compact(req, payload, state).await
+        }
         Some(endpoint) if req.method() == Method::POST => converse(req, payload, state, endpoint).await,
         _ => passthrough(req, payload, state).await,
     }

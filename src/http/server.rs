@@ -7,10 +7,12 @@ use tokio::time;
 
 use super::{
     compact::compact,
+    compress::compress,
     guard,
     observe::observe,
     operate::{health, metrics, ready},
     passthrough::upstream,
+    retrieve,
     state::State,
 };
 use crate::telemetry;
@@ -26,6 +28,13 @@ pub fn routes(config: &mut web::ServiceConfig) {
     let own = |path: &str| web::resource(path).default_service(web::to(upstream));
     config
         .service(own("/v1/compact").route(web::post().to(compact)))
+        .service(own("/v1/compress").route(web::post().to(compress)))
+        .service(own("/v1/retrieve").route(web::post().to(retrieve::named)))
+        .service(
+            own("/v1/retrieve/{hash}")
+                .route(web::get().to(retrieve::get))
+                .route(web::post().to(retrieve::post)),
+        )
         .service(own("/healthz").route(web::get().to(health)).route(web::head().to(health)))
         .service(own("/readyz").route(web::get().to(ready)).route(web::head().to(ready)))
         .service(own("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))

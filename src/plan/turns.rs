@@ -203,6 +203,12 @@ impl<'c> Turns<'c> {
         Some((decoded, stretches))
     }
 
+    /// Whether message `at` is what a tool of ours gave: an original that was asked for, or a text that is short already.
+    /// To shorten it again would undo what the model asked for.
+    pub(super) fn is_own(&self, at: usize) -> bool {
+        self.answers.get(&at).is_some_and(|(call, _)| is_own_tool(&call.name))
+    }
+
     /// Whether a text is long, for texts without material.
     pub(super) fn is_long(&self, text: &Text<'_>) -> bool {
         self.written_at(text).is_some_and(|written| estimate(&written.text) > LONG)
@@ -342,6 +348,12 @@ impl<'c> Turns<'c> {
     }
 }
 
+/// Whether a tool is one of ours, whatever a client or a gateway puts before its name.
+fn is_own_tool(name: &str) -> bool {
+    let own = || ["compact", "retrieve", "explain"].iter().any(|tool| name.ends_with(tool));
+    name.ends_with("headroom_retrieve") || name.contains("epitome") && own()
+}
+
 /// Most lines that a shell tool writes above the output itself.
 const HEADER: usize = 8;
 /// Most bytes of such a line.
@@ -366,6 +378,18 @@ fn shell_header(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_tools_are_known_by_any_prefix() {
+        for own in
+            ["headroom_retrieve", "mcp__x__headroom_retrieve", "mcp__epitome__retrieve", "epitome-compact"]
+        {
+            assert!(is_own_tool(own), "{own}");
+        }
+        for other in ["retrieve", "compact", "epitome", "mcp__epitome__read", "headroom"] {
+            assert!(!is_own_tool(other), "{other}");
+        }
+    }
 
     #[test]
     fn a_shells_header_ends_with_its_output_line() {

@@ -1,7 +1,10 @@
 //! Rewrites a request body: plan, compact, splice. Independent of connections; blocks.
 
 pub mod account;
+pub mod marker;
 pub mod pipeline;
+pub mod retrieve;
+pub mod rows;
 mod tally;
 
 use std::time::Instant;
@@ -19,7 +22,7 @@ use tally::{Part, Tally};
 
 use crate::{
     config,
-    plan::{self, RequestOverrides, SkipReason, query::QuerySource},
+    plan::{self, RequestOverrides, SkipReason, Target, query::QuerySource},
     telemetry,
     wire::{
         conversation::ReadError,
@@ -104,49 +107,9 @@ fn work(
         })?;
 
     let mut tally = Tally::new(&plan, config);
-    let mut effort = effort;
-    for target in plan.targets {
-        let (slots, later): (Vec<usize>, Vec<Later>) = target.later.into_iter().unzip();
-        let source = target.query.as_ref().map_or(QuerySource::None, |query| query.source);
-        let request = CompactRequest {
-            text: target.text,
-            query: target.query.map(|query| query.text),
-            budget: target.budget,
-            model: conversation.model.clone(),
-            explain: false,
-            origin: target.origin,
-            pinned: target.pinned,
-            part: target.part,
-            later,
-        };
-        let part = Part {
-            group: target.group,
-            range: target.range,
-            before: target.tokens,
-            label: target.label,
-            source,
-            id: id_of(&request.text),
-        };
-        let result = match effort {
-            Effort::Compact => pipeline.compact(&request, cancel).map_err(|error| failure_of(&error)),
-            Effort::Recall(reason) => Err(reason),
-        };
-        if cancel.check() == Err(Stopped::Deadline) {
-            effort = Effort::Recall(SkipReason::Stopped(Stopped::Deadline).as_str());
-        }
-        match result {
-            Ok(compaction) => tally.add(part, &slots, compaction),
-            // Nobody waits for the answer.
-            Err(reason) if cancel.check() == Err(Stopped::Cancelled) => {
-                return Err(Box::new(Account { verdict: Verdict::FailedOpen, reason, ..tally.untouched() }));
-            }
-            Err(reason) => match pipeline.settle(&request) {
-                Some(known) if known.outcome != Outcome::Passed(PassReason::SentWhole) => {
-                    tally.add(part, &slots, known);
-                }
-                _ => tally.fail(part, reason),
-            },
-        }
+    let work = Work { pipeline, model: conversation.model.as_deref(), cancel };
+    if let Err(reason) = work.through(plan.targets, effort, &mut tally) {
+        return Err(Box::new(Account { verdict: Verdict::FailedOpen, reason, ..tally.untouched() }));
     }
     let (account, replacements, figures) = tally.account(counter.as_ref());
     if replacements.is_empty() {
@@ -158,6 +121,73 @@ fn work(
     })?;
     figures.iter().for_each(telemetry::compacted);
     Ok(Rewrite { body: Some(body), account })
+}
+
+/// What compacting the texts of a request takes.
+struct Work<'a> {
+    pipeline: &'a dyn Compact,
+    model: Option<&'a str>,
+    cancel: &'a Cancel,
+}
+
+impl Work<'_> {
+    /// Compacts the targets in order. Once the deadline has passed, only what is known is used.
+    ///
+    /// # Errors
+    ///
+    /// The reason if nobody waits for the answer.
+    fn through(
+        &self,
+        targets: Vec<Target>,
+        mut effort: Effort,
+        tally: &mut Tally,
+    ) -> Result<(), &'static str> {
+        let Self { pipeline, model, cancel } = *self;
+        for target in targets {
+            let (slots, later): (Vec<usize>, Vec<Later>) = target.later.into_iter().unzip();
+            let source = target.query.as_ref().map_or(QuerySource::None, |query| query.source);
+            let request = CompactRequest {
+                text: target.text,
+                query: target.query.map(|query| query.text),
+                budget: target.budget,
+                model: model.map(str::to_owned),
+                explain: false,
+                origin: target.origin,
+                pinned: target.pinned,
+                part: target.part,
+                later,
+            };
+            let part = Part {
+                group: target.group,
+                range: target.range,
+                before: target.tokens,
+                label: target.label,
+                source,
+                id: id_of(&request.text),
+            };
+            let result = match effort {
+                Effort::Compact => pipeline.compact(&request, cancel).map_err(|error| Failure::of(&error)),
+                Effort::Recall(reason) => Err(Failure { reason, lasts: false }),
+            };
+            if cancel.check() == Err(Stopped::Deadline) {
+                effort = Effort::Recall(SkipReason::Stopped(Stopped::Deadline).as_str());
+            }
+            match result {
+                Ok(compaction) => tally.add(part, &slots, compaction),
+                // Nobody waits for the answer.
+                Err(failure) if cancel.check() == Err(Stopped::Cancelled) => return Err(failure.reason),
+                // It fails the same way the next time: nothing needs to be remembered.
+                Err(Failure { reason, lasts: true }) => tally.fail(part, reason),
+                Err(Failure { reason, lasts: false }) => match pipeline.settle(&request) {
+                    Some(known) if known.outcome != Outcome::Passed(PassReason::SentWhole) => {
+                        tally.add(part, &slots, known);
+                    }
+                    _ => tally.fail(part, reason),
+                },
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The name of a text in logs and in the account: the same for the same text.
@@ -173,22 +203,36 @@ fn reason_of(error: ReadError) -> &'static str {
     }
 }
 
-/// The reason for a failure; unexpected failures are logged.
-fn failure_of(error: &CompactError) -> &'static str {
-    match error {
-        CompactError::BudgetTooSmall { .. } | CompactError::CodeTooLarge { .. } => "budget-too-small",
-        CompactError::TooLong { .. } => "too-large",
-        CompactError::Stopped(Stopped::Cancelled) => "cancelled",
-        CompactError::Stopped(Stopped::Deadline) => "deadline",
-        CompactError::Model(ModelError::Busy { .. }) | CompactError::Remote(RemoteError::Busy { .. }) => {
-            "busy"
-        }
-        CompactError::Model(_)
-        | CompactError::Rank(_)
-        | CompactError::Remote(_)
-        | CompactError::Template(_) => {
-            tracing::warn!(%error, "a text could not be compacted; the original goes upstream");
-            "error"
+/// Why a text could not be compacted.
+struct Failure {
+    /// As used in headers and metrics.
+    reason: &'static str,
+    /// Whether it is the text and the budget, and not the time.
+    lasts: bool,
+}
+
+impl Failure {
+    /// Unexpected failures are logged.
+    fn of(error: &CompactError) -> Self {
+        let lasting = |reason| Self { reason, lasts: true };
+        let passing = |reason| Self { reason, lasts: false };
+        match error {
+            CompactError::BudgetTooSmall { .. } | CompactError::CodeTooLarge { .. } => {
+                lasting("budget-too-small")
+            }
+            CompactError::TooLong { .. } => lasting("too-large"),
+            CompactError::Stopped(Stopped::Cancelled) => passing("cancelled"),
+            CompactError::Stopped(Stopped::Deadline) => passing("deadline"),
+            CompactError::Model(ModelError::Busy { .. }) | CompactError::Remote(RemoteError::Busy { .. }) => {
+                passing("busy")
+            }
+            CompactError::Model(_)
+            | CompactError::Rank(_)
+            | CompactError::Remote(_)
+            | CompactError::Template(_) => {
+                tracing::warn!(%error, "a text could not be compacted; the original goes upstream");
+                passing("error")
+            }
         }
     }
 }

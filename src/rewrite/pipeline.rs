@@ -6,6 +6,8 @@ use epitome_compactor::{CompactError, CompactRequest, Compaction, Compactor, cac
 use epitome_text::tokens::TokenCounter;
 use epitome_work::Cancel;
 
+use crate::originals::Originals;
+
 /// Compacts texts. Tests use implementations that are slow or fail.
 pub trait Compact: Send + Sync {
     /// The tokenizer that counts tokens for `model`.
@@ -37,6 +39,11 @@ pub trait Compact: Send + Sync {
         None
     }
 
+    /// The texts that were shortened, whole; `None` if nothing is cached.
+    fn originals(&self) -> Option<Originals> {
+        None
+    }
+
     /// Cosine similarity of two texts' embeddings, 0 to 1; `None` without an embedder. Blocks.
     fn similarity(&self, _one: &str, _other: &str) -> Option<f64> {
         None
@@ -45,7 +52,7 @@ pub trait Compact: Send + Sync {
 
 impl Compact for Compactor {
     fn counter(&self, model: Option<&str>) -> Arc<dyn TokenCounter> {
-        Compactor::counter(self, model)
+        self.remembering_counter(model)
     }
 
     fn warm_up(&self) -> Result<(), CompactError> {
@@ -62,6 +69,10 @@ impl Compact for Compactor {
 
     fn for_tenant(&self, salt: &Salt) -> Option<Arc<dyn Compact>> {
         Some(Arc::new(Compactor::for_tenant(self, salt)))
+    }
+
+    fn originals(&self) -> Option<Originals> {
+        self.cache().is_enabled().then(|| Originals::new(self.cache().clone()))
     }
 
     fn similarity(&self, one: &str, other: &str) -> Option<f64> {

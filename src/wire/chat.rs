@@ -11,7 +11,11 @@ pub(super) fn read(body: &[u8]) -> Result<Conversation<'_>, ReadError> {
     let model = root.get("model")?.and_then(Raw::string);
     let stream = root.get("stream")?.is_some_and(Raw::is_true);
     let list = root.get("messages")?.and_then(Raw::elements).ok_or(ReadError::NoMessages)?;
+    Ok(Conversation { model, stream, messages: messages(list)? })
+}
 
+/// The messages of a list.
+pub(super) fn messages(list: Vec<Raw<'_>>) -> Result<Vec<Message<'_>>, JsonError> {
     let mut messages = Vec::with_capacity(list.len());
     for item in list {
         let Some(members) = item.members() else {
@@ -27,7 +31,7 @@ pub(super) fn read(body: &[u8]) -> Result<Conversation<'_>, ReadError> {
             name: members.last("name").and_then(Raw::string),
         });
     }
-    Ok(Conversation { model, stream, messages })
+    Ok(messages)
 }
 
 /// The calls of a message: `tool_calls`, or the older `function_call`. Malformed ones are skipped.

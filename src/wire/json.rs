@@ -81,6 +81,11 @@ impl<'a> Raw<'a> {
         self.text
     }
 
+    /// Its offset in the body.
+    pub fn start(self) -> usize {
+        self.start
+    }
+
     /// Whether it is `true`.
     pub fn is_true(self) -> bool {
         self.text == "true"

@@ -4,6 +4,7 @@
 //! stays as the client wrote it: unknown fields, number formats, white space, the order of keys.
 
 mod chat;
+pub mod compress;
 pub mod conversation;
 pub mod dialect;
 pub mod json;
@@ -11,3 +12,4 @@ mod messages;
 pub mod openai_answer;
 pub mod openai_error;
 mod responses;
+pub mod window;

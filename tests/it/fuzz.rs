@@ -131,6 +131,11 @@ fn requests() {
 }
 
 #[test]
+fn rows() {
+    run("rows", &[], 2000, bodies::rows);
+}
+
+#[test]
 fn material() {
     run("material", &["turns", "scripts"], 1500, bodies::material);
 }

@@ -1,6 +1,7 @@
 //! The pipeline below the wire: the only file that knows all stages.
 
 mod account;
+mod counts;
 mod error;
 mod evidence;
 mod fit;
@@ -24,6 +25,7 @@ use epitome_text::{
 };
 use epitome_work::{Cancel, Stopped};
 
+use counts::{Counts, counts};
 use error::LONGEST;
 use evidence::Unknown;
 use opened::Opened;
@@ -55,6 +57,7 @@ pub struct Compactor {
     templates: Arc<Templates>,
     counters: Arc<Counters>,
     identity: Arc<OnceLock<String>>,
+    counts: Counts,
 }
 
 impl Compactor {
@@ -77,6 +80,7 @@ impl Compactor {
             templates,
             counters: Arc::default(),
             identity: Arc::default(),
+            counts: counts(),
         })
     }
 
@@ -144,6 +148,11 @@ impl Compactor {
     /// The same with a cache that only those with the same salt share.
     pub fn for_tenant(&self, salt: &Salt) -> Self {
         Self { cache: Arc::new(self.cache.salted(salt)), ..self.clone() }
+    }
+
+    /// Its cache, with the salt of its tenant.
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
     }
 
     /// Its models.

@@ -1,0 +1,110 @@
+//! What the tools take, and how that is described to a model.
+
+use epitome_compactor::Budget;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+
+/// A JSON object.
+pub(super) type Object = Map<String, Value>;
+
+/// The arguments of `compact`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Compact {
+    pub(super) text: String,
+    #[serde(default)]
+    pub(super) query: Option<String>,
+    #[serde(default)]
+    pub(super) budget: Option<Budget>,
+}
+
+/// The arguments of `retrieve`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retrieve {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) lines: Option<String>,
+    #[serde(default)]
+    pub(super) bytes: Option<String>,
+    #[serde(default)]
+    pub(super) query: Option<String>,
+    #[serde(default)]
+    pub(super) budget: Option<Budget>,
+}
+
+/// The arguments of `explain`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Explain {
+    #[serde(default)]
+    pub(super) text: Option<String>,
+    #[serde(default)]
+    pub(super) id: Option<String>,
+    #[serde(default)]
+    pub(super) query: Option<String>,
+    #[serde(default)]
+    pub(super) budget: Option<Budget>,
+}
+
+/// Reads the arguments of a tool.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub(super) fn read<T: DeserializeOwned>(arguments: Object) -> Result<T, String> {
+    serde_json::from_value(Value::Object(arguments)).map_err(|error| error.to_string())
+}
+
+/// A tool as a model sees it.
+pub(super) struct Description {
+    pub(super) name: &'static str,
+    pub(super) words: &'static str,
+    pub(super) schema: Object,
+}
+
+/// All tools.
+pub(super) fn all() -> Vec<Description> {
+    let text = json!({ "type": "string", "description": "The long text, of any kind." });
+    let query = json!({ "type": "string", "description":
+        "What is to be found out from the text. Without it, what is critical in itself is kept." });
+    let budget = json!({ "type": ["string", "integer"], "description":
+        "Size of the result: tokens (1500) or a share of the text (\"25%\")." });
+    let id = json!({ "type": "string", "description": "The id or hash that a shortened text names." });
+    let lines = json!({ "type": "string", "description": "Lines, counted from 1, such as 120-188." });
+    let bytes = json!({ "type": "string", "description": "Bytes, such as 0-4096, the last not included." });
+    vec![
+        Description {
+            name: "compact",
+            words: "Shortens a long text to what a question needs from it, in the words of the text. The original is \
+                    kept, and `retrieve` gives it back.",
+            schema: schema(&["text"], [("text", &text), ("query", &query), ("budget", &budget)]),
+        },
+        Description {
+            name: "retrieve",
+            words: "Gives back the original of a text that was shortened: all of it, some lines or bytes, or what a \
+                    query needs. Use it where a text says that more of it can be retrieved with a hash.",
+            schema: schema(
+                &["id"],
+                [("id", &id), ("lines", &lines), ("bytes", &bytes), ("query", &query), ("budget", &budget)],
+            ),
+        },
+        Description {
+            name: "explain",
+            words: "Says what `compact` keeps of a text and what it leaves out, with byte ranges and scores. Takes a \
+                    text, or the id of one that is kept.",
+            schema: schema(&[], [("text", &text), ("id", &id), ("query", &query), ("budget", &budget)]),
+        },
+    ]
+}
+
+fn schema<const N: usize>(required: &[&str], properties: [(&str, &Value); N]) -> Object {
+    let properties: Object =
+        properties.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let mut schema = Object::new();
+    schema.insert("type".to_owned(), json!("object"));
+    schema.insert("properties".to_owned(), Value::Object(properties));
+    schema.insert("required".to_owned(), json!(required));
+    schema.insert("additionalProperties".to_owned(), json!(false));
+    schema
+}

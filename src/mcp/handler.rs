@@ -1,0 +1,104 @@
+//! The protocol's side of the tools.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use epitome_work::Cancel;
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
+        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+    },
+    service::RequestContext,
+};
+use tokio::{sync::Semaphore, task};
+
+use super::{
+    arguments,
+    tools::{ToolError, Tools},
+};
+
+/// A session with one client.
+#[derive(Clone)]
+pub(super) struct Handler {
+    tools: Tools,
+    /// One permit per call at work; a further call waits.
+    permits: Arc<Semaphore>,
+    deadline: Duration,
+}
+
+impl Handler {
+    pub(super) fn new(tools: Tools, at_once: usize, deadline: Duration) -> Self {
+        let permits = Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)));
+        Self { tools, permits, deadline }
+    }
+}
+
+/// Cancels the work of a call that nobody waits for.
+struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("epitome", env!("CARGO_PKG_VERSION")))
+            .with_instructions(
+                "Shortens long texts to what a question needs and keeps the originals. Where a text says that its \
+                 original can be retrieved with a hash, `retrieve` gives it back.",
+            )
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let tools = arguments::all().into_iter().map(|tool| {
+            let hints = ToolAnnotations::new().read_only(true).open_world(false);
+            Tool::new(tool.name, tool.words, Arc::new(tool.schema)).with_annotations(hints)
+        });
+        Ok(ListToolsResult::with_all_items(tools.collect()))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let internal = |error: &dyn std::fmt::Display| {
+            tracing::error!(%error, "a tool failed");
+            ErrorData::internal_error("something failed inside epitome; its log says what", None)
+        };
+        let permits = self.permits.clone().acquire_owned();
+        let permit = permits.await.map_err(|error| internal(&error))?;
+        let cancel = Instant::now().checked_add(self.deadline).map_or_else(Cancel::never, Cancel::at);
+        let _guard = CancelOnDrop(cancel.clone());
+        let (tools, work) = (self.tools.clone(), cancel.clone());
+        let running = task::spawn_blocking(move || {
+            let _permit = permit;
+            tools.call(&request.name, request.arguments.unwrap_or_default(), &work)
+        });
+        let called = tokio::select! {
+            called = running => called.map_err(|error| internal(&error))?,
+            () = context.ct.cancelled() => return Err(ErrorData::internal_error("cancelled", None)),
+        };
+        match called {
+            Ok(said) => {
+                let mut result = CallToolResult::success(vec![ContentBlock::text(said.words)]);
+                result.structured_content = Some(said.data);
+                Ok(result.into())
+            }
+            Err(error @ ToolError::Unknown(_)) => Err(ErrorData::invalid_params(error.to_string(), None)),
+            // The model that called sees these, and can call again.
+            Err(error) => Ok(CallToolResult::error(vec![ContentBlock::text(error.to_string())]).into()),
+        }
+    }
+}

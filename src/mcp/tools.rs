@@ -1,0 +1,157 @@
+//! The work of the tools.
+
+use std::sync::Arc;
+
+use epitome_compactor::{Budget, CompactError, CompactRequest, Compaction, compaction::Outcome};
+use epitome_work::Cancel;
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use super::{
+    arguments::{self, Object},
+    explain,
+};
+use crate::{
+    originals::{Id, IdError, Originals, RangeError},
+    rewrite::{
+        marker,
+        pipeline::Compact,
+        retrieve::{Part, Unknown, retrieve},
+    },
+};
+
+/// What a tool says: words for a model, and the same as data.
+pub(super) struct Said {
+    pub(super) words: String,
+    pub(super) data: Value,
+}
+
+/// Why a tool has nothing to say.
+#[derive(Debug, Error)]
+pub(super) enum ToolError {
+    /// There is no such tool.
+    #[error("there is no tool {0:?}; there are compact, retrieve and explain")]
+    Unknown(String),
+    /// The arguments are not those of the tool.
+    #[error("the arguments cannot be used: {0}")]
+    Arguments(String),
+    /// The id is none.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// The range is none.
+    #[error(transparent)]
+    Range(#[from] RangeError),
+    /// The original is not kept.
+    #[error(transparent)]
+    Original(#[from] Unknown),
+    /// The text could not be compacted.
+    #[error(transparent)]
+    Compact(#[from] CompactError),
+    /// The result could not be written.
+    #[error("the result could not be written: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// The tools on one pipeline.
+#[derive(Clone)]
+pub struct Tools {
+    pipeline: Arc<dyn Compact>,
+    budget: Budget,
+}
+
+impl Tools {
+    /// Tools that compact with `pipeline`, by default to `budget`.
+    pub fn new(pipeline: Arc<dyn Compact>, budget: Budget) -> Self {
+        Self { pipeline, budget }
+    }
+
+    /// Calls a tool. Blocks.
+    pub(super) fn call(&self, name: &str, arguments: Object, cancel: &Cancel) -> Result<Said, ToolError> {
+        let bad = ToolError::Arguments;
+        match name {
+            "compact" => self.compact(arguments::read(arguments).map_err(bad)?, cancel),
+            "retrieve" => self.retrieve(arguments::read(arguments).map_err(bad)?, cancel),
+            "explain" => self.explain(arguments::read(arguments).map_err(bad)?, cancel),
+            other => Err(ToolError::Unknown(other.chars().take(64).collect())),
+        }
+    }
+
+    fn compact(&self, asked: arguments::Compact, cancel: &Cancel) -> Result<Said, ToolError> {
+        let request = self.request(asked.text, asked.query, asked.budget, false);
+        let compaction = self.pipeline.compact(&request, cancel)?;
+        let figures = &compaction.figures;
+        let id = match compaction.outcome {
+            Outcome::Compacted => self.originals().and_then(|originals| originals.keep(&request.text)),
+            Outcome::Passed(_) => None,
+        };
+        let mark = id.as_ref().and_then(|id| {
+            marker::of_rest(&compaction.text, figures.tokens_after, figures.tokens_before, id)
+        });
+        let data = json!({
+            "text": compaction.text,
+            "id": id.as_ref().map(Id::as_str),
+            "outcome": outcome(&compaction).0,
+            "reason": outcome(&compaction).1,
+            "tokens_before": figures.tokens_before,
+            "tokens_after": figures.tokens_after,
+            "ratio": figures.ratio,
+            "retention": figures.retention,
+            "kind": figures.kind,
+        });
+        Ok(Said { words: format!("{}{}", compaction.text, mark.unwrap_or_default()), data })
+    }
+
+    fn retrieve(&self, asked: arguments::Retrieve, cancel: &Cancel) -> Result<Said, ToolError> {
+        let arguments::Retrieve { id, lines, bytes, query, budget } = asked;
+        let part = match (bytes, lines, query.filter(|query| !query.trim().is_empty())) {
+            (Some(bytes), _, _) => Part::Bytes(bytes.parse()?),
+            (None, Some(lines), _) => Part::Lines(lines.parse()?),
+            (None, None, Some(query)) => Part::Needed { query, budget: budget.unwrap_or(self.budget) },
+            (None, None, None) => Part::Whole,
+        };
+        let found = retrieve(self.pipeline.as_ref(), &id.parse()?, part, None, cancel)?;
+        Ok(Said { data: serde_json::to_value(&found)?, words: found.original_content })
+    }
+
+    fn explain(&self, asked: arguments::Explain, cancel: &Cancel) -> Result<Said, ToolError> {
+        let arguments::Explain { text, id, query, budget } = asked;
+        let text = match (text, id) {
+            (Some(text), None) => text,
+            (None, Some(id)) => {
+                let id: Id = id.parse()?;
+                let known = self.originals().and_then(|originals| originals.get(&id));
+                known.ok_or_else(|| Unknown(id.to_string()))?
+            }
+            _ => return Err(ToolError::Arguments("give a text, or the id of one".to_owned())),
+        };
+        let request = self.request(text, query, budget, true);
+        let compaction = self.pipeline.compact(&request, cancel)?;
+        let mut data = explain::of(&request.text, &compaction);
+        (data["outcome"], data["reason"]) = (json!(outcome(&compaction).0), json!(outcome(&compaction).1));
+        data["figures"] = serde_json::to_value(&compaction.figures)?;
+        Ok(Said { words: serde_json::to_string_pretty(&data)?, data })
+    }
+
+    fn request(
+        &self,
+        text: String,
+        query: Option<String>,
+        budget: Option<Budget>,
+        explain: bool,
+    ) -> CompactRequest {
+        let query = query.filter(|query| !query.trim().is_empty());
+        CompactRequest { query, explain, ..CompactRequest::new(text, budget.unwrap_or(self.budget)) }
+    }
+
+    fn originals(&self) -> Option<Originals> {
+        self.pipeline.originals()
+    }
+}
+
+/// The outcome and its reason.
+fn outcome(compaction: &Compaction) -> (&'static str, &'static str) {
+    match compaction.outcome {
+        Outcome::Compacted => ("compacted", ""),
+        Outcome::Passed(reason) => ("passed", reason.as_str()),
+    }
+}

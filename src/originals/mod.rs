@@ -1,0 +1,137 @@
+//! What was shortened, whole: texts by the hash of their bytes, in the segment cache.
+//!
+//! An omission names the [`Id`] of the text that it was made from. The text stays for as long as the cache keeps it, in
+//! memory and on disk as configured, and only for the tenant who sent it: the cache is salted.
+
+mod part;
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use epitome_compactor::{
+    Cache,
+    cache::{Key, KeyParts},
+};
+use thiserror::Error;
+
+pub use part::{Bytes, Lines, RangeError};
+
+/// Hexadecimal digits of an id. Gateways accept 12 to 24.
+const DIGITS: usize = 16;
+
+/// The name of a text: the first 16 digits of its BLAKE3 hash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Id(String);
+
+/// The words are no id.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("an id of an original has 16 hexadecimal digits")]
+pub struct IdError;
+
+impl Id {
+    /// The id of a text.
+    pub fn of(text: &str) -> Self {
+        Self(blake3::hash(text.as_bytes()).to_hex().chars().take(DIGITS).collect())
+    }
+
+    /// Its digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn key(&self) -> Key {
+        Key::from(&KeyParts {
+            stage: "original-1",
+            segment: self.0.as_bytes(),
+            model: "",
+            template: "",
+            params: b"",
+        })
+    }
+}
+
+impl FromStr for Id {
+    type Err = IdError;
+
+    /// Reads an id in upper or lower case.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let digits = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        digits.then(|| Self(text.to_ascii_lowercase())).ok_or(IdError)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The texts of one tenant.
+#[derive(Clone)]
+pub struct Originals {
+    cache: Arc<Cache>,
+}
+
+impl Originals {
+    /// The texts in a cache, with its salt.
+    pub fn new(cache: Arc<Cache>) -> Self {
+        Self { cache }
+    }
+
+    /// Keeps a text and returns its id; `None` if nothing is cached.
+    pub fn keep(&self, text: &str) -> Option<Id> {
+        if !self.cache.is_enabled() {
+            return None;
+        }
+        let id = Id::of(text);
+        if self.get(&id).as_deref() != Some(text) {
+            self.cache.put(&id.key(), text.as_bytes().to_vec());
+        }
+        Some(id)
+    }
+
+    /// The text with this id; `None` if it was never kept for this tenant, or has left the cache.
+    pub fn get(&self, id: &Id) -> Option<String> {
+        let bytes = self.cache.get(&id.key())?;
+        let text = std::str::from_utf8(&bytes).ok()?;
+        // A damaged value is a miss.
+        (Id::of(text) == *id).then(|| text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use epitome_compactor::cache::Salt;
+
+    use super::*;
+
+    #[test]
+    fn a_text_is_found_by_its_id_and_by_its_tenant_alone() {
+        let cache = Cache::memory_only();
+        let of = |secret: &[u8]| Originals::new(Arc::new(cache.salted(&Salt::of(secret))));
+        let id = of(b"one").keep("a text").unwrap();
+        assert_eq!(id.as_str().len(), DIGITS);
+        assert_eq!(of(b"one").get(&id).as_deref(), Some("a text"));
+        assert_eq!(of(b"two").get(&id), None);
+        assert_eq!(of(b"one").get(&Id::of("another")), None);
+        assert_eq!(Originals::new(Arc::new(Cache::disabled())).keep("a text"), None);
+    }
+
+    #[test]
+    fn a_damaged_value_is_a_miss() {
+        let cache = Arc::new(Cache::memory_only());
+        let id = Id::of("a text");
+        cache.put(&id.key(), b"something else".to_vec());
+        assert_eq!(Originals::new(cache.clone()).get(&id), None);
+        assert_eq!(Originals::new(cache.clone()).keep("a text").as_ref(), Some(&id));
+        assert_eq!(Originals::new(cache).get(&id).as_deref(), Some("a text"));
+    }
+
+    #[test]
+    fn ids_are_sixteen_digits() {
+        let id = Id::of("a");
+        assert_eq!(id.as_str().to_uppercase().parse(), Ok(id.clone()));
+        for bad in ["", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeg", "é123456789abcde"] {
+            assert_eq!(bad.parse::<Id>(), Err(IdError), "{bad}");
+        }
+    }
+}

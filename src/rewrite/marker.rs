@@ -1,0 +1,55 @@
+//! What a shortened text says of its original. Models take a bare `...` for a damaged file, so it says in words that the
+//! original is whole and how to get it.
+
+use serde::de::IgnoredAny;
+
+use crate::originals::Id;
+
+/// The last line of a shortened text. `None` for JSON, which must stay JSON. It stands at the end, so that all lines
+/// keep their numbers.
+pub fn of_rest(text: &str, tokens: usize, before: usize, id: &Id) -> Option<String> {
+    behind(
+        text,
+        &format!("{tokens} of {before} tokens shown; the original is whole, retrieve it with hash={id}"),
+    )
+}
+
+/// The last line of what was retrieved for a query. `None` for JSON.
+pub fn of_query(text: &str, tokens: usize, before: usize, id: &Id) -> Option<String> {
+    behind(
+        text,
+        &format!(
+            "{tokens} of {before} tokens, those most needed for the query; hash={id} without a query gives all"
+        ),
+    )
+}
+
+fn behind(text: &str, words: &str) -> Option<String> {
+    let start = if text.ends_with('\n') { "" } else { "\n" };
+    (!is_json(text)).then(|| format!("{start}[epitome: {words}]"))
+}
+
+/// Whether a text is JSON, or lines of it.
+fn is_json(text: &str) -> bool {
+    let is = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+    let structured = |text: &str| text.starts_with(['{', '[']);
+    let text = text.trim();
+    is(text) || (structured(text) && text.lines().all(|line| structured(line.trim()) && is(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_gets_no_marker() {
+        let id = Id::of("original");
+        for json in ["{\"a\": 1}", " [1, 2]\n", "{\"a\":1}\n{\"a\":2}\n", "\"text\""] {
+            assert_eq!(of_rest(json, 1, 2, &id), None, "{json}");
+        }
+        let marker = of_rest("[INFO] one\n", 10, 200, &id).unwrap();
+        assert!(marker.starts_with("[epitome: 10 of 200 tokens shown; the original is whole"), "{marker}");
+        assert!(marker.contains(&format!("hash={id}]")));
+        assert!(of_query("one", 1, 2, &id).unwrap().starts_with('\n'));
+    }
+}

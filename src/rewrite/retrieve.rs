@@ -1,0 +1,118 @@
+//! Gives back what was shortened: the whole, a range of it, or what a query needs.
+
+use std::ops::Range;
+
+use epitome_compactor::{Budget, CompactRequest, compaction::Outcome};
+use epitome_work::Cancel;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::{Failure, marker, pipeline::Compact};
+use crate::originals::{Bytes, Id, Lines};
+
+/// What of a text is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// Some bytes.
+    Bytes(Bytes),
+    /// Some lines.
+    Lines(Lines),
+    /// What a query needs most.
+    Needed {
+        /// The query.
+        query: String,
+        /// How much of it.
+        budget: Budget,
+    },
+}
+
+/// A text, or a part of one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Retrieved {
+    /// The id of the text.
+    pub hash: String,
+    /// What was asked for of it.
+    pub original_content: String,
+    /// Tokens of the whole text.
+    pub original_tokens: usize,
+    /// Bytes of the whole text.
+    pub original_bytes: usize,
+    /// Lines of the whole text.
+    pub original_lines: usize,
+    /// Tokens of what is given.
+    pub tokens: usize,
+    /// The byte ranges of the text that are given.
+    pub sources: Vec<[usize; 2]>,
+    /// Why the whole is given although a query was asked: a reason of the compaction, or why there was none. Empty
+    /// otherwise.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: &'static str,
+}
+
+/// The text is not there.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no original {0} is kept here for this client: it was never sent, or it has left the cache")]
+pub struct Unknown(pub String);
+
+/// The part of a text with this id. A query that cannot be answered gives the whole. Blocks.
+///
+/// # Errors
+///
+/// [`Unknown`] if the text is not kept.
+pub fn retrieve(
+    pipeline: &dyn Compact,
+    id: &Id,
+    part: Part,
+    model: Option<&str>,
+    cancel: &Cancel,
+) -> Result<Retrieved, Unknown> {
+    let text = pipeline.originals().and_then(|all| all.get(id)).ok_or_else(|| Unknown(id.to_string()))?;
+    let counter = pipeline.counter(model);
+    let whole = Retrieved {
+        hash: id.to_string(),
+        original_content: String::new(),
+        original_tokens: counter.count(&text),
+        original_bytes: text.len(),
+        original_lines: text.lines().count(),
+        tokens: 0,
+        sources: Vec::new(),
+        reason: "",
+    };
+    let given = |range: Range<usize>| {
+        let cut = text.get(range.clone()).unwrap_or_default();
+        let tokens = if cut.len() == text.len() { whole.original_tokens } else { counter.count(cut) };
+        let (original_content, sources) = (cut.to_owned(), vec![[range.start, range.end]]);
+        Retrieved { original_content, tokens, sources, ..whole.clone() }
+    };
+    let (query, budget) = match part {
+        Part::Whole => return Ok(given(0..text.len())),
+        Part::Bytes(bytes) => return Ok(given(bytes.of(&text))),
+        Part::Lines(lines) => return Ok(given(lines.of(&text))),
+        Part::Needed { query, budget } => (query, budget),
+    };
+    let request = CompactRequest {
+        model: model.map(str::to_owned),
+        ..CompactRequest::new(text.as_str(), budget).query(query)
+    };
+    Ok(match pipeline.compact(&request, cancel) {
+        Ok(compaction) if compaction.outcome == Outcome::Compacted => {
+            let tokens = compaction.figures.tokens_after;
+            let mut original_content = compaction.text;
+            let mark = marker::of_query(&original_content, tokens, whole.original_tokens, id);
+            original_content.push_str(&mark.unwrap_or_default());
+            let sources =
+                compaction.pieces.iter().map(|piece| [piece.source.start, piece.source.end]).collect();
+            Retrieved { original_content, tokens, sources, ..whole }
+        }
+        Ok(compaction) => {
+            let reason = match compaction.outcome {
+                Outcome::Passed(reason) => reason.as_str(),
+                Outcome::Compacted => "",
+            };
+            Retrieved { reason, ..given(0..text.len()) }
+        }
+        Err(error) => Retrieved { reason: Failure::of(&error).reason, ..given(0..text.len()) },
+    })
+}
