@@ -100,7 +100,7 @@ impl Charge {
         let Ok(runtime) = Handle::try_current() else { return answer };
         // Counting what is new takes a while, during which the upstream works.
         let (to, prompts) = mpsc::channel();
-        drop(runtime.spawn_blocking(move || to.send(self.counted())));
+        drop(runtime.spawn_blocking(move || to.send(self.counted()).is_ok()));
         let noted = Some(Noted { reader, prompts });
         Answer { body: Box::pin(Metered { inner: answer.body, noted, runtime }), ..answer }
     }

@@ -151,7 +151,7 @@ impl Compactor {
         let parts = KeyParts {
             stage: "compaction-1",
             segment: text.as_bytes(),
-            model: &identity,
+            model: identity,
             template: "",
             params: &params,
         };
