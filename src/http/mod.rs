@@ -15,7 +15,7 @@
 //!    and enforces `serve.deadline_ms`.
 //! 7. [`crate::rewrite`] plans, compacts and splices on a blocking thread.
 //! 8. [`forward`] sends the new or original body upstream, and streams the answer back.
-//! 9. [`charge`] reads the usage as the answer passes, and enters it in the bill.
+//! 9. `charge.rs` reads the usage as the answer passes, and enters it in the bill.
 //! 10. [`shadow`]: a share of the compacted requests is answered a second time from the original, in the
 //!    background, and the answers are compared.
 //!
