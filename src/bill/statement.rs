@@ -6,7 +6,8 @@
 //! ```text
 //! T, g, w   tokens of the prompt sent, read from the cache, written to it      (reported)
 //! o, s      tokens of the original and of what was sent                        (counted here)
-//! Ro, Rs    leading tokens of both that were sent before: the prefix rule      (counted here)
+//! Ro, Rs    leading tokens of both that were sent before: the prefix rule      (counted here, and then told in the
+//!           provider's tokens: Rs by the factor T / s, and Ro as far beyond it as was counted)
 //!
 //! prompt    P = T + (o - s)
 //! cached    C = min(P, h Ro + max(0, g - Rs))
@@ -97,6 +98,7 @@ impl Statement {
 
 /// The usage that the original would have had.
 fn original(usage: &Usage, prompts: &Prompts, price: Option<&Tariff>) -> Usage {
+    let prompts = &reported(usage, prompts);
     let sent = usage.prompt();
     let prompt = match prompts.original.checked_sub(prompts.sent) {
         Some(saved) => sent.saturating_add(saved),
@@ -111,6 +113,35 @@ fn original(usage: &Usage, prompts: &Prompts, price: Option<&Tariff>) -> Usage {
     let written_1h = scaled(rest, (usage.written_1h, not_read)).min(rest - written_5m);
     let input = rest - written_5m - written_1h;
     Usage { input, cached, written_5m, written_1h, output: usage.output }
+}
+
+/// The prompts in the provider's tokens: what went upstream is as long as it reports, and what was repeated of it is
+/// longer or shorter by the same factor. What was saved was never sent, and stays as counted.
+fn reported(usage: &Usage, prompts: &Prompts) -> Prompts {
+    let sent = usage.prompt();
+    let told = |counted: u64| {
+        let told =
+            (u128::from(counted) * u128::from(sent)).checked_div(u128::from(prompts.sent)).unwrap_or(0);
+        u64::try_from(told).unwrap_or(u64::MAX)
+    };
+    let Prompts { original, sent: counted, original_repeated, sent_repeated } = *prompts;
+    let lengthened = |from: u64, more: u64, less: u64| {
+        from.saturating_add(more.saturating_sub(less)).saturating_sub(less.saturating_sub(more))
+    };
+    let repeated = match sent_repeated {
+        // All that the original repeats is new upstream: of that, no more than what was saved was left out.
+        0 => {
+            let saved = original.saturating_sub(counted).min(original_repeated);
+            told(original_repeated - saved).saturating_add(saved)
+        }
+        sent_repeated => lengthened(told(sent_repeated), original_repeated, sent_repeated),
+    };
+    Prompts {
+        original: lengthened(sent, original, counted),
+        sent,
+        original_repeated: repeated,
+        sent_repeated: told(sent_repeated),
+    }
 }
 
 /// `h` as a fraction.
@@ -204,6 +235,18 @@ mod tests {
             usage(0, 50_000, 52_000),
             30_000.0 * (0.2e-6 + 5e-6),
         );
+    }
+
+    #[test]
+    fn another_tokenizer_makes_up_no_savings() {
+        // All was read, and 60,000 tokens of the prefix were saved, however the proxy counts what it sent.
+        for factor in [1.0, 1.02, 1.1, 1.2, 0.9, 0.8] {
+            let counted = |tokens: f64| (tokens * factor) as u64;
+            let (sent, repeated) = (counted(42_000.0), counted(40_000.0));
+            let prompts = prompts(sent + 60_000, sent, repeated + 60_000, repeated);
+            let statement = Statement::of(&usage(0, 40_000, 2000), &prompts, Some(&price("claude-opus-5-5")));
+            assert!((statement.net_saved - 60_000.0 * 0.2e-6).abs() < 1e-5, "{factor}: {statement:?}");
+        }
     }
 
     #[test]

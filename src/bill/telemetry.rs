@@ -10,7 +10,7 @@
 //! | `epitome_direct_usd` | gauge | US dollars that the originals would have cost | `dialect`, `model` |
 //! | `epitome_net_saved_usd` | gauge | the difference, with its sign | `dialect`, `model` |
 //! | `epitome_bill_lines_lost_total` | counter | lines that did not get into `bill.log` | |
-//! | `epitome_net_off` | gauge | 1 while a negative net keeps compaction off | `dialect` |
+//! | `epitome_net_off` | gauge | clients for whom a negative net keeps compaction off | `dialect` |
 //!
 //! `model` is the name in the price list, or `other`: clients may send any name.
 
@@ -45,7 +45,7 @@ pub fn describe() {
     describe_gauge!(DIRECT, "US dollars that the originals would have cost");
     describe_gauge!(NET, "US dollars saved; negative if compaction cost more than it saved");
     describe_counter!(LOST, Unit::Count, "Lines that did not get into bill.log");
-    describe_gauge!(OFF, "1 while a negative net keeps compaction off");
+    describe_gauge!(OFF, "Clients for whom a negative net keeps compaction off");
 }
 
 /// An answer came to its end, or to nothing.
@@ -96,7 +96,7 @@ pub fn lost(lines: u64) {
     counter!(LOST).absolute(lines);
 }
 
-/// Compaction was turned off, or on again, for a dialect.
+/// Compaction was turned off, or on again, for a client's dialect.
 pub fn net_off(dialect: Dialect, off: bool) {
-    gauge!(OFF, "dialect" => dialect.as_str()).set(if off { 1.0 } else { 0.0 });
+    gauge!(OFF, "dialect" => dialect.as_str()).increment(if off { 1.0 } else { -1.0 });
 }

@@ -93,7 +93,11 @@ impl Agent {
             }
         }
         // A proxy of the environment is not for the loopback.
-        command.env("NO_PROXY", "127.0.0.1,localhost").env("no_proxy", "127.0.0.1,localhost");
+        for name in ["NO_PROXY", "no_proxy"] {
+            let own = env::var(name).ok().filter(|hosts| !hosts.is_empty());
+            let hosts = own.into_iter().chain(["127.0.0.1,localhost".to_owned()]).collect::<Vec<_>>();
+            command.env(name, hosts.join(","));
+        }
     }
 }
 

@@ -117,19 +117,20 @@ async fn ready(state: &State) -> bool {
     }
 }
 
-/// Decides what to do with the texts of a request; `body` is what `asked` refers to. Never fails: in the worst case the
+/// Decides what to do with the texts of a request; `body` is what `asked` refers to, and
+/// `leave` a reason to leave it alone. Never fails: in the worst case the
 /// original is sent on.
 pub(super) async fn decide(
     state: &Arc<State>,
     pipeline: Arc<dyn Compact>,
     body: &Bytes,
     asked: Asked<'_>,
-    bypass: bool,
+    leave: Option<&'static str>,
 ) -> Rewrite {
     let start = Instant::now();
-    let mut rewrite = match bypass {
-        true => untouched(Account::passed("bypass")),
-        false => decided(state, pipeline, body, asked).await,
+    let mut rewrite = match leave {
+        Some(reason) => untouched(Account::passed(reason)),
+        None => decided(state, pipeline, body, asked).await,
     };
     rewrite.account.time = start.elapsed();
     rewrite
@@ -149,9 +150,6 @@ async fn decided(state: &Arc<State>, pipeline: Arc<dyn Compact>, body: &Bytes, a
     // Only answers of the chat dialect are compared.
     if dialect == Dialect::Chat && state.shadow.is_off() {
         return untouched(Account::passed("shadow-floor"));
-    }
-    if state.billing.is_off(dialect) {
-        return untouched(Account::passed("net-negative"));
     }
     let work = |effort: Effort| {
         let (shared, pipeline, body) = (state.clone(), pipeline.clone(), body.clone());

@@ -33,9 +33,9 @@ impl Billing {
         Self { ledger, nets }
     }
 
-    /// Whether compaction costs more than it saves, and is off for a while.
-    pub(super) fn is_off(&self, dialect: Dialect) -> bool {
-        let (off, change) = self.nets.is_off(dialect, Instant::now());
+    /// Whether compaction costs a client more than it saves, and is off for a while.
+    pub(super) fn is_off(&self, tenant: &str, dialect: Dialect) -> bool {
+        let (off, change) = self.nets.is_off(tenant, dialect, Instant::now());
         if change == Change::On {
             telemetry::net_off(dialect, false);
             tracing::info!(dialect = dialect.as_str(), "compaction is on again after shadow.cooldown_s");
@@ -44,8 +44,8 @@ impl Billing {
     }
 
     /// Notes what a compacted request cost.
-    pub(super) fn note(&self, dialect: Dialect, statement: &Statement) {
-        if self.nets.add(dialect, statement, Instant::now()) == Change::Off {
+    pub(super) fn note(&self, tenant: &str, dialect: Dialect, statement: &Statement) {
+        if self.nets.add(tenant, dialect, statement, Instant::now()) == Change::Off {
             telemetry::net_off(dialect, true);
             tracing::warn!(
                 dialect = dialect.as_str(),

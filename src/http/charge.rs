@@ -83,7 +83,7 @@ impl Charge {
         Self {
             state: state.clone(),
             entry,
-            tenant: keys::client(req).map(|client| client.to_string()).unwrap_or_default(),
+            tenant: keys::tenant(req),
             original: original.clone(),
             sent: sent.clone(),
             saved: account.tokens.map_or(0, |(before, after)| before as i64 - after as i64),
@@ -120,7 +120,9 @@ impl Charge {
         let counter = self.state.pipeline.counter(model.as_deref());
         self.entry.model = model.unwrap_or_default();
         let parts = |body: &Bytes| Billing::parts(dialect, body, counter.as_ref());
-        let (original, sent) = (parts(&self.original), parts(&self.sent));
+        let sent = parts(&self.sent);
+        // What passed is the same body.
+        let original = if self.original == self.sent { sent.clone() } else { parts(&self.original) };
         let (mut prompts, fate) = billing.ledger.prompts(&self.tenant, &self.entry.model, &original, &sent);
         // What was saved is known to the token; the parts are counted as they are escaped.
         let exact = prompts.sent.saturating_add_signed(self.saved);
@@ -138,17 +140,18 @@ impl Charge {
     }
 
     fn enter(self, reader: UsageReader) {
-        let Self { state, entry, compacted, started, .. } = self;
+        let Self { state, entry, tenant, compacted, started, .. } = self;
         let billing = &state.billing;
         let (dialect, model) = (entry.dialect, entry.model.clone());
         telemetry::answered(dialect, entry.status, started.elapsed());
-        let usage = reader.usage();
+        let usage =
+            reader.finish().inspect_err(|none| tracing::debug!(%none, "an answer without usage")).ok();
         let statement = billing.ledger.record(entry, usage);
         telemetry::lost(billing.ledger.lost());
         let (Some(usage), Some(statement)) = (usage, statement) else { return };
         telemetry::cost(dialect, billing.ledger.listed(&model), &usage, &statement);
         if compacted {
-            billing.note(dialect, &statement);
+            billing.note(&tenant, dialect, &statement);
         }
     }
 }

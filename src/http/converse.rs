@@ -13,7 +13,7 @@ use super::{
     encoding::{self, DecodeError},
     error::{ApiError, Shape},
     forward::{self, Flight, Outgoing},
-    headers,
+    headers, keys,
     observe::request_id,
     options::Options,
     shadow::Sample,
@@ -102,8 +102,12 @@ async fn decided(
         },
     };
     let asked = Asked { dialect: endpoint.dialect, body: &original, overrides: &options.wishes };
+    let leave = match options.bypass {
+        true => Some("bypass"),
+        false => state.billing.is_off(&keys::tenant(req), endpoint.dialect).then_some("net-negative"),
+    };
     let Rewrite { body, account } =
-        admission::decide(state, state.pipeline_for(req), &original, asked, options.bypass).await;
+        admission::decide(state, state.pipeline_for(req), &original, asked, leave).await;
     let shadow = match &body {
         Some(_) if endpoint == SHADOWED => Sample::draw(state, req, &request_id(req), &original, &account),
         _ => None,

@@ -163,6 +163,11 @@ pub fn client(req: &HttpRequest) -> Option<usize> {
     req.extensions().get::<Client>().map(|client| client.0)
 }
 
+/// Whose account pays for a request: the number of the key, or nothing where none is required.
+pub(super) fn tenant(req: &HttpRequest) -> String {
+    client(req).map(|client| client.to_string()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -78,8 +78,9 @@ async fn compacted(
         return Ok(Done::Elsewhere(received));
     }
     let asked = Asked { dialect: Dialect::Responses, body: &original, overrides: &options.wishes };
+    let leave = options.bypass.then_some("bypass");
     let Rewrite { body, account } =
-        admission::decide(state, state.pipeline_for(req), &original, asked, options.bypass).await;
+        admission::decide(state, state.pipeline_for(req), &original, asked, leave).await;
     let items = match window::of(body.as_deref().unwrap_or(&original)) {
         Ok(Window::Items(items)) => items,
         Ok(Window::Elsewhere) | Err(_) => return Err(ApiError::Internal { request_id: request_id(req) }),
