@@ -11,7 +11,7 @@ use std::{
 
 use actix_web::dev::ServerHandle;
 
-use super::{bill, serve::Proxy, signal::Signals, tell};
+use super::{bill, serve::Proxy, tell};
 use crate::{
     bill::{prices::PriceList, time::Time},
     config::{Config, Route, WebSockets},
@@ -67,11 +67,11 @@ impl Agent {
         }
         let base = |name: &str, default: &str| variable(name).unwrap_or_else(|| default.to_owned());
         match self {
-            Agent::Claude => config.serve.upstream = base("ANTHROPIC_BASE_URL", ANTHROPIC),
+            Agent::Claude => config.serve.upstream = versioned(base("ANTHROPIC_BASE_URL", ANTHROPIC)),
             Agent::Codex => config.serve.upstream = base("OPENAI_BASE_URL", OPENAI),
             Agent::Aider => {
                 config.serve.upstream = base("OPENAI_API_BASE", OPENAI);
-                let upstream = base("ANTHROPIC_API_BASE", ANTHROPIC);
+                let upstream = versioned(base("ANTHROPIC_API_BASE", ANTHROPIC));
                 let route = Route { dialect: "messages".into(), upstream, ..Route::default() };
                 config.serve.routes.push(route);
             }
@@ -101,6 +101,17 @@ impl Agent {
     }
 }
 
+/// A base URL to which clients add `/v1/messages`, as one that stands for the `/v1`: with a path of its own, it would be
+/// taken as that otherwise.
+fn versioned(base: String) -> String {
+    let path = base.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+    let path = path.trim_end_matches('/');
+    if path.is_empty() || path == "v1" || path.ends_with("/v1") {
+        return base;
+    }
+    format!("{}/v1", base.trim_end_matches('/'))
+}
+
 /// Runs the agent to its end, and exits as it does.
 ///
 /// # Errors
@@ -124,7 +135,7 @@ pub fn run(args: Args, mut config: Config) -> Result<(), Error> {
     };
     match status.code() {
         Some(0) => Ok(()),
-        code => std::process::exit(code.unwrap_or(1)),
+        code => std::process::exit(code.unwrap_or_else(|| killed_by(status))),
     }
 }
 
@@ -145,20 +156,11 @@ fn through_own_proxy(args: &Args, mut config: Config) -> Result<ExitStatus, Erro
     });
     let ended = |_| Error::Internal("the proxy ended before it served".into());
     let handle = from.recv().map_err(ended)?;
-    // Ctrl-C is for the agent.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|error| Error::Internal(format!("signals cannot be heard: {error}")))?;
-    let listening = runtime.block_on(async { Signals::listen() });
-    if let Ok(mut signals) = listening {
-        runtime.spawn(async move {
-            loop {
-                signals.next().await;
-            }
-        });
-    }
     let status = agent(args, &url);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Error::Internal(format!("the proxy cannot be stopped: {error}")))?;
     runtime.block_on(handle.stop(true));
-    runtime.shutdown_background();
     match serving.join() {
         Ok(served) => served?,
         Err(_) => return Err(Error::Internal("the proxy broke off".into())),
@@ -170,16 +172,40 @@ fn through_own_proxy(args: &Args, mut config: Config) -> Result<ExitStatus, Erro
         }
         thread::sleep(Duration::from_millis(20));
     }
-    let list = PriceList::load((!prices.is_empty()).then(|| PathBuf::from(prices)).as_deref())?;
-    tell(&format!("\n{}", bill::since(&log, start, &list)?));
+    let list = PriceList::load((!prices.is_empty()).then(|| PathBuf::from(prices)).as_deref());
+    match list.map_err(Error::from).and_then(|list| bill::since(&log, start, &list)) {
+        Ok(bill) => tell(&format!("\n{bill}")),
+        // The agent's end counts, not that of its bill.
+        Err(error) => tell(&format!("epitome: no bill: {error}\n")),
+    }
     status
+}
+
+/// The exit code of a program that a signal ended, as shells have it.
+fn killed_by(status: ExitStatus) -> i32 {
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::ExitStatusExt;
+        status.signal().map_or(1, |signal| 128 + signal)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = status;
+        1
+    }
 }
 
 fn agent(args: &Args, proxy: &str) -> Result<ExitStatus, Error> {
     let program = args.program.clone().unwrap_or_else(|| PathBuf::from(args.agent.name()));
     let mut command = Command::new(&program);
     args.agent.point(&mut command, proxy);
-    command.args(&args.arguments).status().map_err(|error| {
+    // Ctrl-C is for the agent.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Internal(format!("signals cannot be heard: {error}")))?;
+    runtime.spawn(async { while tokio::signal::ctrl_c().await.is_ok() {} });
+    let status = command.args(&args.arguments).status();
+    runtime.shutdown_background();
+    status.map_err(|error| {
         Error::Usage(format!(
             "{} cannot be started: {error}; install it, or name it with --program",
             program.display()
@@ -206,6 +232,8 @@ mod tests {
             upstream(Agent::Claude, &[("ANTHROPIC_BASE_URL", "http://gateway")]),
             ("http://gateway".into(), 0)
         );
+        let path = [("ANTHROPIC_BASE_URL", "https://host/anthropic/")];
+        assert_eq!(upstream(Agent::Claude, &path), ("https://host/anthropic/v1".into(), 0));
         assert_eq!(upstream(Agent::Codex, &[]), (OPENAI.into(), 0));
         assert_eq!(upstream(Agent::Aider, &[]), (OPENAI.into(), 1));
         let mut config = Config::default();

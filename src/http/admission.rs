@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_web::rt;
 use bytes::Bytes;
 use epitome_work::Cancel;
 use tokio::{sync::Semaphore, task, time};
@@ -118,7 +119,7 @@ async fn ready(state: &State) -> bool {
 }
 
 /// Decides what to do with the texts of a request; `body` is what `asked` refers to, and
-/// `leave` a reason to leave it alone. Never fails: in the worst case the
+/// `leave` a reason to leave it alone. With less than all effort, what is known is put in place. Never fails: in the worst case the
 /// original is sent on.
 pub(super) async fn decide(
     state: &Arc<State>,
@@ -126,11 +127,12 @@ pub(super) async fn decide(
     body: &Bytes,
     asked: Asked<'_>,
     leave: Option<&'static str>,
+    effort: Effort,
 ) -> Rewrite {
     let start = Instant::now();
     let mut rewrite = match leave {
         Some(reason) => untouched(Account::passed(reason)),
-        None => decided(state, pipeline, body, asked).await,
+        None => decided(state, pipeline, body, asked, effort).await,
     };
     rewrite.account.time = start.elapsed();
     rewrite
@@ -140,7 +142,13 @@ fn untouched(account: Account) -> Rewrite {
     Rewrite { body: None, account }
 }
 
-async fn decided(state: &Arc<State>, pipeline: Arc<dyn Compact>, body: &Bytes, asked: Asked<'_>) -> Rewrite {
+async fn decided(
+    state: &Arc<State>,
+    pipeline: Arc<dyn Compact>,
+    body: &Bytes,
+    asked: Asked<'_>,
+    effort: Effort,
+) -> Rewrite {
     let dialect = asked.dialect;
     if body.len() <= AT_ONCE
         && let Some(reason) = rewrite::at_once(dialect, body, &state.config.plan)
@@ -159,16 +167,35 @@ async fn decided(state: &Arc<State>, pipeline: Arc<dyn Compact>, body: &Bytes, a
             rewrite::rewrite(pipeline.as_ref(), &shared.config.plan, asked, effort, cancel)
         }
     };
-    match run(state, &state.permits, work(Effort::Compact)).await {
+    if let Effort::Recall(reason) = effort {
+        return recalled(state, work(effort), reason).await;
+    }
+    let rewrite = match run(state, &state.permits, work(Effort::Compact)).await {
         Ok(rewrite) => rewrite,
         // What was sent before is sent again the same way.
-        Err(Refused::Busy) => match run(state, &state.recalls, work(Effort::Recall("busy"))).await {
-            Ok(Rewrite { body: None, .. }) | Err(_) => untouched(Account::passed("busy")),
-            Ok(rewrite) => rewrite,
-        },
+        Err(Refused::Busy) => recalled(state, work(Effort::Recall("busy")), "busy").await,
         Err(Refused::NotReady) => untouched(Account::failed_open("not-ready")),
         Err(Refused::Deadline) => untouched(Account::failed_open("deadline")),
         Err(Refused::Panicked) => untouched(Account::failed_open("error")),
+    };
+    if rewrite.body.is_none() && matches!(rewrite.account.reason, "deadline" | "error") {
+        // All goes whole now, unplanned. In the background it is planned once more, so that what is new goes whole the
+        // next time as well.
+        let (state, settle) = (state.clone(), work(Effort::Recall(rewrite.account.reason)));
+        rt::spawn(async move { run(&state, &state.recalls, settle).await.map(drop) });
+    }
+    rewrite
+}
+
+/// What is known put in place; where that is nothing, the original passes for `reason`.
+async fn recalled(
+    state: &State,
+    work: impl FnOnce(&Cancel) -> Rewrite + Send + 'static,
+    reason: &'static str,
+) -> Rewrite {
+    match run(state, &state.recalls, work).await {
+        Ok(Rewrite { body: None, .. }) | Err(_) => untouched(Account::passed(reason)),
+        Ok(rewrite) => rewrite,
     }
 }
 

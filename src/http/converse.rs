@@ -20,7 +20,7 @@ use super::{
     state::State,
 };
 use crate::{
-    rewrite::{Asked, Rewrite, account::Account},
+    rewrite::{Asked, Effort, Rewrite, account::Account},
     telemetry,
     wire::dialect::{Dialect, Endpoint},
 };
@@ -102,12 +102,14 @@ async fn decided(
         },
     };
     let asked = Asked { dialect: endpoint.dialect, body: &original, overrides: &options.wishes };
-    let leave = match options.bypass {
-        true => Some("bypass"),
-        false => state.billing.is_off(&keys::tenant(req), endpoint.dialect).then_some("net-negative"),
+    let leave = options.bypass.then_some("bypass");
+    // What was sent before goes the same way still: changing it once more would cost more than it saves.
+    let effort = match state.billing.is_off(&keys::tenant(req), endpoint.dialect) {
+        true => Effort::Recall("net-negative"),
+        false => Effort::Compact,
     };
     let Rewrite { body, account } =
-        admission::decide(state, state.pipeline_for(req), &original, asked, leave).await;
+        admission::decide(state, state.pipeline_for(req), &original, asked, leave, effort).await;
     let shadow = match &body {
         Some(_) if endpoint == SHADOWED => Sample::draw(state, req, &request_id(req), &original, &account),
         _ => None,

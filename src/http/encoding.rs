@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::task;
 
 use super::state::State;
+use crate::bill::decode::Brotli;
 
 /// A content encoding of requests (RFC 9110, section 8.4.1; RFC 7932; RFC 8878).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,11 @@ pub(super) async fn decode(
     body: Bytes,
     state: &web::Data<State>,
 ) -> Result<Bytes, DecodeError> {
+    // Each decoder has a window that is no part of the room for bodies.
+    let Ok(permit) = state.decodes.clone().acquire_owned().await else { return Err(DecodeError::NoRoom) };
     let shared = state.clone();
     let work = move || {
+        let _permit = permit;
         let limit = shared.config.serve.body_limit_bytes;
         let mut room = shared.rooms.take(0).ok_or(DecodeError::NoRoom)?;
         let mut decoded = Vec::new();
@@ -78,13 +82,34 @@ fn read(
     mut grow: impl FnMut(usize) -> bool,
 ) -> Result<(), DecodeError> {
     let malformed = |_: io::Error| DecodeError::Malformed;
+    let mut take = |bytes: &[u8]| {
+        let length = out.len() + bytes.len();
+        if length > limit {
+            return Err(DecodeError::TooLarge);
+        }
+        if !grow(length) {
+            return Err(DecodeError::NoRoom);
+        }
+        out.extend_from_slice(bytes);
+        Ok(())
+    };
     let mut reader: Box<dyn Read + '_> = match encoding {
         Encoding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(body)),
         Encoding::Deflate => Box::new(flate2::read::ZlibDecoder::new(body)),
-        Encoding::Brotli => Box::new(brotli_decompressor::Decompressor::new(body, CHUNK)),
+        Encoding::Brotli => {
+            let mut decoder = Brotli::default();
+            for step in body.chunks(STEP) {
+                let mut taken = Ok(());
+                decoder
+                    .step(step, &mut |bytes| taken = taken.and_then(|()| take(bytes)))
+                    .map_err(malformed)?;
+                taken?;
+            }
+            return if decoder.has_ended() { Ok(()) } else { Err(DecodeError::Malformed) };
+        }
         Encoding::Zstd => {
-            let decoder =
-                ruzstd::decoding::StreamingDecoder::new(body).map_err(|_| DecodeError::Malformed)?;
+            let decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(body, WINDOW)
+                .map_err(|_| DecodeError::Malformed)?;
             Box::new(decoder)
         }
     };
@@ -94,17 +119,14 @@ fn read(
         if count == 0 {
             return Ok(());
         }
-        let length = out.len() + count;
-        if length > limit {
-            return Err(DecodeError::TooLarge);
-        }
-        if !grow(length) {
-            return Err(DecodeError::NoRoom);
-        }
-        out.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        take(chunk.get(..count).unwrap_or_default())?;
     }
 }
 
+/// The largest window of Zstandard: what RFC 9659 allows on the web. A decoder holds as much before it gives anything out.
+const WINDOW: u64 = 8 << 20;
+/// Encoded bytes of Brotli that are decoded at once.
+const STEP: usize = 1024;
 /// Bytes that are decoded at once.
 const CHUNK: usize = 64 << 10;
 

@@ -57,9 +57,12 @@ pub fn content_length(headers: &client::HeaderMap) -> Option<u64> {
     headers.get(client::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Whether a request carries a signature of its body, as AWS has it (SigV4).
+/// Whether a request carries a signature of its body, as AWS has it (SigV4), or a digest of it.
 pub fn is_signed(headers: &server::HeaderMap) -> bool {
-    headers.get(server::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"))
+    const DIGESTS: [&str; 3] = ["content-digest", "content-md5", "digest"];
+    let signed =
+        headers.get(server::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"));
+    signed || DIGESTS.iter().any(|name| headers.contains_key(*name))
 }
 
 /// Whether the body of an answer has a content encoding.

@@ -30,6 +30,9 @@ const RETRY: Duration = Duration::from_secs(15);
 /// Requests beyond `serve.max_concurrent` that may be planned at once.
 const RECALLS: usize = 16;
 
+/// Encoded bodies that may be decoded at once.
+const DECODES: usize = 8;
+
 /// Whether texts can be compacted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
@@ -59,6 +62,8 @@ pub struct State {
     pub permits: Arc<Semaphore>,
     /// One permit per request that is planned although no compaction may run, to send again what was sent before.
     pub(super) recalls: Arc<Semaphore>,
+    /// One permit per body that is being decoded.
+    pub(super) decodes: Arc<Semaphore>,
     /// Room for buffered bodies.
     pub rooms: Arc<Rooms>,
     /// The pipelines of tenants, in the order of their keys; empty if all share one.
@@ -90,6 +95,7 @@ impl State {
         };
         let permits = Arc::new(Semaphore::new(config.serve.max_concurrent.min(Semaphore::MAX_PERMITS)));
         let recalls = Arc::new(Semaphore::new(RECALLS));
+        let decodes = Arc::new(Semaphore::new(DECODES));
         let readiness = RwLock::new(Readiness::Loading);
         let shadow = Shadow::new(&config.shadow);
         let billing = Billing::new(ledger, &config.shadow);
@@ -103,6 +109,7 @@ impl State {
             billing,
             permits,
             recalls,
+            decodes,
             rooms,
             tenants,
             readiness,

@@ -10,7 +10,10 @@ use actix_web::{
 use bytes::Bytes;
 use epitome_compactor::client::{Body, Call, Method as ClientMethod, Switched};
 use futures_util::{StreamExt, stream};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf},
+    sync::oneshot,
+};
 
 use super::{
     account,
@@ -56,7 +59,8 @@ pub(super) async fn connect(
         Ok(Switched::Yes(answered, connection)) => {
             let (from, mut to) = tokio::io::split(connection);
             let mut payload = payload;
-            rt::spawn(async move {
+            let (open, closed) = oneshot::channel::<()>();
+            let forward = async move {
                 while let Some(Ok(chunk)) = payload.next().await {
                     if to.write_all(&chunk).await.is_err() || to.flush().await.is_err() {
                         break;
@@ -64,13 +68,20 @@ pub(super) async fn connect(
                 }
                 // The upstream may be gone already.
                 let _ = to.shutdown().await;
+            };
+            // Ends with the other direction, even if the upstream takes nothing any more.
+            rt::spawn(async move {
+                tokio::select! {
+                    () = forward => {}
+                    _ = closed => {}
+                }
             });
             let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
             response.upgrade("websocket");
             headers::to_client(&answered).into_iter().for_each(|header| {
                 response.append_header(header);
             });
-            response.streaming(bytes_of(from, flight))
+            response.streaming(bytes_of(from, flight, open))
         }
         Ok(Switched::No(answer)) => forward::respond(&req, answer, flight),
         Err(error) => {
@@ -89,17 +100,18 @@ pub(super) async fn connect(
 fn bytes_of(
     from: ReadHalf<impl tokio::io::AsyncRead + Unpin>,
     mut flight: Flight,
+    open: oneshot::Sender<()>,
 ) -> impl stream::Stream<Item = Result<Bytes, io::Error>> {
     flight.done();
-    stream::unfold((from, flight), |(mut from, flight)| async move {
+    stream::unfold((from, flight, open), |(mut from, flight, open)| async move {
         let mut chunk = vec![0; CHUNK];
         match from.read(&mut chunk).await {
             Ok(0) => None,
             Ok(count) => {
                 chunk.truncate(count);
-                Some((Ok(Bytes::from(chunk)), (from, flight)))
+                Some((Ok(Bytes::from(chunk)), (from, flight, open)))
             }
-            Err(error) => Some((Err(error), (from, flight))),
+            Err(error) => Some((Err(error), (from, flight, open))),
         }
     })
 }

@@ -20,7 +20,7 @@ use super::{
     state::State,
 };
 use crate::{
-    rewrite::{Asked, Rewrite, account::Account},
+    rewrite::{Asked, Effort, Rewrite, account::Account},
     telemetry,
     wire::{
         dialect::Dialect,
@@ -80,7 +80,7 @@ async fn compacted(
     let asked = Asked { dialect: Dialect::Responses, body: &original, overrides: &options.wishes };
     let leave = options.bypass.then_some("bypass");
     let Rewrite { body, account } =
-        admission::decide(state, state.pipeline_for(req), &original, asked, leave).await;
+        admission::decide(state, state.pipeline_for(req), &original, asked, leave, Effort::Compact).await;
     let items = match window::of(body.as_deref().unwrap_or(&original)) {
         Ok(Window::Items(items)) => items,
         Ok(Window::Elsewhere) | Err(_) => return Err(ApiError::Internal { request_id: request_id(req) }),

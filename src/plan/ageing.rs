@@ -33,8 +33,8 @@ impl Ageing {
         }
         let step = match window {
             0 => 0,
-            window if 4 * all >= 3 * window => 2,
-            window if 2 * all >= window => 1,
+            window if all.saturating_mul(4) >= window.saturating_mul(3) => 2,
+            window if all.saturating_mul(2) >= window => 1,
             _ => 0,
         };
         Self { window, before, step }
@@ -51,8 +51,8 @@ impl Ageing {
         let place = self.before.get(at).copied().unwrap_or_default();
         let halvings = match self.step {
             0 => 0,
-            step if 4 * place < self.window => u32::from(step),
-            2 if 2 * place < self.window => 1,
+            step if place.saturating_mul(4) < self.window => u32::from(step),
+            2 if place.saturating_mul(2) < self.window => 1,
             _ => 0,
         };
         match budget {

@@ -17,12 +17,11 @@ pub(super) fn assign(targets: &mut [Target], messages: &[usize], turns: &Turns<'
         return;
     }
     for asked in turns.questions() {
-        let before: Vec<usize> =
-            (0..targets.len()).filter(|at| turns.is_before(messages[*at], &asked)).collect();
-        for at in &before[before.len().saturating_sub(RECENT)..] {
-            if targets[*at].later.len() < LATER {
+        let before = messages.partition_point(|message| turns.is_before(*message, &asked));
+        for target in &mut targets[before.saturating_sub(RECENT)..before] {
+            if target.later.len() < LATER {
                 let later = Later { query: asked.query.text.clone(), tokens };
-                targets[*at].later.push((asked.slot, later));
+                target.later.push((asked.slot, later));
             }
         }
     }

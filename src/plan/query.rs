@@ -270,6 +270,15 @@ pub(super) fn subject(arguments: &str) -> Option<String> {
     (value.chars().count() <= NAMING).then_some(value)
 }
 
+/// A name for a reader: one line, and no more than its beginning if it is long.
+pub(super) fn naming(name: &str) -> String {
+    let name = one_line(name);
+    match name.char_indices().nth(NAMING) {
+        Some((end, _)) => format!("{}...", name.get(..end).unwrap_or_default()),
+        None => name,
+    }
+}
+
 /// For each word of a text, the number of lines and sentences that contain it.
 pub struct Lines {
     count: usize,

@@ -338,12 +338,13 @@ impl<'c> Turns<'c> {
         match self.answers.get(&at) {
             Some((call, _)) => {
                 let of = query::subject(&call.arguments).map(|value| format!(" {value}")).unwrap_or_default();
-                format!("tool result {}{of}", call.name)
+                format!("tool result {}{of}", query::naming(&call.name))
             }
             None if self.roles[at] == Role::Tool => "tool result".to_owned(),
-            None => {
-                text.title.as_ref().map_or_else(|| "message".to_owned(), |title| format!("document {title}"))
-            }
+            None => text
+                .title
+                .as_ref()
+                .map_or_else(|| "message".to_owned(), |title| format!("document {}", query::naming(title))),
         }
     }
 }

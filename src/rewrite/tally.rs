@@ -52,6 +52,8 @@ pub(super) struct Tally {
     /// Over all texts; `None` if it is unknown for any of them.
     joules: Option<f64>,
     made: Vec<Made>,
+    /// The text and the tokens of each piece that goes whole.
+    whole: Vec<(usize, usize)>,
     evidence: Vec<Offered>,
     decisions: Vec<Decision>,
 }
@@ -98,6 +100,7 @@ impl Tally {
             cache: (0, 0),
             joules: Some(0.0),
             made: Vec::new(),
+            whole: Vec::new(),
             evidence: Vec::new(),
             decisions: Vec::new(),
         }
@@ -121,6 +124,7 @@ impl Tally {
         self.decisions.push(decision);
         if !reason.is_empty() {
             self.passed = self.passed.or(Some(reason));
+            self.whole.push((group, before));
             return;
         }
         let evidence =
@@ -137,7 +141,8 @@ impl Tally {
 
     /// Adds a text that goes whole because it could not be compacted.
     pub(super) fn fail(&mut self, part: Part, reason: &'static str) {
-        let Part { before, source, id, .. } = part;
+        let Part { group, before, source, id, .. } = part;
+        self.whole.push((group, before));
         self.tokens.1 += before;
         self.joules = None;
         self.failed = self.failed.or(Some(reason));
@@ -161,10 +166,14 @@ impl Tally {
         groups.dedup();
         for group in groups {
             let own = || self.made.iter().filter(|made| made.group == group);
+            let whole = || self.whole.iter().filter(|(of, _)| *of == group);
+            let passed: usize = whole().map(|(_, tokens)| tokens).sum();
             let tokens: usize = own().map(|made| made.before).sum();
             let kept =
                 own().map(|made| Some(made.figures.retention? * made.before as f64)).sum::<Option<f64>>();
-            if own().count() > 1 && kept.is_some_and(|kept| kept < self.floor * tokens as f64) {
+            let least = self.floor * (tokens + passed) as f64;
+            let low = kept.is_some_and(|kept| kept + (passed as f64) < least);
+            if own().count() + whole().count() > 1 && low {
                 let low = PassReason::LowRetention.as_str();
                 let after: usize = own().map(|made| made.figures.tokens_after).sum();
                 self.tokens.1 += tokens.saturating_sub(after);

@@ -16,6 +16,9 @@ use crate::{
 /// The header of keys in the Messages dialect.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// By this header a client of the Messages dialect says which version it speaks.
+const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
 /// A configured route.
 pub(super) struct Route {
     pub(super) server: Server,
@@ -54,11 +57,14 @@ impl Route {
     /// Takes the path of the route off, and gives the request its key.
     pub(super) fn prepare(&self, call: &mut Call) {
         let dialect = self.dialect.or_else(|| dialect_of(&call.path));
+        // Clients of the Messages dialect say so on every path.
+        let messages = dialect == Some(Dialect::Messages)
+            || dialect.is_none() && [API_KEY, VERSION].iter().any(|name| call.headers.contains_key(name));
         if let Some(rest) = call.path.strip_prefix(&self.path) {
             call.path = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
         }
         if let Some(key) = &self.key {
-            key.put(&mut call.headers, dialect == Some(Dialect::Messages));
+            key.put(&mut call.headers, messages);
         }
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn read(body: &[u8]) -> Result<Conversation<'_>, ReadError> {
 fn read_item<'a>(item: &Members<'a>) -> Result<Option<Message<'a>>, JsonError> {
     let kind = item.get("type")?.and_then(Raw::string);
     Ok(match kind.as_deref() {
+        None if item.last("role").is_none() => Some(Message::new(Role::Assistant)),
         None | Some("message") => {
             let role = Role::named(&item.get("role")?.and_then(Raw::string).unwrap_or_default());
             let mut message = Message::new(role);
@@ -57,7 +58,8 @@ fn read_item<'a>(item: &Members<'a>) -> Result<Option<Message<'a>>, JsonError> {
             message.calls.extend(call(kind, item));
             Some(message)
         }
-        Some("reasoning") => Some(Message::new(Role::Assistant)),
+        // What the model said, wherever it is kept.
+        Some("reasoning" | "item_reference") => Some(Message::new(Role::Assistant)),
         Some(_) => None,
     })
 }
@@ -160,6 +162,7 @@ mod tests {
                 (Role::Tool, texts(&["three"]), id("3"), None),
                 (Role::Assistant, vec![], None, call("4", "shell", r#"{"commands":["ls"]}"#)),
                 (Role::Tool, texts(&["four", "five"]), id("4"), None),
+                (Role::Assistant, vec![], None, None),
                 (Role::Assistant, texts(&["b"]), None, None),
             ]
         );

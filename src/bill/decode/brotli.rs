@@ -8,7 +8,7 @@ use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, Sta
 const OUT: usize = 16 << 10;
 
 /// The decoder, by its function rather than its writer: that one asserts what bytes from outside may break.
-pub(in crate::bill) struct Brotli {
+pub(crate) struct Brotli {
     state: BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>,
     out: Vec<u8>,
     total: usize,
@@ -18,12 +18,23 @@ pub(in crate::bill) struct Brotli {
 impl Default for Brotli {
     fn default() -> Self {
         let alloc = StandardAlloc::default;
-        Self { state: BrotliState::new(alloc(), alloc(), alloc()), out: vec![0; OUT], total: 0, ended: false }
+        Self {
+            state: BrotliState::new_strict(alloc(), alloc(), alloc()),
+            out: vec![0; OUT],
+            total: 0,
+            ended: false,
+        }
     }
 }
 
 impl Brotli {
-    pub(super) fn step(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    /// Whether the stream has come to its end.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Decodes the next bytes.
+    pub(crate) fn step(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         let (mut left, mut at) = (bytes.len(), 0);
         while !self.ended {
             let (mut room, mut filled) = (self.out.len(), 0);

@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use thiserror::Error;
 
-use brotli::Brotli;
+pub(crate) use brotli::Brotli;
 use zstd::Zstd;
 
 /// Encoded bytes that are decoded at once, so that a small chunk cannot become a large buffer.

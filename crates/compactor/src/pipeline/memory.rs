@@ -98,6 +98,11 @@ impl Memory<'_> {
         })
     }
 
+    /// Whether there was no time for the text.
+    pub(super) fn has_missed_text(&self) -> bool {
+        self.was_missed(&self.key)
+    }
+
     /// Remembers that there was no time for the text.
     pub(super) fn miss_text(&self) {
         self.miss(&self.key);
@@ -115,11 +120,13 @@ impl Memory<'_> {
         }
         let Some(then) = self.get::<u64>(&self.missed_key(key)) else { return false };
         let age = now().saturating_sub(then);
+        // A use is noted only after this part of the time.
+        let whole_s = self.whole_s.saturating_add(self.whole_s / RENEWED);
         // An upstream's cache lives on with each use, too.
-        if age < self.whole_s && age > self.whole_s / RENEWED {
+        if age < whole_s && age > self.whole_s / RENEWED {
             self.miss(key);
         }
-        age < self.whole_s
+        age < whole_s
     }
 
     fn get<T: DeserializeOwned>(&self, key: &Key) -> Option<T> {

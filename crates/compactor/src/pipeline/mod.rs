@@ -147,7 +147,8 @@ impl Compactor {
 
     /// The same with a cache that only those with the same salt share.
     pub fn for_tenant(&self, salt: &Salt) -> Self {
-        Self { cache: Arc::new(self.cache.salted(salt)), ..self.clone() }
+        // Counts are apart, too: the time of a request is not to tell what others sent.
+        Self { cache: Arc::new(self.cache.salted(salt)), counts: counts(), ..self.clone() }
     }
 
     /// Its cache, with the salt of its tenant.
