@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """How much a step of an agent costs whose history is known: an Anthropic conversation with about 100,000 tokens of tool
-results is sent again with one more short turn each time, through the proxy and directly, in turn.
+results is sent again with one more short step each time, through the proxy and directly, in turn. At the end comes a new question, twice.
 
 known_history.py BINARY [STEPS]
 
@@ -46,7 +46,8 @@ def main():
     binary, steps = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 20
     up = common.free_port()
     upstream(up)
-    proxy, port = common.start_proxy(binary, up, "serve.deadline_ms=600000", "plan.budget=25%", "cache.disk_mb=0")
+    proxy, port = common.start_proxy(binary, up, "serve.deadline_ms=600000", "plan.budget=25%", "plan.floor=0",
+                                       "cache.disk_mb=0")
     times = {"direct": [], "proxy": []}
     reasons = {}
     try:
@@ -64,18 +65,24 @@ def main():
         first, reason = post("proxy", json.dumps({"model": "claude-sonnet-5", "max_tokens": 9, "messages": messages}))
         print(f"first request, all of it new: {first:.0f} ms, {reason}", file=sys.stderr)
         for step in range(steps):
-            messages += [{"role": "assistant", "content": f"Step {step} is done."},
-                         {"role": "user", "content": f"Go on with step {step + 1}."}]
+            id = f"toolu_step_{step}"
+            messages += [{"role": "assistant", "content": [{"type": "tool_use", "id": id, "name": "Bash", "input": {"command": f"make step-{step}"}}]},
+                         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": id, "content": f"step {step} is done"}]}]
             body = json.dumps({"model": "claude-sonnet-5", "max_tokens": 9, "messages": messages})
             for name in times:
                 time_ms, reason = post(name, body)
                 times[name].append(time_ms)
                 reasons[name] = reason
+        # A new question is work: what was left out of earlier texts is ranked for it.
+        messages += [{"role": "assistant", "content": "Done."}, {"role": "user", "content": "Which remote controls do users find ugly?"}]
+        body = json.dumps({"model": "claude-sonnet-5", "max_tokens": 9, "messages": messages})
+        question = post("proxy", body)[0], post("proxy", body)[0]
     finally:
         proxy.terminate()
     for name, all_ms in times.items():
         ordered = sorted(all_ms)
         print(f"{name}: median {statistics.median(ordered):.1f} ms, p95 {ordered[int(len(ordered) * 0.95)]:.1f} ms, {reasons[name]}")
+    print(f"a new question: {question[0]:.0f} ms, the second time {question[1]:.0f} ms")
     print(f"overhead at the median: {statistics.median(times['proxy']) - statistics.median(times['direct']):.1f} ms")
 
 

@@ -251,7 +251,7 @@ impl<'c> Turns<'c> {
         }
     }
 
-    /// The queries of all turns but the first, in order, each with the body offset at which evidence from
+    /// The questions and tasks of all turns but the first, in order, each with the body offset at which evidence from
     /// earlier texts is inserted: before the turn's last text that holds wording.
     pub(super) fn questions(&self) -> Vec<Asked> {
         let mut turns: Vec<usize> = self
@@ -264,6 +264,10 @@ impl<'c> Turns<'c> {
         let asks = |turn: usize| {
             let own = || self.of_turn(turn).iter().filter(|w| self.roles[w.message] == Role::User);
             let query = query::of_wording(&self.said(own()), &Lines::of(""))?;
+            // "Go on." asks for nothing that was left out.
+            if query.source != QuerySource::Question {
+                return None;
+            }
             let last = own().rev().find(|w| says(&w.text))?;
             Some(Asked { query, slot: last.start, turn })
         };

@@ -1,8 +1,12 @@
 //! What a later question needs of a text that was compacted for an earlier one.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
-use epitome_text::{Document, Role, tokens::TokenCounter};
+use epitome_text::{
+    Document, Role,
+    terms::{is_stop_word, query_terms, terms},
+    tokens::TokenCounter,
+};
 use epitome_work::Cancel;
 
 use super::{CompactError, Compactor, memory::Memory, opened::Opened};
@@ -72,6 +76,7 @@ impl Compactor {
                     memory.into_iter().for_each(|memory| memory.miss_evidence(&later));
                     Evidence::default()
                 }
+                (None, Unknown::Find(_)) if !concerns(&later.query, &request.text) => Evidence::default(),
                 (None, Unknown::Find(cancel)) => {
                     let source = match &source {
                         Some(source) => source,
@@ -126,6 +131,18 @@ impl<'a> Source<'a> {
         let tokens = self.counter.count(&text);
         Ok(Evidence { text, tokens, score, sources })
     }
+}
+
+/// Whether a word of the query, other than the commonest ones, stands in the text: ranking is dear, and most texts of a
+/// conversation have nothing to do with a new question.
+fn concerns(query: &str, text: &str) -> bool {
+    let mut asked = query_terms(query);
+    asked.retain(|term| !is_stop_word(term));
+    if asked.is_empty() {
+        return false;
+    }
+    let known: HashSet<String> = terms(text).into_iter().collect();
+    asked.iter().any(|term| known.contains(term.as_str()))
 }
 
 /// For each span, whether it stands verbatim in one of `pieces`.
