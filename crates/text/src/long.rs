@@ -11,8 +11,7 @@ use super::{
 const LONG: usize = sentences::LONGEST;
 /// Target size of a part in bytes.
 const PART: usize = 400;
-/// Lines with a number in front are split above this, and so are paragraphs of them. Tools that add numbers often cut
-/// lines here.
+/// The same for lines with a number in front. Tools that add numbers often cut lines here.
 const LINE: usize = 2000;
 
 /// The ends of a piece's parts; the last one is the end of the piece. Running text is excluded because only
@@ -21,12 +20,14 @@ const LINE: usize = 2000;
 pub(super) fn part_ends(text: &str, kind: Kind, piece: &Piece) -> Vec<usize> {
     let own = &text[piece.range.clone()];
     let lined = kind.is_lined();
-    let whole = kind.is_calibrated() && (!lined || piece.content == Content::Code || own.len() <= LINE)
+    let most = if lined { LINE } else { LONG };
+    let whole = kind.is_calibrated()
+        || lined && kind.has_fences() && piece.content == Content::Code
         || !matches!(piece.role, Role::Text | Role::Critical)
         || piece.content == Content::Heading
         || kind == Kind::Json && piece.content == Content::Json
-        || own.len() <= LONG
-        || own.trim().len() <= LONG;
+        || own.len() <= most
+        || own.trim().len() <= most;
     if whole {
         return vec![piece.range.end];
     }

@@ -14,7 +14,7 @@ pub(crate) const INLINE: &str = "[...]";
 /// A stretch of fewer tokens than a mark takes is kept rather than marked. With line numbers, a mark says which are left
 /// out.
 const CHEAPER: usize = 5;
-const CHEAPER_LINES: usize = 10;
+const CHEAPER_LINES: usize = 16;
 
 /// How each span of a result is held: why, and with which salience.
 pub(crate) type Held = Vec<Option<(PieceKind, f32)>>;

@@ -14,15 +14,15 @@ use super::{
 use crate::{
     cut::{Content, CutBlock, Hint, Piece, Role},
     kinds::json,
+    prose,
 };
 
 /// Lines around the file of at most so many bytes together represent it; more are a message of their own.
 const FRAME: usize = 200;
 
 /// The kinds that have no line numbers of their own.
-static PLAIN: [Kind; 13] = [
+static PLAIN: [Kind; 12] = [
     Kind::Prose,
-    Kind::Passages,
     Kind::Json,
     Kind::Table,
     Kind::Lines,
@@ -49,12 +49,17 @@ pub(super) fn cut(
         return None;
     }
     let plain = &rows.plain[rows.plain_start(rows.body.start)..rows.plain_start(rows.body.end)];
-    let named = file.is_some_and(|file| file.to_ascii_lowercase().ends_with(".json"));
-    let (kind, blocks) = if named || json::detect(plain, hint) {
-        // Without some of its lines it is not JSON anyway.
-        (Kind::Json, machine::levels(plain))
-    } else {
-        inner(plain)
+    let (kind, blocks) = match json::detect(plain, hint) {
+        true => (Kind::Json, prose(plain)),
+        // A part of it.
+        false if file.is_some_and(|file| file.to_ascii_lowercase().ends_with(".json")) => {
+            (Kind::Lines, machine::levels(plain))
+        }
+        false => match inner(plain) {
+            // What was retrieved has no line numbers; what looks like it here are notes in Markdown.
+            (Kind::Passages, _) => (Kind::Prose, prose(plain)),
+            found => found,
+        },
     };
     let kind = PLAIN.iter().find(|plain| **plain == kind).map(Kind::Lined)?;
     let mut all: Vec<CutBlock> = frame(&rows, 0..rows.body.start).into_iter().collect();

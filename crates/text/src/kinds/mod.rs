@@ -96,9 +96,10 @@ impl Kind {
         matches!(self.plain(), Kind::Prose | Kind::Passages)
     }
 
-    /// Whether the probability that a span is needed was calibrated on texts of this kind.
+    /// Whether the probability that a span is needed was calibrated on texts of this kind. With line numbers, spans
+    /// are lines rather than sentences.
     pub fn is_calibrated(self) -> bool {
-        matches!(self.plain(), Kind::Prose | Kind::Passages)
+        matches!(self, Kind::Prose | Kind::Passages)
     }
 }
 
