@@ -183,9 +183,10 @@ fn plain(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
 /// Whether a text is a file that an agent may edit: code, a template, or a program's settings. Saved or
 /// fetched web pages and records are not, whatever their file name.
 pub fn is_source(kind: Kind, hint: &Hint<'_>, text: &str) -> bool {
-    match kind {
-        Kind::Html if fetches(hint) || html::is_saved(text) => return false,
-        Kind::Xml if fetches(hint) || xml::is_read(text) => return false,
+    let file = || if kind.is_lined() { rows::Rows::new(text).plain } else { text.into() };
+    match kind.plain() {
+        Kind::Html if fetches(hint) || html::is_saved(&file()) => return false,
+        Kind::Xml if fetches(hint) || xml::is_read(&file()) => return false,
         _ => {}
     }
     let settings = ["toml", "yaml", "yml", "ini", "cfg", "gradle", "lock", "env"];

@@ -49,7 +49,7 @@ impl Numbering {
     }
 
     /// The stretches of `text`, which begins with a line, behind the numbers.
-    pub(crate) fn behind<'a>(self, text: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn behind(self, text: &str) -> impl Iterator<Item = &str> {
         text.split_inclusive('\n').map(move |line| self.prefix(line).map_or(line, |(_, at)| &line[at..]))
     }
 
