@@ -80,7 +80,7 @@ fn main() {
                     })
                     .collect();
                 let written = json!({"id": row["id"], "share": share, "kind": result.figures.kind,
-                    "outcome": format!("{:?}", result.outcome), "before": result.figures.tokens_before,
+                    "outcome": format!("{:?}", result.outcome), "called": target.origin.called, "before": result.figures.tokens_before,
                     "after": result.figures.tokens_after, "query": request.query, "spans": spans});
                 writeln!(out, "{written}").unwrap();
             }

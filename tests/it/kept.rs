@@ -48,6 +48,8 @@ struct Case {
     kept: Vec<String>,
     gone: Vec<String>,
     code: CodePolicy,
+    /// Whether a number is in front of each line.
+    lined: bool,
 }
 
 /// A fixture without further information about its origin.
@@ -69,6 +71,7 @@ fn given(name: &str, text: String) -> Case {
         kept: Vec::new(),
         gone: Vec::new(),
         code: CodePolicy::Keep,
+        lined: false,
     }
 }
 
@@ -115,6 +118,23 @@ impl Case {
 
     fn drops(mut self, parts: &[&str]) -> Self {
         self.gone.extend(parts.iter().map(|part| (*part).to_owned()));
+        self
+    }
+
+    /// Puts a number in front of each line, as tools do.
+    fn lined(mut self, separator: &str) -> Self {
+        let lines = self.text.lines().enumerate();
+        self.text = lines.map(|(at, line)| format!("{:>6}{separator}{line}\n", at + 1)).collect();
+        self.lined = true;
+        self
+    }
+
+    /// Expects the lines with these parts to be kept.
+    fn keeps_lines(mut self, parts: &[&str]) -> Self {
+        for part in parts {
+            let line = self.text.lines().find(|line| line.contains(part));
+            self.kept.push(format!("{}\n", line.unwrap_or_else(|| panic!("{} has no {part:?}", self.name))));
+        }
         self
     }
 
@@ -167,7 +187,9 @@ impl Case {
             let sources: Vec<usize> = result.pieces.iter().map(|piece| piece.source.start).collect();
             assert!(sources.is_sorted(), "{name}: {sources:?}");
         }
-        if figures.kind == "json" {
+        if self.lined {
+            check_lines(name, &self.text, &result.text);
+        } else if figures.kind == "json" {
             check_json(name, &self.text, &result.text);
         }
         let told = |what: &str, part: &str| format!("{name}: {part:?} is {what} in\n{}", result.text);
@@ -193,6 +215,27 @@ impl Case {
             result.figures.kind
         );
     }
+}
+
+/// Each line is one of the input, or stands for those that are left out in its place and is shorter than they are.
+fn check_lines(name: &str, before: &str, after: &str) {
+    let lines: Vec<&str> = before.lines().collect();
+    let mut next = 0;
+    for line in after.lines().filter(|line| !line.is_empty()) {
+        let left = line.strip_prefix("[line").and_then(|rest| rest.strip_suffix(" left out]"));
+        let Some(left) = left else {
+            assert_eq!(lines.get(next), Some(&line), "{name}: {after}");
+            next += 1;
+            continue;
+        };
+        let numbers: Vec<usize> =
+            left.trim_start_matches('s').trim().split('-').map(|number| number.parse().unwrap()).collect();
+        assert_eq!(numbers[0], next + 1, "{name}: {after}");
+        next = numbers[numbers.len() - 1];
+        let left: usize = lines[numbers[0] - 1..next].iter().map(|line| line.len() + 1).sum();
+        assert!(left > line.len(), "{name}: {line}\n{after}");
+    }
+    assert_eq!(next, lines.len(), "{name}: {after}");
 }
 
 /// The output is valid JSON, and its numbers are spelled as before, in order.
@@ -1488,4 +1531,60 @@ fn settings_with_their_parents() {
             "PROCEDURE = hs_concat",
         ])
         .check();
+}
+
+#[test]
+fn files_with_line_numbers() {
+    let voyage = "How many years before the voyage did Captain Jones become master of the Mayflower?";
+    for separator in ["\t", "→", ": ", " | ", "  "] {
+        fixture("pages/wrapped.txt")
+            .asked("Shall education be free?")
+            .at(0.2)
+            .kind("prose")
+            .lined(separator)
+            .keeps_lines(&["shall be free, at least", "and fundamental stages."])
+            .check();
+        given("notes.md", passages(|_, name, text| format!("## {name}\n\n{text}\n\n")))
+            .asked(voyage)
+            .at(0.3)
+            .kind("prose")
+            .lined(separator)
+            .keeps_lines(&["## Mayflower", "Captain Jones became master of the Mayflower 11 years prior"])
+            .check();
+        fixture("csv/orders-csv.txt")
+            .file("orders.csv")
+            .asked("Which order did Ada place on 24 January 2026?")
+            .kind("table")
+            .lined(separator)
+            .keeps_lines(&["id,customer,total,placed,note", "80,Ada,253.60,2026-01-24 08:00:00,"])
+            .check();
+        fixture("log/log-java.txt")
+            .asked("Why was order 33 lost?")
+            .at(0.3)
+            .kind("log")
+            .lined(separator)
+            .keeps_lines(&[
+                "SEVERE: order 33 lost",
+                "Caused by: java.net.ConnectException: Connection refused",
+            ])
+            .check();
+        fixture("json/http_status.json")
+            .asked("Which code says that something is unavailable for legal reasons?")
+            .kind("json")
+            .lined(separator)
+            .keeps_lines(&[r#""451": "Unavailable For Legal Reasons""#])
+            .check();
+        fixture("lines/ci-yaml.txt")
+            .asked("What does the step for the C bindings without AVX2 run?")
+            .kind("lines")
+            .lined(separator)
+            .keeps_lines(&["jobs:", "- name: cargo test C bindings no AVX2"])
+            .check();
+    }
+    // A table with an id is not a file with line numbers.
+    for path in ["columns/psql-one.txt", "columns/sqlite-col.txt", "csv/orders-tsv.txt"] {
+        let result = fixture(path).asked("Which order has the total 63.40?").compacted();
+        assert_eq!(result.figures.kind, "table");
+        assert!(!result.text.contains("[line"), "{}", result.text);
+    }
 }

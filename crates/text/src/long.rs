@@ -11,23 +11,31 @@ use super::{
 const LONG: usize = sentences::LONGEST;
 /// Target size of a part in bytes.
 const PART: usize = 400;
+/// The same for lines with a number in front. Tools that add numbers often cut lines here.
+const LINE: usize = 2000;
 
 /// The ends of a piece's parts; the last one is the end of the piece. Running text is excluded because only
 /// its sentences are long, and they stay whole. A record of a JSON document is kept or dropped as a whole,
 /// because the result would not be valid otherwise.
 pub(super) fn part_ends(text: &str, kind: Kind, piece: &Piece) -> Vec<usize> {
     let own = &text[piece.range.clone()];
+    let lined = kind.is_lined();
+    let most = if lined { LINE } else { LONG };
     let whole = kind.is_calibrated()
+        || lined && kind.has_fences() && piece.content == Content::Code
         || !matches!(piece.role, Role::Text | Role::Critical)
         || piece.content == Content::Heading
         || kind == Kind::Json && piece.content == Content::Json
-        || own.len() <= LONG
-        || own.trim().len() <= LONG;
+        || own.len() <= most
+        || own.trim().len() <= most;
     if whole {
         return vec![piece.range.end];
     }
-    let running = matches!(piece.content, Content::Prose | Content::List);
-    let ends = if running { sentences::part_ends(own, LONG) } else { line_ends(own) };
+    let ends = match piece.content {
+        _ if lined => line_ends(own, LINE),
+        Content::Prose | Content::List => sentences::part_ends(own, LONG),
+        _ => line_ends(own, PART),
+    };
     let mut ends: Vec<usize> = ends.into_iter().map(|end| piece.range.start + end).collect();
     // Trailing white space is not a separate part.
     let said = piece.range.start + own.trim_end().len();
@@ -36,8 +44,8 @@ pub(super) fn part_ends(text: &str, kind: Kind, piece: &Piece) -> Vec<usize> {
     ends
 }
 
-/// The ends of runs of lines no longer than a part, and of the parts of longer lines.
-fn line_ends(text: &str) -> Vec<usize> {
+/// The ends of runs of lines no longer than a part, and of the parts of lines longer than `most`.
+fn line_ends(text: &str, most: usize) -> Vec<usize> {
     let mut ends = Vec::new();
     let (mut start, mut at) = (0, 0);
     for line in text.split_inclusive('\n') {
@@ -46,7 +54,7 @@ fn line_ends(text: &str) -> Vec<usize> {
             ends.push(at);
             start = at;
         }
-        if line.len() > PART {
+        if line.len() > most {
             // The line break is not a separate part.
             let said = line.trim_end().len();
             let parts = sentences::part_ends(line, PART).into_iter().filter(|end| *end < said);

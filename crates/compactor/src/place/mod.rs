@@ -153,7 +153,7 @@ pub(crate) fn select(
 /// word of what is asked.
 fn is_idle(doc: &Document<'_>, ranking: &Ranking, unit: &Unit) -> bool {
     let asked = |span: usize| ranking.lexical.get(span).is_some_and(|score| *score > 0.0);
-    doc.kind == Kind::Turns && unit.role == Role::Noise && !unit.spans.clone().any(asked)
+    doc.kind.plain() == Kind::Turns && unit.role == Role::Noise && !unit.spans.clone().any(asked)
 }
 
 /// The budget, in tokens, at which the units kept hold so much of the predicted mass that what is

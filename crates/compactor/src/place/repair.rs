@@ -53,7 +53,7 @@ pub(crate) fn companions(doc: &Document<'_>, run: &Range<usize>) -> Vec<usize> {
         let Span { tokens, role, .. } = doc.spans[span];
         // The name of a passage is never too long, nor is the nearest heading of a page: most of it is markup.
         let heading = role == Role::Text;
-        let tagged = doc.kind == Kind::Html && above == 0;
+        let tagged = doc.kind.plain() == Kind::Html && above == 0;
         if run.contains(&span) || heading && !tagged && tokens > room {
             continue;
         }
@@ -90,7 +90,7 @@ pub(super) fn lean(doc: &Document<'_>, run: &Range<usize>) -> usize {
     if prior.tokens > NEIGHBOUR || prior.content == Content::Heading {
         return run.start;
     }
-    let text = doc.span_text(run.start);
+    let text = doc.plain(run.start);
     let word = text.split(|c: char| !c.is_alphanumeric()).find(|w| !w.is_empty()).unwrap_or("");
     let leans = prior.block == first.block && LEANING.contains(&word.to_lowercase().as_str());
     let item = first.content == Content::List && doc.span_text(before).ends_with(':');

@@ -143,13 +143,16 @@ fn by_role(doc: &Document<'_>, ranking: &Ranking, beside: f32) -> Vec<Unit> {
     units
 }
 
-/// Raises the scores of the neighbours of good sentences to `beside` below theirs, and to `most` at most.
+/// Raises the scores of the neighbours of good sentences to `beside` below theirs, and to `most` at most. In a file with
+/// line numbers, which is read to be edited, neighbours are those of the same section.
 fn draw_in(doc: &Document<'_>, units: &mut [Unit], beside: f32, most: f32) {
     let own: Vec<f32> = units.iter().map(|unit| unit.score).collect();
     let block = |unit: &Unit| doc.spans[unit.spans.end - 1].block;
     for at in 1..units.len() {
         let (before, after) = (&units[at - 1], &units[at]);
-        if before.spans.end != after.spans.start || block(before) != block(after) {
+        let (one, other) = (block(before), block(after));
+        let section = || doc.kind.is_lined() && doc.blocks[one].heading == doc.blocks[other].heading;
+        if before.spans.end != after.spans.start || one != other && !section() {
             continue;
         }
         units[at - 1].score = units[at - 1].score.max((own[at] - beside).min(most));

@@ -52,7 +52,7 @@ pub(crate) fn criticality(doc: &Document<'_>, centrality: Option<&[f32]>) -> Vec
     let mut scores: Vec<f32> = (0..doc.spans.len())
         .map(|span| {
             let central = centrality.and_then(|c| c.get(span)).copied().unwrap_or(0.5);
-            surface(doc.span_text(span), doc.spans[span].content) + central
+            surface(&doc.plain(span), doc.spans[span].content) + central
         })
         .collect();
     for block in &doc.blocks {

@@ -171,8 +171,8 @@ fn title(doc: &Document<'_>, window: &Range<usize>) -> String {
     let first = block.spans.start;
     let label =
         (block.labelled && (!window.contains(&first) || !scored(doc, first))).then_some(block.spans.start);
-    let texts: Vec<&str> = heading.into_iter().chain(label).map(|span| cut(doc.span_text(span))).collect();
-    texts.join(" ")
+    let texts = heading.into_iter().chain(label).map(|span| cut(&doc.plain(span)).to_owned());
+    texts.collect::<Vec<_>>().join(" ")
 }
 
 /// Groups spans into windows: whole spans, a new one with a block where the last is full enough or

@@ -6,6 +6,7 @@
 //! the same bytes as the run that filled it.
 
 use std::{
+    borrow::Cow,
     ops::Range,
     sync::{
         Arc,
@@ -229,8 +230,9 @@ fn cut(text: &str) -> &str {
 }
 
 /// The heading that a block is read under, as text.
-fn heading<'a>(doc: &Document<'a>, block: usize) -> &'a str {
-    doc.blocks[block].heading.map_or("", |heading| doc.span_text(doc.headings[heading].span))
+fn heading<'a>(doc: &Document<'a>, block: usize) -> Cow<'a, str> {
+    let heading = doc.blocks[block].heading;
+    heading.map_or(Cow::Borrowed(""), |heading| doc.plain(doc.headings[heading].span))
 }
 
 fn segment_bytes(
@@ -244,6 +246,8 @@ fn segment_bytes(
     let first_block = doc.spans[segment.spans.start].block;
     // The segment's bytes, and what the windows take from outside of it or from its structure.
     let mut params = vec![2_u8];
+    // Line numbers are not read.
+    params.extend(doc.kind.is_lined().then_some(1));
     params.extend_from_slice(heading(doc, first_block).as_bytes());
     params.push(0);
     for span in &doc.spans[segment.spans.clone()] {
@@ -262,8 +266,9 @@ fn segment_bytes(
     by.cache.get_or_compute(&key, || {
         if let Some(server) = by.server {
             let spans = segment.spans.clone();
-            let texts: Vec<(&str, usize)> =
-                spans.map(|span| (cut(doc.span_text(span)), doc.spans[span].tokens)).collect();
+            let texts: Vec<(Cow<'_, str>, usize)> =
+                spans.map(|span| (doc.plain(span), doc.spans[span].tokens)).collect();
+            let texts: Vec<(&str, usize)> = texts.iter().map(|(text, tokens)| (cut(text), *tokens)).collect();
             return embed_texts(&texts, server, by.cancel);
         }
         let encoder = by.models.embedder()?;
@@ -297,17 +302,19 @@ fn encode_segment(
     encoder: &Encoder,
     turn: &Turn,
 ) -> Result<Vec<u8>, RankError> {
-    let texts: Vec<&str> = spans.clone().map(|span| cut(doc.span_text(span))).collect();
+    let texts: Vec<Cow<'_, str>> = spans.clone().map(|span| doc.plain(span)).collect();
+    let texts: Vec<&str> = texts.iter().map(|text| cut(text)).collect();
     let ids = encoder.tokenize(&texts)?;
     let windows = windows(doc, spans.clone(), &ids);
-    let contexts: Vec<&str> = windows
+    let contexts: Vec<Cow<'_, str>> = windows
         .iter()
         .map(|window| {
             let block = doc.spans[window.start].block;
             let inside = doc.blocks[block].heading.is_some_and(|h| window.contains(&doc.headings[h].span));
-            if inside { "" } else { heading(doc, block) }
+            if inside { Cow::Borrowed("") } else { heading(doc, block) }
         })
         .collect();
+    let contexts: Vec<&str> = contexts.iter().map(AsRef::as_ref).collect();
     let context_ids = encoder.tokenize(&contexts)?;
     let inputs: Vec<Window<'_>> = windows
         .iter()

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use epitome_text::{Content, Document, Span, terms::is_stop_word};
+use epitome_text::{Content, Document, terms::is_stop_word};
 
 /// Spans from which links go out ...
 const SOURCES: usize = 6;
@@ -52,12 +52,11 @@ impl<'a> Links<'a> {
         let (mut containing, mut text) = (Vec::new(), Vec::new());
         // The span in which each name was found last.
         let mut last: Vec<usize> = Vec::new();
-        for (span, Span { range, .. }) in doc.spans.iter().enumerate() {
+        for span in 0..doc.spans.len() {
             let mut own: Vec<usize> = Vec::new();
-            let sentence = &doc.text[range.clone()];
-            let shouted = is_shouted(sentence);
+            let shouted = doc.words(span).all(is_shouted);
             let named = |word: &&str| is_name(word) && !(shouted && word.chars().all(char::is_alphabetic));
-            for word in words(sentence).filter(named) {
+            for word in doc.words(span).flat_map(words).filter(named) {
                 let next = index.len();
                 let at = *index.entry(word).or_insert(next);
                 if at == next {

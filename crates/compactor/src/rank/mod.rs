@@ -252,7 +252,7 @@ fn rank_one(
             ranking.probability = odds.iter().map(|odds| 1.0 / (1.0 + (-odds).exp())).collect();
         }
         let mut salience = odds;
-        if by_far && doc.kind == Kind::Html {
+        if by_far && doc.kind.plain() == Kind::Html {
             let named = salience.iter_mut().zip(&ranking.named).filter(|(_, named)| **named);
             named.for_each(|(salience, _)| *salience += UNDER_NAME);
         }
@@ -293,7 +293,7 @@ fn asked_by_name(doc: &Document<'_>, lexical: &[f32]) -> (Vec<bool>, bool) {
     // The terms of a page; of a table the header names every row.
     let own = |block: usize| {
         let spans = &doc.blocks[block].spans;
-        (doc.kind == Kind::Html && spans.len() > 1).then_some(spans.start).filter(name)
+        (doc.kind.plain() == Kind::Html && spans.len() > 1).then_some(spans.start).filter(name)
     };
     let names: Vec<usize> = headings.chain((0..doc.blocks.len()).filter_map(own)).collect();
     let best = names.iter().map(|span| lexical[*span]).fold(0.0, f32::max);

@@ -1,6 +1,8 @@
 //! Vectors of all spans by the static embedder, and the query's: the first dense stage, cheap enough
 //! for every span of a text of any length.
 
+use std::borrow::Cow;
+
 use epitome_engine::{CrossEncoder, StaticEmbedder};
 use epitome_text::Document;
 use epitome_work::{Cancel, workers};
@@ -22,7 +24,8 @@ pub(crate) fn embed(
     let count = doc.spans.len();
     let parts = workers::each(count.div_ceil(BATCH), cancel, |index| {
         let spans = index * BATCH..((index + 1) * BATCH).min(count);
-        let texts: Vec<&str> = spans.map(|span| cut(doc.span_text(span))).collect();
+        let texts: Vec<Cow<'_, str>> = spans.map(|span| doc.plain(span)).collect();
+        let texts: Vec<&str> = texts.iter().map(|text| cut(text)).collect();
         let ids = tokenizer.tokenize(&texts)?;
         let mut rows = vec![0.0; ids.len() * table.dim()];
         for (row, ids) in rows.chunks_exact_mut(table.dim()).zip(&ids) {

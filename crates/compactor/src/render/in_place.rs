@@ -11,8 +11,10 @@ use crate::{
 
 /// What stands for text that is left out within a line.
 pub(crate) const INLINE: &str = "[...]";
-/// A stretch of fewer tokens than a mark takes is kept rather than marked.
+/// A stretch of fewer tokens than a mark takes is kept rather than marked. With line numbers, a mark says which are left
+/// out.
 const CHEAPER: usize = 5;
+const CHEAPER_LINES: usize = 16;
 
 /// How each span of a result is held: why, and with which salience.
 pub(crate) type Held = Vec<Option<(PieceKind, f32)>>;
@@ -29,6 +31,7 @@ pub fn held(doc: &Document<'_>, kept: &[Kept]) -> Held {
             held[span].get_or_insert((PieceKind::Heading, run.score));
         }
     }
+    let cheaper = if doc.kind.is_lined() { CHEAPER_LINES } else { CHEAPER };
     let mut open: Option<usize> = None;
     for span in 0..held.len() {
         if held[span].is_none() {
@@ -38,7 +41,7 @@ pub fn held(doc: &Document<'_>, kept: &[Kept]) -> Held {
             let between = before + 1..span;
             let tokens: usize = doc.spans[between.clone()].iter().map(|span| span.tokens).sum();
             let score = held[before].map_or(0.0, |(_, score)| score);
-            if tokens <= CHEAPER {
+            if tokens <= cheaper {
                 held[between].fill(Some((PieceKind::Span, score)));
             }
         }
@@ -67,7 +70,10 @@ pub fn render(
             score = held[span].map_or(score, |(_, own)| score.max(own));
             span += 1;
         }
-        let source = doc.spans[first].range.start..doc.spans[span - 1].range.end;
+        // Numbered blank lines at an edge of what is left out are left out.
+        let edge = held.get(span).is_some_and(Option::is_none);
+        let end = if edge { doc.said_end(&(first..span)) } else { doc.spans[span - 1].range.end };
+        let source = doc.spans[first].range.start..end;
         leave_out(doc.text, done..source.start, &mut out, mark);
         let start = out.len();
         out.push_str(&doc.text[source.clone()]);

@@ -11,7 +11,7 @@ use crate::{
 /// The ranges of code in a text of a `kind`, split into `blocks`: all of a source file, or the content of
 /// fences.
 pub fn code(kind: Kind, text: &str, blocks: &[CutBlock]) -> Vec<Range<usize>> {
-    match kind {
+    match kind.plain() {
         Kind::Code(_) => std::iter::once(0..text.len()).collect(),
         Kind::Prose | Kind::Passages => {
             let pieces = blocks.iter().flat_map(|block| &block.pieces);

@@ -74,6 +74,11 @@ pub(super) fn nested(text: &str, hint: &Hint<'_>) -> Option<(Kind, Vec<CutBlock>
     within(text, hint, |inner| nested::detect(inner).then_some((Kind::Lines, nested::cut)))
 }
 
+/// Lines with what they are nested in, whatever the text is.
+pub(super) fn levels(text: &str) -> Vec<CutBlock> {
+    nested::cut(text)
+}
+
 /// Cuts the text between the lines about the command in the way that `found` returns.
 fn within(
     text: &str,

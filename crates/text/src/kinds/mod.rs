@@ -5,9 +5,11 @@ pub mod diff;
 pub mod fenced;
 pub mod html;
 pub mod json;
+mod lined;
 mod machine;
 pub mod pages;
 pub mod passages;
+pub(crate) mod rows;
 mod session;
 pub mod turns;
 pub mod xml;
@@ -47,6 +49,8 @@ pub enum Kind {
     Pages,
     /// A chat, a mail thread, or captions.
     Turns,
+    /// A file with line numbers in front of its lines; the kind is that of the file.
+    Lined(&'static Kind),
 }
 
 impl Kind {
@@ -67,7 +71,18 @@ impl Kind {
             Kind::Xml => "xml",
             Kind::Pages => "pages",
             Kind::Turns => "turns",
+            Kind::Lined(kind) => kind.as_str(),
         }
+    }
+
+    /// The kind without regard to line numbers.
+    pub fn plain(self) -> Kind {
+        if let Kind::Lined(kind) = self { *kind } else { self }
+    }
+
+    /// Whether each line has its number in front.
+    pub fn is_lined(self) -> bool {
+        matches!(self, Kind::Lined(_))
     }
 
     /// Whether the kept parts stay in place, with their line breaks and with markers for omissions; otherwise
@@ -78,10 +93,11 @@ impl Kind {
 
     /// Whether it can contain fenced code, which may have to stay whole.
     pub fn has_fences(self) -> bool {
-        matches!(self, Kind::Prose | Kind::Passages)
+        matches!(self.plain(), Kind::Prose | Kind::Passages)
     }
 
-    /// Whether the probability that a span is needed was calibrated on texts of this kind.
+    /// Whether the probability that a span is needed was calibrated on texts of this kind. With line numbers, spans
+    /// are lines rather than sentences.
     pub fn is_calibrated(self) -> bool {
         matches!(self, Kind::Prose | Kind::Passages)
     }
@@ -96,6 +112,7 @@ pub fn omission(kind: Kind, text: &str, range: Range<usize>) -> String {
     match kind {
         Kind::Code(language) => code::omission(text, range, language),
         Kind::Diff => diff::omission(text, range),
+        Kind::Lined(_) => lined::omission(text, range),
         Kind::Table => one_or("row", "rows"),
         Kind::Lines | Kind::Log | Kind::Trace | Kind::Tests => one_or("line", "lines"),
         Kind::Prose | Kind::Passages | Kind::Json | Kind::Html | Kind::Xml | Kind::Pages | Kind::Turns => {
@@ -113,6 +130,11 @@ pub fn cut(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
 
 /// Like [`cut`], for a text that is not a session.
 fn one(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
+    lined::cut(text, &hint, &|file| plain(file, hint)).unwrap_or_else(|| plain(text, hint))
+}
+
+/// Like [`one`], for a text without line numbers.
+fn plain(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
     if diff::detect(text, &hint) {
         return (Kind::Diff, diff::cut(text));
     }
@@ -161,9 +183,10 @@ fn one(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
 /// Whether a text is a file that an agent may edit: code, a template, or a program's settings. Saved or
 /// fetched web pages and records are not, whatever their file name.
 pub fn is_source(kind: Kind, hint: &Hint<'_>, text: &str) -> bool {
-    match kind {
-        Kind::Html if fetches(hint) || html::is_saved(text) => return false,
-        Kind::Xml if fetches(hint) || xml::is_read(text) => return false,
+    let file = || if kind.is_lined() { rows::Rows::new(text).plain } else { text.into() };
+    match kind.plain() {
+        Kind::Html if fetches(hint) || html::is_saved(&file()) => return false,
+        Kind::Xml if fetches(hint) || xml::is_read(&file()) => return false,
         _ => {}
     }
     let settings = ["toml", "yaml", "yml", "ini", "cfg", "gradle", "lock", "env"];

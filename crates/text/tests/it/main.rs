@@ -6,6 +6,7 @@ mod common;
 mod diff;
 mod html;
 mod json;
+mod lined;
 mod pages;
 mod scripts;
 mod turns;

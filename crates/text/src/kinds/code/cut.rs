@@ -7,11 +7,13 @@ use tree_sitter::Tree;
 use super::{
     Language,
     parse::parse,
-    rows::Rows,
     split::{Depths, LONG},
     units::{Form, SHORT_COMMENT, SHORT_LINE, Unit, units},
 };
-use crate::cut::{Content, CutBlock, Piece, Role};
+use crate::{
+    cut::{Content, CutBlock, Piece, Role},
+    kinds::rows::Rows,
+};
 
 /// Pieces of more bytes than this are split.
 const LARGE: usize = 16_000;
@@ -24,7 +26,7 @@ const SIGNATURE: usize = 30;
 /// or similar, which governs its members; and blocks for everything else. Blocks tile the text.
 pub fn cut(text: &str, language: Language) -> Vec<CutBlock> {
     let source = Rows::new(text);
-    let tree = parse(&source.code, language);
+    let tree = parse(&source.plain, language);
     let mut units = tree.as_ref().map_or_else(|| paragraphs(&source), |t| units(t.root_node(), &source));
     settle(&mut units, &source);
     Cutter { source: &source, tree, depths: OnceCell::new(), blocks: Vec::new() }.blocks(&units)

@@ -6,10 +6,9 @@ use super::{
     Language,
     class::{Class, class},
     parse::{LOOK, advance, parse_within, rows},
-    rows::Rows,
     signals, source,
 };
-use crate::cut::Hint;
+use crate::{cut::Hint, kinds::rows::Rows};
 
 /// Number of bytes to examine.
 const SAMPLE: usize = 12_000;
@@ -91,7 +90,7 @@ enum Quality {
 
 /// How well a text parses.
 fn quality(sample: &Rows<'_>, language: Language) -> Option<Quality> {
-    let tree = parse_within(&sample.code, language, LOOK)?;
+    let tree = parse_within(&sample.plain, language, LOOK)?;
     let bad = bad_rows(&tree);
     // Long comments would hide the errors.
     let said = |row: &usize| {

@@ -6,7 +6,6 @@ mod detect;
 mod language;
 mod omission;
 mod parse;
-mod rows;
 mod signals;
 mod source;
 mod split;

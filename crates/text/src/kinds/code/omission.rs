@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Language, rows::Numbering};
+use super::Language;
+use crate::kinds::rows::{Numbering, left_out};
 
 /// The line that replaces `range` of `text`: a comment in the language, indented like the omitted code, with
 /// its line numbers. If the lines are numbered, those numbers are used. It ends with a line break if the
@@ -37,9 +38,5 @@ pub fn omission(text: &str, range: Range<usize>, language: Language) -> String {
     } else {
         ""
     };
-    if from == to {
-        format!("{indent}{mark} line {from} left out{ends}")
-    } else {
-        format!("{indent}{mark} lines {from}-{to} left out{ends}")
-    }
+    format!("{indent}{mark} {}{ends}", left_out(from, to))
 }

@@ -4,10 +4,8 @@ use std::ops::Range;
 
 use tree_sitter::Node;
 
-use super::{
-    parse::{advance, rows},
-    rows::Rows,
-};
+use super::parse::{advance, rows};
+use crate::kinds::rows::Rows;
 
 /// Ranges of more rows than this are split.
 pub(super) const LONG: usize = 60;

@@ -5,8 +5,8 @@ use tree_sitter::Node;
 use super::{
     class::{Class, class},
     parse::rows,
-    rows::Rows,
 };
+use crate::kinds::rows::Rows;
 
 /// The form of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

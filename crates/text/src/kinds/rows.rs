@@ -1,9 +1,9 @@
-//! The lines of a source text, with or without line numbers added by a tool.
+//! The lines of a file, with or without line numbers added by a tool.
 
 use std::{borrow::Cow, ops::Range};
 
-/// The possible separators between a line's number and its code.
-const SEPARATORS: [&str; 5] = ["\t", "→", "│", "|", ":"];
+/// The possible separators between a line's number and its text.
+const SEPARATORS: [&str; 6] = ["\t", "→", "│", "|", ":", "  "];
 /// Maximum number of rows to check for numbers.
 const SAMPLE: usize = 200;
 /// Maximum digits of a line number.
@@ -11,7 +11,7 @@ const DIGITS: usize = 7;
 
 /// The format of the line numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Numbering {
+pub(crate) struct Numbering {
     separator: &'static str,
     /// Whether a space after the separator is part of it.
     spaced: bool,
@@ -19,7 +19,7 @@ pub(super) struct Numbering {
 
 impl Numbering {
     /// The format of the line numbers in `text`, if it has any.
-    pub(super) fn of(text: &str) -> Option<Self> {
+    pub(crate) fn of(text: &str) -> Option<Self> {
         SEPARATORS.into_iter().find_map(|separator| {
             let plain = Self { separator, spaced: false };
             let mut last: Option<usize> = None;
@@ -43,7 +43,17 @@ impl Numbering {
         })
     }
 
-    /// A line's number, and the offset at which its code begins.
+    /// Whether this is the separator.
+    pub(super) fn separates(self, separator: &str) -> bool {
+        self.separator == separator
+    }
+
+    /// The stretches of `text`, which begins with a line, behind the numbers.
+    pub(crate) fn behind(self, text: &str) -> impl Iterator<Item = &str> {
+        text.split_inclusive('\n').map(move |line| self.prefix(line).map_or(line, |(_, at)| &line[at..]))
+    }
+
+    /// A line's number, and the offset at which its text begins.
     pub(super) fn prefix(self, line: &str) -> Option<(usize, usize)> {
         let blank = line.len() - line.trim_start_matches(' ').len();
         let digits = line[blank..].bytes().take_while(u8::is_ascii_digit).count();
@@ -65,14 +75,19 @@ impl Numbering {
     }
 }
 
-/// A text as rows. The syntax tree and the text share row numbers: `code` has the same rows.
+/// The words for numbered lines that are left out.
+pub(super) fn left_out(first: usize, last: usize) -> String {
+    if first == last { format!("line {first} left out") } else { format!("lines {first}-{last} left out") }
+}
+
+/// A text as rows. `plain` has the same rows, so that a syntax tree of it and the text share row numbers.
 pub(super) struct Rows<'a> {
     /// The unmodified text.
     pub text: &'a str,
     /// The text without line numbers.
-    pub code: Cow<'a, str>,
+    pub plain: Cow<'a, str>,
     starts: Vec<usize>,
-    code_starts: Option<Vec<usize>>,
+    plain_starts: Option<Vec<usize>>,
     /// The rows from the first to the last numbered one; all rows of a text without numbers.
     pub body: Range<usize>,
 }
@@ -81,21 +96,21 @@ impl<'a> Rows<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let starts = starts(text);
         let Some(numbering) = Numbering::of(text) else {
-            return Self { text, code: text.into(), body: 0..starts.len(), starts, code_starts: None };
+            return Self { text, plain: text.into(), body: 0..starts.len(), starts, plain_starts: None };
         };
-        let (mut code, mut code_starts) = (String::with_capacity(text.len()), Vec::new());
+        let (mut plain, mut plain_starts) = (String::with_capacity(text.len()), Vec::new());
         let mut body: Option<Range<usize>> = None;
         for (row, line) in text.split_inclusive('\n').enumerate() {
-            code_starts.push(code.len());
+            plain_starts.push(plain.len());
             if let Some((_, at)) = numbering.prefix(line) {
-                code.push_str(&line[at..]);
+                plain.push_str(&line[at..]);
                 body = Some(body.map_or(row, |b| b.start)..row + 1);
             } else if line.ends_with('\n') {
-                code.push('\n');
+                plain.push('\n');
             }
         }
         let body = body.unwrap_or(0..starts.len());
-        Self { text, code: code.into(), starts, code_starts: Some(code_starts), body }
+        Self { text, plain: plain.into(), starts, plain_starts: Some(plain_starts), body }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -108,18 +123,22 @@ impl<'a> Rows<'a> {
         at(rows.start)..at(rows.end)
     }
 
-    /// The code of a row, without its number and its line break.
+    /// The offset in `plain` at which a row begins.
+    pub(super) fn plain_start(&self, row: usize) -> usize {
+        let starts = self.plain_starts.as_ref().unwrap_or(&self.starts);
+        starts.get(row).copied().unwrap_or(self.plain.len())
+    }
+
+    /// The text of a row, without its number and its line break.
     pub(super) fn line(&self, row: usize) -> &str {
-        let starts = self.code_starts.as_ref().unwrap_or(&self.starts);
-        let at = |row: usize| starts.get(row).copied().unwrap_or(self.code.len());
-        self.code[at(row)..at(row + 1)].trim_end_matches(['\n', '\r'])
+        self.plain[self.plain_start(row)..self.plain_start(row + 1)].trim_end_matches(['\n', '\r'])
     }
 
     pub(super) fn blank(&self, row: usize) -> bool {
         self.line(row).trim().is_empty()
     }
 
-    /// Bytes of leading white space in the code of a row.
+    /// Bytes of leading white space in the text of a row.
     pub(super) fn indent(&self, row: usize) -> usize {
         let line = self.line(row);
         line.len() - line.trim_start().len()
