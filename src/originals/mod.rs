@@ -122,6 +122,14 @@ mod tests {
         assert_eq!(originals.keep(&"large ".repeat(1 << 18)), None);
         let id = originals.keep("small").unwrap();
         assert_eq!(originals.get(&id).as_deref(), Some("small"));
+        // The disk has room for it.
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().display().to_string();
+        let config = CacheConfig { dir, disk_mb: 64, ..config };
+        let originals = Originals::new(Arc::new(Cache::open(&config)));
+        let large = "large ".repeat(1 << 18);
+        let id = originals.keep(&large).unwrap();
+        assert_eq!(originals.get(&id), Some(large));
     }
 
     #[test]
