@@ -30,7 +30,7 @@ pub struct Entry {
     pub id: String,
     /// Its dialect.
     pub dialect: Dialect,
-    /// Its route, as in the metrics: a path of the proxy.
+    /// The path that the client asked for, as it wrote it.
     pub route: String,
     /// The model that the client named.
     pub model: String,
@@ -79,7 +79,8 @@ pub struct Text {
     /// Why it passed; empty if it was compacted.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub reason: Word,
-    /// The id by which the original can be had, or a hash of it; empty if there is none.
+    /// A hash of the original, the same for the same text; empty if there is none. The original of a proxied request is
+    /// not kept, so that nothing can be had by it.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub id: Cow<'static, str>,
 }

@@ -5,14 +5,13 @@ use super::{
     journal::Journal,
     prefix::{Fate, Part, Seen},
     prices::PriceList,
+    rates::MIN_PREFIX,
     statement::{Prompts, Statement},
     usage::Usage,
 };
 
 /// Prefixes that each of the two memories holds: a message takes one, and some 200 bytes.
 const PREFIXES: u64 = 1 << 16;
-/// The shortest prefix that counts for a model that no list has, in tokens.
-const MIN_PREFIX: u64 = 1024;
 
 /// Prices, what was sent before, and the journal if one is kept.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ const BEFORE: [&str; 17] = [
     "amazon",
 ];
 
-/// The name by which a model is looked up: in lower case, without provider, region or options, with a hyphen
+/// The name by which a model is looked up: in lower case, without provider, region or size of window, with a hyphen
 /// between the digits of a version (`anthropic/claude-sonnet-4.5` and `us.anthropic.claude-sonnet-4-5-v1:0`
 /// are the same).
 pub(super) fn bare(name: &str) -> String {
@@ -34,9 +34,16 @@ pub(super) fn bare(name: &str) -> String {
         }
         name = behind;
     }
-    // `...:free`, `...-v1:0`, `...@20250929`, `...[1m]`
-    if let Some(end) = name.find([':', '[']) {
-        name = name.get(..end).unwrap_or(name);
+    // `...[1m]`, `...@20250929`
+    if let Some((before, _)) = name.split_once('[') {
+        name = before;
+    }
+    // Bedrock's revision, `...-v1:0`. Another suffix, such as `:free` or `:batch`, names other terms, and stays.
+    if let Some((before, revision)) = name.rsplit_once(':')
+        && !revision.is_empty()
+        && revision.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        name = before;
     }
     let name = name.replace('@', "-");
     let bytes = name.as_bytes();
@@ -88,7 +95,8 @@ mod tests {
             ("claude-opus-4-1@20250805", "claude-opus-4-1-20250805"),
             ("claude-sonnet-5-5[1m]", "claude-sonnet-5-5"),
             ("models/gemini-2.5-pro", "gemini-2-5-pro"),
-            ("openrouter/google/gemini-3.8-flash:free", "gemini-3-8-flash"),
+            ("openrouter/google/gemini-3.8-flash:free", "gemini-3-8-flash:free"),
+            ("mycorp/", ""),
             ("azure/GPT-4o-2024-08-06", "gpt-4o-2024-08-06"),
             ("gpt-6.2-sol", "gpt-6-2-sol"),
             ("", ""),

@@ -5,11 +5,8 @@ use std::{collections::BTreeMap, io};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::rates::{Rates, Tariff};
+use super::rates::{MIN_PREFIX, Rates, Tariff};
 use crate::measure::cost;
-
-/// The least prefix that is cached where an entry says nothing: that of OpenAI, the most common one.
-const MIN_PREFIX: u64 = 1024;
 
 /// A price list cannot be used.
 #[derive(Debug, Error)]
@@ -29,6 +26,14 @@ pub enum PricesError {
         path: String,
         /// What the parser says, with line and key.
         reason: String,
+    },
+    /// A name in it is a provider's alone, and would be every model's.
+    #[error("the price list {path}: models.{model:?} names no model")]
+    Name {
+        /// Which file.
+        path: String,
+        /// Which entry.
+        model: String,
     },
     /// A number in it cannot be a price.
     #[error("the price list {path}: models.{model:?}.{key} must be a number that is not negative")]
@@ -91,6 +96,11 @@ impl PricesError {
     pub fn hint(&self) -> String {
         match self {
             Self::Read { .. } => "give the path of a TOML file; without one the built-in list holds".into(),
+            Self::Name { .. } => {
+                "models are known by their names alone, without the provider's: write the name, or how several \
+                 names begin, as [models.\"house-*\"] for mycorp/house-small and mycorp/house-large"
+                    .into()
+            }
             Self::Format { .. } | Self::Value { .. } => {
                 "a price list has tables such as [models.\"gpt-4o\"] with input and output, and where they differ \
                  from input cached, written_5m and written_1h, in USD for a million tokens"
@@ -103,7 +113,7 @@ impl PricesError {
     pub fn is_input(&self) -> bool {
         match self {
             Self::Read { source, .. } => crate::exit::is_bad_path(source),
-            Self::Format { .. } | Self::Value { .. } => true,
+            Self::Format { .. } | Self::Name { .. } | Self::Value { .. } => true,
         }
     }
 }

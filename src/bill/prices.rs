@@ -101,7 +101,11 @@ impl PriceList {
                 Some(name) => (name, true),
                 None => (model.as_str(), false),
             };
-            self.entries.insert(Name { bare: bare(name), open }, entry);
+            let bare = bare(name);
+            if bare.is_empty() {
+                return Err(PricesError::Name { path: path.to_owned(), model });
+            }
+            self.entries.insert(Name { bare, open }, entry);
         }
         Ok(())
     }
@@ -162,8 +166,20 @@ mod tests {
         assert_eq!(input("gpt-4o-mini"), Some(0.15));
         assert_eq!(input("models/gemini-2.5-pro"), Some(1.25));
         // A sibling of a known model is not that model.
-        for unknown in ["gpt-4o-audio-preview", "claude-sonnet-9", "gpt-5-sibling", "gpt", "", "my-own-model"]
-        {
+        for unknown in [
+            "gpt-4o:free",
+            "openrouter/google/gemini-2.5-pro:free",
+            // Their prices change with the day or the hour.
+            "gemini-4-argon",
+            "gemini-3.8-flash",
+            "deepseek-v4-pro",
+            "gpt-4o-audio-preview",
+            "claude-sonnet-9",
+            "gpt-5-sibling",
+            "gpt",
+            "",
+            "my-own-model",
+        ] {
             assert_eq!(input(unknown), None, "{unknown}");
         }
     }
@@ -218,6 +234,12 @@ mod tests {
         assert!(unknown.hint().contains("written_5m") && unknown.is_input());
         let long = user("[models.a]\ninput = 1\noutput = 1\nlong = { over = 5, input = -2, output = 1 }");
         assert!(matches!(long, Err(PricesError::Value { key: "input", .. })));
+        for name in ["mycorp/*", "*", "us.", ""] {
+            let empty = user(&format!("[models.\"{name}\"]\ninput = 1\noutput = 1")).unwrap_err();
+            assert!(matches!(empty, PricesError::Name { .. }) && empty.is_input(), "{empty}");
+            assert!(empty.to_string().contains(&format!("models.{name:?}")), "{empty}");
+            assert!(empty.hint().contains("[models.\"house-*\"]"));
+        }
         let missing = PriceList::load(Some(Path::new("no/such/file.toml"))).unwrap_err();
         assert!(missing.to_string().contains("no/such/file.toml") && missing.is_input(), "{missing}");
     }

@@ -6,6 +6,9 @@ use crate::measure::cost;
 /// The unit of price lists: a million tokens.
 const PER: f64 = 1e6;
 
+/// The shortest prefix that is cached where nothing else is known, in tokens: OpenAI's, the most common one.
+pub(super) const MIN_PREFIX: u64 = 1024;
+
 /// Prices per million tokens, in USD.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {

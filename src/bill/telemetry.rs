@@ -78,7 +78,7 @@ pub fn cost(dialect: Dialect, model: Option<&str>, usage: &Usage, statement: &St
     for (class, tokens) in [
         ("input", usage.input),
         ("cached", usage.cached),
-        ("written", usage.written_5m + usage.written_1h),
+        ("written", usage.written()),
         ("output", usage.output),
     ] {
         counter!(USAGE, "dialect" => dialect, "model" => model.clone(), "class" => class).increment(tokens);

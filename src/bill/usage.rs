@@ -54,6 +54,7 @@ impl AddAssign for Usage {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Reported {
     prompt: Option<u64>,
+    total: Option<u64>,
     cached: Option<u64>,
     written: Option<u64>,
     written_5m: Option<u64>,
@@ -82,6 +83,7 @@ impl Reported {
                     &["/prompt_tokens_details/cache_write_tokens", "/cache_write_tokens"],
                 );
                 later(&mut self.output, &["/completion_tokens"]);
+                later(&mut self.total, &["/total_tokens"]);
             }
             Dialect::Messages => {
                 later(&mut self.prompt, &["/input_tokens"]);
@@ -108,6 +110,13 @@ impl Reported {
         let prompt = self.prompt.unwrap_or(0);
         let cached = self.cached.unwrap_or(0);
         let output = self.output.unwrap_or(0);
+        // xAI counts reasoning in the total alone.
+        let output = match self.total {
+            Some(total) if self.prompt.is_some() && total >= output => {
+                output.max(total.saturating_sub(prompt))
+            }
+            _ => output,
+        };
         // Without a breakdown all writes are of the shorter time, which is the default of the API.
         let written_1h = self.written_1h.unwrap_or(0);
         let written_5m = match self.written {
@@ -152,6 +161,16 @@ mod tests {
         assert_eq!(read(Dialect::Responses, &[responses]), Some(expected));
         let deepseek = r#"{"prompt_tokens":10,"prompt_cache_hit_tokens":4,"completion_tokens":1}"#;
         assert_eq!(read(Dialect::Chat, &[deepseek]).unwrap().cached, 4);
+        // xAI, with 200 tokens of reasoning beside the completion.
+        let grok = r#"{"prompt_tokens":32,"completion_tokens":9,"total_tokens":241,
+            "completion_tokens_details":{"reasoning_tokens":200}}"#;
+        assert_eq!(read(Dialect::Chat, &[grok]).unwrap().output, 209);
+        for odd in [
+            r#"{"prompt_tokens":32,"completion_tokens":9,"total_tokens":5}"#,
+            r#"{"completion_tokens":9,"total_tokens":241}"#,
+        ] {
+            assert_eq!(read(Dialect::Chat, &[odd]).unwrap().output, 9, "{odd}");
+        }
         // A server whose numbers do not fit together.
         let odd =
             r#"{"prompt_tokens":10,"prompt_tokens_details":{"cached_tokens":20,"cache_write_tokens":7}}"#;

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use epitome_compactor::{Compaction, compaction::Outcome};
+use epitome_compactor::{
+    Compaction,
+    compaction::{Outcome, SpanScore},
+};
 use serde_json::{Value, json};
 
 /// Most stretches of each kind that are listed: a model reads them.
@@ -23,13 +26,15 @@ pub(super) fn of(text: &str, compaction: &Compaction) -> Value {
             (piece.score, value)
         })
         .collect();
+    let mut spans: Vec<&SpanScore> = compaction.explain.iter().flatten().collect();
+    spans.sort_by_key(|span| span.source.start);
+    let before = |at: usize| spans.partition_point(|span| span.source.start < at);
     let mut left: Vec<(f32, Value)> = gaps(text, compaction)
         .into_iter()
         .map(|gap| {
-            let spans = compaction.explain.iter().flatten();
-            let inside = || spans.clone().filter(|span| gap.contains(&span.source.start));
-            let best = inside().map(|span| span.salience).fold(f32::NEG_INFINITY, f32::max);
-            let tokens: usize = inside().map(|span| span.tokens).sum();
+            let inside = spans.get(before(gap.start)..before(gap.end)).unwrap_or_default();
+            let best = inside.iter().map(|span| span.salience).fold(f32::NEG_INFINITY, f32::max);
+            let tokens: usize = inside.iter().map(|span| span.tokens).sum();
             let score = best.is_finite().then_some(best);
             let value = json!({ "bytes": [gap.start, gap.end], "line": line(gap.start), "tokens": tokens,
                 "best_score": score });
@@ -70,4 +75,52 @@ fn gaps(text: &str, compaction: &Compaction) -> Vec<Range<usize>> {
         done = done.max(source.end);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use epitome_compactor::compaction::Figures;
+
+    use super::*;
+
+    fn span(source: Range<usize>, salience: f32) -> SpanScore {
+        SpanScore {
+            source,
+            content: "prose",
+            tokens: 3,
+            segment: 0,
+            block: 0,
+            lexical: 0.0,
+            lexical_block: 0.0,
+            dense: 0.0,
+            dense_block: 0.0,
+            cross: None,
+            cross_window: None,
+            attention: None,
+            criticality: 0.0,
+            salience,
+            probability: None,
+            place: None,
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_has_the_scores_of_its_spans() {
+        let text = "one.\ntwo.\nsix.\n";
+        let compaction = Compaction {
+            outcome: Outcome::Compacted,
+            text: String::new(),
+            pieces: Vec::new(),
+            figures: Figures::default(),
+            evidence: Vec::new(),
+            // Not in the order of the text.
+            explain: Some(vec![span(10..15, 0.5), span(0..5, -1.0), span(5..10, 2.0)]),
+        };
+        let told = of(text, &compaction);
+        assert_eq!(
+            told["left_out"],
+            json!([{ "bytes": [0, 15], "line": 1, "tokens": 9, "best_score": 2.0 }])
+        );
+        assert_eq!((&told["kept_count"], &told["left_out_count"]), (&json!(0), &json!(1)));
+    }
 }

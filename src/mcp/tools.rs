@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use epitome_compactor::{Budget, CompactError, CompactRequest, Compaction, compaction::Outcome};
+use epitome_compactor::{
+    Budget, CompactError, CompactRequest, Compaction,
+    compaction::{Figures, Outcome, PassReason},
+};
 use epitome_work::Cancel;
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -79,26 +82,25 @@ impl Tools {
     fn compact(&self, asked: arguments::Compact, cancel: &Cancel) -> Result<Said, ToolError> {
         let request = self.request(asked.text, asked.query, asked.budget, false);
         let compaction = self.pipeline.compact(&request, cancel)?;
-        let figures = &compaction.figures;
         let id = match compaction.outcome {
             Outcome::Compacted => self.originals().and_then(|originals| originals.keep(&request.text)),
             Outcome::Passed(_) => None,
         };
-        let mark = id.as_ref().and_then(|id| {
-            marker::of_rest(&compaction.text, figures.tokens_after, figures.tokens_before, id)
-        });
-        let data = json!({
-            "text": compaction.text,
-            "id": id.as_ref().map(Id::as_str),
-            "outcome": outcome(&compaction).0,
-            "reason": outcome(&compaction).1,
-            "tokens_before": figures.tokens_before,
-            "tokens_after": figures.tokens_after,
-            "ratio": figures.ratio,
-            "retention": figures.retention,
-            "kind": figures.kind,
-        });
-        Ok(Said { words: format!("{}{}", compaction.text, mark.unwrap_or_default()), data })
+        let Figures { tokens_before: before, tokens_after: after, .. } = compaction.figures;
+        let mark = id.as_ref().and_then(|id| marker::of_rest(&compaction.text, after, before, id));
+        let mark = mark.unwrap_or_default();
+        // What the marker takes is paid for as well.
+        let after = after + self.pipeline.counter(None).count(&mark);
+        if compaction.outcome == Outcome::Compacted && after >= before {
+            let passed = Compaction {
+                outcome: Outcome::Passed(PassReason::NotShorter),
+                text: request.text,
+                figures: Figures { ratio: 1.0, retention: None, ..compaction.figures },
+                ..compaction
+            };
+            return Ok(said(&passed, None, "", before));
+        }
+        Ok(said(&compaction, id.as_ref(), &mark, after))
     }
 
     fn retrieve(&self, asked: arguments::Retrieve, cancel: &Cancel) -> Result<Said, ToolError> {
@@ -148,10 +150,53 @@ impl Tools {
     }
 }
 
+/// What `compact` says of a compaction that takes `after` tokens with its marker.
+fn said(compaction: &Compaction, id: Option<&Id>, mark: &str, after: usize) -> Said {
+    let figures = &compaction.figures;
+    let ratio = if mark.is_empty() { figures.ratio } else { figures.tokens_before as f64 / after as f64 };
+    let data = json!({
+        "text": compaction.text,
+        "id": id.map(Id::as_str),
+        "outcome": outcome(compaction).0,
+        "reason": outcome(compaction).1,
+        "tokens_before": figures.tokens_before,
+        "tokens_after": after,
+        "ratio": ratio,
+        "retention": figures.retention,
+        "kind": figures.kind,
+    });
+    Said { words: format!("{}{mark}", compaction.text), data }
+}
+
 /// The outcome and its reason.
 fn outcome(compaction: &Compaction) -> (&'static str, &'static str) {
     match compaction.outcome {
         Outcome::Compacted => ("compacted", ""),
         Outcome::Passed(reason) => ("passed", reason.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rewrite::retrieve::tests::Fixed;
+
+    #[test]
+    fn a_marker_counts_and_never_makes_a_text_longer() {
+        let compact = |text: String, result: &str| {
+            let tools = Tools::new(Arc::new(Fixed::new(result)), Budget::Tokens(100));
+            let arguments = json!({ "text": text }).as_object().unwrap().clone();
+            tools.call("compact", arguments, &Cancel::never()).unwrap()
+        };
+        let long = compact("word ".repeat(200), "word");
+        let counted = Fixed::new("").counter(None).count(&long.words);
+        let after = long.data["tokens_after"].as_u64().unwrap();
+        assert!(long.words.contains("hash=") && after.abs_diff(counted as u64) <= 1, "{}", long.words);
+        // The result alone would be shorter, but not with its marker.
+        let text = "word ".repeat(12);
+        let short = compact(text.clone(), "word");
+        assert_eq!(short.words, text);
+        assert_eq!((&short.data["id"], &short.data["reason"]), (&json!(null), &json!("not-shorter")));
+        assert_eq!(short.data["tokens_after"], short.data["tokens_before"]);
     }
 }

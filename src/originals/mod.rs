@@ -77,16 +77,15 @@ impl Originals {
         Self { cache }
     }
 
-    /// Keeps a text and returns its id; `None` if nothing is cached.
+    /// Keeps a text and returns its id; `None` if nothing is cached, or the cache did not take the text in.
     pub fn keep(&self, text: &str) -> Option<Id> {
         if !self.cache.is_enabled() {
             return None;
         }
         let id = Id::of(text);
-        if self.get(&id).as_deref() != Some(text) {
-            self.cache.put(&id.key(), text.as_bytes().to_vec());
-        }
-        Some(id)
+        let kept =
+            self.get(&id).as_deref() == Some(text) || self.cache.keep(&id.key(), text.as_bytes().to_vec());
+        kept.then_some(id)
     }
 
     /// The text with this id; `None` if it was never kept for this tenant, or has left the cache.
@@ -100,7 +99,7 @@ impl Originals {
 
 #[cfg(test)]
 mod tests {
-    use epitome_compactor::cache::Salt;
+    use epitome_compactor::{cache::Salt, config::CacheConfig};
 
     use super::*;
 
@@ -114,6 +113,23 @@ mod tests {
         assert_eq!(of(b"two").get(&id), None);
         assert_eq!(of(b"one").get(&Id::of("another")), None);
         assert_eq!(Originals::new(Arc::new(Cache::disabled())).keep("a text"), None);
+    }
+
+    #[test]
+    fn a_text_too_large_for_the_cache_has_no_id() {
+        let config = CacheConfig { memory_mb: 1, disk_mb: 0, ..CacheConfig::default() };
+        let originals = Originals::new(Arc::new(Cache::open(&config)));
+        assert_eq!(originals.keep(&"large ".repeat(1 << 18)), None);
+        let id = originals.keep("small").unwrap();
+        assert_eq!(originals.get(&id).as_deref(), Some("small"));
+        // The disk has room for it.
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().display().to_string();
+        let config = CacheConfig { dir, disk_mb: 64, ..config };
+        let originals = Originals::new(Arc::new(Cache::open(&config)));
+        let large = "large ".repeat(1 << 18);
+        let id = originals.keep(&large).unwrap();
+        assert_eq!(originals.get(&id), Some(large));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use epitome_compactor::{Budget, CompactRequest, compaction::Outcome};
+use epitome_compactor::{
+    Budget, CompactRequest,
+    compaction::{Outcome, PassReason},
+};
 use epitome_work::Cancel;
 use serde::Serialize;
 use thiserror::Error;
@@ -98,10 +101,16 @@ pub fn retrieve(
     };
     Ok(match pipeline.compact(&request, cancel) {
         Ok(compaction) if compaction.outcome == Outcome::Compacted => {
-            let tokens = compaction.figures.tokens_after;
+            let shown = compaction.figures.tokens_after;
             let mut original_content = compaction.text;
-            let mark = marker::of_query(&original_content, tokens, whole.original_tokens, id);
-            original_content.push_str(&mark.unwrap_or_default());
+            let mark = marker::of_query(&original_content, shown, whole.original_tokens, id);
+            let mark = mark.unwrap_or_default();
+            // What the marker takes is paid for as well.
+            let tokens = shown + counter.count(&mark);
+            if tokens >= whole.original_tokens {
+                return Ok(Retrieved { reason: PassReason::NotShorter.as_str(), ..given(0..text.len()) });
+            }
+            original_content.push_str(&mark);
             let sources =
                 compaction.pieces.iter().map(|piece| [piece.source.start, piece.source.end]).collect();
             Retrieved { original_content, tokens, sources, ..whole }
@@ -115,4 +124,70 @@ pub fn retrieve(
         }
         Err(error) => Retrieved { reason: Failure::of(&error).reason, ..given(0..text.len()) },
     })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+
+    use epitome_compactor::{Cache, CompactError, Compaction, compaction::Figures};
+    use epitome_text::tokens::{TokenCounter, tiktoken};
+
+    use super::*;
+    use crate::originals::Originals;
+
+    /// A pipeline in which every text becomes the same one.
+    pub(crate) struct Fixed {
+        result: String,
+        cache: Arc<Cache>,
+    }
+
+    impl Fixed {
+        pub(crate) fn new(result: &str) -> Self {
+            Self { result: result.to_owned(), cache: Arc::new(Cache::memory_only()) }
+        }
+    }
+
+    impl Compact for Fixed {
+        fn counter(&self, _: Option<&str>) -> Arc<dyn TokenCounter> {
+            tiktoken("gpt-4o").unwrap()
+        }
+
+        fn warm_up(&self) -> Result<(), CompactError> {
+            Ok(())
+        }
+
+        fn compact(&self, request: &CompactRequest, _: &Cancel) -> Result<Compaction, CompactError> {
+            let counter = self.counter(None);
+            let figures = Figures {
+                tokens_before: counter.count(&request.text),
+                tokens_after: counter.count(&self.result),
+                ..Figures::default()
+            };
+            let (outcome, text, pieces, evidence) =
+                (Outcome::Compacted, self.result.clone(), Vec::new(), Vec::new());
+            Ok(Compaction { outcome, text, pieces, figures, evidence, explain: None })
+        }
+
+        fn originals(&self) -> Option<Originals> {
+            Some(Originals::new(self.cache.clone()))
+        }
+    }
+
+    #[test]
+    fn a_marker_counts_and_never_makes_a_part_longer_than_the_whole() {
+        let pipeline = Fixed::new("word");
+        let ask = |text: &str| {
+            let id = pipeline.originals().unwrap().keep(text).unwrap();
+            let part = Part::Needed { query: "word?".into(), budget: Budget::Tokens(10) };
+            retrieve(&pipeline, &id, part, None, &Cancel::never()).unwrap()
+        };
+        let found = ask(&"word ".repeat(200));
+        let counted = pipeline.counter(None).count(&found.original_content);
+        assert!(found.original_content.contains("hash=") && found.tokens.abs_diff(counted) <= 1);
+        let short = "word ".repeat(12);
+        let found = ask(&short);
+        assert_eq!((found.original_content, found.reason), (short, "not-shorter"));
+        assert_eq!(found.tokens, found.original_tokens);
+    }
 }

@@ -125,7 +125,7 @@ fn mode(raw: Raw<'_>) -> Result<Mode, RowsError> {
 impl Rows<'_> {
     /// Whether the row at `index` may be changed.
     pub fn may_change(&self, index: usize) -> bool {
-        index >= self.frozen && index + self.recent < self.rows.len()
+        index >= self.frozen && index.saturating_add(self.recent) < self.rows.len()
     }
 
     /// The bytes of the body that the list takes.
@@ -149,6 +149,11 @@ mod tests {
         assert_eq!(&body[rows.range()], rows.list.as_bytes());
         assert_eq!(rows.budget.as_deref(), Some("25%"));
         assert_eq!((rows.may_change(0), rows.may_change(1)), (false, true));
+        let all = format!(
+            r#"{{"messages":[{{"role":"user","content":"u"}}],"config":{{"protect_recent":{}}}}}"#,
+            usize::MAX
+        );
+        assert!(!read(all.as_bytes()).unwrap().may_change(0));
         let mode = |body: &str| read(body.as_bytes()).map(|rows| rows.mode);
         assert_eq!(mode(r#"{"messages":[]}"#).ok(), Some(Mode::Retrievable));
         assert_eq!(mode(r#"{"messages":[],"mode":"audit","config":{"mode":"ccr"}}"#).ok(), Some(Mode::Audit));

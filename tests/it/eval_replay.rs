@@ -91,5 +91,9 @@ fn bad_input_is_named() {
         assert_eq!(output.status.code(), Some(2), "{told}");
         parts.iter().for_each(|part| assert!(told.contains(part), "{part}: {told}"));
     }
+    let unchecked = replay(home.path(), &[SESSIONS, "--arm", "masking", "--max-cost", "0.9"]);
+    let told = String::from_utf8_lossy(&unchecked.stderr).into_owned();
+    assert_eq!(unchecked.status.code(), Some(2), "{told}");
+    assert!(told.contains("--arm epitome"), "{told}");
     assert!(!home.path().join("results").exists());
 }

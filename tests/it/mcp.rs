@@ -1,7 +1,8 @@
 //! `epitome mcp` over its standard streams, as lines of JSON-RPC.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     process::{Child, ChildStdin, ChildStdout, Stdio},
 };
 
@@ -110,6 +111,42 @@ fn the_tools_work_over_standard_streams() {
     // It ends with its client.
     drop(session.to.take());
     assert!(session.child.wait().unwrap().success());
+}
+
+/// A page in a browser reaches it neither by its own name nor by another for this machine.
+#[test]
+fn pages_and_other_hosts_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = epitome(home.path());
+    command.args(["mcp", "--listen", "127.0.0.1:0"]).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // It says where it listens when it does.
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let address = lines
+        .find_map(|line| Some(line.split_once("listens on http://")?.1.trim_end_matches("/mcp").to_owned()));
+    let address = address.unwrap();
+    let status = |host: &str, more: &str| {
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(
+            stream,
+            "POST /mcp HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n{more}\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let told = [
+        status(&address, ""),
+        status(&address, "Origin: http://evil.example\r\n"),
+        status("evil.example", ""),
+    ];
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(told, ["200", "403", "403"]);
 }
 
 #[test]

@@ -85,6 +85,14 @@ pub struct Args {
 ///
 /// The sessions or a model cannot be used, the output cannot be written, or a limit is missed.
 pub fn run(args: Args, config: Config) -> Result<(), Error> {
+    let limits =
+        Limits { min_retention: args.min_retention, min_prefix: args.min_prefix, max_cost: args.max_cost };
+    if !limits.are_empty() && !args.arm.is_empty() && !args.arm.iter().any(|arm| arm == arms::EPITOME) {
+        return Err(Error::Usage(format!(
+            "the limits are for epitome, which --arm leaves out; add --arm {}",
+            arms::EPITOME
+        )));
+    }
     let bytes = read(&args.sessions)?;
     let mut source = DataSource {
         task: "sessions".into(),
@@ -128,8 +136,6 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
     if let Some(path) = &args.report {
         fs::write(path, report::lay_out(&page, Format::Html)?).map_err(Error::file(path))?;
     }
-    let limits =
-        Limits { min_retention: args.min_retention, min_prefix: args.min_prefix, max_cost: args.max_cost };
     Ok(limits.check(&figures)?)
 }
 

@@ -19,8 +19,13 @@ pub struct PriceRule {
     pub min_prefix: usize,
 }
 
-/// Price lists of November 2026: Anthropic's cache of five minutes; OpenAI's, which charges no more for writing;
-/// Gemini's implicit cache.
+/// Anthropic's cache of five minutes; OpenAI's, whose models before GPT-5.6 charge no more for writing; Gemini's implicit
+/// cache.
+///
+/// The newest models of Anthropic and OpenAI in `src/bill/prices.toml` differ: most read at 0.05, OpenAI's write at 1.25,
+/// and Anthropic caches from 512 tokens on. The rules stay those of the models before, so that replays can be compared
+/// with earlier ones, those of `docs/evaluation.md` among them. By the newest prices a prefix that is not kept costs
+/// more than by these.
 pub const RULES: [PriceRule; 3] = [
     PriceRule { name: "anthropic", read: 0.1, write: 1.25, min_prefix: 1024 },
     PriceRule { name: "openai", read: 0.1, write: 1.0, min_prefix: 1024 },

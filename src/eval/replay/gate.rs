@@ -15,6 +15,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Whether nothing is limited.
+    pub fn are_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Checks the figures.
     ///
     /// # Errors
@@ -22,7 +27,15 @@ impl Limits {
     /// [`ReplayError::Missed`] names all that is missed. What is not known is missed.
     pub fn check(&self, figures: &[Figures]) -> Result<(), ReplayError> {
         let mut missed = Vec::new();
-        for own in figures.iter().filter(|own| own.arm == EPITOME) {
+        let own: Vec<&Figures> = figures.iter().filter(|own| own.arm == EPITOME).collect();
+        if !self.are_empty() {
+            if own.is_empty() {
+                missed.push(format!("{EPITOME} was not played"));
+            }
+            let idle = own.iter().filter(|own| own.steps == 0);
+            missed.extend(idle.map(|own| format!("no step was played at {}", own.size)));
+        }
+        for own in own {
             let retained = own.retained.map(|estimate| estimate.mean);
             for (what, value, least) in
                 [("retention", retained, self.min_retention), ("prefix kept", own.prefix, self.min_prefix)]
@@ -64,13 +77,17 @@ mod tests {
         let played = Played {
             arm: EPITOME.into(),
             size: "25%".into(),
+            steps: 2,
             prefix_same: 95,
             prefix_all: 100,
             price_full: price(100.0),
             price: price(80.0),
             ..Played::default()
         };
-        let figures = figures(&[Cell { session: "s".into(), group: "g".into(), arms: vec![played] }]);
+        let of = |arms: Vec<Played>| figures(&[Cell { session: "s".into(), group: "g".into(), arms }]);
+        let idle = of(vec![Played { steps: 0, ..played.clone() }]);
+        let other = of(vec![Played { arm: "untouched".into(), ..played.clone() }]);
+        let figures = of(vec![played]);
         let limits = |min_retention, min_prefix, max_cost| Limits { min_retention, min_prefix, max_cost };
         assert!(Limits::default().check(&figures).is_ok());
         assert!(limits(None, Some(0.95), Some(0.8)).check(&figures).is_ok());
@@ -79,6 +96,17 @@ mod tests {
             ["retention at 25% is unknown", "prefix kept at 25% is 95.0, not 96.0 %", "by openai is 0.800"]
         {
             assert!(told.contains(part), "{told}");
+        }
+        // What was not played is not within its limits.
+        let costs = limits(None, None, Some(0.9));
+        for (figures, says) in [
+            (idle.as_slice(), "no step was played at 25%"),
+            (other.as_slice(), "epitome was not played"),
+            (&[], "epitome was not played"),
+        ] {
+            assert!(Limits::default().check(figures).is_ok());
+            let told = costs.check(figures).unwrap_err().to_string();
+            assert!(told.contains(says), "{told}");
         }
     }
 }

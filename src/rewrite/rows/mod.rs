@@ -145,7 +145,11 @@ fn targets(
 ) -> (Vec<Target>, Option<SkipReason>) {
     let mut found = Vec::new();
     let mut skipped = None;
-    for messages in context::conversations(rows) {
+    let conversations = match context::conversations(rows, cancel) {
+        Ok(conversations) => conversations,
+        Err(stopped) => return (found, Some(SkipReason::Stopped(stopped))),
+    };
+    for messages in conversations {
         let conversation = Conversation { model: rows.model.clone(), stream: false, messages };
         match plan::plan(&conversation, config, counter, wishes, cancel) {
             Ok(plan) => found.extend(plan.targets),

@@ -249,6 +249,21 @@ impl Cache {
         memory.insert(key, value);
     }
 
+    /// Keeps `value` as [`Cache::put`] does, and says whether it is there: a layer takes in no value that is larger
+    /// than the layer, nor a new one in place of those that are asked for more often.
+    pub fn keep(&self, key: &Key, value: Vec<u8>) -> bool {
+        self.put(key, value);
+        let Some(memory) = &self.layers.memory else { return false };
+        let key = self.address(key);
+        // Until it has been decided on, every value is found.
+        memory.run_pending_tasks();
+        if memory.contains_key(&key) {
+            return true;
+        }
+        self.flush();
+        self.disk().is_some_and(|disk| disk.get(&key).is_some())
+    }
+
     /// The key with the salt of the tenant.
     fn address(&self, key: &Key) -> Key {
         self.salt.map_or(*key, |salt| key.salted(&salt))
