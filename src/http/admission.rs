@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::rt;
 use bytes::Bytes;
 use epitome_work::Cancel;
 use tokio::{sync::Semaphore, task, time};
@@ -170,21 +169,14 @@ async fn decided(
     if let Effort::Recall(reason) = effort {
         return recalled(state, work(effort), reason).await;
     }
-    let rewrite = match run(state, &state.permits, work(Effort::Compact)).await {
+    match run(state, &state.permits, work(Effort::Compact)).await {
         Ok(rewrite) => rewrite,
         // What was sent before is sent again the same way.
         Err(Refused::Busy) => recalled(state, work(Effort::Recall("busy")), "busy").await,
         Err(Refused::NotReady) => untouched(Account::failed_open("not-ready")),
         Err(Refused::Deadline) => untouched(Account::failed_open("deadline")),
         Err(Refused::Panicked) => untouched(Account::failed_open("error")),
-    };
-    if rewrite.body.is_none() && matches!(rewrite.account.reason, "deadline" | "error") {
-        // All goes whole now, unplanned. In the background it is planned once more, so that what is new goes whole the
-        // next time as well.
-        let (state, settle) = (state.clone(), work(Effort::Recall(rewrite.account.reason)));
-        rt::spawn(async move { run(&state, &state.recalls, settle).await.map(drop) });
     }
-    rewrite
 }
 
 /// What is known put in place; where that is nothing, the original passes for `reason`.

@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use epitome_text::tokens::TokenCounter;
-
 use crate::{
     bill::{
         Dialect,
@@ -53,17 +51,19 @@ impl Billing {
             );
         }
     }
+}
 
-    /// The parts of a body, with their tokens.
-    pub(super) fn parts(dialect: Dialect, body: &[u8], counter: &dyn TokenCounter) -> Vec<Part> {
-        let part = |range: Range<usize>| {
-            let bytes = body.get(range).unwrap_or_default();
-            let bytes = unmarked(bytes);
-            let tokens = counter.count(&String::from_utf8_lossy(&bytes)) as u64;
-            Part::new(&bytes, tokens)
-        };
-        dialect.parts(body).into_iter().map(part).collect()
-    }
+/// Bytes of a body that make about a token.
+const BYTES: usize = 4;
+
+/// The parts of a body, with about their tokens: what counts is how much of the whole each is, since the provider reports
+/// the whole.
+pub(super) fn parts(dialect: Dialect, body: &[u8]) -> Vec<Part> {
+    let part = |range: Range<usize>| {
+        let bytes = unmarked(body.get(range).unwrap_or_default());
+        Part::new(&bytes, bytes.len().div_ceil(BYTES) as u64)
+    };
+    dialect.parts(body).into_iter().map(part).collect()
 }
 
 /// A message without marks of cache breakpoints, which move from request to request and are no part of what is cached.

@@ -15,9 +15,9 @@ use epitome_compactor::client::{
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName},
 };
 use futures_util::Stream;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task};
 
-use super::{billing::Billing, keys, observe::request_id, state::State};
+use super::{billing::parts, keys, observe::request_id, state::State};
 use crate::{
     bill::{
         Dialect,
@@ -35,14 +35,18 @@ use crate::{
 /// A request whose answer is charged.
 pub(super) struct Charge {
     state: Arc<State>,
+    dialect: Dialect,
+    status: Option<u16>,
+    started: Instant,
+    /// What is known before the answer. Reading the bodies takes a while, and ends before the answer does.
+    known: mpsc::Receiver<Known>,
+}
+
+/// What is known of a request before its answer.
+struct Known {
     entry: Entry,
     tenant: String,
-    /// The body as the client wrote it, and as it went upstream.
-    original: Bytes,
-    sent: Bytes,
-    saved: i64,
     compacted: bool,
-    started: Instant,
 }
 
 impl Charge {
@@ -80,73 +84,45 @@ impl Charge {
             usage: None,
             statement: None,
         };
-        Self {
-            state: state.clone(),
+        let known = Known {
             entry,
             tenant: keys::tenant(req),
-            original: original.clone(),
-            sent: sent.clone(),
-            saved: account.tokens.map_or(0, |(before, after)| before as i64 - after as i64),
             compacted: matches!(account.verdict, Verdict::Compacted | Verdict::Partial),
-            started,
-        }
+        };
+        let saved = account.tokens.map_or(0, |(before, after)| before as i64 - after as i64);
+        let (to, from) = mpsc::channel();
+        let (shared, original, sent) = (state.clone(), original.clone(), sent.clone());
+        // The bodies are let go when they are read, long before the answer.
+        drop(task::spawn_blocking(move || to.send(known.read(&shared, &original, &sent, saved)).is_ok()));
+        Self { state: state.clone(), dialect, status: None, started, known: from }
     }
 
     /// Reads the answer as it passes, unchanged.
     pub(super) fn watch(mut self, answer: Answer) -> Answer {
-        self.entry.status = Some(answer.status.as_u16());
+        self.status = Some(answer.status.as_u16());
         let header = |name: HeaderName| header(&answer.headers, &name);
-        let reader = UsageReader::new(self.entry.dialect, &header(CONTENT_TYPE), &header(CONTENT_ENCODING));
+        let reader = UsageReader::new(self.dialect, &header(CONTENT_TYPE), &header(CONTENT_ENCODING));
         let Ok(runtime) = Handle::try_current() else { return answer };
-        // Counting what is new takes a while, during which the upstream works.
-        let (to, prompts) = mpsc::channel();
-        drop(runtime.spawn_blocking(move || to.send(self.counted()).is_ok()));
-        let noted = Some(Noted { reader, prompts });
+        let noted = Some((self, reader));
         Answer { body: Box::pin(Metered { inner: answer.body, noted, runtime }), ..answer }
     }
 
     /// No answer came.
     pub(super) fn failed(self) {
-        telemetry::answered(self.entry.dialect, None, self.started.elapsed());
-        self.state.billing.ledger.record(self.entry, None);
+        drop(task::spawn_blocking(move || self.enter(None)));
     }
 
-    /// With the prompts and what they repeat.
-    fn counted(mut self) -> Self {
-        let billing = &self.state.billing;
-        let dialect = self.entry.dialect;
-        let root = Raw::parse(&self.original).ok().and_then(Raw::members);
-        let model = root.and_then(|root| root.last("model")).and_then(Raw::string);
-        let counter = self.state.pipeline.counter(model.as_deref());
-        self.entry.model = model.unwrap_or_default();
-        let parts = |body: &Bytes| Billing::parts(dialect, body, counter.as_ref());
-        let sent = parts(&self.sent);
-        // What passed is the same body.
-        let original = if self.original == self.sent { sent.clone() } else { parts(&self.original) };
-        let (mut prompts, fate) = billing.ledger.prompts(&self.tenant, &self.entry.model, &original, &sent);
-        // What was saved is known to the token; the parts are counted as they are escaped.
-        let exact = prompts.sent.saturating_add_signed(self.saved);
-        prompts.original_repeated = match prompts.original {
-            0 => 0,
-            counted => {
-                (u128::from(prompts.original_repeated) * u128::from(exact) / u128::from(counted)) as u64
-            }
-        };
-        prompts.original = exact;
-        (self.entry.prompts, self.entry.prefix) = (prompts, fate);
-        telemetry::prefix(dialect, fate);
-        (self.original, self.sent) = (Bytes::new(), Bytes::new());
-        self
-    }
-
-    fn enter(self, reader: UsageReader) {
-        let Self { state, entry, tenant, compacted, started, .. } = self;
+    /// Enters the request in the bill, with what the answer reported. Blocks until the bodies are read.
+    fn enter(self, reader: Option<UsageReader>) {
+        let Self { state, dialect, status, started, known } = self;
+        telemetry::answered(dialect, status, started.elapsed());
+        let Ok(Known { entry, tenant, compacted }) = known.recv() else { return };
         let billing = &state.billing;
-        let (dialect, model) = (entry.dialect, entry.model.clone());
-        telemetry::answered(dialect, entry.status, started.elapsed());
-        let usage =
-            reader.finish().inspect_err(|none| tracing::debug!(%none, "an answer without usage")).ok();
-        let statement = billing.ledger.record(entry, usage);
+        let usage = reader.and_then(|reader| {
+            reader.finish().inspect_err(|none| tracing::debug!(%none, "an answer without usage")).ok()
+        });
+        let model = entry.model.clone();
+        let statement = billing.ledger.record(Entry { status, ..entry }, usage);
         telemetry::lost(billing.ledger.lost());
         let (Some(usage), Some(statement)) = (usage, statement) else { return };
         telemetry::cost(dialect, billing.ledger.listed(&model), &usage, &statement);
@@ -156,20 +132,41 @@ impl Charge {
     }
 }
 
-fn header(headers: &HeaderMap, name: &HeaderName) -> String {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+impl Known {
+    /// With the model, the prompts and what they repeat.
+    fn read(mut self, state: &State, original: &Bytes, sent: &Bytes, saved: i64) -> Self {
+        let dialect = self.entry.dialect;
+        let root = Raw::parse(original).ok().and_then(Raw::members);
+        let model = root.and_then(|root| root.last("model")).and_then(Raw::string);
+        self.entry.model = model.unwrap_or_default();
+        let after = parts(dialect, sent);
+        // What passed is the same body.
+        let before = if original == sent { after.clone() } else { parts(dialect, original) };
+        let ledger = &state.billing.ledger;
+        let (mut prompts, fate) = ledger.prompts(&self.tenant, &self.entry.model, &before, &after);
+        // What was saved is known to the token; all else is estimated, and told in the provider's tokens later.
+        let exact = prompts.sent.saturating_add_signed(saved);
+        prompts.original_repeated = match prompts.original {
+            0 => 0,
+            counted => {
+                (u128::from(prompts.original_repeated) * u128::from(exact) / u128::from(counted)) as u64
+            }
+        };
+        prompts.original = exact;
+        (self.entry.prompts, self.entry.prefix) = (prompts, fate);
+        telemetry::prefix(dialect, fate);
+        self
+    }
 }
 
-/// What is needed when the answer ends.
-struct Noted {
-    reader: UsageReader,
-    prompts: mpsc::Receiver<Charge>,
+fn header(headers: &HeaderMap, name: &HeaderName) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 /// An answer on its way to the client.
 struct Metered {
     inner: ByteStream,
-    noted: Option<Noted>,
+    noted: Option<(Charge, UsageReader)>,
     runtime: Handle,
 }
 
@@ -179,7 +176,7 @@ impl Stream for Metered {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = self.inner.as_mut().poll_next(cx);
         if let (Poll::Ready(Some(Ok(chunk))), Some(noted)) = (&polled, &mut self.noted) {
-            noted.reader.push(chunk);
+            noted.1.push(chunk);
         }
         polled
     }
@@ -188,13 +185,9 @@ impl Stream for Metered {
 impl Drop for Metered {
     /// The answer ended, or its client left: what was reported until then counts.
     fn drop(&mut self) {
-        if let Some(Noted { reader, prompts }) = self.noted.take() {
+        if let Some((charge, reader)) = self.noted.take() {
             // On a blocking thread: what runs there is finished before a server that stops is gone.
-            drop(self.runtime.spawn_blocking(move || {
-                if let Ok(charge) = prompts.recv() {
-                    charge.enter(reader);
-                }
-            }));
+            drop(self.runtime.spawn_blocking(move || charge.enter(Some(reader))));
         }
     }
 }

@@ -169,13 +169,15 @@ impl Work<'_> {
                 Effort::Compact => pipeline.compact(&request, cancel).map_err(|error| Failure::of(&error)),
                 Effort::Recall(reason) => Err(Failure { reason, lasts: false }),
             };
-            if cancel.check() == Err(Stopped::Deadline) {
+            if cancel.is_late() {
                 effort = Effort::Recall(SkipReason::Stopped(Stopped::Deadline).as_str());
             }
             match result {
                 Ok(compaction) => tally.add(part, &slots, compaction),
-                // Nobody waits for the answer.
-                Err(failure) if cancel.check() == Err(Stopped::Cancelled) => return Err(failure.reason),
+                // The client has left. Who is only late has sent the original, which is remembered below.
+                Err(failure) if cancel.check() == Err(Stopped::Cancelled) && !cancel.is_late() => {
+                    return Err(failure.reason);
+                }
                 // It fails the same way the next time: nothing needs to be remembered.
                 Err(Failure { reason, lasts: true }) => tally.fail(part, reason),
                 Err(Failure { reason, lasts: false }) => match pipeline.settle(&request) {

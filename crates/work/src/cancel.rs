@@ -51,6 +51,11 @@ impl Cancel {
         &self.steps
     }
 
+    /// Whether the deadline has passed, whoever else asked to stop.
+    pub fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
     /// Between two steps of work: go on, or stop and why.
     pub fn check(&self) -> Result<(), Stopped> {
         if self.flag.load(Ordering::Relaxed) {
