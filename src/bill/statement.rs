@@ -5,9 +5,9 @@
 //!
 //! ```text
 //! T, g, w   tokens of the prompt sent, read from the cache, written to it      (reported)
-//! o, s      tokens of the original and of what was sent                        (counted here)
-//! Ro, Rs    leading tokens of both that were sent before: the prefix rule      (counted here, and then told in the
-//!           provider's tokens: Rs by the factor T / s, and Ro as far beyond it as was counted)
+//! o, s      tokens of the original and of what was sent                        (s estimated, o - s counted here)
+//! Ro, Rs    leading tokens of both that were sent before: the prefix rule      (estimated here, and then told in the
+//!           provider's tokens: Rs by the factor T / s, and Ro as far beyond it as was estimated)
 //!
 //! prompt    P = T + (o - s)
 //! cached    C = min(P, h Ro + max(0, g - Rs))
@@ -43,7 +43,7 @@ const WRITE_5M: f64 = 1.25;
 /// The price of a write for an hour, in tokens of plain input, where no price is known.
 const WRITE_1H: f64 = 2.0;
 
-/// The prompt before and after, as counted here, in tokens.
+/// The prompt before and after, in tokens: estimated here, but for the difference, which is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompts {
     /// The original.

@@ -270,8 +270,8 @@ pub struct Shadow {
     pub floor: f64,
     /// Fewest samples of the window on which that may be decided.
     pub min_samples: usize,
-    /// Compacted requests of a dialect over which compaction must save money: where their net is negative, it is turned
-    /// off for the dialect. 0: never. The bill is kept without shadow requests.
+    /// Compacted requests of a dialect over which compaction must save money: where their net is negative,
+    /// nothing new is compacted for the client's dialect. 0: never. The bill is kept without shadow requests.
     pub net_window: usize,
     /// How long it stays off.
     pub cooldown_s: u64,

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use unicode_segmentation::GraphemeCursor;
+
 use super::{
     elements::{Elements, Kind, Special},
     names,
@@ -78,6 +80,13 @@ pub(super) fn leaves(text: &str, tags: &[Tag], elements: &Elements) -> Vec<Leaf>
     builder.finish(text)
 }
 
+/// The last boundary between characters as a reader sees them, up to `at`: a joiner belongs to the space before it.
+fn whole_before(text: &str, at: usize) -> usize {
+    let is_boundary = |at: usize| GraphemeCursor::new(at, text.len(), true).is_boundary(text, 0) == Ok(true);
+    let ends = text[..at].char_indices().rev().map(|(start, _)| start);
+    std::iter::once(at).chain(ends).find(|at| is_boundary(*at)).unwrap_or(0)
+}
+
 impl Builder {
     fn open(&mut self, start: usize, is: Is) {
         let start = self.pending.take().unwrap_or(start);
@@ -93,7 +102,8 @@ impl Builder {
         }
         let apart = self.closed || self.breaks >= 2;
         if apart || !matches!(self.leaves.last(), Some(Leaf { is: Is::Text(_), .. })) {
-            self.open(range.end - visible.len(), Is::Text(kind));
+            let space = text.len() - visible.len();
+            self.open(range.start + whole_before(text, space), Is::Text(kind));
         }
         (self.closed, self.pending, self.breaks) = (false, None, 0);
     }

@@ -24,7 +24,7 @@ pub(super) fn rows<'a>(text: &'a str, hint: &Hint<'_>) -> Option<Rows<'a>> {
     let last = numbers.iter().rposition(Option::is_some)?;
 
     let found: Vec<usize> = numbers.iter().flatten().map(|(number, _)| *number).collect();
-    let next = found.windows(2).filter(|pair| pair[1] == pair[0] + 1).count();
+    let next = found.windows(2).filter(|pair| pair[0].checked_add(1) == Some(pair[1])).count();
     let jumps = found.len() - 1 - next;
     let body = || lines[first..=last].iter().zip(&numbers[first..=last]);
     let others = body().filter(|(line, number)| number.is_none() && !line.trim().is_empty()).count();
