@@ -13,7 +13,7 @@ mod pieces;
 pub mod query;
 mod turns;
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use epitome_compactor::{Budget, compaction::Later};
 use epitome_text::{Origin, tokens::TokenCounter};
@@ -26,7 +26,11 @@ use turns::Turns;
 
 use crate::{
     config,
-    wire::conversation::{Conversation, Role, Text},
+    originals::{Original, marker},
+    wire::{
+        conversation::{Conversation, Role, Text},
+        literal::Form,
+    },
 };
 
 /// What the client requests on top of the configuration.
@@ -45,6 +49,10 @@ pub struct Target {
     pub group: usize,
     /// The bytes of the body that it occupies, within a string.
     pub range: Range<usize>,
+    /// The text that it is, or is part of.
+    pub original: Arc<Original>,
+    /// How that string holds its text.
+    pub form: Form,
     /// The text, decoded.
     pub text: String,
     /// Its tokens.
@@ -213,7 +221,7 @@ impl Planner<'_> {
         let part = |range: &Range<usize>| decoded.get(range.clone()).unwrap_or_default();
         let count = |range: &Range<usize>| self.counter.count_until(part(range), self.cancel);
         let (pieces, margins) = pieces(&stretches, &decoded);
-        let margin = margins.iter().map(count).sum::<Result<usize, _>>()?;
+        let mut margin = margins.iter().map(count).sum::<Result<usize, _>>()?;
         let counts = pieces.iter().map(|piece| count(&piece.range)).collect::<Result<Vec<_>, _>>()?;
         let whole: usize = counts.iter().sum();
         self.seen.considered += whole;
@@ -240,7 +248,12 @@ impl Planner<'_> {
             return Ok(());
         }
         let several = pieces.len() > 1;
+        if self.config.originals {
+            margin += marker::reserve(self.counter);
+        }
         let called = query.as_ref().is_some_and(Query::is_call);
+        let original = Arc::new(Original::new(decoded));
+        let decoded = original.text();
         for (Piece { range: piece, pinned }, tokens) in pieces.into_iter().zip(counts) {
             let (Some(range), Some(material)) = (text.literal.range(&piece), decoded.get(piece)) else {
                 continue;
@@ -248,6 +261,8 @@ impl Planner<'_> {
             self.seen.targets.push(Target {
                 group,
                 range,
+                original: original.clone(),
+                form: text.literal.form(),
                 text: material.to_owned(),
                 tokens,
                 budget: share(budget, tokens, whole, margin * tokens / whole.max(1)),

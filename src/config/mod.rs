@@ -195,6 +195,9 @@ pub struct Plan {
     /// Most tokens of what a question gets from earlier texts, where their compactions left out what it needs; 0 turns it
     /// off.
     pub evidence_tokens: usize,
+    /// Whether what is compacted is kept whole in the cache, for retrieval. The compacted text then ends with a line that
+    /// says how much of it is shown, and names the hash.
+    pub originals: bool,
     /// Tokens of the model's window. When a conversation fills half of it, and again at three quarters, the budgets of its
     /// old texts are halved; each time the upstream's cached prefix breaks once. 0: nothing ages.
     pub window_tokens: usize,
@@ -225,6 +228,7 @@ impl Default for Plan {
             without_query: WithoutQuery::Pass,
             code: CodePolicy::Keep,
             evidence_tokens: 400,
+            originals: true,
             window_tokens: 0,
             whole_s: 3600,
             floor: 0.5,

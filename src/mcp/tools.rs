@@ -15,9 +15,8 @@ use super::{
     explain,
 };
 use crate::{
-    originals::{Id, IdError, Originals, RangeError},
+    originals::{Id, IdError, Originals, RangeError, marker},
     rewrite::{
-        marker,
         pipeline::Compact,
         retrieve::{Part, Unknown, retrieve},
     },

@@ -3,6 +3,7 @@
 //! An omission names the [`Id`] of the text that it was made from. The text stays for as long as the cache keeps it, in
 //! memory and on disk as configured, and only for the tenant who sent it: the cache is salted.
 
+pub mod marker;
 mod part;
 
 use std::{fmt, str::FromStr, sync::Arc};
@@ -21,6 +22,30 @@ const DIGITS: usize = 16;
 /// The name of a text: the first 16 digits of its BLAKE3 hash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Id(String);
+
+/// A text that may be shortened, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Original {
+    id: Id,
+    text: String,
+}
+
+impl Original {
+    /// The original with this text.
+    pub fn new(text: String) -> Self {
+        Self { id: Id::of(&text), text }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &Id {
+        &self.id
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
 
 /// The words are no id.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -79,13 +104,18 @@ impl Originals {
 
     /// Keeps a text and returns its id; `None` if nothing is cached, or the cache did not take the text in.
     pub fn keep(&self, text: &str) -> Option<Id> {
-        if !self.cache.is_enabled() {
-            return None;
-        }
         let id = Id::of(text);
-        let kept =
-            self.get(&id).as_deref() == Some(text) || self.cache.keep(&id.key(), text.as_bytes().to_vec());
-        kept.then_some(id)
+        self.keep_as(&id, text).then_some(id)
+    }
+
+    /// Keeps an original; false if nothing is cached, or the cache did not take it in.
+    pub fn keep_original(&self, original: &Original) -> bool {
+        self.keep_as(&original.id, &original.text)
+    }
+
+    fn keep_as(&self, id: &Id, text: &str) -> bool {
+        self.cache.is_enabled()
+            && (self.get(id).as_deref() == Some(text) || self.cache.keep(&id.key(), text.as_bytes().to_vec()))
     }
 
     /// The text with this id; `None` if it was never kept for this tenant, or has left the cache.

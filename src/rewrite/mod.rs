@@ -1,7 +1,6 @@
 //! Rewrites a request body: plan, compact, splice. Independent of connections; blocks.
 
 pub mod account;
-pub mod marker;
 pub mod pipeline;
 pub mod retrieve;
 pub mod rows;
@@ -96,6 +95,9 @@ fn work(
     cancel
         .check()
         .map_err(|stopped| Box::new(Account::failed_open(SkipReason::Stopped(stopped).as_str())))?;
+    let originals = pipeline.originals().filter(|_| config.originals);
+    // What cannot be kept needs no room for its name.
+    let config = &config::Plan { originals: originals.is_some(), ..config.clone() };
     let plan =
         plan::plan(&conversation, config, counter.as_ref(), asked.overrides, cancel).map_err(|leave| {
             let account = match leave.reason {
@@ -110,6 +112,9 @@ fn work(
     let work = Work { pipeline, model: conversation.model.as_deref(), cancel };
     if let Err(reason) = work.through(plan.targets, effort, &mut tally) {
         return Err(Box::new(Account { verdict: Verdict::FailedOpen, reason, ..tally.untouched() }));
+    }
+    if let Some(originals) = originals {
+        tally.mark(&originals, counter.as_ref());
     }
     let (account, replacements, figures) = tally.account(counter.as_ref());
     if replacements.is_empty() {
@@ -160,10 +165,11 @@ impl Work<'_> {
             let part = Part {
                 group: target.group,
                 range: target.range,
+                form: target.form,
                 before: target.tokens,
                 label: target.label,
                 source,
-                id: id_of(&request.text),
+                original: target.original,
             };
             let result = match effort {
                 Effort::Compact => pipeline.compact(&request, cancel).map_err(|error| Failure::of(&error)),
@@ -190,11 +196,6 @@ impl Work<'_> {
         }
         Ok(())
     }
-}
-
-/// The name of a text in logs and in the account: the same for the same text.
-fn id_of(text: &str) -> String {
-    blake3::hash(text.as_bytes()).to_hex().chars().take(12).collect()
 }
 
 fn reason_of(error: ReadError) -> &'static str {

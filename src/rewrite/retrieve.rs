@@ -10,8 +10,8 @@ use epitome_work::Cancel;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{Failure, marker, pipeline::Compact};
-use crate::originals::{Bytes, Id, Lines};
+use super::{Failure, pipeline::Compact};
+use crate::originals::{Bytes, Id, Lines, marker};
 
 /// What of a text is wanted.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,9 @@
 //! The running totals over the texts of a request, and what they come to.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
+    sync::Arc,
 };
 
 use epitome_compactor::{
@@ -14,9 +15,10 @@ use epitome_text::tokens::TokenCounter;
 use super::account::{Account, Decision, Verdict};
 use crate::{
     config,
+    originals::{Original, Originals, marker},
     plan::{Plan, query::QuerySource},
     telemetry,
-    wire::json::Replacement,
+    wire::{json::Replacement, literal::Form},
 };
 
 /// A text to be compacted, or a piece of one.
@@ -25,14 +27,16 @@ pub(super) struct Part {
     pub(super) group: usize,
     /// The bytes of the body that it takes.
     pub(super) range: Range<usize>,
+    /// How the string there holds its text.
+    pub(super) form: Form,
     /// Its tokens.
     pub(super) before: usize,
     /// Where evidence from it is from.
     pub(super) label: String,
     /// Where its query was found.
     pub(super) source: QuerySource,
-    /// Its name in the account.
-    pub(super) id: String,
+    /// The text, whole.
+    pub(super) original: Arc<Original>,
 }
 
 /// The totals so far.
@@ -62,8 +66,10 @@ pub(super) struct Tally {
 struct Made {
     group: usize,
     range: Range<usize>,
+    form: Form,
     /// Tokens before compaction.
     before: usize,
+    original: Arc<Original>,
     text: String,
     figures: Figures,
     /// Index of its decision.
@@ -108,7 +114,7 @@ impl Tally {
 
     /// Adds a decision. `slots` are where the evidence for each later question goes.
     pub(super) fn add(&mut self, part: Part, slots: &[usize], compaction: Compaction) {
-        let Part { group, range, before, label, source, id } = part;
+        let Part { group, range, form, before, label, source, original } = part;
         let figures = compaction.figures;
         telemetry::energy(&figures);
         self.joules = self.joules.zip(figures.joules).map(|(all, one)| all + one);
@@ -120,7 +126,8 @@ impl Tally {
         };
         self.tokens.1 += after;
         let kind = figures.kind.to_string();
-        let decision = Decision { id, kind, query_from: source.as_str(), before, after, reason };
+        let name = original.id().to_string();
+        let decision = Decision { id: name, kind, query_from: source.as_str(), before, after, reason };
         self.decisions.push(decision);
         if !reason.is_empty() {
             self.passed = self.passed.or(Some(reason));
@@ -136,17 +143,18 @@ impl Tally {
             evidence,
         }));
         let decision = self.decisions.len() - 1;
-        self.made.push(Made { group, range, before, text: compaction.text, figures, decision });
+        let text = compaction.text;
+        self.made.push(Made { group, range, form, before, original, text, figures, decision });
     }
 
     /// Adds a text that goes whole because it could not be compacted.
     pub(super) fn fail(&mut self, part: Part, reason: &'static str) {
-        let Part { group, before, source, id, .. } = part;
+        let Part { group, before, source, original, .. } = part;
         self.whole.push((group, before));
         self.tokens.1 += before;
         self.joules = None;
         self.failed = self.failed.or(Some(reason));
-        let (query_from, kind) = (source.as_str(), String::new());
+        let (query_from, kind, id) = (source.as_str(), String::new(), original.id().to_string());
         self.decisions.push(Decision { id, kind, query_from, before, after: before, reason });
     }
 
@@ -219,6 +227,35 @@ impl Tally {
         replacements
     }
 
+    /// Keeps the originals of what was compacted, and says behind the last piece of each text how much of the text is
+    /// shown and how to get the rest.
+    pub(super) fn mark(&mut self, originals: &Originals, counter: &dyn TokenCounter) {
+        self.enforce_floor();
+        let mut whole: HashMap<usize, usize> = HashMap::new();
+        for (group, tokens) in &self.whole {
+            *whole.entry(*group).or_default() += tokens;
+        }
+        for pieces in self.made.chunk_by_mut(|one, next| one.group == next.group) {
+            let passed =
+                pieces.first().and_then(|first| whole.get(&first.group)).copied().unwrap_or_default();
+            let before = passed + pieces.iter().map(|made| made.before).sum::<usize>();
+            let shown = passed + pieces.iter().map(|made| made.figures.tokens_after).sum::<usize>();
+            let Some(last) = pieces.last_mut() else { continue };
+            let mark = marker::of_rest(&last.text, shown, before, last.original.id()).unwrap_or_default();
+            let tokens = counter.count(&mark);
+            // It must not take most of what the compaction saves.
+            let pays = before.saturating_sub(shown) >= 2 * tokens;
+            if !originals.keep_original(&last.original) || !pays {
+                continue;
+            }
+            last.text.push_str(&mark);
+            last.figures.tokens_after += tokens;
+            last.figures.ratio = last.before as f64 / last.figures.tokens_after.max(1) as f64;
+            self.tokens.1 += tokens;
+            self.decisions[last.decision].after += tokens;
+        }
+    }
+
     /// The account, what goes into the body, and the figures of what was compacted.
     pub(super) fn account(mut self, counter: &dyn TokenCounter) -> (Account, Vec<Replacement>, Vec<Figures>) {
         self.enforce_floor();
@@ -250,7 +287,7 @@ impl Tally {
         };
         let mut figures = Vec::with_capacity(compacted);
         for made in self.made {
-            replacements.push(Replacement { range: made.range, text: made.text });
+            replacements.push(Replacement { range: made.range, text: made.form.write(made.text) });
             figures.push(made.figures);
         }
         (account, replacements, figures)

@@ -3,6 +3,7 @@
 use super::{
     conversation::{Call, Conversation, Message, ReadError, Role, Text},
     json::{JsonError, Members, Raw},
+    literal::Literal,
 };
 
 /// Finds the texts of `body`.
@@ -59,11 +60,21 @@ fn content<'a>(message: &Members<'a>) -> Result<Vec<Text<'a>>, JsonError> {
     texts.extend(content.literal().map(Text::said));
     for part in content.elements().unwrap_or_default() {
         let Some(part) = part.members() else { continue };
-        if part.get("type")?.and_then(Raw::string).as_deref() == Some("text") {
-            texts.extend(part.get("text")?.and_then(Raw::literal).map(Text::said));
+        match part.get("type")?.and_then(Raw::string).as_deref() {
+            Some("text") => texts.extend(part.get("text")?.and_then(Raw::literal).map(Text::said)),
+            Some("file") => texts.extend(file(&part)?),
+            _ => {}
         }
     }
     Ok(texts)
+}
+
+/// A file of text that a part holds. Others, and those that the provider keeps, are left alone.
+fn file<'a>(part: &Members<'a>) -> Result<Option<Text<'a>>, JsonError> {
+    let Some(file) = part.get("file")?.and_then(Raw::members) else { return Ok(None) };
+    let data = file.get("file_data")?.and_then(Raw::literal).and_then(Literal::text_of_url);
+    let title = file.get("filename")?;
+    Ok(data.map(|data| Text::document(data, &[title])))
 }
 
 #[cfg(test)]

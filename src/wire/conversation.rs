@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use super::json::{JsonError, Literal, Raw};
+use super::{
+    json::{JsonError, Raw},
+    literal::Literal,
+};
 
 /// The parts of a request that planning needs.
 #[derive(Clone, Debug)]

@@ -12,6 +12,8 @@ use serde::{
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use super::literal::Literal;
+
 /// A value at its place in the body.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw<'a> {
@@ -63,7 +65,7 @@ impl<'a> Raw<'a> {
     /// The string literal, still escaped; `None` if it is not a string.
     pub fn literal(self) -> Option<Literal<'a>> {
         let inner = self.text.strip_prefix('"')?.strip_suffix('"')?;
-        Some(Literal { inner, start: self.start + 1 })
+        Some(Literal::new(inner, self.start + 1))
     }
 
     /// The decoded string.
@@ -130,134 +132,6 @@ impl<'a> Members<'a> {
     /// Whether `key` occurs with a value other than `null`.
     pub fn has(&self, key: &str) -> bool {
         self.0.iter().any(|(name, value)| name == key && !value.is_null())
-    }
-}
-
-/// An escaped string without its quotes.
-#[derive(Clone, Copy, Debug)]
-pub struct Literal<'a> {
-    inner: &'a str,
-    start: usize,
-}
-
-impl Literal<'_> {
-    /// The decoded text; `None` if it contains a lone surrogate.
-    pub fn decode(&self) -> Option<String> {
-        if !self.inner.contains('\\') {
-            return Some(self.inner.to_owned());
-        }
-        unquote(self.inner)
-    }
-
-    /// The decoded text with U+FFFD for each lone surrogate, and the offsets of those.
-    pub fn decode_lossy(&self) -> Option<(String, Vec<usize>)> {
-        if let Some(text) = self.decode() {
-            return Some((text, Vec::new()));
-        }
-        let mut whole = String::with_capacity(self.inner.len());
-        let mut halves = Vec::new();
-        let (mut at, mut decoded) = (0, 0);
-        while let Some(rest) = self.inner.get(at..).filter(|rest| !rest.is_empty()) {
-            let plain = rest.find('\\').unwrap_or(rest.len());
-            whole.push_str(&rest[..plain]);
-            (at, decoded) = (at + plain, decoded + plain);
-            let Some(escaped) = self.inner.get(at..).filter(|rest| !rest.is_empty()) else { break };
-            let (written, said) = escape(escaped)?;
-            if is_lone_surrogate(escaped) {
-                halves.push(decoded);
-                whole.push_str("\\ufffd");
-            } else {
-                whole.push_str(escaped.get(..written)?);
-            }
-            (at, decoded) = (at + written, decoded + said);
-        }
-        Some((unquote(&whole)?, halves))
-    }
-
-    /// Offset in the body of its first byte after the quotation mark.
-    pub fn start(&self) -> usize {
-        self.start
-    }
-
-    /// An upper bound of the decoded text's bytes: decoding never lengthens a string.
-    pub fn max_len(&self) -> usize {
-        self.inner.len()
-    }
-
-    /// The byte range in the body of a byte range of the decoded text; `None` if an end lies within a
-    /// character.
-    pub fn range(&self, decoded: &Range<usize>) -> Option<Range<usize>> {
-        let mut walk = Walk { inner: self.inner, raw: 0, decoded: 0 };
-        let start = walk.to(decoded.start)?;
-        let end = walk.to(decoded.end)?;
-        Some(self.start + start..self.start + end)
-    }
-}
-
-/// Walks a literal, counting raw and decoded bytes in parallel.
-struct Walk<'a> {
-    inner: &'a str,
-    raw: usize,
-    decoded: usize,
-}
-
-impl Walk<'_> {
-    /// Advances to the raw offset of the decoded offset `target`.
-    fn to(&mut self, target: usize) -> Option<usize> {
-        while self.decoded < target {
-            let rest = self.inner.get(self.raw..)?;
-            match rest.find('\\') {
-                Some(0) => {
-                    let (written, said) = escape(rest)?;
-                    self.raw += written;
-                    self.decoded += said;
-                }
-                plain => {
-                    let step = plain.unwrap_or(rest.len()).min(target - self.decoded);
-                    if step == 0 {
-                        return None;
-                    }
-                    self.raw += step;
-                    self.decoded += step;
-                }
-            }
-        }
-        (self.decoded == target && self.inner.is_char_boundary(self.raw)).then_some(self.raw)
-    }
-}
-
-fn unquote(inner: &str) -> Option<String> {
-    let mut quoted = String::with_capacity(inner.len() + 2);
-    quoted.push('"');
-    quoted.push_str(inner);
-    quoted.push('"');
-    serde_json::from_str(&quoted).ok()
-}
-
-/// The UTF-16 unit of the escape at `at`.
-fn unit(text: &str, at: usize) -> Option<u32> {
-    let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
-    u32::from_str_radix(digits, 16).ok()
-}
-
-/// Whether the escape at the start of `text` is a lone surrogate.
-fn is_lone_surrogate(text: &str) -> bool {
-    match unit(text, 0) {
-        Some(0xD800..0xDC00) => !unit(text, 6).is_some_and(|low| (0xDC00..0xE000).contains(&low)),
-        Some(0xDC00..0xE000) => true,
-        _ => false,
-    }
-}
-
-/// Raw length of the escape at the start of `text`, and length of its character; U+FFFD for a lone surrogate.
-fn escape(text: &str) -> Option<(usize, usize)> {
-    match text.as_bytes().get(1)? {
-        b'u' if is_lone_surrogate(text) => Some((6, char::REPLACEMENT_CHARACTER.len_utf8())),
-        b'u' => match unit(text, 0)? {
-            0xD800..0xDC00 => Some((12, 4)),
-            code => Some((6, char::from_u32(code)?.len_utf8())),
-        },
-        _ => Some((2, 1)),
     }
 }
 
@@ -364,38 +238,6 @@ impl<'de> Deserialize<'de> for Items<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn decoded_ranges_map_to_raw_ranges() {
-        let body = r#" "a\u00e9\ud83d\ude00é\/\n z" "#;
-        let literal = Raw::parse(body.as_bytes()).expect("json").literal().expect("string");
-        let text = literal.decode().expect("text");
-        assert_eq!(text, "aé😀é/\n z");
-        for (from, _) in text.char_indices() {
-            for to in (from..=text.len()).filter(|&to| text.is_char_boundary(to)) {
-                let range = literal.range(&(from..to)).expect("on borders");
-                let again: String = serde_json::from_str(&format!("\"{}\"", &body[range])).expect("string");
-                assert_eq!(again, text[from..to]);
-            }
-        }
-        assert_eq!(literal.range(&(0..2)), None);
-        assert_eq!(literal.range(&(0..4)), None);
-        assert_eq!(literal.range(&(0..100)), None);
-    }
-
-    #[test]
-    fn lone_surrogates_are_reported() {
-        let body = r#""a\ud800b\udc00\ud83d\ude00\n\ud83dz""#;
-        let literal = Raw::parse(body.as_bytes()).expect("json").literal().expect("string");
-        assert_eq!(literal.decode(), None);
-        let (text, halves) = literal.decode_lossy().expect("text");
-        assert_eq!(text, "a\u{fffd}b\u{fffd}😀\n\u{fffd}z");
-        assert_eq!(halves, [1, 5, 13]);
-        let range = literal.range(&(8..12)).expect("on borders");
-        assert_eq!(&body[range], r"\ud83d\ude00");
-        let range = literal.range(&(13..17)).expect("on borders");
-        assert_eq!(&body[range], r"\ud83dz");
-    }
 
     #[test]
     fn deep_nesting_is_handled() {

@@ -8,6 +8,7 @@ pub mod compress;
 pub mod conversation;
 pub mod dialect;
 pub mod json;
+pub mod literal;
 mod messages;
 pub mod openai_answer;
 pub mod openai_error;

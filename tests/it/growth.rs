@@ -8,6 +8,7 @@ use std::sync::{
 
 use epitome::{
     config::Config,
+    originals::Originals,
     plan::RequestOverrides,
     rewrite::{Asked, Effort, Rewrite, pipeline::Compact, rewrite},
     wire::dialect::Dialect,
@@ -250,6 +251,10 @@ impl Compact for Late<'_> {
 
     fn settle(&self, request: &CompactRequest) -> Option<Compaction> {
         Some(Compactor::settle(self.0, request))
+    }
+
+    fn originals(&self) -> Option<Originals> {
+        Compact::originals(self.0)
     }
 }
 

@@ -24,6 +24,7 @@ mod keys;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod models;
+mod originals;
 mod pipeline;
 mod promises;
 mod properties;

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     config,
+    originals::Originals,
     plan::RequestOverrides,
     rewrite::{self, Asked, Effort, account::Account, pipeline::Compact},
     wire::{conversation::Role, dialect::Dialect},
@@ -66,6 +67,8 @@ pub(super) struct Sent {
     pub(super) ms: Option<f64>,
     /// Where the pipeline was run.
     pub(super) account: Option<Account>,
+    /// The originals of what was made shorter, if they are kept.
+    pub(super) originals: Option<Originals>,
 }
 
 impl Group {
@@ -120,7 +123,7 @@ impl Player<'_> {
         store: &mut Store,
     ) -> Result<Vec<Sent>, Stopped> {
         self.cancel.check()?;
-        let plain = |messages| Sent { messages, ms: None, account: None };
+        let plain = |messages| Sent { messages, ms: None, account: None, originals: None };
         match self.group {
             Group::Plain => {
                 let masked = MASKS.map(|last| plain(self.masked(original, last, store)));
@@ -163,6 +166,7 @@ impl Player<'_> {
             messages: messages.unwrap_or_else(|| original.to_vec()),
             ms: Some((ms * 100.0).round() / 100.0),
             account: Some(rewrite.account),
+            originals: self.pipeline.originals().filter(|_| plan.originals),
         })
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     bill::RULES,
-    needed::{Found, Use},
+    needed::{Back, Found, Use},
     record::{Cell, Played, Texts},
 };
 use crate::eval::statistics::{
@@ -35,6 +35,10 @@ pub struct Figures {
     pub retained: Option<Estimate>,
     /// The same of the tool results that did not go whole.
     pub retained_compacted: Option<Estimate>,
+    /// The same if the model retrieves what it lacks. `None` if the arm keeps no originals.
+    pub with_retrieve: Option<Estimate>,
+    /// Strings that can only be had back by a hash in the account.
+    pub by_account: usize,
     /// Strings that were used later.
     pub strings: usize,
     /// Those of them that were found as evidence.
@@ -145,8 +149,12 @@ fn of(arm: &str, size: &str, cells: &[Cell]) -> Figures {
         .iter()
         .flat_map(|(session, played)| played.uses.iter().flatten().map(move |used| (*session, used)))
         .collect();
-    let values = values(uses.iter().copied());
-    let compacted = self::values(uses.iter().copied().filter(|(_, used)| used.compacted));
+    let was_there = |used: &Use| used.found != Found::Nowhere;
+    let is_back = |used: &Use| was_there(used) || matches!(used.back, Some(Back::Text | Back::Account));
+    let values = values(uses.iter().copied(), was_there);
+    let compacted = self::values(uses.iter().copied().filter(|(_, used)| used.compacted), was_there);
+    let keeps = uses.iter().any(|(_, used)| used.back.is_some());
+    let back = self::values(uses.iter().copied().filter(|_| keeps), is_back);
     let full = sum(|played| played.tokens_full).max(1) as f64;
     let mut texts = Vec::new();
     played.iter().flat_map(|(_, played)| &played.texts).for_each(|one| one.add_to(&mut texts));
@@ -174,6 +182,8 @@ fn of(arm: &str, size: &str, cells: &[Cell]) -> Figures {
         evidence: sum(|played| played.evidence) as f64 / full,
         retained: estimate(&values, &[arm, size, "all"]),
         retained_compacted: estimate(&compacted, &[arm, size, "compacted"]),
+        with_retrieve: estimate(&back, &[arm, size, "back"]),
+        by_account: uses.iter().filter(|(_, used)| used.back == Some(Back::Account)).count(),
         strings: uses.len(),
         as_evidence: uses.iter().filter(|(_, used)| used.found == Found::Evidence).count(),
         unseen: sum(|played| played.unseen),
@@ -189,11 +199,11 @@ fn of(arm: &str, size: &str, cells: &[Cell]) -> Figures {
     }
 }
 
-fn values<'a>(uses: impl Iterator<Item = (usize, &'a Use)>) -> Values {
+fn values<'a>(uses: impl Iterator<Item = (usize, &'a Use)>, is_had: impl Fn(&Use) -> bool) -> Values {
     let mut counts: BTreeMap<(usize, usize), (usize, usize)> = BTreeMap::new();
     for (session, used) in uses {
         let (kept, all) = counts.entry((session, used.message)).or_default();
-        *kept += usize::from(used.found != Found::Nowhere);
+        *kept += usize::from(is_had(used));
         *all += 1;
     }
     counts.into_iter().map(|(key, (kept, all))| (key, kept as f64 / all as f64)).collect()
@@ -244,6 +254,7 @@ mod tests {
             place: "edit_target".into(),
             found,
             compacted: message == 2,
+            back: (found == Found::Nowhere).then_some(if message == 2 { Back::Text } else { Back::No }),
         }
     }
 
@@ -289,6 +300,7 @@ mod tests {
         let retained = epitome.retained.unwrap();
         assert!((retained.mean - (0.75 + 0.0 + 1.0) / 3.0).abs() < 1e-12);
         assert_eq!((retained.rows, retained.documents), (3, 2));
+        assert!((epitome.with_retrieve.unwrap().mean - (1.0 + 0.0 + 1.0) / 3.0).abs() < 1e-12);
         assert!((epitome.retained_compacted.unwrap().mean - (0.75 + 1.0) / 2.0).abs() < 1e-12);
         assert!((epitome.removed - 0.4).abs() < 1e-12);
         assert_eq!((epitome.prefix, epitome.cost["openai"]), (Some(0.9), 0.75));

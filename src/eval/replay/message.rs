@@ -86,7 +86,10 @@ impl Store {
             let replacement = |(at, text): (usize, String)| {
                 let literal = found.get(at)?.literal;
                 let start = literal.start();
-                Some(Replacement { range: start..start + literal.max_len(), text })
+                Some(Replacement {
+                    range: start..start + literal.max_len(),
+                    text: literal.form().write(text),
+                })
             };
             let replacements = texts.into_iter().map(replacement).collect::<Option<Vec<_>>>()?;
             json::splice(body.as_bytes(), replacements).ok()

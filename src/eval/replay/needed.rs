@@ -8,6 +8,7 @@ use super::{
     message::Message,
     session::{Needed, Session},
 };
+use crate::originals::{Id, Originals};
 
 /// Where a needed string was found in the request before its use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,18 @@ pub enum Found {
     Evidence,
     /// Nowhere.
     Nowhere,
+}
+
+/// How a model that lacks a string can get it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Back {
+    /// The tool result names the hash of an original that holds it.
+    Text,
+    /// Only the account does: JSON has no place for a hash.
+    Account,
+    /// Not at all.
+    No,
 }
 
 /// A needed string that the agent had from nowhere else, and what became of it.
@@ -36,6 +49,31 @@ pub struct Use {
     pub found: Found,
     /// Whether the tool result was not what the tool gave.
     pub compacted: bool,
+    /// How it can be had back. `None` if it was found, or the arm keeps no originals.
+    pub back: Option<Back>,
+}
+
+/// The originals of what an arm made shorter.
+pub(super) struct Kept {
+    pub(super) originals: Originals,
+    /// The ids that the account names.
+    pub(super) ids: Vec<Id>,
+}
+
+impl Kept {
+    /// How a string can be had back that `message` does not hold any more.
+    fn back(&self, message: Option<&Arc<Message>>, text: &str) -> Back {
+        let holds = |id: &Id| self.originals.get(id).is_some_and(|original| original.contains(text));
+        let is_named = |id: &&Id| {
+            let hash = format!("hash={id}");
+            message.is_some_and(|message| message.holds(&hash))
+        };
+        match self.ids.iter().filter(is_named).any(holds) {
+            true => Back::Text,
+            false if self.ids.iter().any(holds) => Back::Account,
+            false => Back::No,
+        }
+    }
 }
 
 /// The needed strings of a session, by the request that must hold them.
@@ -64,7 +102,13 @@ impl<'a> Uses<'a> {
     }
 
     /// What became of those that the request of length `step` must hold.
-    pub(super) fn at(&self, step: usize, original: &[Arc<Message>], sent: &[Arc<Message>]) -> Vec<Use> {
+    pub(super) fn at(
+        &self,
+        step: usize,
+        original: &[Arc<Message>],
+        sent: &[Arc<Message>],
+        kept: Option<&Kept>,
+    ) -> Vec<Use> {
         let of = |needed: &&Needed| {
             let at = needed.message_index;
             let own = sent.get(at);
@@ -83,6 +127,7 @@ impl<'a> Uses<'a> {
                 place: needed.place.clone(),
                 found,
                 compacted: !same,
+                back: kept.filter(|_| found == Found::Nowhere).map(|kept| kept.back(own, &needed.text)),
             }
         };
         self.by_step.get(&step).into_iter().flatten().map(of).collect()
@@ -98,6 +143,8 @@ fn tool_of(messages: &[Arc<Message>], at: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use epitome_compactor::Cache;
+
     use super::{
         super::{
             message::{Store, tests::Words},
@@ -124,7 +171,7 @@ mod tests {
         let uses = Uses::new(session, &original, &session.steps());
         assert_eq!(uses.unseen, 0);
 
-        let whole = uses.at(3, &original[..3], &original[..3]);
+        let whole = uses.at(3, &original[..3], &original[..3], None);
         assert_eq!(whole.len(), 1);
         assert_eq!(
             (whole[0].tool.as_str(), whole[0].found, whole[0].compacted),
@@ -133,10 +180,21 @@ mod tests {
 
         let mut sent = original[..5].to_vec();
         sent[2] = store.with_texts(&original[2], vec![(0, "fn alpha()".into())]);
-        let lost = uses.at(5, &original[..5], &sent);
-        assert_eq!((lost[0].found, lost[0].compacted), (Found::Nowhere, true));
+        let lost = uses.at(5, &original[..5], &sent, None);
+        assert_eq!((lost[0].found, lost[0].compacted, lost[0].back), (Found::Nowhere, true, None));
+        let originals = Originals::new(Arc::new(Cache::memory_only()));
+        let id = originals.keep(&original[2].texts[0]).unwrap();
+        let kept = Kept { originals, ids: vec![Id::of("another"), id.clone()] };
+        let back = |sent: &[Arc<Message>]| uses.at(5, &original[..5], sent, Some(&kept))[0].back;
+        assert_eq!(back(&sent), Some(Back::Account));
+        let named = format!("fn alpha() [hash={id}]");
+        sent[2] = store.with_texts(&original[2], vec![(0, named)]);
+        assert_eq!(back(&sent), Some(Back::Text));
+        let none = Kept { ids: Vec::new(), ..kept };
+        assert_eq!(uses.at(5, &original[..5], &sent, Some(&none))[0].back, Some(Back::No));
+        assert_eq!(uses.at(5, &original[..5], &original[..5], Some(&none))[0].back, None);
         sent[4] = store.with_texts(&original[4], vec![(0, "fn gamma() And?".into())]);
-        assert_eq!(uses.at(5, &original[..5], &sent)[0].found, Found::Evidence);
+        assert_eq!(uses.at(5, &original[..5], &sent, None)[0].found, Found::Evidence);
 
         // Of the steps that are played, none holds the result before it is used.
         assert_eq!(Uses::new(session, &original, &[1]).unseen, 2);

@@ -82,12 +82,14 @@ pub fn page(header: &Header, figures: &[Figures]) -> Page {
     }
 }
 
-const NOTES: [&str; 6] = [
+const NOTES: [&str; 7] = [
     "Figures are in percent; in brackets the ends of the 95 % interval, which resamples whole sessions.",
     "\"removed\" is the share of the tokens of each session's last request that did not go upstream.",
     "\"retained\" is used-later retention: of the strings that the agent wrote later and had from this tool result alone, \
      the share that stood in the request before their use; mean over tool results. \"of compacted\" leaves out tool \
      results that went whole.",
+    "\"retrieve\" is retention if the model fetches what it lacks by the hash of the original, which the shortened text \
+     names, or the account if the text is JSON.",
     "\"prefix\" is the share of the bytes of a request that came again at the start of the next one.",
     "The columns named for providers are the price of all steps against untouched (1.000), by what reading and writing \
      a cached prefix costs there: 0.1 and 1.25 (anthropic), 0.1 and 1 (openai, gemini) of plain input. A message is read \
@@ -126,6 +128,7 @@ fn arms(figures: &[Figures]) -> Table {
             "removed",
             "retained",
             "of compacted",
+            "retrieve",
             "prefix",
             "anthropic",
             "openai",
@@ -135,6 +138,7 @@ fn arms(figures: &[Figures]) -> Table {
             "+evidence",
             "+strings",
             "+found as evidence",
+            "+by account",
         ],
     );
     let missing = || format::NONE.to_owned();
@@ -151,6 +155,7 @@ fn arms(figures: &[Figures]) -> Table {
             Cell::new(format::percent(own.removed)),
             Cell::new(estimate(own.retained)),
             Cell::pair(mean(own.retained_compacted), estimate(own.retained_compacted)),
+            Cell::new(mean(own.with_retrieve)),
             Cell::new(own.prefix.map_or_else(missing, format::percent)),
             price("anthropic"),
             price("openai"),
@@ -160,6 +165,7 @@ fn arms(figures: &[Figures]) -> Table {
             Cell::new(format::percent(own.evidence)),
             Cell::new(format::count(own.strings as f64)),
             Cell::new(format::count(own.as_evidence as f64)),
+            Cell::new(format::count(own.by_account as f64)),
         ]);
     }
     table

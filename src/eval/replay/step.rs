@@ -6,10 +6,13 @@ use super::{
     arms::{Name, Sent},
     bill::{Prefix, RULES},
     message::{Message, tokens},
-    needed::Uses,
+    needed::{Kept, Uses},
     record::{Played, Texts},
 };
-use crate::rewrite::account::Verdict;
+use crate::{
+    originals::Id,
+    rewrite::account::{Account, Verdict},
+};
 
 /// What an arm has sent so far.
 pub(super) struct Track {
@@ -29,7 +32,7 @@ impl Track {
     /// Adds a request of which `sent` went upstream.
     pub(super) fn add(&mut self, original: &[Arc<Message>], sent: Sent, uses: &Uses<'_>) {
         let Self { played, last } = self;
-        let Sent { messages, ms, account } = sent;
+        let Sent { messages, ms, account, originals } = sent;
         let full = Prefix::of(&last.0, original);
         let prefix = Prefix::of(&last.1, &messages);
         played.steps += 1;
@@ -44,7 +47,8 @@ impl Track {
         }
         played.step_ms.extend(ms);
         if let Some(all) = &mut played.uses {
-            all.extend(uses.at(original.len(), original, &messages));
+            let kept = originals.map(|originals| Kept { originals, ids: ids(account.as_ref()) });
+            all.extend(uses.at(original.len(), original, &messages, kept.as_ref()));
         }
         if let Some(account) = account {
             if matches!(account.verdict, Verdict::Partial | Verdict::FailedOpen) {
@@ -60,6 +64,15 @@ impl Track {
     pub(super) fn finish(self, unseen: usize) -> Played {
         Played { unseen, ..self.played }
     }
+}
+
+/// The ids of what was compacted.
+fn ids(account: Option<&Account>) -> Vec<Id> {
+    let decisions = account.iter().flat_map(|account| &account.decisions);
+    decisions
+        .filter(|decision| decision.reason.is_empty())
+        .filter_map(|decision| decision.id.parse().ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -93,7 +106,11 @@ mod tests {
             if step == 3 {
                 messages[2] = store.with_texts(&original[2], vec![(0, words(496))]);
             }
-            track.add(&original[..step], Sent { messages, ms: Some(2.0), account: None }, &uses);
+            track.add(
+                &original[..step],
+                Sent { messages, ms: Some(2.0), account: None, originals: None },
+                &uses,
+            );
         }
         let played = track.finish(0);
         // 2,000, then 2,000 again, 5 for the answer, and 1,000 or 500 for the tool result.

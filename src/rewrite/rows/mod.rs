@@ -16,19 +16,19 @@ use serde::Serialize;
 use super::{
     Effort, Work,
     account::{Account, Verdict},
-    marker,
     pipeline::Compact,
     tally::Tally,
 };
 use crate::{
     config::{self, WithoutQuery},
-    originals::{Id, Originals},
+    originals::{Id, Originals, marker},
     plan::{self, Plan, RequestOverrides, SkipReason, Target},
     telemetry,
     wire::{
         compress::{Mode, Rows},
         conversation::{Conversation, Text},
         json::{self, Replacement},
+        literal::Form,
     },
 };
 
@@ -96,7 +96,12 @@ pub fn shorten(
     effort: Effort,
     cancel: &Cancel,
 ) -> Shortened {
-    let config = config::Plan { without_query: WithoutQuery::Condense, evidence_tokens: 0, ..config.clone() };
+    let config = config::Plan {
+        without_query: WithoutQuery::Condense,
+        evidence_tokens: 0,
+        originals: false,
+        ..config.clone()
+    };
     let counter = pipeline.counter(rows.model.as_deref());
     let places = places(rows);
     let (targets, skipped) = targets(rows, &places, &config, counter.as_ref(), wishes, cancel);
@@ -164,7 +169,8 @@ fn targets(
     let placed = found.into_iter().filter(|target| list.contains(&target.range.start)).filter_map(|target| {
         let after = places.partition_point(|place| place.text.literal.start() <= target.range.start);
         let group = after.checked_sub(1)?;
-        let may_change = rows.may_change(places.get(group)?.row);
+        // What is put behind a row would not stand in the Base64 of a file.
+        let may_change = rows.may_change(places.get(group)?.row) && target.form == Form::Plain;
         may_change.then_some(Target { group, later: Vec::new(), ..target })
     });
     let mut targets: Vec<Target> = placed.collect();

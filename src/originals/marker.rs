@@ -3,7 +3,9 @@
 
 use serde::de::IgnoredAny;
 
-use crate::originals::Id;
+use epitome_text::tokens::TokenCounter;
+
+use super::Id;
 
 /// The last line of a shortened text. `None` for JSON, which must stay JSON. It stands at the end, so that all lines
 /// keep their numbers.
@@ -12,6 +14,11 @@ pub fn of_rest(text: &str, tokens: usize, before: usize, id: &Id) -> Option<Stri
         text,
         &format!("{tokens} of {before} tokens shown; the original is whole, retrieve it with hash={id}"),
     )
+}
+
+/// The tokens that [`of_rest`] takes, about.
+pub fn reserve(counter: &dyn TokenCounter) -> usize {
+    of_rest("text", 12_345, 123_456, &Id::of("")).map_or(0, |mark| counter.count(&mark))
 }
 
 /// The last line of what was retrieved for a query. `None` for JSON.
@@ -40,6 +47,7 @@ fn is_json(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use epitome_text::tokens::tiktoken;
 
     #[test]
     fn json_gets_no_marker() {
@@ -50,6 +58,7 @@ mod tests {
         let marker = of_rest("[INFO] one\n", 10, 200, &id).unwrap();
         assert!(marker.starts_with("[epitome: 10 of 200 tokens shown; the original is whole"), "{marker}");
         assert!(marker.contains(&format!("hash={id}]")));
+        assert!((20..60).contains(&reserve(tiktoken("gpt-4o").unwrap().as_ref())));
         assert!(of_query("one", 1, 2, &id).unwrap().starts_with('\n'));
     }
 }
