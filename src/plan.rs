@@ -7,6 +7,7 @@
 mod ageing;
 mod elements;
 mod evidence;
+mod frame;
 pub mod material;
 pub mod phrase;
 mod pieces;

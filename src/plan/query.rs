@@ -1,10 +1,13 @@
 //! The query for a text: what the wording of its turn asks, or the call that produced a tool's result.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
 use epitome_text::terms::{is_stop_word, query_terms, terms};
 
-use super::phrase::{self, Strength};
+use super::{
+    frame,
+    phrase::{self, Strength},
+};
 
 /// Where a query was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,18 +108,6 @@ const TAG: usize = 1024;
 const SAYING: usize = 3;
 /// Names of arguments that hold a command line.
 const COMMANDS: [&str; 3] = ["command", "cmd", "script"];
-
-/// Blocks that programs add to people's messages.
-const NOTICES: [&str; 8] = [
-    "system-reminder",
-    "system_reminder",
-    "environment_context",
-    "environment_details",
-    "environment-context",
-    "system-notification",
-    "additional_data",
-    "ide_opened_file",
-];
 
 /// The query in the wording of a turn, for `material`: the explicit questions and tasks if there are any,
 /// plus the outermost wording if it concerns the material; otherwise all of the wording, or if that is long,
@@ -362,7 +353,7 @@ impl Ask {
 /// The paragraphs of a stretch of wording, as asks.
 fn asks_of(said: &Said<'_>) -> Vec<Ask> {
     let mut out = Vec::new();
-    let text = without_notices(said.text);
+    let text = frame::without_notices(said.text);
     // In a margin, a question may follow directly below a line of the material.
     let parts = if said.at == At::Margin { text.lines().collect() } else { paragraphs(&text) };
     let count = parts.len();
@@ -394,29 +385,6 @@ fn asks_of(said: &Said<'_>) -> Vec<Ask> {
             None if phrase::is_cue(paragraph) => {}
             None => out.push(ask(paragraph, None)),
         }
-    }
-    out
-}
-
-/// A text without the blocks that programs add to people's messages, such as reminders: they ask nothing.
-pub(super) fn without_notices(text: &str) -> Cow<'_, str> {
-    let mut out = Cow::Borrowed(text);
-    for name in NOTICES {
-        let (open, close) = (format!("<{name}"), format!("</{name}>"));
-        if !out.contains(&open) {
-            continue;
-        }
-        let mut kept = String::with_capacity(out.len());
-        let mut rest: &str = &out;
-        while let Some(start) = rest.find(&open)
-            && let Some(end) = rest[start..].find(&close)
-        {
-            kept.push_str(&rest[..start]);
-            kept.push_str("\n\n");
-            rest = &rest[start + end + close.len()..];
-        }
-        kept.push_str(rest);
-        out = Cow::Owned(kept);
     }
     out
 }

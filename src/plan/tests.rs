@@ -1,4 +1,5 @@
 use super::{
+    marker,
     material::{Part, Stretch, stretches},
     *,
 };
@@ -20,7 +21,7 @@ impl TokenCounter for Words {
 }
 
 fn config() -> config::Plan {
-    config::Plan { min_tokens: 100, ..config::Plan::default() }
+    config::Plan { min_tokens: 100, originals: false, ..config::Plan::default() }
 }
 
 /// `n` paragraphs of a document, 48 words each.
@@ -454,6 +455,23 @@ fn budgets_and_wishes() {
 
     let wide = RequestOverrides { budget: Some(Budget::Tokens(100_000)), ..wishes };
     assert_eq!(planned(&body, &wide).map_err(|l| l.reason).err(), Some(SkipReason::WithinBudget));
+}
+
+#[test]
+fn the_name_of_the_original_counts_against_the_budget() {
+    let body = body(&[message("user", &format!("<d>\n{}\n</d>\n\nWho rebuilt it?", document(40)))]);
+    let chat = Dialect::Chat.read(body.as_bytes()).expect("chat");
+    let wishes = RequestOverrides { budget: Some(Budget::Tokens(200)), ..RequestOverrides::default() };
+    let budget = |originals: bool| {
+        let config = config::Plan { originals, ..config() };
+        let plan = plan(&chat, &config, &Words, &wishes, &Cancel::never()).expect("a plan");
+        assert_eq!(
+            plan.targets[0].original.text(),
+            chat.messages[0].texts[0].literal.decode().expect("text")
+        );
+        plan.targets[0].budget.resolve(plan.targets[0].tokens)
+    };
+    assert_eq!(budget(false) - budget(true), marker::reserve(&Words));
 }
 
 #[test]

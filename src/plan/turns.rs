@@ -10,6 +10,7 @@ use epitome_work::{Cancel, Stopped};
 
 use super::{
     elements::estimate,
+    frame,
     material::{Part, Stretch, stretches},
     may_compact,
     phrase::Strength,
@@ -87,7 +88,7 @@ fn without_halves(stretches: Vec<Stretch>, text: &str, halves: &[usize]) -> Vec<
 
 /// Whether a text says something besides what programs add to it.
 fn says(text: &str) -> bool {
-    query::without_notices(text).chars().any(char::is_alphanumeric)
+    frame::without_notices(text).chars().any(char::is_alphanumeric)
 }
 
 /// The texts of a request, in chronological order.
@@ -191,14 +192,18 @@ impl<'c> Turns<'c> {
             return Some((written.text.clone(), written.stretches.clone()?));
         }
         let decoded = text.literal.decode()?;
-        // A tool's result and a document are entirely material, except for surrounding white space and what a shell tool
-        // says of the command.
-        let header = if text.document { 0 } else { shell_header(&decoded) };
-        let start = decoded.len() - decoded[header..].trim_start().len();
-        let range = start..start + decoded[header..].trim().len();
-        let mut stretches = vec![Stretch { range, part: Part::Material }];
-        if header > 0 {
-            stretches.insert(0, Stretch { range: 0..header, part: Part::Wording });
+        // A document is entirely material, and so is a tool's result, except for what programs put around it.
+        let own = if text.document { 0..decoded.len() } else { frame::inner(&decoded) };
+        let part = &decoded[own.clone()];
+        let start = own.start + part.len() - part.trim_start().len();
+        let end = start + part.trim().len();
+        let wording = |range| Stretch { range, part: Part::Wording };
+        let mut stretches = vec![Stretch { range: start..end, part: Part::Material }];
+        if own.start > 0 {
+            stretches.insert(0, wording(0..own.start));
+        }
+        if own.end < decoded.len() {
+            stretches.push(wording(own.end..decoded.len()));
         }
         Some((decoded, stretches))
     }
@@ -359,27 +364,6 @@ fn is_own_tool(name: &str) -> bool {
     name.ends_with("headroom_retrieve") || name.contains("epitome") && own()
 }
 
-/// Most lines that a shell tool writes above the output itself.
-const HEADER: usize = 8;
-/// Most bytes of such a line.
-const HEADER_LINE: usize = 80;
-
-/// The bytes of what a shell tool says of a command (`Exit code: 0`, `Wall time: 0.1 seconds`) above the output, up to
-/// and with the line `Output:`; 0 if there is no such line.
-fn shell_header(text: &str) -> usize {
-    let mut end = 0;
-    for line in text.split_inclusive('\n').take(HEADER) {
-        end += line.len();
-        if line.trim_end() == "Output:" {
-            return end;
-        }
-        if line.len() > HEADER_LINE {
-            break;
-        }
-    }
-    0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,18 +377,6 @@ mod tests {
         }
         for other in ["retrieve", "compact", "epitome", "mcp__epitome__read", "headroom"] {
             assert!(!is_own_tool(other), "{other}");
-        }
-    }
-
-    #[test]
-    fn a_shells_header_ends_with_its_output_line() {
-        let header = "Exit code: 0\nWall time: 0.1 seconds\nTotal output lines: 900\nOutput:\n";
-        assert_eq!(shell_header(&format!("{header}one\ntwo\n")), header.len());
-        assert_eq!(shell_header("Output:\none"), 8);
-        for none in
-            ["", "one\ntwo", "Output: one", &"a\n".repeat(9), &format!("{}\nOutput:\n", "a".repeat(90))]
-        {
-            assert_eq!(shell_header(none), 0, "{none}");
         }
     }
 }

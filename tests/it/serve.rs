@@ -268,3 +268,62 @@ fn the_image_refuses_to_be_open_by_accident() {
         assert_eq!(config.serve.listen, "0.0.0.0:8080");
     }
 }
+
+/// A proxy of the environment: says which request lines arrive, and answers each with 418.
+fn teapot() -> (String, std::sync::mpsc::Receiver<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let (to, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.expect("a connection"));
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("a line");
+            // Everything is read, so that closing is no reset.
+            let (mut header, mut length) = (String::new(), 0);
+            while header != "\r\n" {
+                header.clear();
+                reader.read_line(&mut header).expect("a header");
+                let own = header.to_ascii_lowercase();
+                length = own
+                    .strip_prefix("content-length:")
+                    .map_or(length, |n| n.trim().parse().expect("a number"));
+            }
+            reader.read_exact(&mut vec![0; length]).expect("the body");
+            let answer = b"HTTP/1.1 418 I'm a teapot\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            reader.get_mut().write_all(answer).expect("written");
+            if to.send(line.trim_end().to_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    (url, lines)
+}
+
+#[actix_web::test]
+async fn proxies_of_the_environment_stand_before_the_upstream() {
+    let (proxy, lines) = teapot();
+    let ask = |upstream: &'static str, variables: Vec<(&'static str, String)>| async move {
+        let variables: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let arguments = ["--listen", "127.0.0.1:0", "--upstream", upstream];
+        let (mut child, line, _lines) = spawn(&arguments, &variables);
+        let url = line.trim().strip_prefix("epitome listens on ").expect(&line).to_owned();
+        let request = reqwest::Client::new().post(format!("{url}/v1/chat/completions")).body("{}");
+        let status = request.send().await.expect("an answer").status().as_u16();
+        child.kill().expect("it runs");
+        child.wait().expect("it ran");
+        status
+    };
+    let plain = "http://models.invalid/v1";
+    assert_eq!(ask(plain, vec![("HTTP_PROXY", proxy.clone())]).await, 418);
+    assert_eq!(lines.recv().expect("a line"), "POST http://models.invalid/v1/chat/completions HTTP/1.1");
+    // A tunnel that is refused is no answer of the upstream.
+    assert_eq!(ask("https://models.invalid/v1", vec![("HTTPS_PROXY", proxy.clone())]).await, 502);
+    assert!(lines.recv().expect("a line").starts_with("CONNECT models.invalid:443"), "no tunnel");
+    let excepted = vec![("HTTP_PROXY", proxy.clone()), ("NO_PROXY", "models.invalid".to_owned())];
+    assert_eq!(ask(plain, excepted).await, 502);
+    // Nor does one stand before the loopback.
+    assert_eq!(ask("http://127.0.0.1:9/v1", vec![("HTTP_PROXY", proxy)]).await, 502);
+    assert!(lines.try_recv().is_err(), "nothing more came by");
+}
