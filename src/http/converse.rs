@@ -76,8 +76,14 @@ async fn decided(
 ) -> Result<Decided, ApiError> {
     let started = Instant::now();
     let options = Options::read(req.headers())?;
-    let passed =
-        |body, reason| Decided { outgoing: Outgoing::unchanged(body), account: Account::passed(reason) };
+    let charge = |account: &Account, bodies: Option<(&Bytes, &Bytes)>| match endpoint.counts {
+        true => None,
+        false => Charge::new(state, req, endpoint.dialect, account, bodies, started),
+    };
+    let passed = |body, reason| {
+        let account = Account::passed(reason);
+        Decided { outgoing: Outgoing::charged(body, charge(&account, None)), account }
+    };
     // Who signs a request signs its body.
     if headers::is_signed(req.headers()) {
         return Ok(passed(body::stream(req, payload), "signed"));
@@ -101,7 +107,12 @@ async fn decided(
             }
         },
     };
-    let asked = Asked { dialect: endpoint.dialect, body: &original, overrides: &options.wishes };
+    let asked = Asked {
+        dialect: endpoint.dialect,
+        body: &original,
+        overrides: &options.wishes,
+        counts: endpoint.counts,
+    };
     let leave = options.bypass.then_some("bypass");
     // What was sent before goes the same way still: changing it once more would cost more than it saves.
     let effort = match state.billing.is_off(&keys::tenant(req), endpoint.dialect) {
@@ -119,8 +130,7 @@ async fn decided(
         Some(body) => (body.clone(), body, encoding.is_some()),
         None => (received, original.clone(), false),
     };
-    let charge = (!endpoint.counts)
-        .then(|| Charge::new(state, req, endpoint.dialect, &account, (&original, &sent), started));
+    let charge = charge(&account, Some((&original, &sent)));
     Ok(Decided { outgoing: Outgoing { body: Body::Bytes(body), decoded, charge, shadow }, account })
 }
 
