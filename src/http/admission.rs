@@ -16,7 +16,6 @@ use super::{
 use crate::{
     rewrite::{self, Asked, Effort, PLANNING_GRACE, Rewrite, account::Account, pipeline::Compact},
     telemetry,
-    wire::dialect::Dialect,
 };
 
 /// A body of at most this many bytes is inspected on the server's thread; a larger one on a blocking thread,
@@ -205,8 +204,7 @@ async fn decided(
     {
         return untouched(Account::passed(reason));
     }
-    // Only answers of the chat dialect are compared.
-    if dialect == Dialect::Chat && state.shadow.is_off() {
+    if state.shadow.is_off(dialect) {
         return untouched(Account::passed("shadow-floor"));
     }
     let work = |effort: Effort| {

@@ -14,7 +14,6 @@ use super::{
     error::{ApiError, Shape},
     forward::{self, Flight, Outgoing},
     headers, keys,
-    observe::request_id,
     options::Options,
     shadow::Sample,
     state::State,
@@ -22,7 +21,7 @@ use super::{
 use crate::{
     rewrite::{Asked, Effort, Rewrite, account::Account},
     telemetry,
-    wire::dialect::{Dialect, Endpoint},
+    wire::dialect::Endpoint,
 };
 
 /// What to send upstream, and the reason.
@@ -122,7 +121,7 @@ async fn decided(
     let Rewrite { body, account } =
         admission::decide(state, state.pipeline_for(req), &original, asked, leave, effort).await;
     let shadow = match &body {
-        Some(_) if endpoint == SHADOWED => Sample::draw(state, req, &request_id(req), &original, &account),
+        Some(_) if !endpoint.counts => Sample::draw(state, req, endpoint.dialect, &original, &account),
         _ => None,
     };
     // What is not changed goes as it came, encoded or not.
@@ -133,6 +132,3 @@ async fn decided(
     let charge = charge(&account, Some((&original, &sent)));
     Ok(Decided { outgoing: Outgoing { body: Body::Bytes(body), decoded, charge, shadow }, account })
 }
-
-/// The endpoint whose answers are compared with those to the original.
-const SHADOWED: Endpoint = Endpoint { dialect: Dialect::Chat, counts: false };

@@ -3,6 +3,7 @@
 //! A view locates the texts and never rebuilds the body. Replacements are spliced in, and every other byte
 //! stays as the client wrote it: unknown fields, number formats, white space, the order of keys.
 
+pub mod answer;
 pub mod anthropic_error;
 mod chat;
 pub mod compress;
