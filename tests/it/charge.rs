@@ -207,7 +207,8 @@ async fn what_passes_unread_is_on_the_bill_without_parts() {
     let folder = tempfile::tempdir().unwrap();
     let upstream = Upstream::start();
     let [body, _] = steps();
-    let cases: [(&str, &[(&str, &str)], fn(&mut Config)); 5] = [
+    type Case = (&'static str, &'static [(&'static str, &'static str)], fn(&mut Config));
+    let cases: [Case; 5] = [
         ("signed", &[("content-md5", "x")], |_| {}),
         ("encoded", &[("content-encoding", "compress")], |_| {}),
         ("encoded", &[("content-encoding", "gzip")], |_| {}),
