@@ -262,7 +262,7 @@ impl Default for Eval {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shadow {
-    /// Share of the compacted chat requests, 0 to 1; 0 turns it off.
+    /// Share of the compacted requests, 0 to 1; 0 turns it off.
     pub sample: f64,
     /// A model of the same upstream that says whether two answers say the same. Empty: none.
     pub judge: String,

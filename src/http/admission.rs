@@ -7,16 +7,15 @@ use std::{
 
 use bytes::Bytes;
 use epitome_work::Cancel;
-use tokio::{sync::Semaphore, task, time};
+use tokio::{sync::OwnedSemaphorePermit, task, time};
 
 use super::{
     error::ApiError,
     state::{Readiness, State},
 };
 use crate::{
-    rewrite::{self, Asked, Effort, Rewrite, account::Account, pipeline::Compact},
+    rewrite::{self, Asked, Effort, PLANNING_GRACE, Rewrite, account::Account, pipeline::Compact},
     telemetry,
-    wire::dialect::Dialect,
 };
 
 /// A body of at most this many bytes is inspected on the server's thread; a larger one on a blocking thread,
@@ -52,35 +51,86 @@ pub enum Refused {
     Panicked,
 }
 
-/// Runs `work` on a blocking thread, if a place is free, until the deadline. It holds its place until it has
-/// really ended, so that overdue work cannot pile up.
+/// Until when work may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    /// From when on it should end.
+    deadline: Duration,
+    /// How much longer it is waited for.
+    grace: Duration,
+}
+
+impl Limit {
+    /// For work that nobody waits for any longer.
+    pub(super) fn strict(deadline: Duration) -> Self {
+        Self { deadline, grace: Duration::ZERO }
+    }
+
+    /// For work that plans a request, which may take as long again, within [`PLANNING_GRACE`].
+    pub(super) fn planned(deadline: Duration) -> Self {
+        Self { deadline, grace: deadline.min(PLANNING_GRACE) }
+    }
+
+    /// What is left of it after so long.
+    fn after(self, waited: Duration) -> Self {
+        Self { deadline: self.deadline.saturating_sub(waited), ..self }
+    }
+}
+
+/// Runs `work` on a blocking thread, if the models are loaded and there is a place, until the deadline. It holds its
+/// place until it has really ended, so that overdue work cannot pile up.
 ///
 /// # Errors
 ///
 /// [`Refused`]; never waits for a free place.
 pub async fn run<T: Send + 'static>(
     state: &State,
-    permits: &Arc<Semaphore>,
     work: impl FnOnce(&Cancel) -> T + Send + 'static,
 ) -> Result<T, Refused> {
-    run_within(state, permits, Duration::from_millis(state.config.serve.deadline_ms), work).await
+    let deadline = Duration::from_millis(state.config.serve.deadline_ms);
+    run_within(state, Limit::strict(deadline), work).await
 }
 
-/// [`run`] with a deadline of its own.
+/// [`run`] with a limit of its own.
 ///
 /// # Errors
 ///
 /// As [`run`].
 pub(super) async fn run_within<T: Send + 'static>(
     state: &State,
-    permits: &Arc<Semaphore>,
-    deadline: Duration,
+    limit: Limit,
     work: impl FnOnce(&Cancel) -> T + Send + 'static,
 ) -> Result<T, Refused> {
     if !ready(state).await {
         return Err(Refused::NotReady);
     }
-    let permit = permits.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
+    let permit = state.permits.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
+    with_permit(permit, limit, work).await
+}
+
+/// Runs `work` that only looks up what is known, with or without models. It waits for its place: it is short, and as
+/// many bodies as can wait have room (`serve.bodies_bytes`).
+///
+/// # Errors
+///
+/// [`Refused::Busy`] if the deadline passes first; else as [`run`].
+pub(super) async fn run_recall<T: Send + 'static>(
+    state: &State,
+    limit: Limit,
+    work: impl FnOnce(&Cancel) -> T + Send + 'static,
+) -> Result<T, Refused> {
+    let start = Instant::now();
+    match time::timeout(limit.deadline, state.recalls.clone().acquire_owned()).await {
+        Ok(Ok(permit)) => with_permit(permit, limit.after(start.elapsed()), work).await,
+        Ok(Err(_)) | Err(_) => Err(Refused::Busy),
+    }
+}
+
+async fn with_permit<T: Send + 'static>(
+    permit: OwnedSemaphorePermit,
+    Limit { deadline, grace }: Limit,
+    work: impl FnOnce(&Cancel) -> T + Send + 'static,
+) -> Result<T, Refused> {
     // Work that ends by itself, a little earlier, still tells what was known.
     let own = deadline - (deadline / SETTLING_SHARE).min(SETTLING);
     let cancel = Instant::now().checked_add(own).map_or_else(Cancel::never, Cancel::at);
@@ -91,7 +141,7 @@ pub(super) async fn run_within<T: Send + 'static>(
         let _flight = telemetry::InFlight::compaction();
         span.in_scope(|| work(&cancel))
     });
-    let result = time::timeout(deadline, running).await;
+    let result = time::timeout(deadline.saturating_add(grace), running).await;
     drop(guard);
     match result {
         Ok(Ok(value)) => Ok(value),
@@ -148,46 +198,40 @@ async fn decided(
     asked: Asked<'_>,
     effort: Effort,
 ) -> Rewrite {
-    let dialect = asked.dialect;
+    let (dialect, counts) = (asked.dialect, asked.counts);
     if body.len() <= AT_ONCE
         && let Some(reason) = rewrite::at_once(dialect, body, &state.config.plan)
     {
         return untouched(Account::passed(reason));
     }
-    // Only answers of the chat dialect are compared.
-    if dialect == Dialect::Chat && state.shadow.is_off() {
+    if state.shadow.is_off(dialect) {
         return untouched(Account::passed("shadow-floor"));
     }
     let work = |effort: Effort| {
         let (shared, pipeline, body) = (state.clone(), pipeline.clone(), body.clone());
         let overrides = asked.overrides.clone();
         move |cancel: &Cancel| {
-            let asked = Asked { dialect, body: &body, overrides: &overrides };
+            let asked = Asked { dialect, body: &body, overrides: &overrides, counts };
             rewrite::rewrite(pipeline.as_ref(), &shared.config.plan, asked, effort, cancel)
         }
     };
+    let limit = Limit::planned(Duration::from_millis(state.config.serve.deadline_ms));
+    // What was sent before is sent again the same way; where that is nothing, the original passes.
+    let recalled = async |account: Account| {
+        let recall = work(Effort::Recall(account.reason));
+        match run_recall(state, limit, recall).await {
+            Ok(Rewrite { body: None, .. }) | Err(_) => untouched(account),
+            Ok(rewrite) => rewrite,
+        }
+    };
     if let Effort::Recall(reason) = effort {
-        return recalled(state, work(effort), reason).await;
+        return recalled(Account::passed(reason)).await;
     }
-    match run(state, &state.permits, work(Effort::Compact)).await {
+    match run_within(state, limit, work(Effort::Compact)).await {
         Ok(rewrite) => rewrite,
-        // What was sent before is sent again the same way.
-        Err(Refused::Busy) => recalled(state, work(Effort::Recall("busy")), "busy").await,
-        Err(Refused::NotReady) => untouched(Account::failed_open("not-ready")),
-        Err(Refused::Deadline) => untouched(Account::failed_open("deadline")),
-        Err(Refused::Panicked) => untouched(Account::failed_open("error")),
-    }
-}
-
-/// What is known put in place; where that is nothing, the original passes for `reason`.
-async fn recalled(
-    state: &State,
-    work: impl FnOnce(&Cancel) -> Rewrite + Send + 'static,
-    reason: &'static str,
-) -> Rewrite {
-    match run(state, &state.recalls, work).await {
-        Ok(Rewrite { body: None, .. }) | Err(_) => untouched(Account::passed(reason)),
-        Ok(rewrite) => rewrite,
+        Err(Refused::Busy) => recalled(Account::passed("busy")).await,
+        Err(Refused::NotReady) => recalled(Account::failed_open("not-ready")).await,
+        Err(refused) => untouched(Account::failed_open(refused.as_str())),
     }
 }
 

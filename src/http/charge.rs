@@ -15,7 +15,7 @@ use epitome_compactor::client::{
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName},
 };
 use futures_util::Stream;
-use tokio::{runtime::Handle, task};
+use tokio::runtime::Handle;
 
 use super::{billing::parts, keys, observe::request_id, state::State};
 use crate::{
@@ -32,8 +32,15 @@ use crate::{
     wire::json::Raw,
 };
 
-/// A request whose answer is charged.
+/// A request whose answer is charged. Dropped before its answer has begun, it is entered without one: the upstream did
+/// not answer, or the client did not wait.
 pub(super) struct Charge {
+    open: Option<Open>,
+    runtime: Handle,
+}
+
+/// A request that is not yet in the bill.
+struct Open {
     state: Arc<State>,
     dialect: Dialect,
     status: Option<u16>,
@@ -50,14 +57,17 @@ struct Known {
 }
 
 impl Charge {
+    /// `bodies` are the original and what is sent; `None` if the request passes unread. `None` where nothing runs that
+    /// could enter it.
     pub(super) fn new(
         state: &Arc<State>,
         req: &HttpRequest,
         dialect: Dialect,
         account: &Account,
-        (original, sent): (&Bytes, &Bytes),
+        bodies: Option<(&Bytes, &Bytes)>,
         started: Instant,
-    ) -> Self {
+    ) -> Option<Self> {
+        let runtime = Handle::try_current().ok()?;
         let text = |decision: &crate::rewrite::account::Decision| Text {
             kind: decision.kind.clone().into(),
             query_from: decision.query_from.into(),
@@ -91,27 +101,44 @@ impl Charge {
         };
         let saved = account.tokens.map_or(0, |(before, after)| before as i64 - after as i64);
         let (to, from) = mpsc::channel();
-        let (shared, original, sent) = (state.clone(), original.clone(), sent.clone());
-        // The bodies are let go when they are read, long before the answer.
-        drop(task::spawn_blocking(move || to.send(known.read(&shared, &original, &sent, saved)).is_ok()));
-        Self { state: state.clone(), dialect, status: None, started, known: from }
+        match bodies {
+            // The receiver is there.
+            None => drop(to.send(known)),
+            Some((original, sent)) => {
+                let (shared, original, sent) = (state.clone(), original.clone(), sent.clone());
+                // The bodies are let go when they are read, long before the answer.
+                drop(
+                    runtime.spawn_blocking(move || {
+                        to.send(known.read(&shared, &original, &sent, saved)).is_ok()
+                    }),
+                );
+            }
+        }
+        let open = Open { state: state.clone(), dialect, status: None, started, known: from };
+        Some(Self { open: Some(open), runtime })
     }
 
     /// Reads the answer as it passes, unchanged.
     pub(super) fn watch(mut self, answer: Answer) -> Answer {
-        self.status = Some(answer.status.as_u16());
+        let Some(mut open) = self.open.take() else { return answer };
+        open.status = Some(answer.status.as_u16());
         let header = |name: HeaderName| header(&answer.headers, &name);
-        let reader = UsageReader::new(self.dialect, &header(CONTENT_TYPE), &header(CONTENT_ENCODING));
-        let Ok(runtime) = Handle::try_current() else { return answer };
-        let noted = Some((self, reader));
+        let reader = UsageReader::new(open.dialect, &header(CONTENT_TYPE), &header(CONTENT_ENCODING));
+        let noted = Some((open, reader));
+        let runtime = self.runtime.clone();
         Answer { body: Box::pin(Metered { inner: answer.body, noted, runtime }), ..answer }
     }
+}
 
-    /// No answer came.
-    pub(super) fn failed(self) {
-        drop(task::spawn_blocking(move || self.enter(None)));
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            drop(self.runtime.spawn_blocking(move || open.enter(None)));
+        }
     }
+}
 
+impl Open {
     /// Enters the request in the bill, with what the answer reported. Blocks until the bodies are read.
     fn enter(self, reader: Option<UsageReader>) {
         let Self { state, dialect, status, started, known } = self;
@@ -166,7 +193,7 @@ fn header(headers: &HeaderMap, name: &HeaderName) -> String {
 /// An answer on its way to the client.
 struct Metered {
     inner: ByteStream,
-    noted: Option<(Charge, UsageReader)>,
+    noted: Option<(Open, UsageReader)>,
     runtime: Handle,
 }
 
@@ -185,9 +212,9 @@ impl Stream for Metered {
 impl Drop for Metered {
     /// The answer ended, or its client left: what was reported until then counts.
     fn drop(&mut self) {
-        if let Some((charge, reader)) = self.noted.take() {
+        if let Some((open, reader)) = self.noted.take() {
             // On a blocking thread: what runs there is finished before a server that stops is gone.
-            drop(self.runtime.spawn_blocking(move || charge.enter(Some(reader))));
+            drop(self.runtime.spawn_blocking(move || open.enter(Some(reader))));
         }
     }
 }

@@ -74,9 +74,7 @@ async fn compacted(
         let json = serde_json::to_string(&compaction).map_err(|error| Failure::Json(error.to_string()))?;
         Ok((json, compaction.outcome))
     };
-    let done = admission::run(state, &state.permits, work)
-        .await
-        .map_err(|r| r.into_error(state, &request_id(req)))?;
+    let done = admission::run(state, work).await.map_err(|r| r.into_error(state, &request_id(req)))?;
     match done {
         Ok((json, Outcome::Compacted)) => Ok((json, "compacted", "")),
         Ok((json, Outcome::Passed(reason))) => Ok((json, "passed", reason.as_str())),

@@ -3,21 +3,18 @@
 //! A gateway may give up its own request if this one fails, so that only a body that cannot be read is refused:
 //! whatever else happens, every row comes back, and the account says why it is as it was.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
 use bytes::Bytes;
 use epitome_work::Cancel;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::{sync::Semaphore, task};
+use tokio::task;
 
 use super::{
     account,
-    admission::{self, Refused},
+    admission::{self, Limit, Refused},
     body,
     error::{ApiError, Shape},
     observe::request_id,
@@ -135,18 +132,19 @@ async fn compressed(
         }
     };
     let limit = LONGEST.min(Duration::from_millis(state.config.serve.deadline_ms));
-    let run = async |permits: &Arc<Semaphore>, effort: Effort| {
-        admission::run_within(state, permits, limit, work(effort)).await
+    let limit = Limit::planned(limit);
+    let account = match admission::run_within(state, limit, work(Effort::Compact)).await {
+        Ok(done) => return done,
+        Err(Refused::Busy) => Account::passed("busy"),
+        Err(refused) => Account::failed_open(refused.as_str()),
     };
-    match run(&state.permits, Effort::Compact).await {
-        Ok(done) => done,
-        // What was sent before is sent again the same way.
-        Err(Refused::Busy) => match run(&state.recalls, Effort::Recall("busy")).await {
-            Ok(done) => done,
-            Err(_) => untouched(body, Account::passed("busy"), req).await,
-        },
-        Err(refused) => untouched(body, Account::failed_open(refused.as_str()), req).await,
+    // What was sent before is sent again the same way.
+    if matches!(account.reason, "busy" | "not-ready")
+        && let Ok(done) = admission::run_recall(state, limit, work(Effort::Recall(account.reason))).await
+    {
+        return done;
     }
+    untouched(body, account, req).await
 }
 
 fn read(body: &[u8]) -> Result<Rows<'_>, ApiError> {

@@ -14,7 +14,6 @@ use super::{
     error::{ApiError, Shape},
     forward::{self, Flight, Outgoing},
     headers, keys,
-    observe::request_id,
     options::Options,
     shadow::Sample,
     state::State,
@@ -22,7 +21,7 @@ use super::{
 use crate::{
     rewrite::{Asked, Effort, Rewrite, account::Account},
     telemetry,
-    wire::dialect::{Dialect, Endpoint},
+    wire::dialect::Endpoint,
 };
 
 /// What to send upstream, and the reason.
@@ -76,8 +75,14 @@ async fn decided(
 ) -> Result<Decided, ApiError> {
     let started = Instant::now();
     let options = Options::read(req.headers())?;
-    let passed =
-        |body, reason| Decided { outgoing: Outgoing::unchanged(body), account: Account::passed(reason) };
+    let charge = |account: &Account, bodies: Option<(&Bytes, &Bytes)>| match endpoint.counts {
+        true => None,
+        false => Charge::new(state, req, endpoint.dialect, account, bodies, started),
+    };
+    let passed = |body, reason| {
+        let account = Account::passed(reason);
+        Decided { outgoing: Outgoing::charged(body, charge(&account, None)), account }
+    };
     // Who signs a request signs its body.
     if headers::is_signed(req.headers()) {
         return Ok(passed(body::stream(req, payload), "signed"));
@@ -101,7 +106,12 @@ async fn decided(
             }
         },
     };
-    let asked = Asked { dialect: endpoint.dialect, body: &original, overrides: &options.wishes };
+    let asked = Asked {
+        dialect: endpoint.dialect,
+        body: &original,
+        overrides: &options.wishes,
+        counts: endpoint.counts,
+    };
     let leave = options.bypass.then_some("bypass");
     // What was sent before goes the same way still: changing it once more would cost more than it saves.
     let effort = match state.billing.is_off(&keys::tenant(req), endpoint.dialect) {
@@ -111,7 +121,7 @@ async fn decided(
     let Rewrite { body, account } =
         admission::decide(state, state.pipeline_for(req), &original, asked, leave, effort).await;
     let shadow = match &body {
-        Some(_) if endpoint == SHADOWED => Sample::draw(state, req, &request_id(req), &original, &account),
+        Some(_) if !endpoint.counts => Sample::draw(state, req, endpoint.dialect, &original, &account),
         _ => None,
     };
     // What is not changed goes as it came, encoded or not.
@@ -119,10 +129,6 @@ async fn decided(
         Some(body) => (body.clone(), body, encoding.is_some()),
         None => (received, original.clone(), false),
     };
-    let charge = (!endpoint.counts)
-        .then(|| Charge::new(state, req, endpoint.dialect, &account, (&original, &sent), started));
+    let charge = charge(&account, Some((&original, &sent)));
     Ok(Decided { outgoing: Outgoing { body: Body::Bytes(body), decoded, charge, shadow }, account })
 }
-
-/// The endpoint whose answers are compared with those to the original.
-const SHADOWED: Endpoint = Endpoint { dialect: Dialect::Chat, counts: false };

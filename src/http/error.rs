@@ -2,17 +2,13 @@
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode, http::header};
 use epitome_compactor::CompactError;
-use serde_json::json;
 use thiserror::Error;
 
 use super::account::{OUTCOME, REASON};
 use crate::{
     rewrite::retrieve::Unknown,
     telemetry,
-    wire::{
-        dialect::{Dialect, Endpoint},
-        openai_error::OpenAiError,
-    },
+    wire::{anthropic_error, openai_error::OpenAiError},
 };
 
 /// Why the proxy itself responds with an error.
@@ -26,6 +22,11 @@ pub enum ApiError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The path has a segment that leads elsewhere.
+    #[error(
+        "the path has a segment `.` or `..`, or one that is decoded to it, by which it could lead out of the upstream's base URL; send the path without it"
+    )]
+    Path,
     /// The body ended early or was corrupted in transit.
     #[error("the body could not be read: {0}")]
     Body(String),
@@ -104,9 +105,7 @@ impl Shape {
 
     /// The same for a path and headers.
     pub(super) fn at(path: &str, headers: &header::HeaderMap) -> Self {
-        let speaks = Endpoint::of(path).is_some_and(|endpoint| endpoint.dialect == Dialect::Messages);
-        let below = path.contains("/messages/") && !path.contains("/threads/");
-        match speaks || below || headers.contains_key("anthropic-version") {
+        match anthropic_error::is_read_at(path) || headers.contains_key(anthropic_error::VERSION) {
             true => Shape::Anthropic,
             false => Shape::OpenAi,
         }
@@ -138,10 +137,7 @@ impl ApiError {
             response.insert_header((OUTCOME, outcome)).insert_header((REASON, reason));
         }
         let body = match shape {
-            Shape::Anthropic => {
-                let error = json!({ "type": self.anthropic_type(), "message": self.to_string() });
-                json!({ "type": "error", "error": error }).to_string()
-            }
+            Shape::Anthropic => anthropic_error::body(self.anthropic_type(), &self.to_string()),
             Shape::OpenAi => self.as_openai().to_body(),
         };
         response.content_type("application/json").body(body)
@@ -165,6 +161,7 @@ impl ApiError {
     fn outcome(&self) -> Option<(&'static str, &'static str)> {
         Some(match self {
             ApiError::Header { .. } => ("refused", "header"),
+            ApiError::Path => ("refused", "path"),
             ApiError::Body(_) => ("refused", "incomplete"),
             ApiError::Slow(_) => ("refused", "slow"),
             ApiError::TooLarge(_) => ("refused", "too-large"),
@@ -184,6 +181,7 @@ impl ApiError {
     fn as_openai(&self) -> OpenAiError {
         let (kind, param, code) = match self {
             ApiError::Header { name, .. } => ("invalid_request_error", Some(*name), "invalid_header"),
+            ApiError::Path => ("invalid_request_error", None, "invalid_path"),
             ApiError::Body(_) => ("invalid_request_error", None, "incomplete_body"),
             ApiError::Slow(_) => ("invalid_request_error", None, "request_timeout"),
             ApiError::TooLarge(_) => ("invalid_request_error", None, "body_too_large"),
@@ -207,9 +205,11 @@ impl ApiError {
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
-            ApiError::Header { .. } | ApiError::Body(_) | ApiError::Request(_) | ApiError::Fields(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            ApiError::Header { .. }
+            | ApiError::Path
+            | ApiError::Body(_)
+            | ApiError::Request(_)
+            | ApiError::Fields(_) => StatusCode::BAD_REQUEST,
             ApiError::Unknown(_) => StatusCode::NOT_FOUND,
             ApiError::Key { .. } => StatusCode::UNAUTHORIZED,
             ApiError::WebSocket => StatusCode::UPGRADE_REQUIRED,

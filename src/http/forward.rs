@@ -68,7 +68,12 @@ pub struct Outgoing {
 impl Outgoing {
     /// A body as it came, whose answer nobody looks at.
     pub fn unchanged(body: Body) -> Self {
-        Self { body, decoded: false, charge: None, shadow: None }
+        Self::charged(body, None)
+    }
+
+    /// A body as it came.
+    pub(super) fn charged(body: Body, charge: Option<Charge>) -> Self {
+        Self { body, decoded: false, charge, shadow: None }
     }
 }
 
@@ -128,7 +133,6 @@ pub async fn forward(
         }
         Err(error) => {
             flight.done();
-            charge.into_iter().for_each(Charge::failed);
             Err(refused(&error))
         }
     }

@@ -6,15 +6,23 @@ use actix_web::{HttpRequest, HttpResponse, http::Method, web};
 use super::{
     account, body,
     converse::converse,
-    error::Shape,
+    error::{ApiError, Shape},
     forward::{self, Flight, Outgoing},
     state::State,
     websocket, window,
 };
-use crate::{config::ResponsesCompact, rewrite::account::Account, telemetry, wire::dialect::Endpoint};
+use crate::{
+    config::ResponsesCompact,
+    rewrite::account::Account,
+    telemetry,
+    wire::{dialect::Endpoint, path},
+};
 
 /// Serves any method and path.
 pub async fn upstream(req: HttpRequest, payload: web::Payload, state: web::Data<State>) -> HttpResponse {
+    if path::has_dot_segments(req.uri().path()) {
+        return ApiError::Path.refuse("other", Shape::of(&req));
+    }
     if websocket::is_asked(&req) {
         return websocket::connect(req, payload, state).await;
     }

@@ -139,7 +139,7 @@ async fn found(req: &HttpRequest, state: &web::Data<State>, asked: Asked) -> Res
     let mut reason = "";
     let part = match needs_work {
         false => part,
-        true => match admission::run(state, &state.permits, work(part)).await {
+        true => match admission::run(state, work(part)).await {
             Ok(found) => return found.map_err(ApiError::Unknown),
             // Who cannot have the part gets the whole.
             Err(refused) => {

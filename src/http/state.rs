@@ -27,7 +27,8 @@ use crate::{
 /// Delay before loading the models is retried.
 const RETRY: Duration = Duration::from_secs(15);
 
-/// Requests beyond `serve.max_concurrent` that may be planned at once.
+/// Requests beyond `serve.max_concurrent` that may be planned at once. More wait: planning is work of the processor, and
+/// is not done sooner by more threads. How many wait is bounded by the room for their bodies.
 const RECALLS: usize = 16;
 
 /// Encoded bodies that may be decoded at once.

@@ -77,7 +77,8 @@ async fn compacted(
     if let Window::Elsewhere = window::of(&original).map_err(|error| wrong(&error))? {
         return Ok(Done::Elsewhere(received));
     }
-    let asked = Asked { dialect: Dialect::Responses, body: &original, overrides: &options.wishes };
+    let asked =
+        Asked { dialect: Dialect::Responses, body: &original, overrides: &options.wishes, counts: false };
     let leave = options.bypass.then_some("bypass");
     let Rewrite { body, account } =
         admission::decide(state, state.pipeline_for(req), &original, asked, leave, Effort::Compact).await;

@@ -6,10 +6,10 @@ pub mod retrieve;
 pub mod rows;
 mod tally;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use epitome_compactor::{
-    CompactError, CompactRequest, RemoteError,
+    CompactError, CompactRequest, Compaction, RemoteError,
     compaction::{Later, Outcome, PassReason},
 };
 use epitome_engine::ModelError;
@@ -30,6 +30,10 @@ use crate::{
     },
 };
 
+/// How much longer than the deadline a request may be planned. Until it is known which texts would be compacted, it can
+/// neither be put in place what was sent before nor be remembered what goes whole now. 8 MB of text take 1.7 s on two cores.
+pub const PLANNING_GRACE: Duration = Duration::from_secs(2);
+
 /// The new body, if there is one, and the account.
 pub struct Rewrite {
     /// `None`: the original goes upstream.
@@ -47,6 +51,8 @@ pub struct Asked<'a> {
     pub body: &'a [u8],
     /// What the client's headers say.
     pub overrides: &'a RequestOverrides,
+    /// Whether its tokens are only counted. No model sees its texts, so that nothing is remembered as sent.
+    pub counts: bool,
 }
 
 /// How much may be done for a request.
@@ -67,7 +73,8 @@ pub fn at_once(dialect: Dialect, body: &[u8], config: &config::Plan) -> Option<&
 }
 
 /// Plans and compacts the texts of a body. A text that cannot be compacted is left unchanged. Once the deadline has
-/// passed, only what is known is put in place: what was sent before is sent again the same way.
+/// passed, only what is known is put in place: what was sent before is sent again the same way. Planning may take
+/// [`PLANNING_GRACE`] more.
 pub fn rewrite(
     pipeline: &dyn Compact,
     config: &config::Plan,
@@ -92,14 +99,12 @@ fn work(
     let conversation =
         asked.dialect.read(asked.body).map_err(|error| Box::new(Account::passed(reason_of(error))))?;
     let counter = pipeline.counter(conversation.model.as_deref());
-    cancel
-        .check()
-        .map_err(|stopped| Box::new(Account::failed_open(SkipReason::Stopped(stopped).as_str())))?;
     let originals = pipeline.originals().filter(|_| config.originals);
     // What cannot be kept needs no room for its name.
     let config = &config::Plan { originals: originals.is_some(), ..config.clone() };
+    let planning = cancel.with_grace(PLANNING_GRACE);
     let plan =
-        plan::plan(&conversation, config, counter.as_ref(), asked.overrides, cancel).map_err(|leave| {
+        plan::plan(&conversation, config, counter.as_ref(), asked.overrides, &planning).map_err(|leave| {
             let account = match leave.reason {
                 SkipReason::Stopped(_) => Account::failed_open(leave.reason.as_str()),
                 reason => Account::passed(reason.as_str()),
@@ -109,7 +114,7 @@ fn work(
         })?;
 
     let mut tally = Tally::new(&plan, config);
-    let work = Work { pipeline, model: conversation.model.as_deref(), cancel };
+    let work = Work { pipeline, model: conversation.model.as_deref(), counts: asked.counts, cancel };
     if let Err(reason) = work.through(plan.targets, effort, &mut tally) {
         return Err(Box::new(Account { verdict: Verdict::FailedOpen, reason, ..tally.untouched() }));
     }
@@ -132,6 +137,8 @@ fn work(
 struct Work<'a> {
     pipeline: &'a dyn Compact,
     model: Option<&'a str>,
+    /// As in [`Asked`].
+    counts: bool,
     cancel: &'a Cancel,
 }
 
@@ -147,7 +154,7 @@ impl Work<'_> {
         mut effort: Effort,
         tally: &mut Tally,
     ) -> Result<(), &'static str> {
-        let Self { pipeline, model, cancel } = *self;
+        let Self { pipeline, model, cancel, .. } = *self;
         for target in targets {
             let (slots, later): (Vec<usize>, Vec<Later>) = target.later.into_iter().unzip();
             let source = target.query.as_ref().map_or(QuerySource::None, |query| query.source);
@@ -186,7 +193,7 @@ impl Work<'_> {
                 }
                 // It fails the same way the next time: nothing needs to be remembered.
                 Err(Failure { reason, lasts: true }) => tally.fail(part, reason),
-                Err(Failure { reason, lasts: false }) => match pipeline.settle(&request) {
+                Err(Failure { reason, lasts: false }) => match self.known(&request) {
                     Some(known) if known.outcome != Outcome::Passed(PassReason::SentWhole) => {
                         tally.add(part, &slots, known);
                     }
@@ -195,6 +202,11 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What is known of a text that cannot be compacted now. If it is sent, it is remembered that it went whole.
+    fn known(&self, request: &CompactRequest) -> Option<Compaction> {
+        if self.counts { self.pipeline.recall(request) } else { self.pipeline.settle(request) }
     }
 }
 

@@ -33,6 +33,11 @@ pub trait Compact: Send + Sync {
         None
     }
 
+    /// As [`Compact::settle`], for a text that is not sent anywhere: nothing is remembered. `None` if nothing is known.
+    fn recall(&self, _request: &CompactRequest) -> Option<Compaction> {
+        None
+    }
+
     /// The same pipeline with a separate cache, shared only among tenants with the same salt; `None` if
     /// nothing is cached.
     fn for_tenant(&self, _salt: &Salt) -> Option<Arc<dyn Compact>> {
@@ -65,6 +70,10 @@ impl Compact for Compactor {
 
     fn settle(&self, request: &CompactRequest) -> Option<Compaction> {
         Some(Compactor::settle(self, request))
+    }
+
+    fn recall(&self, request: &CompactRequest) -> Option<Compaction> {
+        Compactor::recall(self, request)
     }
 
     fn for_tenant(&self, salt: &Salt) -> Option<Arc<dyn Compact>> {

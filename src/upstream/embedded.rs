@@ -23,7 +23,11 @@ use super::{CollectError, collect};
 use crate::{
     config,
     room::{Pace, Rooms},
-    wire::openai_error::OpenAiError,
+    wire::{
+        anthropic_error,
+        dialect::{Dialect, Endpoint},
+        openai_error::OpenAiError,
+    },
 };
 
 /// Most concurrent generations; the engine batches them.
@@ -85,14 +89,16 @@ impl Embedded {
                 let name = path.trim_start_matches("/v1/models/").to_owned();
                 self.describe(&name).await
             }
-            (method, _) => Err(Refusal(
-                StatusCode::NOT_FOUND,
-                invalid(
-                    format!("the embedded backend does not know {method} {path}"),
-                    None,
-                    Some("not_found"),
-                ),
-            )),
+            (method, _) => {
+                let message = unknown(method, path);
+                let messages =
+                    anthropic_error::is_read_at(path) || call.headers.contains_key(anthropic_error::VERSION);
+                if messages {
+                    let body = anthropic_error::body("not_found_error", &message);
+                    return Answer { status: StatusCode::NOT_FOUND, ..json(body) };
+                }
+                Err(Refusal(StatusCode::NOT_FOUND, invalid(message, None, Some("not_found"))))
+            }
         };
         result.unwrap_or_else(|Refusal(status, error)| refuse(status, &error))
     }
@@ -247,6 +253,19 @@ fn json(body: String) -> Answer {
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     let body = stream::iter([Ok(Bytes::from(body))]);
     Answer { status: StatusCode::OK, headers, body: Box::pin(body) }
+}
+
+/// What is said of a request that is none of ours.
+fn unknown(method: &Method, path: &str) -> String {
+    let speaks = "the model in the box speaks chat completions only (POST /v1/chat/completions)";
+    let serves = "start epitome with --upstream URL, in front of an API that";
+    let dialect = Endpoint::of(path).map(|endpoint| endpoint.dialect);
+    match dialect {
+        Some(dialect @ (Dialect::Messages | Dialect::Responses)) => {
+            format!("{speaks}, and this is a request of the {} dialect; {serves} speaks it", dialect.as_str())
+        }
+        Some(Dialect::Chat) | None => format!("{speaks}, and does not know {method} {path}; {serves} does"),
+    }
 }
 
 fn refuse(status: StatusCode, error: &OpenAiError) -> Answer {

@@ -10,7 +10,10 @@ use epitome_compactor::client::{
 use super::SetupError;
 use crate::{
     config,
-    wire::dialect::{Dialect, Endpoint},
+    wire::{
+        dialect::{Dialect, Endpoint},
+        path,
+    },
 };
 
 /// The header of keys in the Messages dialect.
@@ -119,10 +122,10 @@ impl fmt::Display for Route {
     }
 }
 
-/// The dialect of a path with a query.
+/// The dialect of a path with a query, however the path is encoded: what is read as a conversation goes where its
+/// dialect does.
 fn dialect_of(path: &str) -> Option<Dialect> {
-    let path = path.split_once('?').map_or(path, |(path, _)| path);
-    Endpoint::of(path).map(|endpoint| endpoint.dialect)
+    Endpoint::of(&path::decoded_segments(path)).map(|endpoint| endpoint.dialect)
 }
 
 #[cfg(test)]

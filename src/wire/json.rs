@@ -93,6 +93,11 @@ impl<'a> Raw<'a> {
         self.text == "true"
     }
 
+    /// Whether it is `false`.
+    pub fn is_false(self) -> bool {
+        self.text == "false"
+    }
+
     /// Whether it is `null`.
     pub fn is_null(self) -> bool {
         self.text == "null"

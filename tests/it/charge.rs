@@ -4,7 +4,13 @@ use std::{path::Path, sync::Arc};
 
 use epitome::{
     bill::{
-        entry::Entry, journal::Journal, ledger::Ledger, log, prefix::Fate, prices::PriceList, statement::Unit,
+        entry::Entry,
+        journal::Journal,
+        ledger::Ledger,
+        log,
+        prefix::Fate,
+        prices::PriceList,
+        statement::{Prompts, Unit},
     },
     config::Config,
     http::{
@@ -105,7 +111,7 @@ async fn each_request_is_on_the_bill() {
     let usage = one.usage.unwrap();
     assert_eq!((usage.input, usage.cached, usage.written_5m, usage.output), (3, 0, 90, 40));
     assert_eq!(one.texts.len(), 1);
-    assert_eq!((one.texts[0].query_from.as_ref(), one.texts[0].id.len()), ("question", 12));
+    assert_eq!((one.texts[0].query_from.as_ref(), one.texts[0].id.len()), ("question", 16));
     assert!(one.texts[0].tokens_after < one.texts[0].tokens_before);
     assert_eq!(
         one.prompts.original - one.prompts.sent,
@@ -194,4 +200,64 @@ async fn a_dialect_that_costs_more_is_left_alone_for_a_while() {
         }
     }
     assert_eq!(last, ("passed".to_owned(), "net-negative".to_owned()));
+}
+
+#[actix_web::test]
+async fn what_passes_unread_is_on_the_bill_without_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start();
+    let [body, _] = steps();
+    type Case = (&'static str, &'static [(&'static str, &'static str)], fn(&mut Config));
+    let cases: [Case; 5] = [
+        ("signed", &[("content-md5", "x")], |_| {}),
+        ("encoded", &[("content-encoding", "compress")], |_| {}),
+        ("encoded", &[("content-encoding", "gzip")], |_| {}),
+        ("too-large", &[], |config| config.serve.body_limit_bytes = 100),
+        ("busy", &[], |config| config.serve.bodies_bytes = 100),
+    ];
+    for (at, (reason, headers, adjust)) in cases.into_iter().enumerate() {
+        let log = folder.path().join(format!("{at}.jsonl"));
+        let proxy = start(&upstream, &log, adjust);
+        upstream.next(Answer::Fixed(200, "text/event-stream", streamed(3, 0, 90, 40).into_bytes()));
+        let mut request = reqwest::Client::new().post(format!("{}/v1/messages", proxy.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.body(body.to_string()).send().await.expect("an answer");
+        assert_eq!(response.headers()["x-epitome-reason"], reason);
+        response.text().await.expect("text");
+        eventually("the line is written", || !entries(&log).is_empty()).await;
+        let [only]: [Entry; 1] = entries(&log).try_into().unwrap();
+        assert_eq!((only.outcome.as_ref(), only.reason.as_ref(), only.status), ("passed", reason, Some(200)));
+        assert_eq!(only.usage.map(|usage| (usage.input, usage.output)), Some((3, 40)), "{reason}");
+        assert_eq!((only.texts.len(), only.prompts, only.prefix), (0, Prompts::default(), Fate::New));
+        assert_eq!(only.statement.unwrap().net_saved, 0.0);
+    }
+    // Tokens that are counted cost nothing, read or not.
+    let log = folder.path().join("counted.jsonl");
+    let proxy = start(&upstream, &log, |config| config.serve.body_limit_bytes = 100);
+    post(&proxy, "/v1/messages/count_tokens", &body).await;
+    post(&proxy, "/v1/messages", &body).await;
+    eventually("the line is written", || !entries(&log).is_empty()).await;
+    assert_eq!(entries(&log).iter().map(|entry| entry.route.as_str()).collect::<Vec<_>>(), ["/v1/messages"]);
+}
+
+#[actix_web::test]
+async fn a_client_that_leaves_before_the_answer_is_on_the_bill() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("bill.jsonl");
+    let upstream = Upstream::start();
+    let proxy = start(&upstream, &log, |_| {});
+    upstream.next(Answer::Silence);
+    let [body, _] = steps();
+    let (url, sent) = (format!("{}/v1/messages", proxy.url), body.to_string());
+    let waiting =
+        actix_web::rt::spawn(async move { reqwest::Client::new().post(url).body(sent).send().await });
+    eventually("the request is there", || upstream.count() == 1).await;
+    assert!(entries(&log).is_empty());
+    waiting.abort();
+    eventually("the line is written", || !entries(&log).is_empty()).await;
+    let [only]: [Entry; 1] = entries(&log).try_into().unwrap();
+    assert_eq!((only.outcome.as_ref(), only.reason.as_ref(), only.status), ("compacted", "", None));
+    assert_eq!((only.texts.len(), only.usage, only.statement), (1, None, None));
 }

@@ -284,6 +284,77 @@ async fn requests_go_to_the_upstream_of_their_route() {
     assert_eq!(other.last().path, "/v1/models");
 }
 
+/// Sends `head` verbatim, and reads status and body of the answer.
+async fn raw(address: &str, head: String) -> (String, String) {
+    let address = address.to_owned();
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut socket = TcpStream::connect(address).expect("connects");
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        socket.write_all(head.as_bytes()).expect("sends");
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).expect("reads");
+        String::from_utf8_lossy(&answer).into_owned()
+    });
+    let answer = answer.await.expect("runs");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head.split(' ').nth(1).expect("a status").to_owned(), body.to_owned())
+}
+
+#[actix_web::test]
+async fn no_path_leads_out_of_its_upstream() {
+    let (other, third) = (Upstream::start(), Upstream::start());
+    let (upstream, _double, proxy) = setup(|config| {
+        let route =
+            Route { upstream: format!("{}/deep", other.base), path: "/other".into(), ..Route::default() };
+        let messages = Route { upstream: third.base.clone(), dialect: "messages".into(), ..Route::default() };
+        config.serve.routes = vec![route, messages];
+    });
+    let send = |method: &str, path: &str| {
+        raw(
+            &proxy.address,
+            format!(
+                "{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}"
+            ),
+        )
+    };
+    for path in [
+        "/other/v1/../../admin",
+        "/other/v1/%2e%2e/admin",
+        "/other/v1/%2E./admin",
+        "/other/v1/..%2fadmin",
+        "/other/v1/%2e%2e%5Cadmin",
+        "/other/v1/..\\admin",
+        "/other/..",
+        "/other/./v1/chat/completions",
+        "/v1/../other/v1/chat/completions",
+        "/v1/..?a=b",
+    ] {
+        for method in ["GET", "POST"] {
+            let (status, body) = send(method, path).await;
+            assert_eq!(status, "400", "{method} {path}: {body}");
+            let error: Value = serde_json::from_str(&body).expect("JSON");
+            assert_eq!(error["error"]["code"], "invalid_path", "{path}");
+        }
+    }
+    let (status, body) = send("POST", "/other/../v1/messages").await;
+    let error: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((status.as_str(), &error["error"]["type"]), ("400", &json!("invalid_request_error")));
+    assert_eq!(error["type"], "error");
+    assert_eq!((upstream.count(), other.count(), third.count()), (0, 0, 0));
+
+    // Dots that are no segment, and slashes, pass as they are.
+    for (path, server, expected) in [
+        ("/other/v1/a..b/.c?d=../e", &other, "/v1/deep/a..b/.c?d=../e"),
+        ("/other//v1//chat/completions", &other, "//v1//chat/completions"),
+        ("/v1//%252e%252e/x", &upstream, "/v1//%252e%252e/x"),
+        // A conversation goes where its dialect does, however its path is written.
+        ("/v1/%6dessages", &third, "/v1/%6dessages"),
+    ] {
+        let (status, body) = send("POST", path).await;
+        assert_eq!((status.as_str(), server.last().path.as_str()), ("200", expected), "{path}: {body}");
+    }
+}
+
 /// A server that greets over WebSocket and then echoes bytes; it returns the head of the request.
 fn echo() -> (String, thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -260,7 +260,7 @@ impl Compact for Late<'_> {
 
 fn sent(pipeline: &dyn Compact, dialect: Dialect, body: &str, effort: Effort) -> Vec<u8> {
     let overrides = RequestOverrides::default();
-    let asked = Asked { dialect, body: body.as_bytes(), overrides: &overrides };
+    let asked = Asked { dialect, body: body.as_bytes(), overrides: &overrides, counts: false };
     let Rewrite { body: new, .. } = rewrite(pipeline, &config().plan, asked, effort, &Cancel::never());
     new.unwrap_or_else(|| body.as_bytes().to_vec())
 }

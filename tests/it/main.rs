@@ -31,6 +31,7 @@ mod properties;
 mod proxy;
 mod proxy_bodies;
 mod proxy_http;
+mod proxy_memory;
 mod proxy_models;
 mod ranker;
 mod remote;

@@ -77,7 +77,7 @@ fn upstream(body: &str) -> String {
 /// The body that goes upstream if the client sets a budget.
 fn upstream_within(body: &str, budget: Option<Budget>) -> String {
     let wishes = RequestOverrides { budget, ..RequestOverrides::default() };
-    let asked = Asked { dialect: Dialect::Chat, body: body.as_bytes(), overrides: &wishes };
+    let asked = Asked { dialect: Dialect::Chat, body: body.as_bytes(), overrides: &wishes, counts: false };
     let out = rewrite(compactor(), &config().plan, asked, Effort::Compact, &Cancel::never());
     out.body.map_or_else(|| body.to_owned(), |new| String::from_utf8(new).unwrap())
 }

@@ -165,6 +165,41 @@ async fn the_embedded_backend_refuses_as_openai_does() {
 }
 
 #[actix_web::test]
+async fn the_embedded_backend_says_which_dialect_it_speaks() {
+    let proxy = embedded();
+    let post = |path: &str, version: bool| {
+        let mut request = reqwest::Client::new().post(format!("{}{path}", proxy.url));
+        if version {
+            request = request.header("anthropic-version", "2023-06-01");
+        }
+        let request = request.body(json!({ "model": "m", "messages": [] }).to_string());
+        async {
+            let response = request.send().await.expect("an answer");
+            let status = response.status().as_u16();
+            (status, serde_json::from_str::<Value>(&response.text().await.expect("text")).expect("JSON"))
+        }
+    };
+    let says = |error: &Value, words: &[&str]| {
+        let message = error["error"]["message"].as_str().expect("a message");
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    };
+    for path in ["/v1/messages", "/v1/messages/count_tokens", "/v1/messages/batches"] {
+        let (status, error) = post(path, false).await;
+        assert_eq!((status, &error["type"]), (404, &json!("error")), "{path}");
+        assert_eq!(error["error"]["type"], "not_found_error", "{path}");
+        says(&error, &["chat completions", "--upstream"]);
+    }
+    for path in ["/v1/responses", "/v1/responses/input_tokens"] {
+        let (status, error) = post(path, false).await;
+        assert_eq!((status, &error["error"]["code"]), (404, &json!("not_found")), "{path}");
+        says(&error, &["chat completions", "--upstream"]);
+    }
+    // Whoever says which version of Anthropic's API it speaks can read that of any path.
+    assert_eq!(post("/v1/complete", true).await.1["error"]["type"], "not_found_error");
+    assert_eq!(post("/v1/embeddings", false).await.1["error"]["type"], "invalid_request_error");
+}
+
+#[actix_web::test]
 async fn a_disconnected_client_frees_its_place() {
     let proxy = embedded();
     let body = json!({ "model": "m", "stream": true, "max_tokens": 1500,

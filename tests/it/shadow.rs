@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::rt;
-use epitome::config::Config;
+use epitome::{config::Config, wire::dialect::Dialect};
 use epitome_compactor::{Cache, config::DenseKind};
 use epitome_engine::Models;
 use serde_json::json;
@@ -13,6 +13,7 @@ use crate::support::{
     double::{self, Manner},
     eventually,
     openai::Double,
+    upstream::{Answer, Upstream},
 };
 
 /// A question over a long text. The upstream repeats the last word that begins with `answer`. With `agreeing`
@@ -137,7 +138,57 @@ async fn requests_with_side_effects_are_sent_once() {
     assert_eq!((upstream.requests(), upstream.log.shadows.lock().unwrap().len()), (1, 0));
 }
 
-/// Part of the test above.
+/// The other dialects, each with figures and a floor of its own.
+#[actix_web::test]
+async fn each_dialect_is_compared_by_itself() {
+    let upstream = Upstream::start();
+    let proxy = Proxy::start(&upstream.base, double::Double::new(Manner::Shorten), |config| {
+        config.shadow.sample = 1.0;
+        config.shadow.window = 1;
+        config.shadow.min_samples = 1;
+        config.shadow.floor = 0.6;
+    });
+    let text = "The gate was built of oak and nobody remembers by whom. ".repeat(60);
+    let message = |said: &str| json!({ "type": "message", "content": [{ "type": "text", "text": said }] });
+    let response = |said: &str| {
+        let part = json!({ "type": "output_text", "text": said });
+        json!({ "status": "completed", "output": [{ "type": "message", "content": [part] }] })
+    };
+    let content = format!("{text}\n\nWho keeps the gate?");
+    let messages =
+        json!({ "model": "m", "max_tokens": 9, "messages": [{ "role": "user", "content": content }] });
+    let responses = json!({ "model": "m", "input": content, "store": false });
+    let answers: [(&str, &str, &serde_json::Value, [serde_json::Value; 2]); 2] = [
+        ("messages", "/v1/messages", &messages, [message("oak"), message("elm tree")]),
+        ("responses", "/v1/responses", &responses, [response("oak"), response("elm tree")]),
+    ];
+    for (route, path, body, [one, other]) in &answers {
+        let of = |name: &str, more: &str| format!("{name}{{route=\"{route}\"{more}}}");
+        let compared = of("epitome_shadow_samples_total", ",result=\"compared\"");
+        let before = metric(&proxy, &compared).await;
+        let post = || async {
+            let url = format!("{}{path}", proxy.url);
+            let response = reqwest::Client::new().post(url).body(body.to_string()).send().await.unwrap();
+            let reason = response.headers().get("x-epitome-reason").map(|v| v.to_str().unwrap().to_owned());
+            (reason.unwrap_or_default(), response.text().await.unwrap())
+        };
+        // The client's answer, and that to the original.
+        for (done, full, agreement) in [(1.0, one, 1.0), (2.0, other, 0.0)] {
+            for answer in [one, full] {
+                upstream.next(Answer::Fixed(200, "application/json", answer.to_string().into_bytes()));
+            }
+            assert_eq!(post().await, (String::new(), one.to_string()), "{route}");
+            until(&proxy, &compared, before + done).await;
+            until(&proxy, &of("epitome_shadow_retention", ""), agreement).await;
+            assert_eq!(upstream.last().body, body.to_string().as_bytes(), "{route}");
+        }
+        assert_eq!(post().await.0, "shadow-floor", "{route}");
+    }
+    // Their floors are not that of chat.
+    assert!(!proxy.state.shadow.is_off(Dialect::Chat));
+}
+
+/// Part of the first test.
 async fn a_judge_is_asked_where_one_is_named() {
     let upstream = Double::start();
     let proxy = proxy(&upstream, |config| {

@@ -174,7 +174,7 @@ proptest! {
         let config = config::Plan { min_tokens: 20, ..config::Plan::default() };
         let double = Double::new(Manner::Shorten);
         let overrides = RequestOverrides::default();
-        let asked = Asked { dialect: Dialect::Chat, body: body.as_bytes(), overrides: &overrides };
+        let asked = Asked { dialect: Dialect::Chat, body: body.as_bytes(), overrides: &overrides, counts: false };
         let out = rewrite(double.as_ref(), &config, asked, Effort::Compact, &Cancel::never());
         match out.body {
             None => prop_assert_eq!(double.asked(), 0),

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::steps::Steps;
@@ -41,6 +41,11 @@ impl Cancel {
         Self { deadline: Some(deadline), ..Self::default() }
     }
 
+    /// The same request with a deadline that is so much later: for what must be done even if it is late.
+    pub fn with_grace(&self, grace: Duration) -> Self {
+        Self { deadline: self.deadline.and_then(|deadline| deadline.checked_add(grace)), ..self.clone() }
+    }
+
     /// Asks the work to stop at its next check. All clones share the request.
     pub fn cancel(&self) {
         self.flag.store(true, Ordering::Relaxed);
@@ -65,5 +70,22 @@ impl Cancel {
             Some(deadline) if Instant::now() >= deadline => Err(Stopped::Deadline),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grace_moves_the_deadline_and_nothing_else() {
+        let late = Cancel::at(Instant::now());
+        assert_eq!(late.check(), Err(Stopped::Deadline));
+        let graced = late.with_grace(Duration::from_secs(60));
+        assert_eq!(graced.check(), Ok(()));
+        assert!(late.is_late() && !graced.is_late());
+        late.cancel();
+        assert_eq!(graced.check(), Err(Stopped::Cancelled));
+        assert_eq!(Cancel::never().with_grace(Duration::ZERO).check(), Ok(()));
     }
 }

@@ -155,7 +155,7 @@ impl Player<'_> {
         store: &mut Store,
     ) -> Result<Sent, Stopped> {
         let body = message::body(original);
-        let asked = Asked { dialect: Dialect::Chat, body: &body, overrides };
+        let asked = Asked { dialect: Dialect::Chat, body: &body, overrides, counts: false };
         let start = Instant::now();
         let rewrite = rewrite::rewrite(self.pipeline, plan, asked, Effort::Compact, self.cancel);
         let ms = start.elapsed().as_secs_f64() * 1e3;

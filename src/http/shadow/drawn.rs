@@ -1,22 +1,21 @@
 //! Which requests are sampled, and how their comparisons are recorded.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use tokio::sync::Semaphore;
 
 use super::ledger::{Change, Comparison, Ledger};
-use crate::{config, telemetry};
-
-/// The only route that compacts what it forwards.
-pub(super) const ROUTE: &str = "chat";
+use crate::{config, telemetry, wire::dialect::Dialect};
 
 /// The samples of all routes.
 pub struct Shadow {
     pub(super) config: config::Shadow,
-    ledger: Mutex<Ledger>,
+    /// One for each dialect.
+    ledgers: BTreeMap<Dialect, Mutex<Ledger>>,
     pub(super) permits: Arc<Semaphore>,
 }
 
@@ -25,17 +24,22 @@ impl Shadow {
     pub fn new(config: &config::Shadow) -> Self {
         Self {
             config: config.clone(),
-            ledger: Mutex::new(Ledger::new(config)),
+            ledgers: Dialect::ALL
+                .map(|dialect| (dialect, Mutex::new(Ledger::new(config))))
+                .into_iter()
+                .collect(),
             permits: Arc::new(Semaphore::new(config.max_concurrent.min(Semaphore::MAX_PERMITS))),
         }
     }
 
-    /// Whether compaction is currently off because answers had diverged too much.
-    pub fn is_off(&self) -> bool {
-        let (off, back) = self.ledger().is_off(Instant::now());
+    /// Whether compaction is currently off because answers of this dialect had diverged too much.
+    pub fn is_off(&self, dialect: Dialect) -> bool {
+        let Some(mut ledger) = self.ledger(dialect) else { return false };
+        let (off, back) = ledger.is_off(Instant::now());
         if back {
-            telemetry::compaction_off(ROUTE, false);
-            tracing::info!(route = ROUTE, "compaction is on again after shadow.cooldown_s");
+            let route = dialect.as_str();
+            telemetry::compaction_off(route, false);
+            tracing::info!(route, "compaction is on again after shadow.cooldown_s");
         }
         off
     }
@@ -54,14 +58,16 @@ impl Shadow {
         point < self.config.sample
     }
 
-    pub(super) fn add(&self, comparison: Comparison, saved: usize) {
-        let (means, change) = self.ledger().add(comparison, Instant::now());
-        telemetry::shadow_means(ROUTE, means.retention, means.drift, &means.figures());
-        telemetry::shadow_saved(ROUTE, saved);
+    pub(super) fn add(&self, dialect: Dialect, comparison: Comparison, saved: usize) {
+        let Some(mut ledger) = self.ledger(dialect) else { return };
+        let route = dialect.as_str();
+        let (means, change) = ledger.add(comparison, Instant::now());
+        telemetry::shadow_means(route, means.retention, means.drift, &means.figures());
+        telemetry::shadow_saved(route, saved);
         if change == Change::Off {
-            telemetry::compaction_off(ROUTE, true);
+            telemetry::compaction_off(route, true);
             tracing::warn!(
-                route = ROUTE,
+                route,
                 retention = means.retention,
                 floor = self.config.floor,
                 cooldown_s = self.config.cooldown_s,
@@ -70,8 +76,8 @@ impl Shadow {
         }
     }
 
-    fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ledger(&self, dialect: Dialect) -> Option<MutexGuard<'_, Ledger>> {
+        self.ledgers.get(&dialect).map(|ledger| ledger.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

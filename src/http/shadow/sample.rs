@@ -15,18 +15,19 @@ use epitome_compactor::client::{
     header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use futures_util::{Stream, StreamExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, task, time};
 
-use super::{drawn::ROUTE, ledger::Comparison};
+use super::ledger::Comparison;
 use crate::{
     eval::scoring::token_f1,
-    http::{headers, state::State},
+    http::{headers, observe::request_id, state::State},
     rewrite::account::Account,
     telemetry,
     wire::{
+        answer::{self, Answer as Said},
+        dialect::Dialect,
         json::Raw,
-        openai_answer::{ChatAnswer, Collector},
     },
 };
 
@@ -35,13 +36,25 @@ const LARGEST: usize = 4 << 20;
 /// Tells an upstream that nobody waits for this answer.
 const MARK: &str = "x-epitome-shadow";
 /// Request keys that may cause side effects, or an answer other than text.
-const EFFECTS: [&str; 6] = ["tools", "functions", "web_search_options", "audio", "modalities", "background"];
+const EFFECTS: [&str; 10] = [
+    "tools",
+    "functions",
+    "web_search_options",
+    "audio",
+    "modalities",
+    "background",
+    "mcp_servers",
+    "container",
+    "conversation",
+    "prompt",
+];
 /// The prompt for the judge.
 const JUDGE: &str = include_str!("../../../templates/judge.txt");
 
 /// A sampled request.
 pub struct Sample {
     state: Arc<State>,
+    dialect: Dialect,
     original: Bytes,
     path: String,
     headers: HeaderMap,
@@ -73,15 +86,15 @@ impl Sample {
     pub fn draw(
         state: &Arc<State>,
         req: &HttpRequest,
-        id: &str,
+        dialect: Dialect,
         original: &Bytes,
         account: &Account,
     ) -> Option<Self> {
-        if !state.shadow.draws(id, original) {
+        if !state.shadow.draws(&request_id(req), original) {
             return None;
         }
         let Ok(permit) = state.shadow.permits.clone().try_acquire_owned() else {
-            telemetry::shadow_sample(ROUTE, "busy");
+            telemetry::shadow_sample(dialect.as_str(), "busy");
             return None;
         };
         let mut headers = headers::to_upstream(req.headers(), Some(original.len()), true);
@@ -91,6 +104,7 @@ impl Sample {
         headers.insert(MARK, HeaderValue::from_static("1"));
         Some(Self {
             state: state.clone(),
+            dialect,
             original: original.clone(),
             path: req.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned(),
             headers,
@@ -111,7 +125,7 @@ impl Sample {
         let runtime = match (skipped, Handle::try_current()) {
             (None, Ok(runtime)) => runtime,
             (skipped, _) => {
-                telemetry::shadow_sample(ROUTE, skipped.unwrap_or("failed"));
+                telemetry::shadow_sample(self.dialect.as_str(), skipped.unwrap_or("failed"));
                 return answer;
             }
         };
@@ -121,12 +135,12 @@ impl Sample {
     }
 
     /// Sends the original and compares the answers.
-    async fn compare(&self, given: ChatAnswer) -> Result<Comparison, Skipped> {
-        if !is_harmless(&self.original) || given.calls_tools {
+    async fn compare(&self, given: Said) -> Result<Comparison, Skipped> {
+        if !is_harmless(self.dialect, &self.original) || given.acts {
             return Err("effects");
         }
         let full = self.ask(self.headers.clone(), self.original.clone()).await?;
-        if full.calls_tools {
+        if full.acts {
             return Err("effects");
         }
         let (full, given) = (full.text, given.text);
@@ -150,15 +164,7 @@ impl Sample {
         let prompt = minijinja::Environment::new()
             .render_str(JUDGE, minijinja::context! { first => full, second => given })
             .ok()?;
-        let body = Bytes::from(
-            json!({
-                "model": model,
-                "messages": [{ "role": "user", "content": prompt }],
-                "temperature": 0,
-                "max_tokens": 8,
-            })
-            .to_string(),
-        );
+        let body = Bytes::from(question(self.dialect, model, &prompt).to_string());
         let mut headers = self.headers.clone();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -170,7 +176,7 @@ impl Sample {
         verdict.map(|(_, verdict)| verdict)
     }
 
-    async fn ask(&self, headers: HeaderMap, body: Bytes) -> Result<ChatAnswer, Skipped> {
+    async fn ask(&self, headers: HeaderMap, body: Bytes) -> Result<Said, Skipped> {
         let call = Call { method: Method::POST, path: self.path.clone(), headers, body: Body::Bytes(body) };
         let mut answer = self.state.upstream.send(call).await.map_err(|error| {
             tracing::debug!(%error, "no answer to a shadow request");
@@ -179,14 +185,14 @@ impl Sample {
         if !answer.status.is_success() {
             return Err("failed");
         }
-        let mut collector = Collector::new(&kind_of(&answer.headers));
+        let mut bytes = Vec::new();
         while let Some(chunk) = answer.body.next().await {
-            collector.push(&chunk.map_err(|_| "failed")?);
-            if collector.len() > LARGEST {
+            bytes.extend_from_slice(&chunk.map_err(|_| "failed")?);
+            if bytes.len() > LARGEST {
                 return Err("too-large");
             }
         }
-        collector.finish().map_err(|_| "failed")
+        answer::read(self.dialect, &kind_of(&answer.headers), &bytes).map_err(|_| "failed")
     }
 }
 
@@ -194,14 +200,14 @@ impl Noted {
     /// Runs in the background, after the client has its answer.
     async fn compare(self) {
         let Noted { sample, kind, chunks, bytes } = self;
-        let mut collector = Collector::new(&kind);
+        let (dialect, route) = (sample.dialect, sample.dialect.as_str());
         let given = if bytes > LARGEST {
             Err("too-large")
         } else {
-            chunks.iter().for_each(|chunk| collector.push(chunk));
+            let whole = chunks.concat();
             drop(chunks);
             // The client or the upstream disconnected before the end.
-            collector.finish().map_err(|_| "incomplete")
+            answer::read(dialect, &kind, &whole).map_err(|_| "incomplete")
         };
         let deadline = Duration::from_millis(sample.state.shadow.config.deadline_ms);
         let result = match given {
@@ -210,10 +216,10 @@ impl Noted {
         };
         match result {
             Ok(comparison) => {
-                sample.state.shadow.add(comparison, sample.saved);
-                telemetry::shadow_sample(ROUTE, "compared");
+                sample.state.shadow.add(dialect, comparison, sample.saved);
+                telemetry::shadow_sample(route, "compared");
             }
-            Err(skipped) => telemetry::shadow_sample(ROUTE, skipped),
+            Err(skipped) => telemetry::shadow_sample(route, skipped),
         }
     }
 }
@@ -242,15 +248,33 @@ impl Drop for Tee {
     }
 }
 
+/// A request in the dialect for an answer of a word.
+fn question(dialect: Dialect, model: &str, prompt: &str) -> Value {
+    let messages = json!([{ "role": "user", "content": prompt }]);
+    match dialect {
+        Dialect::Chat | Dialect::Messages => {
+            json!({ "model": model, "messages": messages, "temperature": 0, "max_tokens": 8 })
+        }
+        // It takes no fewer tokens.
+        Dialect::Responses => {
+            json!({ "model": model, "input": prompt, "temperature": 0, "max_output_tokens": 16, "store": false })
+        }
+    }
+}
+
 /// Whether a request can be repeated without side effects.
-fn is_harmless(body: &[u8]) -> bool {
+fn is_harmless(dialect: Dialect, body: &[u8]) -> bool {
     let Some(members) = Raw::parse(body).ok().and_then(Raw::members) else { return false };
     let single = match members.get("n") {
         Ok(None) => true,
         Ok(Some(n)) => n.is_one_or_null(),
         Err(_) => false,
     };
-    let kept_away = members.get("store").is_ok_and(|store| !store.is_some_and(Raw::is_true));
+    let kept_away = members.get("store").is_ok_and(|store| match dialect {
+        Dialect::Chat | Dialect::Messages => !store.is_some_and(Raw::is_true),
+        // Stored unless it says not to.
+        Dialect::Responses => store.is_some_and(Raw::is_false),
+    });
     single && kept_away && EFFECTS.iter().all(|key| !members.has(key))
 }
 
@@ -265,7 +289,8 @@ mod tests {
     #[test]
     fn requests_with_side_effects_are_not_repeated() {
         for harmless in ["{}", r#"{"n":1,"store":false,"tools":null}"#, r#"{"n":null,"messages":[]}"#] {
-            assert!(is_harmless(harmless.as_bytes()), "{harmless}");
+            assert!(is_harmless(Dialect::Chat, harmless.as_bytes()), "{harmless}");
+            assert!(is_harmless(Dialect::Messages, harmless.as_bytes()), "{harmless}");
         }
         for other in [
             r#"{"tools":[{}]}"#,
@@ -277,7 +302,15 @@ mod tests {
             "[]",
             "{",
         ] {
-            assert!(!is_harmless(other.as_bytes()), "{other}");
+            for dialect in Dialect::ALL {
+                assert!(!is_harmless(dialect, other.as_bytes()), "{dialect:?} {other}");
+            }
+        }
+        // A response is stored by default.
+        let harmless = |body: &str| is_harmless(Dialect::Responses, body.as_bytes());
+        assert!(harmless(r#"{"store":false}"#));
+        for kept in ["{}", r#"{"store":null}"#, r#"{"store":false,"conversation":"c"}"#] {
+            assert!(!harmless(kept), "{kept}");
         }
     }
 }

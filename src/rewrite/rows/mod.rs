@@ -14,7 +14,7 @@ use epitome_work::Cancel;
 use serde::Serialize;
 
 use super::{
-    Effort, Work,
+    Effort, PLANNING_GRACE, Work,
     account::{Account, Verdict},
     pipeline::Compact,
     tally::Tally,
@@ -104,12 +104,13 @@ pub fn shorten(
     };
     let counter = pipeline.counter(rows.model.as_deref());
     let places = places(rows);
-    let (targets, skipped) = targets(rows, &places, &config, counter.as_ref(), wishes, cancel);
+    let (targets, skipped) =
+        targets(rows, &places, &config, counter.as_ref(), wishes, &cancel.with_grace(PLANNING_GRACE));
     let shown = targets.iter().map(|target| target.group).collect::<Vec<_>>();
     let tokens = targets.iter().map(|target| target.tokens).sum();
     let plan = Plan { targets, tokens, ageing: 0 };
     let mut tally = Tally::new(&plan, &config);
-    let work = Work { pipeline, model: rows.model.as_deref(), cancel };
+    let work = Work { pipeline, model: rows.model.as_deref(), counts: false, cancel };
     if let Err(reason) = work.through(plan.targets, effort, &mut tally) {
         return Shortened::untouched(
             rows,

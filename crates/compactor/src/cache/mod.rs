@@ -171,6 +171,11 @@ impl Cache {
         Self { layers: self.layers.clone(), salt: Some(*salt) }
     }
 
+    /// The same layers and ceilings, for what no tenant sent: all find it.
+    pub fn unsalted(&self) -> Self {
+        Self { layers: self.layers.clone(), salt: None }
+    }
+
     /// The value of `key`, from the nearest layer that has it, else from `compute`.
     ///
     /// Concurrent callers of one key compute it once; the others wait for it. The exception are

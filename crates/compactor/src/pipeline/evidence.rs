@@ -35,6 +35,8 @@ pub(super) enum Unknown<'a> {
     Find(&'a Cancel),
     /// Bring nothing, and remember that.
     Miss,
+    /// Bring nothing.
+    Leave,
 }
 
 /// A compacted text whose later questions are answered, each by itself.
@@ -76,6 +78,7 @@ impl Compactor {
                     memory.into_iter().for_each(|memory| memory.miss_evidence(&later));
                     Evidence::default()
                 }
+                (None, Unknown::Leave) => Evidence::default(),
                 (None, Unknown::Find(_)) if !concerns(&later.query, &request.text) => Evidence::default(),
                 (None, Unknown::Find(cancel)) => {
                     let source = match &source {

@@ -2,9 +2,15 @@
 
 use super::{CompactError, Compactor};
 use crate::{
+    cache::{Key, KeyParts},
     config::{DenseKind, FusionKind, SummarizerKind},
     remote::{Chat, Embeddings},
 };
+
+/// Where the last identity with these values stands.
+fn last_key(values: &[u8]) -> Key {
+    Key::from(&KeyParts { stage: "identity-1", segment: values, model: "", template: "", params: b"" })
+}
 
 impl Compactor {
     /// The identity with the values of the configuration, as a hash; `None` as long as a model cannot be had.
@@ -12,11 +18,27 @@ impl Compactor {
         if let Some(known) = self.identity.get() {
             return Some(known);
         }
-        let values = serde_json::to_vec(self.config.as_ref()).ok()?;
+        let values = self.values()?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.identity().ok()?.as_bytes());
         hasher.update(&values);
-        Some(self.identity.get_or_init(|| hasher.finalize().to_hex().to_string()))
+        let identity = hasher.finalize().to_hex().to_string();
+        self.cache.unsalted().put(&last_key(&values), identity.clone().into_bytes());
+        Some(self.identity.get_or_init(|| identity))
+    }
+
+    /// As [`Compactor::known_identity`], without loading a model: as long as none is there, it is that of the models
+    /// that were there last with these values; `None` if the cache does not know.
+    pub(super) fn last_identity(&self) -> Option<String> {
+        if let Some(known) = self.identity.get() {
+            return Some(known.clone());
+        }
+        let last = self.cache.unsalted().get(&last_key(&self.values()?))?;
+        String::from_utf8(last.to_vec()).ok()
+    }
+
+    fn values(&self) -> Option<Vec<u8>> {
+        serde_json::to_vec(self.config.as_ref()).ok()
     }
 
     /// All that a compaction depends on besides the request and the values of the configuration: the hashes of

@@ -19,7 +19,10 @@ const RENEWED: u64 = 8;
 /// What is known of one text, for one query and budget.
 pub(super) struct Memory<'a> {
     cache: &'a Cache,
-    key: Key,
+    /// What is asked of which text. That it went whole is so whatever the models are.
+    asked: Key,
+    /// The same with the models and the configuration that decide it; `None` as long as no models are there.
+    decided: Option<Key>,
     /// How long a text that went whole goes whole again, in seconds.
     whole_s: u64,
 }
@@ -35,36 +38,32 @@ struct Saved {
 }
 
 impl Memory<'_> {
-    fn key_of(&self, stage: &str, params: &[u8]) -> Key {
-        Key::from(&KeyParts { stage, segment: self.key.as_bytes(), model: "", template: "", params })
-    }
-
-    fn evidence_key(&self, later: &Later) -> Key {
-        self.key_of("evidence-1", format!("{} {}", later.tokens, later.query).as_bytes())
-    }
-
     /// What was brought for a later question.
     pub(super) fn evidence(&self, later: &Later) -> Option<Evidence> {
-        let key = self.evidence_key(later);
-        if self.was_missed(&key) { Some(Evidence::default()) } else { self.get(&key) }
+        if self.was_missed(&evidence_key(&self.asked, later)) {
+            return Some(Evidence::default());
+        }
+        self.get(&evidence_key(self.decided.as_ref()?, later))
     }
 
     /// Remembers what is brought for a later question.
     pub(super) fn keep_evidence(&self, later: &Later, evidence: &Evidence) {
-        self.put(&self.evidence_key(later), evidence);
+        if let Some(decided) = &self.decided {
+            self.put(&evidence_key(decided, later), evidence);
+        }
     }
 
     /// Remembers that there was no time to look for what a later question needs.
     pub(super) fn miss_evidence(&self, later: &Later) {
-        self.miss(&self.evidence_key(later));
+        self.miss(&evidence_key(&self.asked, later));
     }
 
     /// What was decided for the text.
     pub(super) fn compaction(&self, request: &CompactRequest) -> Option<Compaction> {
-        if self.was_missed(&self.key) {
+        if self.was_missed(&self.asked) {
             return Some(sent_whole(request));
         }
-        let Saved { outcome, text, pieces, mut figures } = self.get(&self.key)?;
+        let Saved { outcome, text, pieces, mut figures } = self.get(self.decided.as_ref()?)?;
         figures.cache_hits = figures.cache_lookups;
         let text = if outcome == Outcome::Compacted { text } else { request.text.clone() };
         Some(Compaction { outcome, text, pieces, figures, evidence: Vec::new(), explain: None })
@@ -72,6 +71,7 @@ impl Memory<'_> {
 
     /// Remembers what is decided for the text.
     pub(super) fn keep(&self, compaction: &Compaction) {
+        let Some(decided) = &self.decided else { return };
         let compacted = compaction.outcome == Outcome::Compacted;
         let saved = Saved {
             outcome: compaction.outcome.clone(),
@@ -84,33 +84,22 @@ impl Memory<'_> {
                 ..compaction.figures.clone()
             },
         };
-        self.put(&self.key, &saved);
-    }
-
-    /// Where the time stands at which there was no time for what `key` names.
-    fn missed_key(&self, key: &Key) -> Key {
-        Key::from(&KeyParts {
-            stage: "missed-1",
-            segment: key.as_bytes(),
-            model: "",
-            template: "",
-            params: b"",
-        })
+        self.put(decided, &saved);
     }
 
     /// Whether there was no time for the text.
     pub(super) fn has_missed_text(&self) -> bool {
-        self.was_missed(&self.key)
+        self.was_missed(&self.asked)
     }
 
     /// Remembers that there was no time for the text.
     pub(super) fn miss_text(&self) {
-        self.miss(&self.key);
+        self.miss(&self.asked);
     }
 
     fn miss(&self, key: &Key) {
         if self.whole_s > 0 {
-            self.put(&self.missed_key(key), &now());
+            self.put(&missed_key(key), &now());
         }
     }
 
@@ -118,7 +107,7 @@ impl Memory<'_> {
         if self.whole_s == 0 {
             return false;
         }
-        let Some(then) = self.get::<u64>(&self.missed_key(key)) else { return false };
+        let Some(then) = self.get::<u64>(&missed_key(key)) else { return false };
         let age = now().saturating_sub(then);
         // A use is noted only after this part of the time.
         let whole_s = self.whole_s.saturating_add(self.whole_s / RENEWED);
@@ -140,13 +129,26 @@ impl Memory<'_> {
     }
 }
 
+/// A key made from another one.
+fn derived(stage: &str, from: &Key, params: &[u8]) -> Key {
+    Key::from(&KeyParts { stage, segment: from.as_bytes(), model: "", template: "", params })
+}
+
+fn evidence_key(of: &Key, later: &Later) -> Key {
+    derived("evidence-1", of, format!("{} {}", later.tokens, later.query).as_bytes())
+}
+
+/// Where the time stands at which there was no time for what `key` names.
+fn missed_key(key: &Key) -> Key {
+    derived("missed-1", key, b"")
+}
+
 impl Compactor {
-    /// The memory of a text; `None` if nothing is kept, or the models are not there.
-    pub(super) fn memory(&self, request: &CompactRequest) -> Option<Memory<'_>> {
+    /// The memory of a text, with the models of this identity if they are known; `None` if nothing is kept.
+    pub(super) fn memory(&self, request: &CompactRequest, identity: Option<String>) -> Option<Memory<'_>> {
         if request.explain || !self.cache.is_enabled() {
             return None;
         }
-        let identity = self.known_identity()?;
         // Destructured, so that a new field does not compile until it is hashed.
         let CompactRequest { text, query, budget, model, explain: _, origin, pinned, part, later: _ } =
             request;
@@ -155,14 +157,15 @@ impl Compactor {
         let origin = (&origin.call, &origin.file, &origin.media_type, origin.called);
         let params = (query.as_deref().map(str::trim), budget, counter.name(), origin, pinned, part);
         let params = serde_json::to_vec(&params).ok()?;
-        let parts = KeyParts {
-            stage: "compaction-1",
+        let asked = Key::from(&KeyParts {
+            stage: "asked-1",
             segment: text.as_bytes(),
-            model: identity,
+            model: "",
             template: "",
             params: &params,
-        };
-        Some(Memory { cache: &self.cache, key: Key::from(&parts), whole_s: self.config.whole_s })
+        });
+        let decided = identity.map(|identity| derived("compaction-2", &asked, identity.as_bytes()));
+        Some(Memory { cache: &self.cache, asked, decided, whole_s: self.config.whole_s })
     }
 }
 

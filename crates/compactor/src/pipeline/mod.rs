@@ -142,6 +142,8 @@ impl Compactor {
         {
             self.models.decoder()?;
         }
+        // From now on it is known without loading anything.
+        self.known_identity();
         Ok(())
     }
 

@@ -16,7 +16,9 @@ impl Compactor {
         request: &CompactRequest,
         cancel: &Cancel,
     ) -> Result<Compaction, CompactError> {
-        let Some(memory) = self.memory(request) else { return self.compact(request, cancel) };
+        let identity = self.known_identity().map(str::to_owned);
+        let known = identity.and_then(|identity| self.memory(request, Some(identity)));
+        let Some(memory) = known else { return self.compact(request, cancel) };
         let mut compaction = match memory.compaction(request) {
             Some(mut known) => {
                 known.figures.joules = self.meter.as_ref().map(|_| 0.0);
@@ -37,9 +39,10 @@ impl Compactor {
     }
 
     /// What is known of a text. What is not known is decided here, without any work, and for as long as an upstream
-    /// keeps a prefix: the text goes whole, and a later question gets no evidence of it.
+    /// keeps a prefix: the text goes whole, and a later question gets no evidence of it. Loads no model: as long as none
+    /// is there, what was decided with those that were there last is what is known.
     pub fn settle(&self, request: &CompactRequest) -> Compaction {
-        let Some(memory) = self.memory(request) else { return sent_whole(request) };
+        let Some(memory) = self.memory(request, self.last_identity()) else { return sent_whole(request) };
         let Some(mut known) = memory.compaction(request) else {
             memory.miss_text();
             return sent_whole(request);
@@ -47,5 +50,13 @@ impl Compactor {
         // Nothing is computed, so nothing can fail.
         known.evidence = self.evidence(request, &known, Some(&memory), Unknown::Miss).unwrap_or_default();
         known
+    }
+
+    /// As [`Compactor::settle`], for a text that is not sent anywhere: nothing is remembered. `None` if nothing is known.
+    pub fn recall(&self, request: &CompactRequest) -> Option<Compaction> {
+        let memory = self.memory(request, self.last_identity())?;
+        let mut known = memory.compaction(request)?;
+        known.evidence = self.evidence(request, &known, Some(&memory), Unknown::Leave).unwrap_or_default();
+        Some(known)
     }
 }
