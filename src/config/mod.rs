@@ -128,6 +128,8 @@ pub struct Serve {
     pub connect_timeout_ms: u64,
     /// Who answers `POST /v1/responses/compact`.
     pub responses_compact: ResponsesCompact,
+    /// Whether the tools of `epitome mcp` are at `/mcp`, on the cache of the proxy. The path goes upstream otherwise.
+    pub mcp: bool,
 }
 
 /// Who compacts the window of a Responses conversation when a client asks for it.
@@ -169,6 +171,7 @@ impl Default for Serve {
             shutdown_grace_ms: 30_000,
             connect_timeout_ms: 10_000,
             responses_compact: ResponsesCompact::Pass,
+            mcp: true,
         }
     }
 }

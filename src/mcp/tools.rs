@@ -35,6 +35,12 @@ pub(super) enum ToolError {
     /// There is no such tool.
     #[error("there is no tool {0:?}; there are compact, retrieve and explain")]
     Unknown(String),
+    /// The models are not loaded.
+    #[error("the models are not ready, so nothing can be compacted; try again in a few seconds")]
+    NotReady,
+    /// No place became free in time.
+    #[error("as many compactions run as may (serve.max_concurrent); try again in a second")]
+    Busy,
     /// The arguments are not those of the tool.
     #[error("the arguments cannot be used: {0}")]
     Arguments(String),
@@ -104,27 +110,31 @@ impl Tools {
     }
 
     fn retrieve(&self, asked: arguments::Retrieve, cancel: &Cancel) -> Result<Said, ToolError> {
-        let arguments::Retrieve { id, lines, bytes, query, budget } = asked;
+        let arguments::Retrieve { hash, id, lines, bytes, query, budget } = asked;
+        let id: Id = match arguments::named(hash, id).map_err(ToolError::Arguments)? {
+            Some(named) => named.parse()?,
+            None => return Err(ToolError::Arguments("give the `hash` of a text".to_owned())),
+        };
         let part = match (bytes, lines, query.filter(|query| !query.trim().is_empty())) {
             (Some(bytes), _, _) => Part::Bytes(bytes.parse()?),
             (None, Some(lines), _) => Part::Lines(lines.parse()?),
             (None, None, Some(query)) => Part::Needed { query, budget: budget.unwrap_or(self.budget) },
             (None, None, None) => Part::Whole,
         };
-        let found = retrieve(self.pipeline.as_ref(), &id.parse()?, part, None, cancel)?;
+        let found = retrieve(self.pipeline.as_ref(), &id, part, None, cancel)?;
         Ok(Said { data: serde_json::to_value(&found)?, words: found.original_content })
     }
 
     fn explain(&self, asked: arguments::Explain, cancel: &Cancel) -> Result<Said, ToolError> {
-        let arguments::Explain { text, id, query, budget } = asked;
-        let text = match (text, id) {
+        let arguments::Explain { text, hash, id, query, budget } = asked;
+        let text = match (text, arguments::named(hash, id).map_err(ToolError::Arguments)?) {
             (Some(text), None) => text,
             (None, Some(id)) => {
                 let id: Id = id.parse()?;
                 let known = self.originals().and_then(|originals| originals.get(&id));
                 known.ok_or_else(|| Unknown(id.to_string()))?
             }
-            _ => return Err(ToolError::Arguments("give a text, or the id of one".to_owned())),
+            _ => return Err(ToolError::Arguments("give a `text`, or the `hash` of one".to_owned())),
         };
         let request = self.request(text, query, budget, true);
         let compaction = self.pipeline.compact(&request, cancel)?;
