@@ -31,6 +31,9 @@ use crate::measure::cost::{Price, PriceTable};
 /// The roles that messages have.
 const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
 
+/// The path of the tools over HTTP, at the proxy and at `epitome mcp`.
+pub const TOOLS_PATH: &str = "/mcp";
+
 /// Everything that can be set. The defaults are what an empty file gives.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

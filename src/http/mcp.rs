@@ -20,9 +20,10 @@ use super::{
     state::{Readiness, State},
 };
 use crate::{
+    config::TOOLS_PATH,
     mcp::{
         Limits, Tools,
-        transport::{self, Hosts, PATH},
+        transport::{self, Hosts},
     },
     telemetry,
 };
@@ -31,7 +32,7 @@ use crate::{
 /// upstream's, for a failure.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.service(
-        web::resource(PATH)
+        web::resource(TOOLS_PATH)
             .route(web::post().to(answer))
             .route(web::get().to(answer))
             .route(web::delete().to(answer))

@@ -122,7 +122,11 @@ impl ServerHandler for Handler {
         match called {
             Ok(said) => {
                 let mut result = CallToolResult::success(vec![ContentBlock::text(said.words)]);
-                result.structured_content = Some(said.data);
+                if said.is_data {
+                    result.structured_content = Some(said.data);
+                } else {
+                    result.meta.get_or_insert_default().insert("epitome".to_owned(), said.data);
+                }
                 Ok(result.into())
             }
             Err(error @ ToolError::Unknown(_)) => Err(ErrorData::invalid_params(error.to_string(), None)),

@@ -23,10 +23,13 @@ use crate::{
     },
 };
 
-/// What a tool says: words for a model, and the same as data.
+/// What a tool says to a model, and what a program may want to know of it.
 pub(super) struct Said {
     pub(super) words: String,
     pub(super) data: Value,
+    /// Whether the words are the data, written out. Agents show a model the data of a result in place of its words,
+    /// where there is data: a text would come as JSON.
+    pub(super) is_data: bool,
 }
 
 /// Why a tool has nothing to say.
@@ -121,8 +124,13 @@ impl Tools {
             (None, None, Some(query)) => Part::Needed { query, budget: budget.unwrap_or(self.budget) },
             (None, None, None) => Part::Whole,
         };
-        let found = retrieve(self.pipeline.as_ref(), &id, part, None, cancel)?;
-        Ok(Said { data: serde_json::to_value(&found)?, words: found.original_content })
+        let mut found = retrieve(self.pipeline.as_ref(), &id, part, None, cancel)?;
+        let words = std::mem::take(&mut found.original_content);
+        let mut data = serde_json::to_value(&found)?;
+        if let Some(figures) = data.as_object_mut() {
+            figures.remove("original_content");
+        }
+        Ok(Said { words, data, is_data: false })
     }
 
     fn explain(&self, asked: arguments::Explain, cancel: &Cancel) -> Result<Said, ToolError> {
@@ -141,7 +149,7 @@ impl Tools {
         let mut data = explain::of(&request.text, &compaction);
         (data["outcome"], data["reason"]) = (json!(outcome(&compaction).0), json!(outcome(&compaction).1));
         data["figures"] = serde_json::to_value(&compaction.figures)?;
-        Ok(Said { words: serde_json::to_string_pretty(&data)?, data })
+        Ok(Said { words: serde_json::to_string_pretty(&data)?, data, is_data: true })
     }
 
     fn request(
@@ -165,7 +173,6 @@ fn said(compaction: &Compaction, id: Option<&Id>, mark: &str, after: usize) -> S
     let figures = &compaction.figures;
     let ratio = if mark.is_empty() { figures.ratio } else { figures.tokens_before as f64 / after as f64 };
     let data = json!({
-        "text": compaction.text,
         "id": id.map(Id::as_str),
         "outcome": outcome(compaction).0,
         "reason": outcome(compaction).1,
@@ -175,7 +182,7 @@ fn said(compaction: &Compaction, id: Option<&Id>, mark: &str, after: usize) -> S
         "retention": figures.retention,
         "kind": figures.kind,
     });
-    Said { words: format!("{}{mark}", compaction.text), data }
+    Said { words: format!("{}{mark}", compaction.text), data, is_data: false }
 }
 
 /// The outcome and its reason.

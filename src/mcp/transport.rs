@@ -35,9 +35,6 @@ use super::{
 };
 use crate::config::Serve;
 
-/// The path of the HTTP endpoint.
-pub const PATH: &str = "/mcp";
-
 /// Whom the endpoint may be called by, as the `Host` header has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hosts {
@@ -121,7 +118,7 @@ pub async fn streams(tools: Tools, serve: &Serve) -> io::Result<()> {
     running.waiting().await.map(drop).map_err(io::Error::other)
 }
 
-/// Serves clients over HTTP at [`PATH`]. A page of a browser is refused, and so is a request whose host is not this
+/// Serves clients over HTTP. A page of a browser is refused, and so is a request whose host is not this
 /// machine's loopback.
 ///
 /// # Errors
