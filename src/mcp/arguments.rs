@@ -97,6 +97,7 @@ pub(super) fn all() -> Vec<Description> {
     let hash = json!({ "type": "string", "description":
         "The hash that a shortened text names: 5d0f8c1a2b3e4f60 where it says hash=5d0f8c1a2b3e4f60." });
     let id = json!({ "type": "string", "description": "Another name of `hash`. Give one of the two." });
+    let needed = json!({ "type": "string", "description": "What is to be found out from the text. Without it, all is given." });
     let lines = json!({ "type": "string", "description": "Lines, counted from 1, such as 120-188." });
     let bytes = json!({ "type": "string", "description": "Bytes, such as 0-4096, the last not included." });
     vec![
@@ -117,7 +118,7 @@ pub(super) fn all() -> Vec<Description> {
                     ("id", &id),
                     ("lines", &lines),
                     ("bytes", &bytes),
-                    ("query", &query),
+                    ("query", &needed),
                     ("budget", &budget),
                 ],
             ),

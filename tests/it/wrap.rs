@@ -1,6 +1,6 @@
 //! `epitome wrap`: an agent through a proxy of its own.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{os::unix::fs::PermissionsExt, process::Command};
 
 use serde_json::json;
 
@@ -49,6 +49,7 @@ async fn an_agent_goes_through_the_proxy_and_gets_its_bill() {
 }
 
 /// An agent that lists the tools of the server that its arguments name.
+#[cfg(feature = "mcp")]
 const EQUIPPED: &str = r#"#!/bin/sh
 echo "arguments: $*"
 url=$(echo "$*" | grep -o 'http://127[0-9.:]*/mcp')
@@ -57,7 +58,8 @@ curl --silent --show-error --noproxy '*' -H 'content-type: application/json' \
 "#;
 
 /// What an agent prints that is wrapped with these words.
-fn printed(program: &Path, cache: &Path, words: &[&str]) -> String {
+#[cfg(feature = "mcp")]
+fn printed(program: &std::path::Path, cache: &std::path::Path, words: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_epitome"))
         .args(["wrap", "--program"])
         .arg(program)
