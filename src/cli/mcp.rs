@@ -8,12 +8,9 @@ use std::{
 use tokio::runtime::Builder;
 
 use crate::{
-    config::Config,
+    config::{Config, TOOLS_PATH},
     error::Error,
-    mcp::{
-        Tools,
-        transport::{self, PATH},
-    },
+    mcp::{Tools, transport},
     rewrite::pipeline::Compact,
 };
 
@@ -48,7 +45,7 @@ pub fn run(args: Args, config: Config) -> Result<(), Error> {
         None => runtime.block_on(transport::streams(tools, &serve)),
         Some(listener) => {
             let address = listener.local_addr().map_err(at)?;
-            super::tell(&format!("epitome mcp listens on http://{address}{PATH}\n"));
+            super::tell(&format!("epitome mcp listens on http://{address}{TOOLS_PATH}\n"));
             runtime.block_on(transport::http(tools, &serve, listener))
         }
     };

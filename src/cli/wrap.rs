@@ -11,10 +11,12 @@ use std::{
 
 use actix_web::dev::ServerHandle;
 
+use serde_json::json;
+
 use super::{bill, serve::Proxy, tell};
 use crate::{
     bill::{prices::PriceList, time::Time},
-    config::{Config, Route, WebSockets},
+    config::{Config, Route, TOOLS_PATH, WebSockets},
     error::Error,
     http::keys::Keys,
 };
@@ -22,6 +24,9 @@ use crate::{
 /// Where agents send requests if nothing else is said.
 const ANTHROPIC: &str = "https://api.anthropic.com";
 const OPENAI: &str = "https://api.openai.com/v1";
+
+/// The name of the proxy's tools among the servers of an agent. A server of the user that is called `epitome` stays.
+const TOOLS: &str = "epitome_proxy";
 
 /// Looks for the end of a stopped proxy, 20 ms apart.
 const LAST_LINES: u32 = 250;
@@ -34,6 +39,9 @@ pub struct Args {
     /// A proxy that runs already, such as http://127.0.0.1:8080. Without it, one is started for the agent.
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
+    /// Do not give the agent the tools that fetch the originals of what was shortened.
+    #[arg(long)]
+    no_tools: bool,
     /// The program, if it is not called as the agent is.
     #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
@@ -75,6 +83,26 @@ impl Agent {
                 let route = Route { dialect: "messages".into(), upstream, ..Route::default() };
                 config.serve.routes.push(route);
             }
+        }
+    }
+
+    /// Gives the agent the tools of the proxy, beside its own, and the permission to call them: they change nothing.
+    fn equip(self, command: &mut Command, proxy: &str) {
+        match self {
+            Agent::Claude => {
+                let server = json!({ "type": "http", "url": format!("{proxy}{TOOLS_PATH}") });
+                let servers = json!({ "mcpServers": { TOOLS: server } });
+                let allowed = ["retrieve", "explain", "compact"].map(|tool| format!("mcp__{TOOLS}__{tool}"));
+                // With `=`, as each of these takes all words behind it otherwise.
+                command.arg(format!("--mcp-config={servers}"));
+                command.arg(format!("--allowedTools={}", allowed.join(",")));
+            }
+            // Codex asks for no permission to call a tool that says it only reads.
+            Agent::Codex => {
+                command.arg("-c").arg(format!("mcp_servers.{TOOLS}.url=\"{proxy}{TOOLS_PATH}\""));
+            }
+            // It knows no servers of tools.
+            Agent::Aider => {}
         }
     }
 
@@ -120,7 +148,7 @@ fn versioned(base: String) -> String {
 pub fn run(args: Args, mut config: Config) -> Result<(), Error> {
     let status = match &args.proxy {
         Some(url) => {
-            let status = agent(&args, url.trim_end_matches('/'))?;
+            let status = agent(&args, url.trim_end_matches('/'), false)?;
             tell("epitome: the bill is in the log of that proxy (bill.log)\n");
             status
         }
@@ -145,6 +173,8 @@ fn through_own_proxy(args: &Args, mut config: Config) -> Result<ExitStatus, Erro
     if config.bill.log.is_empty() {
         config.bill.log = folder.path().join("bill.jsonl").display().to_string();
     }
+    // Without a cache no original is kept.
+    let tools = cfg!(feature = "mcp") && config.serve.mcp && config.cache.enabled && !args.no_tools;
     let (log, prices) = (PathBuf::from(&config.bill.log), config.bill.prices.clone());
     let start = Time::now();
     let proxy = Proxy::open(&Arc::new(config), Keys::none())?;
@@ -156,7 +186,7 @@ fn through_own_proxy(args: &Args, mut config: Config) -> Result<ExitStatus, Erro
     });
     let ended = |_| Error::Internal("the proxy ended before it served".into());
     let handle = from.recv().map_err(ended)?;
-    let status = agent(args, &url);
+    let status = agent(args, &url, tools);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Error::Internal(format!("the proxy cannot be stopped: {error}")))?;
@@ -195,10 +225,13 @@ fn killed_by(status: ExitStatus) -> i32 {
     }
 }
 
-fn agent(args: &Args, proxy: &str) -> Result<ExitStatus, Error> {
+fn agent(args: &Args, proxy: &str, tools: bool) -> Result<ExitStatus, Error> {
     let program = args.program.clone().unwrap_or_else(|| PathBuf::from(args.agent.name()));
     let mut command = Command::new(&program);
     args.agent.point(&mut command, proxy);
+    if tools {
+        args.agent.equip(&mut command, proxy);
+    }
     // Ctrl-C is for the agent.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Error::Internal(format!("signals cannot be heard: {error}")))?;

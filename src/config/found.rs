@@ -113,6 +113,7 @@ mod tests {
             "render.templates",
             "serve.keys_env",
             "serve.listen",
+            "serve.mcp",
             "serve.open",
             "serve.responses_compact",
             "serve.routes",

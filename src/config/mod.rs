@@ -31,6 +31,9 @@ use crate::measure::cost::{Price, PriceTable};
 /// The roles that messages have.
 const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
 
+/// The path of the tools over HTTP, at the proxy and at `epitome mcp`.
+pub const TOOLS_PATH: &str = "/mcp";
+
 /// Everything that can be set. The defaults are what an empty file gives.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -128,6 +131,8 @@ pub struct Serve {
     pub connect_timeout_ms: u64,
     /// Who answers `POST /v1/responses/compact`.
     pub responses_compact: ResponsesCompact,
+    /// Whether the tools of `epitome mcp` are at `/mcp`, on the cache of the proxy. The path goes upstream otherwise.
+    pub mcp: bool,
 }
 
 /// Who compacts the window of a Responses conversation when a client asks for it.
@@ -169,6 +174,7 @@ impl Default for Serve {
             shutdown_grace_ms: 30_000,
             connect_timeout_ms: 10_000,
             responses_compact: ResponsesCompact::Pass,
+            mcp: true,
         }
     }
 }

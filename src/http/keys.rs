@@ -154,7 +154,7 @@ impl fmt::Debug for Keys {
 }
 
 /// Whether the address is a loopback address, reachable from this machine alone.
-fn is_loopback(listen: &str) -> bool {
+pub(super) fn is_loopback(listen: &str) -> bool {
     listen.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().to_canonical().is_loopback())
 }
 

@@ -5,7 +5,8 @@
 //! 1. [`observe`]: the request gets an id (the client's `x-request-id`, or a new one), a tracing span, and
 //!    finally a line in the log.
 //! 2. [`keys`]: if clients need a key, a request without one ends here; the key is not passed on.
-//! 3. Routing: `POST /v1/compact` and `/v1/compress`, `/v1/retrieve`, `/healthz`, `/readyz`, `/metrics` are ours. A `POST` whose path ends as a dialect has
+//! 3. Routing: `POST /v1/compact` and `/v1/compress`, `/v1/retrieve`, `/mcp`, `/healthz`,
+//!    `/readyz`, `/metrics` are ours. A `POST` whose path ends as a dialect has
 //!    it is a conversation ([`converse`]); every other path and method streams through ([`passthrough`]).
 //! 4. For a conversation, [`options`] reads the `x-epitome-*` headers.
 //! 5. [`body`] buffers the body up to `serve.body_limit_bytes`. A larger one streams through, and so does one
@@ -36,6 +37,8 @@ pub mod forward;
 mod guard;
 pub mod headers;
 pub mod keys;
+#[cfg(feature = "mcp")]
+mod mcp;
 pub mod observe;
 pub mod operate;
 pub mod options;

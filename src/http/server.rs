@@ -15,7 +15,7 @@ use super::{
     retrieve,
     state::State,
 };
-use crate::telemetry;
+use crate::{config::Serve, telemetry};
 
 /// How often recorded durations are merged into their histograms.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -24,8 +24,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// All routes. Our paths with any other method go upstream, like every other path; conversations among them are
 /// compacted.
-pub fn routes(config: &mut web::ServiceConfig) {
+pub fn routes(config: &mut web::ServiceConfig, serve: &Serve) {
     let own = |path: &str| web::resource(path).default_service(web::to(upstream));
+    #[cfg(feature = "mcp")]
+    if serve.mcp {
+        super::mcp::routes(config);
+    }
+    #[cfg(not(feature = "mcp"))]
+    let _ = serve;
     config
         .service(own("/v1/compact").route(web::post().to(compact)))
         .service(own("/v1/compress").route(web::post().to(compress)))
@@ -55,7 +61,7 @@ pub fn server(listener: TcpListener, state: Arc<State>) -> io::Result<Server> {
             .wrap(from_fn(guard::guard))
             // The last middleware is the outermost: refused requests get an id and a log line too.
             .wrap(from_fn(observe))
-            .configure(routes)
+            .configure(|config| routes(config, &state.config.serve))
     })
     // Events are small and must be sent without delay.
     .tcp_nodelay(true)

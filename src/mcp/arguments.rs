@@ -22,7 +22,10 @@ pub(super) struct Compact {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Retrieve {
-    pub(super) id: String,
+    #[serde(default)]
+    pub(super) hash: Option<String>,
+    #[serde(default)]
+    pub(super) id: Option<String>,
     #[serde(default)]
     pub(super) lines: Option<String>,
     #[serde(default)]
@@ -40,6 +43,8 @@ pub(super) struct Explain {
     #[serde(default)]
     pub(super) text: Option<String>,
     #[serde(default)]
+    pub(super) hash: Option<String>,
+    #[serde(default)]
     pub(super) id: Option<String>,
     #[serde(default)]
     pub(super) query: Option<String>,
@@ -56,6 +61,25 @@ pub(super) fn read<T: DeserializeOwned>(arguments: Object) -> Result<T, String> 
     serde_json::from_value(Value::Object(arguments)).map_err(|error| error.to_string())
 }
 
+/// The text that is named, by either name of the argument.
+///
+/// # Errors
+///
+/// If the two name different texts.
+pub(super) fn named(hash: Option<String>, id: Option<String>) -> Result<Option<String>, String> {
+    match (hash, id) {
+        (Some(hash), Some(id)) if hash != id => {
+            Err("`hash` and `id` are two names of one argument, and differ; give one of them".to_owned())
+        }
+        (hash, id) => Ok(hash.or(id)),
+    }
+}
+
+/// Whether a call is a look-up: it is done at once, and compacts nothing.
+pub(super) fn is_lookup(tool: &str, arguments: &Object) -> bool {
+    tool == "retrieve" && arguments.get("query").is_none_or(Value::is_null)
+}
+
 /// A tool as a model sees it.
 pub(super) struct Description {
     pub(super) name: &'static str,
@@ -70,7 +94,10 @@ pub(super) fn all() -> Vec<Description> {
         "What is to be found out from the text. Without it, what is critical in itself is kept." });
     let budget = json!({ "type": ["string", "integer"], "description":
         "Size of the result: tokens (1500) or a share of the text (\"25%\")." });
-    let id = json!({ "type": "string", "description": "The id or hash that a shortened text names." });
+    let hash = json!({ "type": "string", "description":
+        "The hash that a shortened text names: 5d0f8c1a2b3e4f60 where it says hash=5d0f8c1a2b3e4f60." });
+    let id = json!({ "type": "string", "description": "Another name of `hash`. Give one of the two." });
+    let needed = json!({ "type": "string", "description": "What is to be found out from the text. Without it, all is given." });
     let lines = json!({ "type": "string", "description": "Lines, counted from 1, such as 120-188." });
     let bytes = json!({ "type": "string", "description": "Bytes, such as 0-4096, the last not included." });
     vec![
@@ -85,15 +112,25 @@ pub(super) fn all() -> Vec<Description> {
             words: "Gives back the original of a text that was shortened: all of it, some lines or bytes, or what a \
                     query needs. Use it where a text says that more of it can be retrieved with a hash.",
             schema: schema(
-                &["id"],
-                [("id", &id), ("lines", &lines), ("bytes", &bytes), ("query", &query), ("budget", &budget)],
+                &[],
+                [
+                    ("hash", &hash),
+                    ("id", &id),
+                    ("lines", &lines),
+                    ("bytes", &bytes),
+                    ("query", &needed),
+                    ("budget", &budget),
+                ],
             ),
         },
         Description {
             name: "explain",
             words: "Says what `compact` keeps of a text and what it leaves out, with byte ranges and scores. Takes a \
-                    text, or the id of one that is kept.",
-            schema: schema(&[], [("text", &text), ("id", &id), ("query", &query), ("budget", &budget)]),
+                    text, or the hash of one that is kept.",
+            schema: schema(
+                &[],
+                [("text", &text), ("hash", &hash), ("id", &id), ("query", &query), ("budget", &budget)],
+            ),
         },
     ]
 }

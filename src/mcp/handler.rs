@@ -14,26 +14,46 @@ use rmcp::{
     },
     service::RequestContext,
 };
-use tokio::{sync::Semaphore, task};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task, time,
+};
 
 use super::{
     arguments,
     tools::{ToolError, Tools},
 };
 
+/// What a call may take.
+#[derive(Clone)]
+pub struct Limits {
+    /// One permit per call that compacts; a further call waits.
+    pub permits: Arc<Semaphore>,
+    /// The time of a call, its wait included.
+    pub deadline: Duration,
+    /// Whether the models are loaded, or may be loaded by a call.
+    pub is_ready: bool,
+}
+
 /// A session with one client.
 #[derive(Clone)]
 pub(super) struct Handler {
     tools: Tools,
-    /// One permit per call at work; a further call waits.
-    permits: Arc<Semaphore>,
-    deadline: Duration,
+    limits: Limits,
 }
 
 impl Handler {
-    pub(super) fn new(tools: Tools, at_once: usize, deadline: Duration) -> Self {
-        let permits = Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)));
-        Self { tools, permits, deadline }
+    pub(super) fn new(tools: Tools, limits: Limits) -> Self {
+        Self { tools, limits }
+    }
+
+    /// A place for a call that compacts.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, ToolError> {
+        if !self.limits.is_ready {
+            return Err(ToolError::NotReady);
+        }
+        let free = time::timeout(self.limits.deadline, self.limits.permits.clone().acquire_owned());
+        free.await.ok().and_then(Result::ok).ok_or(ToolError::Busy)
     }
 }
 
@@ -77,23 +97,36 @@ impl ServerHandler for Handler {
             tracing::error!(%error, "a tool failed");
             ErrorData::internal_error("something failed inside epitome; its log says what", None)
         };
-        let permits = self.permits.clone().acquire_owned();
-        let permit = permits.await.map_err(|error| internal(&error))?;
-        let cancel = Instant::now().checked_add(self.deadline).map_or_else(Cancel::never, Cancel::at);
+        let cancel = Instant::now().checked_add(self.limits.deadline).map_or_else(Cancel::never, Cancel::at);
         let _guard = CancelOnDrop(cancel.clone());
         let (tools, work) = (self.tools.clone(), cancel.clone());
-        let running = task::spawn_blocking(move || {
-            let _permit = permit;
-            tools.call(&request.name, request.arguments.unwrap_or_default(), &work)
-        });
+        let (name, arguments) = (request.name, request.arguments.unwrap_or_default());
+        let calling = async {
+            let place = match arguments::is_lookup(&name, &arguments) {
+                true => None,
+                false => match self.place().await {
+                    Ok(place) => Some(place),
+                    Err(refused) => return Ok(Err(refused)),
+                },
+            };
+            let running = task::spawn_blocking(move || {
+                let _place = place;
+                tools.call(&name, arguments, &work)
+            });
+            running.await
+        };
         let called = tokio::select! {
-            called = running => called.map_err(|error| internal(&error))?,
+            called = calling => called.map_err(|error| internal(&error))?,
             () = context.ct.cancelled() => return Err(ErrorData::internal_error("cancelled", None)),
         };
         match called {
             Ok(said) => {
                 let mut result = CallToolResult::success(vec![ContentBlock::text(said.words)]);
-                result.structured_content = Some(said.data);
+                if said.is_data {
+                    result.structured_content = Some(said.data);
+                } else {
+                    result.meta.get_or_insert_default().insert("epitome".to_owned(), said.data);
+                }
                 Ok(result.into())
             }
             Err(error @ ToolError::Unknown(_)) => Err(ErrorData::invalid_params(error.to_string(), None)),

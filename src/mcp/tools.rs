@@ -22,10 +22,13 @@ use crate::{
     },
 };
 
-/// What a tool says: words for a model, and the same as data.
+/// What a tool says to a model, and what a program may want to know of it.
 pub(super) struct Said {
     pub(super) words: String,
     pub(super) data: Value,
+    /// Whether the words are the data, written out. Agents show a model the data of a result in place of its words,
+    /// where there is data: a text would come as JSON.
+    pub(super) is_data: bool,
 }
 
 /// Why a tool has nothing to say.
@@ -34,6 +37,12 @@ pub(super) enum ToolError {
     /// There is no such tool.
     #[error("there is no tool {0:?}; there are compact, retrieve and explain")]
     Unknown(String),
+    /// The models are not loaded.
+    #[error("the models are not ready, so nothing can be compacted; try again in a few seconds")]
+    NotReady,
+    /// No place became free in time.
+    #[error("as many compactions run as may (serve.max_concurrent); try again in a second")]
+    Busy,
     /// The arguments are not those of the tool.
     #[error("the arguments cannot be used: {0}")]
     Arguments(String),
@@ -103,34 +112,43 @@ impl Tools {
     }
 
     fn retrieve(&self, asked: arguments::Retrieve, cancel: &Cancel) -> Result<Said, ToolError> {
-        let arguments::Retrieve { id, lines, bytes, query, budget } = asked;
+        let arguments::Retrieve { hash, id, lines, bytes, query, budget } = asked;
+        let id: Id = match arguments::named(hash, id).map_err(ToolError::Arguments)? {
+            Some(named) => named.parse()?,
+            None => return Err(ToolError::Arguments("give the `hash` of a text".to_owned())),
+        };
         let part = match (bytes, lines, query.filter(|query| !query.trim().is_empty())) {
             (Some(bytes), _, _) => Part::Bytes(bytes.parse()?),
             (None, Some(lines), _) => Part::Lines(lines.parse()?),
             (None, None, Some(query)) => Part::Needed { query, budget: budget.unwrap_or(self.budget) },
             (None, None, None) => Part::Whole,
         };
-        let found = retrieve(self.pipeline.as_ref(), &id.parse()?, part, None, cancel)?;
-        Ok(Said { data: serde_json::to_value(&found)?, words: found.original_content })
+        let mut found = retrieve(self.pipeline.as_ref(), &id, part, None, cancel)?;
+        let words = std::mem::take(&mut found.original_content);
+        let mut data = serde_json::to_value(&found)?;
+        if let Some(figures) = data.as_object_mut() {
+            figures.remove("original_content");
+        }
+        Ok(Said { words, data, is_data: false })
     }
 
     fn explain(&self, asked: arguments::Explain, cancel: &Cancel) -> Result<Said, ToolError> {
-        let arguments::Explain { text, id, query, budget } = asked;
-        let text = match (text, id) {
+        let arguments::Explain { text, hash, id, query, budget } = asked;
+        let text = match (text, arguments::named(hash, id).map_err(ToolError::Arguments)?) {
             (Some(text), None) => text,
             (None, Some(id)) => {
                 let id: Id = id.parse()?;
                 let known = self.originals().and_then(|originals| originals.get(&id));
                 known.ok_or_else(|| Unknown(id.to_string()))?
             }
-            _ => return Err(ToolError::Arguments("give a text, or the id of one".to_owned())),
+            _ => return Err(ToolError::Arguments("give a `text`, or the `hash` of one".to_owned())),
         };
         let request = self.request(text, query, budget, true);
         let compaction = self.pipeline.compact(&request, cancel)?;
         let mut data = explain::of(&request.text, &compaction);
         (data["outcome"], data["reason"]) = (json!(outcome(&compaction).0), json!(outcome(&compaction).1));
         data["figures"] = serde_json::to_value(&compaction.figures)?;
-        Ok(Said { words: serde_json::to_string_pretty(&data)?, data })
+        Ok(Said { words: serde_json::to_string_pretty(&data)?, data, is_data: true })
     }
 
     fn request(
@@ -154,7 +172,6 @@ fn said(compaction: &Compaction, id: Option<&Id>, mark: &str, after: usize) -> S
     let figures = &compaction.figures;
     let ratio = if mark.is_empty() { figures.ratio } else { figures.tokens_before as f64 / after as f64 };
     let data = json!({
-        "text": compaction.text,
         "id": id.map(Id::as_str),
         "outcome": outcome(compaction).0,
         "reason": outcome(compaction).1,
@@ -164,7 +181,7 @@ fn said(compaction: &Compaction, id: Option<&Id>, mark: &str, after: usize) -> S
         "retention": figures.retention,
         "kind": figures.kind,
     });
-    Said { words: format!("{}{mark}", compaction.text), data }
+    Said { words: format!("{}{mark}", compaction.text), data, is_data: false }
 }
 
 /// The outcome and its reason.

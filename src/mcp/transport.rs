@@ -1,8 +1,22 @@
 //! Standard streams and streamable HTTP.
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    net::TcpListener,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use hyper::server::conn::http1;
+use bytes::{Bytes, BytesMut};
+use hyper::{
+    Request, Response,
+    body::{Body, Frame},
+    server::conn::http1,
+};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use rmcp::{
     ServiceExt,
@@ -13,15 +27,82 @@ use rmcp::{
         },
     },
 };
+use tokio::sync::Semaphore;
 
-use super::{Tools, handler::Handler};
+use super::{
+    Tools,
+    handler::{Handler, Limits},
+};
 use crate::config::Serve;
 
-/// The path of the HTTP endpoint.
-pub const PATH: &str = "/mcp";
+/// Whom the endpoint may be called by, as the `Host` header has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// The names of this machine's loopback: a name that leads here from elsewhere is refused.
+    Loopback,
+    /// Any.
+    Any,
+}
 
 fn handler(tools: Tools, serve: &Serve) -> Handler {
-    Handler::new(tools, serve.max_concurrent, Duration::from_millis(serve.deadline_ms))
+    let permits = Arc::new(Semaphore::new(serve.max_concurrent.min(Semaphore::MAX_PERMITS)));
+    // A call loads the models that it needs.
+    let limits = Limits { permits, deadline: Duration::from_millis(serve.deadline_ms), is_ready: true };
+    Handler::new(tools, limits)
+}
+
+/// The endpoint. Requests are independent of each other: there are no sessions. A page of a browser is refused.
+fn endpoint(
+    handler: Handler,
+    serve: &Serve,
+    hosts: Hosts,
+) -> StreamableHttpService<Handler, NeverSessionManager> {
+    let config = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .with_max_request_body_bytes(serve.body_limit_bytes)
+        .enforce_origin_validation();
+    let config = match hosts {
+        Hosts::Loopback => config,
+        Hosts::Any => config.disable_allowed_hosts(),
+    };
+    StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(NeverSessionManager::default()), config)
+}
+
+/// A body that is there as a whole.
+struct Whole(Bytes);
+
+impl Body for Whole {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let data = std::mem::take(&mut self.0);
+        Poll::Ready((!data.is_empty()).then(|| Ok(Frame::data(data))))
+    }
+}
+
+/// Answers one request to the endpoint, for a server that has read it.
+pub async fn answer(
+    tools: Tools,
+    limits: Limits,
+    serve: &Serve,
+    hosts: Hosts,
+    request: Request<Bytes>,
+) -> Response<Bytes> {
+    let endpoint = endpoint(Handler::new(tools, limits), serve, hosts);
+    let (head, mut body) = endpoint.handle(request.map(Whole)).await.into_parts();
+    let mut whole = BytesMut::new();
+    // It cannot fail.
+    while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        if let Ok(data) = frame.into_data() {
+            whole.extend_from_slice(&data);
+        }
+    }
+    Response::from_parts(head, whole.freeze())
 }
 
 /// Serves one client on the standard streams, until it closes them.
@@ -37,24 +118,14 @@ pub async fn streams(tools: Tools, serve: &Serve) -> io::Result<()> {
     running.waiting().await.map(drop).map_err(io::Error::other)
 }
 
-/// Serves clients over HTTP at [`PATH`]. Requests are independent of each other: there are no sessions. A page of a
-/// browser is refused, and so is a request whose host is not this machine's loopback.
+/// Serves clients over HTTP. A page of a browser is refused, and so is a request whose host is not this
+/// machine's loopback.
 ///
 /// # Errors
 ///
 /// If the listener is unusable.
 pub async fn http(tools: Tools, serve: &Serve, listener: TcpListener) -> io::Result<()> {
-    let handler = handler(tools, serve);
-    let config = StreamableHttpServerConfig::default()
-        .with_legacy_session_mode(false)
-        .with_json_response(true)
-        .with_max_request_body_bytes(serve.body_limit_bytes)
-        .enforce_origin_validation();
-    let service = StreamableHttpService::new(
-        move || Ok(handler.clone()),
-        Arc::new(NeverSessionManager::default()),
-        config,
-    );
+    let service = endpoint(handler(tools, serve), serve, Hosts::Loopback);
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     loop {

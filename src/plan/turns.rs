@@ -211,7 +211,9 @@ impl<'c> Turns<'c> {
     /// Whether message `at` is what a tool of ours gave: an original that was asked for, or a text that is short already.
     /// To shorten it again would undo what the model asked for.
     pub(super) fn is_own(&self, at: usize) -> bool {
-        self.answers.get(&at).is_some_and(|(call, _)| is_own_tool(&call.name))
+        self.answers
+            .get(&at)
+            .is_some_and(|(call, _)| is_own_tool(&call.name) || runs_own_tool(&call.arguments))
     }
 
     /// Whether a text is long, for texts without material.
@@ -364,6 +366,11 @@ fn is_own_tool(name: &str) -> bool {
     name.ends_with("headroom_retrieve") || name.contains("epitome") && own()
 }
 
+/// Whether a call is a program that calls a tool of ours by its full name, as models do that write programs for calls.
+fn runs_own_tool(arguments: &str) -> bool {
+    arguments.split(|c: char| !c.is_alphanumeric() && c != '_').any(is_own_tool)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,6 +384,18 @@ mod tests {
         }
         for other in ["retrieve", "compact", "epitome", "mcp__epitome__read", "headroom"] {
             assert!(!is_own_tool(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_program_may_call_our_tools() {
+        assert!(runs_own_tool(
+            r#"text(await tools.mcp__epitome_proxy__retrieve({"hash": "0123456789abcdef"}))"#
+        ));
+        for other in
+            [r#"{"cmd":"epitome compact a.txt"}"#, "tools.mcp__epitome_proxy__read()", "tools.retrieve()", ""]
+        {
+            assert!(!runs_own_tool(other), "{other}");
         }
     }
 }

@@ -64,11 +64,14 @@ fn read_item<'a>(item: &Members<'a>) -> Result<Option<Message<'a>>, JsonError> {
     })
 }
 
-/// A call: its name, or for the tools that have none its type.
+/// A call: its name, after that of its namespace; or for the tools that have none its type.
 fn call(kind: &str, item: &Members<'_>) -> Option<Call> {
     let id = item.last("call_id").or_else(|| item.last("id")).and_then(Raw::string);
     let name = item.last("name").and_then(Raw::string);
-    let name = name.or_else(|| kind.strip_suffix("_call").map(str::to_owned))?;
+    let name = match (item.last("namespace").and_then(Raw::string), name) {
+        (Some(space), Some(name)) => format!("{space}__{name}"),
+        (_, name) => name.or_else(|| kind.strip_suffix("_call").map(str::to_owned))?,
+    };
     let given = ["arguments", "input"].into_iter().find_map(|key| item.last(key)).and_then(Raw::string);
     let arguments = match given {
         Some(arguments) => arguments,
@@ -166,6 +169,14 @@ mod tests {
                 (Role::Assistant, texts(&["b"]), None, None),
             ]
         );
+    }
+
+    #[test]
+    fn a_namespace_is_part_of_a_tools_name() {
+        let body = r#"{"input":[{"type":"function_call","call_id":"1","namespace":"mcp__epitome","name":"retrieve",
+            "arguments":"{}"},{"type":"function_call","call_id":"2","namespace":null,"name":"shell","arguments":"{}"}]}"#;
+        let names: Vec<_> = found(body).into_iter().map(|(.., call)| call.map(|call| call.name)).collect();
+        assert_eq!(names, [Some("mcp__epitome__retrieve".to_owned()), Some("shell".to_owned())]);
     }
 
     #[test]

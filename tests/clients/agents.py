@@ -29,14 +29,27 @@ class Place:
     """The base URL, without `/v1`."""
     file: str
     prompt: str
+    tools: str = ""
+    """The base URL of an epitome whose tools the agent gets, as `epitome wrap` would give them."""
+    wrapped: bool = False
+    """Whether `epitome wrap` starts the agent, and points it at itself."""
+
+
+SERVER = "epitome_proxy"
+"""What `epitome wrap` calls its tools."""
 
 
 def claude(model: str):
     """Claude Code reads the file with its tool `Read`. In which role it sends its own words depends on the model."""
 
     def start(place: Place):
+        tools = []
+        if place.tools:
+            servers = {"mcpServers": {SERVER: {"type": "http", "url": f"{place.tools}/mcp"}}}
+            tools = [f"--mcp-config={json.dumps(servers)}", f"--allowedTools=mcp__{SERVER}__retrieve"]
         command = [
             place.programs / ".bin" / "claude",
+            *tools,
             *("-p", place.prompt),
             *("--allowedTools", "Read"),
             *("--model", model),
@@ -73,8 +86,13 @@ def codex(model: str, login: str):
             settings |= {f"model_providers.test.{name}": value for name, value in provider.items()}
             settings["model_provider"] = "test"
             env["TEST_KEY"] = "sk-test"
+        elif place.wrapped:
+            # For `epitome wrap`: codex reads no variable.
+            env["OPENAI_BASE_URL"] = f"{place.url}/v1"
         else:
             settings["openai_base_url"] = f"{place.url}/v1"
+        if place.tools:
+            settings[f"mcp_servers.{SERVER}.url"] = f"{place.tools}/mcp"
         if login == "key":
             env["CODEX_API_KEY"] = "sk-test"
         if login == "account":

@@ -1,9 +1,11 @@
-"""`epitome mcp` with the official Python SDK's client, over standard streams and over streamable HTTP.
+"""`epitome mcp` with the official Python SDK's client, over standard streams and over streamable HTTP,
+and with the `/mcp` of a proxy.
 
     python tests/clients/mcp_client.py BINARY
 """
 
 import asyncio
+import json
 import pathlib
 import re
 import sys
@@ -36,7 +38,7 @@ async def talk(server, mode: str) -> None:
         assert tools["compact"].input_schema["required"] == ["text"]
 
         short = await client.call_tool("compact", {"text": LOG, "query": QUERY, "budget": "10%"})
-        figures, text = short.structured_content, words(short)
+        figures, text = short.meta["epitome"], words(short)
         assert PAID in text and len(text) < len(LOG) / 4, text
         assert figures["tokens_after"] < figures["tokens_before"] / 4, figures
         identity = re.search(r"retrieve it with hash=([0-9a-f]{16})\]$", text)[1]
@@ -46,6 +48,9 @@ async def talk(server, mode: str) -> None:
             return words(await client.call_tool("retrieve", {"id": identity, **part}))
 
         assert await original() == LOG
+        named = await client.call_tool("retrieve", {"hash": identity})
+        # Agents show a model structured content in place of the words.
+        assert words(named) == LOG and not named.structured_content, named
         assert await original(lines="888") == PAID + "\n"
         assert await original(bytes="0-20") == LOG[:20]
         assert PAID in await original(query=QUERY, budget=200)
@@ -71,6 +76,27 @@ def refused(url: str, **headers) -> int:
         return error.code
 
 
+async def through(url: str, identity: str) -> None:
+    """What the proxy shortened for a gateway is fetched from its `/mcp`."""
+    for mode in ("auto", "legacy"):
+        async with Client(f"{url}/mcp", mode=mode, read_timeout_seconds=300) as client:
+            assert words(await client.call_tool("retrieve", {"hash": identity})) == LOG
+            needed = await client.call_tool("retrieve", {"hash": identity, "query": QUERY, "budget": 200})
+            assert PAID in words(needed)
+
+
+def compressed(url: str) -> str:
+    """The hash of the log, after the proxy has shortened it as a row."""
+    rows = [{"role": "user", "content": QUERY}, {"role": "tool", "tool_call_id": "c1", "content": LOG}]
+    body = json.dumps({"model": "gpt-4o", "messages": rows}).encode()
+    request = urllib.request.Request(f"{url}/v1/compress", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=300) as response:
+        answer = json.load(response)
+    assert answer["tokens_after"] < answer["tokens_before"], answer["account"]
+    (identity,) = answer["ccr_hashes"]
+    return identity
+
+
 async def main() -> None:
     binary = str(pathlib.Path(sys.argv[1]).resolve())
     with tempfile.TemporaryDirectory() as name:
@@ -89,7 +115,16 @@ async def main() -> None:
             # A page in a browser cannot reach it, by its own name or by another for this machine.
             assert refused(url, origin="http://evil.example") == 403
             assert refused(url, host="evil.example") == 403
-    print("4 passed, 0 failed")
+        port = alone.port()
+        url = f"http://127.0.0.1:{port}"
+        # Nobody listens upstream: whatever went there would be answered with 502.
+        command = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--upstream", "http://127.0.0.1:9/v1"]
+        with alone.server(command, f"{url}/readyz", folder / "serve.log", {**env}):
+            await through(url, compressed(url))
+            await talk(f"{url}/mcp", "auto")
+            assert refused(f"{url}/mcp", origin="http://evil.example") == 403
+            assert refused(f"{url}/mcp", host="evil.example") == 403
+    print("5 passed, 0 failed")
 
 
 asyncio.run(main())

@@ -32,6 +32,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 STORY = HERE.parents[1] / "eval" / "corpus" / "story.txt"
 FACT = " The spare surge-circuit of the Aphrodite carried the serial number KX-4471-B."
 ERRATA = "Page 3: for Gormann read Gorman.\n"
+UNKNOWN = "0123456789abcdef"
+"""The hash of no text."""
 QUESTION = "What is the serial number of the spare surge-circuit of the Aphrodite?"
 SYSTEM = "You are a librarian. Answer from the text alone, in one sentence."
 PATIENCE = 120
@@ -105,6 +107,8 @@ class Case:
     """Whether the upstream has to read zstd."""
     compacts: bool = True
     """Whether epitome is to compact what this client sends, if it knows the dialect."""
+    wrap: bool = False
+    """Whether `epitome wrap` starts the agent, instead of a proxy that runs already."""
     relay: str = ""
     """Where the LiteLLM proxy is: `before` or `behind` epitome."""
 
@@ -206,6 +210,11 @@ def cases():
             stream=True,
             zstd=variant == "zstd",
         )
+    for client, packages, dialect, start, answer in (
+        ("claude", CLAUDE, "messages", agents.claude("claude-sonnet-4-5"), agents.claude_answer),
+        ("codex", CODEX, "responses", agents.codex("gpt-5.5", "key"), agents.codex_answer),
+    ):
+        yield Case(client, "wrap", packages, dialect, start=start, answer=answer, stream=True, wrap=True)
     yield Case("aider", "ask", AIDER, "chat", start=agents.aider, answer=agents.aider_answer, stream=True)
 
 
@@ -332,6 +341,8 @@ class Run:
     facts: list
     records: list
     seconds: float
+    told: str = ""
+    """What was written to standard error."""
 
 
 def run(setup: Setup, case: Case, programs: pathlib.Path, url: str, way: str) -> Run:
@@ -354,7 +365,14 @@ def run(setup: Setup, case: Case, programs: pathlib.Path, url: str, way: str) ->
         env = setup.environment(EPITOME_CASE=json.dumps(given), PYTHONDONTWRITEBYTECODE="1")
     else:
         place = agents.Place(programs, setup.folder / "home", url, str(setup.file), f"{task} {QUESTION}")
+        if case.wrap:
+            # Without `epitome wrap`, the agent gets the same tools from the proxy that runs.
+            place.wrapped = way == "epitome"
+            place.tools = "" if place.wrapped else setup.epitome
         words, more = case.start(place)
+        if place.wrapped:
+            settings = [word for setting in setup.options.set for word in ("--set", setting)]
+            words = [setup.options.binary, "wrap", *settings, "--program", words[0], case.client, "--", *words[1:]]
         env = setup.environment(**more)
     kept = setup.folder / "kept" / case.name / way
     kept.mkdir(parents=True, exist_ok=True)
@@ -380,14 +398,14 @@ def run(setup: Setup, case: Case, programs: pathlib.Path, url: str, way: str) ->
     for number, record in enumerate(records):
         save(record, kept, f"{number:02}")
     output = (kept / "stdout").read_text(errors="replace")
+    told = (kept / "stderr").read_text(errors="replace").strip()
     if code != 0:
-        told = (kept / "stderr").read_text(errors="replace").strip() or output.strip()
-        raise AssertionError(f"{way}: exit code {code}: {told[-400:]}")
+        raise AssertionError(f"{way}: exit code {code}: {(told or output.strip())[-400:]}")
     if case.script:
         result = json.loads(output.strip().splitlines()[-1])
         return Run(result["version"], result["answer"], result["facts"], records, seconds)
     answer, *facts = case.answer(output)
-    return Run(version_of(case, programs), answer, facts, records, seconds)
+    return Run(version_of(case, programs), answer, facts, records, seconds, told)
 
 
 def version_of(case: Case, programs: pathlib.Path) -> str:
@@ -418,6 +436,11 @@ def outcomes(setup: Setup, url: str, records: list) -> str:
     return said
 
 
+def model_of(one: Run) -> str:
+    """The model that the client asked for."""
+    return next(record.body["model"] for record in one.records if record.route in compare.DIALECTS)
+
+
 def check(setup: Setup, case: Case):
     """Runs a client both ways. Returns its version, what it amounts to, and what is wrong."""
     programs = case.packages.install(setup.options.cache, setup.options.upgrade)
@@ -431,11 +454,17 @@ def check(setup: Setup, case: Case):
     elif case.relay == "behind":
         first = setup.relay(setup.upstream.url)
         second = asked = setup.serve(first)
+    elif case.wrap:
+        first = second = setup.upstream.url
     else:
         first, second = setup.upstream.url, setup.epitome
+    setup.upstream.script.fetch = UNKNOWN if case.wrap else ""
     direct = run(setup, case, programs, first, "direct")
     through = run(setup, case, programs, second, "epitome")
 
+    if case.wrap:
+        # `epitome wrap` refuses websockets itself.
+        direct.records = [record for record in direct.records if record.said != "upgrade"]
     wording = [QUESTION, f"Read the file {setup.file.name}, then", SYSTEM, "Process exited with code 0"]
     compared = compare.Comparison(direct.records, through.records, wording)
     problems = compared.problems
@@ -448,6 +477,12 @@ def check(setup: Setup, case: Case):
         asks = [record for record in one.records if record.raw and record.route in compare.DIALECTS]
         if not asks or not any(QUESTION in text for text in compare.texts(asks[-1])):
             problems.append(f"{way} the question did not arrive")
+        # The upstream asked for a text that is not kept, and epitome's tool said so.
+        said = f"no original {UNKNOWN} is kept"
+        if case.wrap and not (asks and any(said in text for text in compare.texts(asks[-1]))):
+            problems.append(f"{way} the tools of epitome were not offered, or not called")
+    if case.wrap and not all(word in through.told for word in ("paid $", model_of(direct)[:12])):
+        problems.append(f"no bill: {through.told[-200:]!r}")
     counted = case.variant == "count-tokens" and through.facts <= direct.facts
     if direct.facts != through.facts and not counted:
         problems.append(f"{direct.facts} became {through.facts}")

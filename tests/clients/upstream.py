@@ -40,6 +40,8 @@ class Script:
     answer: str = "The serial number is KX-4471-B."
     unknown: str = "I cannot find it."
     files: tuple[str, ...] = ()
+    fetch: str = ""
+    """A hash. After the files, a client that has epitome's tools is told to retrieve it."""
 
 
 @dataclasses.dataclass
@@ -298,9 +300,15 @@ class Dialect:
             )
             if tool:
                 self.call = tool[0], arguments(tool[1], script.files[read])
+        elif read == len(script.files) and script.fetch and (name := self.retriever()):
+            self.call = name, json.dumps({"hash": script.fetch})
         with upstream.lock:
             upstream.calls += 1
             self.id = hashlib.sha256(b"%d" % upstream.calls).hexdigest()[:24]
+
+    def retriever(self) -> str | None:
+        """The tool of epitome that gives back originals, if it is offered."""
+        return next((name for name, _ in self.tools() if name and re.fullmatch(r".*epitome.*retrieve", name)), None)
 
     def formatted(self, text: str) -> str:
         """The text in the JSON that the request asks for."""
@@ -427,6 +435,11 @@ class Responses(Dialect):
             else:
                 yield tool.get("name") or tool.get("type"), tool.get("parameters")
 
+    def retriever(self):
+        """Codex names only the namespace of a server's tools, and takes a call of any of them."""
+        named = (re.search(r"\bmcp__\w*epitome\w*", text) for text in strings(self.body))
+        return next((f"{name[0]}/retrieve" for name in named if name), None)
+
     def items(self):
         items = self.body.get("input")
         return items if isinstance(items, list) else []
@@ -453,7 +466,9 @@ class Responses(Dialect):
         if self.call:
             name, given = self.call
             custom = not given.startswith("{")
+            space, _, name = name.rpartition("/")
             return {
+                **({"namespace": space} if space else {}),
                 "id": f"{'ctc' if custom else 'fc'}_{self.id}",
                 "type": "custom_tool_call" if custom else "function_call",
                 "status": "completed" if done else "in_progress",

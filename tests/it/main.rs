@@ -23,6 +23,8 @@ mod kept;
 mod keys;
 #[cfg(feature = "mcp")]
 mod mcp;
+#[cfg(feature = "mcp")]
+mod mcp_proxy;
 mod models;
 mod originals;
 mod pipeline;

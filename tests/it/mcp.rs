@@ -74,8 +74,12 @@ fn the_tools_work_over_standard_streams() {
     let query = "What is the code of the vault?";
     let short = session.call("compact", json!({ "text": text, "query": query, "budget": 500 }));
     assert!(words(&short).contains("4711"), "{short}");
-    let id = short["structuredContent"]["id"].as_str().unwrap().to_owned();
+    let id = short["_meta"]["epitome"]["id"].as_str().unwrap().to_owned();
     assert!(words(&short).trim_end().ends_with(&format!("hash={id}]")), "{short}");
+    let whole = session.call("retrieve", json!({ "hash": id }));
+    assert_eq!(words(&whole), text);
+    // An agent shows a model such content in place of the words.
+    assert_eq!((&whole["structuredContent"], &whole["_meta"]["epitome"]["hash"]), (&json!(null), &json!(id)));
     assert_eq!(words(&session.call("retrieve", json!({ "id": id }))), text);
     let line = session.call("retrieve", json!({ "id": id, "lines": "801" }));
     assert_eq!(words(&line), "The vault's code is 4711.\n");
@@ -94,11 +98,13 @@ fn the_tools_work_over_standard_streams() {
     for (tool, arguments, says) in [
         ("retrieve", json!({ "id": "0123456789abcdef" }), "left the cache"),
         ("retrieve", json!({ "id": "no id" }), "16 hexadecimal digits"),
+        ("retrieve", json!({ "lines": "1-2" }), "give the `hash`"),
+        ("retrieve", json!({ "id": id, "hash": "0123456789abcdef" }), "differ"),
         ("retrieve", json!({ "id": id, "lines": "9-3" }), "not a range"),
         ("compact", json!({ "query": query }), "missing field `text`"),
         ("compact", json!({ "text": text, "budget": "lots" }), "budget"),
         ("compact", json!({ "text": text, "budget": 1 }), "budget"),
-        ("explain", json!({}), "give a text, or the id of one"),
+        ("explain", json!({}), "give a `text`, or the `hash` of one"),
     ] {
         let result = session.call(tool, arguments);
         assert_eq!(result["isError"], json!(true), "{result}");

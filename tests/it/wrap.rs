@@ -48,6 +48,59 @@ async fn an_agent_goes_through_the_proxy_and_gets_its_bill() {
     assert!(told.contains("claude-opus-4-5") && told.contains("0.0075"), "{told}");
 }
 
+/// An agent that lists the tools of the server that its arguments name.
+#[cfg(feature = "mcp")]
+const EQUIPPED: &str = r#"#!/bin/sh
+echo "arguments: $*"
+url=$(echo "$*" | grep -o 'http://127[0-9.:]*/mcp')
+curl --silent --show-error --noproxy '*' -H 'content-type: application/json' \
+    -H 'accept: application/json, text/event-stream' -d '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' "$url"
+"#;
+
+/// What an agent prints that is wrapped with these words.
+#[cfg(feature = "mcp")]
+fn printed(program: &std::path::Path, cache: &std::path::Path, words: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_epitome"))
+        .args(["wrap", "--program"])
+        .arg(program)
+        .args(words)
+        .env("EPITOME_CACHE_DIR", cache)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[cfg(feature = "mcp")]
+#[test]
+fn an_agent_gets_the_tools_of_its_proxy_before_its_own_arguments() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("agent");
+    std::fs::write(&program, EQUIPPED).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let printed = |words: &[&str]| printed(&program, folder.path(), words);
+
+    let claude = printed(&["claude", "--", "-p", "hello"]);
+    let (arguments, tools) = claude.split_once('\n').unwrap();
+    assert!(
+        arguments.starts_with(r#"arguments: --mcp-config={"mcpServers":{"epitome_proxy":{"#),
+        "{arguments}"
+    );
+    let allowed =
+        "--allowedTools=mcp__epitome_proxy__retrieve,mcp__epitome_proxy__explain,mcp__epitome_proxy__compact";
+    assert!(arguments.ends_with(&format!("{allowed} -p hello")), "{arguments}");
+    assert!(tools.contains(r#""name":"retrieve""#), "{tools}");
+
+    let codex = printed(&["codex", "--", "exec", "hello"]);
+    let (arguments, tools) = codex.split_once('\n').unwrap();
+    assert!(arguments.contains(r#"-c mcp_servers.epitome_proxy.url="http://127.0.0.1:"#), "{arguments}");
+    assert!(arguments.ends_with(" exec hello") && tools.contains(r#""name":"retrieve""#), "{codex}");
+
+    let none = ["--no-tools", "--set=serve.mcp=false", "--set=cache.enabled=false"];
+    for without in none {
+        assert_eq!(printed(&[without, "claude", "--", "-p", "hello"]), "arguments: -p hello\n", "{without}");
+    }
+}
+
 #[test]
 fn an_agent_that_is_not_there_is_named() {
     let output = Command::new(env!("CARGO_BIN_EXE_epitome"))
