@@ -75,6 +75,21 @@ async fn retrieve(proxy: &Proxy, hash: &str, key: &str) -> (u16, Value) {
     (status, serde_json::from_str(&response.text().await.unwrap()).unwrap())
 }
 
+/// What a model gets that calls the tool `retrieve` of the proxy.
+#[cfg(feature = "mcp")]
+async fn through_mcp(proxy: &Proxy, hash: &str) -> String {
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": { "name": "retrieve", "arguments": { "hash": hash } } });
+    let request = reqwest::Client::new()
+        .post(format!("{}/mcp", proxy.url))
+        .header("accept", "application/json, text/event-stream")
+        .header("content-type", "application/json")
+        .bearer_auth("one");
+    let response = request.body(call.to_string()).send().await.unwrap();
+    let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
 #[actix_web::test]
 async fn a_shortened_text_names_its_original() {
     let upstream = Upstream::start();
@@ -97,6 +112,8 @@ async fn a_shortened_text_names_its_original() {
     let (status, whole) = retrieve(&proxy, &hash, "one").await;
     assert_eq!((status, whole["original_content"].as_str()), (200, Some(text.as_str())));
     assert_eq!(retrieve(&proxy, &hash, "two").await.0, 404);
+    #[cfg(feature = "mcp")]
+    assert_eq!(through_mcp(&proxy, &hash).await, text);
     // A later step sends the same bytes.
     let mut next = step(&text);
     let more = next["messages"].as_array_mut().unwrap();
