@@ -53,6 +53,10 @@ pub struct Entry {
     /// Tokens of evidence that was inserted.
     #[serde(default)]
     pub evidence: u64,
+    /// Steps of ageing that old texts have taken: 0 to 2. The first line with a higher one has a broken prefix, and its
+    /// `net_saved` says what that cost.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub ageing: u8,
     /// The prompt before and after, as counted here.
     pub prompts: Prompts,
     /// Whether the beginning that the client repeated was repeated upstream.
@@ -79,10 +83,14 @@ pub struct Text {
     /// Why it passed; empty if it was compacted.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub reason: Word,
-    /// A hash of the original, the same for the same text; empty if there is none. The original of a proxied request is
-    /// not kept, so that nothing can be had by it.
+    /// The id of the text, by which its original can be retrieved if it was compacted and is still in the cache; empty if
+    /// there is none.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub id: Cow<'static, str>,
+}
+
+fn is_none(step: &u8) -> bool {
+    *step == 0
 }
 
 fn is_zero(number: &usize) -> bool {
@@ -156,6 +164,7 @@ pub(super) mod tests {
             }],
             texts_left_out: 0,
             evidence: 0,
+            ageing: 0,
             prompts: Prompts {
                 original: 30_000,
                 sent: 22_000,

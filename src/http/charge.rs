@@ -89,6 +89,7 @@ impl Charge {
             texts: account.decisions.iter().map(text).collect(),
             texts_left_out: 0,
             evidence: account.evidence.unwrap_or(0) as u64,
+            ageing: account.ageing,
             prompts: Prompts::default(),
             prefix: Fate::New,
             usage: None,

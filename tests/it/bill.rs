@@ -89,6 +89,7 @@ fn a_conversation_is_billed() {
             texts: Vec::new(),
             texts_left_out: 0,
             evidence: 0,
+            ageing: 0,
             prompts,
             prefix,
             usage: None,

@@ -327,7 +327,7 @@ proptest! {
         for dialect in Dialect::ALL {
             let mut steps = Vec::new();
             for end in (0..events.len()).filter(|at| matches!(events[*at], Event::Answer(_))) {
-                let fresh = compactor(Cache::disabled());
+                let fresh = compactor(Cache::memory_only());
                 let new = sent(&fresh, dialect, &body(dialect, &events[..end]), Effort::Compact);
                 steps.push(written(dialect, &new));
             }
