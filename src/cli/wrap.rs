@@ -173,8 +173,9 @@ fn through_own_proxy(args: &Args, mut config: Config) -> Result<ExitStatus, Erro
     if config.bill.log.is_empty() {
         config.bill.log = folder.path().join("bill.jsonl").display().to_string();
     }
-    // Without a cache no original is kept.
-    let tools = cfg!(feature = "mcp") && config.serve.mcp && config.cache.enabled && !args.no_tools;
+    // Where no original is kept, they have nothing to give.
+    let keeps = config.cache.enabled && config.plan.originals;
+    let tools = cfg!(feature = "mcp") && config.serve.mcp && keeps && !args.no_tools;
     let (log, prices) = (PathBuf::from(&config.bill.log), config.bill.prices.clone());
     let start = Time::now();
     let proxy = Proxy::open(&Arc::new(config), Keys::none())?;

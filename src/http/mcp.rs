@@ -10,6 +10,7 @@ use hyper::{
     Method, Request, Response,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
+use tokio::{runtime::Handle, task};
 
 use super::{
     body,
@@ -66,6 +67,7 @@ async fn answered(
         permits: state.permits.clone(),
         deadline: Duration::from_millis(state.config.serve.deadline_ms),
         is_ready: state.readiness() == Readiness::Ready,
+        waits: false,
     };
     // A page could reach a proxy that asks for no key by a name of its own for this machine.
     let serve = &state.config.serve;
@@ -73,7 +75,13 @@ async fn answered(
         true => Hosts::Loopback,
         false => Hosts::Any,
     };
-    respond(transport::answer(tools, limits, serve, hosts, request).await).ok_or_else(internal)
+    // What is read and written may be large: that must not hold up the server's thread. The body keeps its room.
+    let (shared, room, runtime) = (state.clone(), request.body().clone(), Handle::current());
+    let answered = task::spawn_blocking(move || {
+        let _room = room;
+        runtime.block_on(transport::answer(tools, limits, &shared.config.serve, hosts, request))
+    });
+    respond(answered.await.map_err(|_| internal())?).ok_or_else(internal)
 }
 
 fn headers(req: &HttpRequest) -> Option<HeaderMap> {

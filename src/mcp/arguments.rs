@@ -75,9 +75,20 @@ pub(super) fn named(hash: Option<String>, id: Option<String>) -> Result<Option<S
     }
 }
 
-/// Whether a call is a look-up: it is done at once, and compacts nothing.
+/// Whether a call is a look-up: it is done at once, and compacts nothing. Models fill in what they may leave out.
 pub(super) fn is_lookup(tool: &str, arguments: &Object) -> bool {
-    tool == "retrieve" && arguments.get("query").is_none_or(Value::is_null)
+    let is_given = |name: &str| arguments.get(name).is_some_and(|value| !value.is_null());
+    let asks = arguments.get("query").and_then(Value::as_str).is_some_and(|query| !query.trim().is_empty());
+    tool == "retrieve" && (!asks || is_given("lines") || is_given("bytes"))
+}
+
+/// The call that is left where nothing can be compacted: what would be cut for a query is given whole. `None` if nothing
+/// is left of it.
+pub(super) fn without_query(tool: &str, mut arguments: Object) -> Option<Object> {
+    (tool == "retrieve").then(|| {
+        arguments.remove("query");
+        arguments
+    })
 }
 
 /// A tool as a model sees it.

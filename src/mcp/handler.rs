@@ -27,12 +27,14 @@ use super::{
 /// What a call may take.
 #[derive(Clone)]
 pub struct Limits {
-    /// One permit per call that compacts; a further call waits.
+    /// One permit per call that compacts.
     pub permits: Arc<Semaphore>,
     /// The time of a call, its wait included.
     pub deadline: Duration,
     /// Whether the models are loaded, or may be loaded by a call.
     pub is_ready: bool,
+    /// Whether a call waits for a permit. One that waits would be served before requests that do not.
+    pub waits: bool,
 }
 
 /// A session with one client.
@@ -52,7 +54,11 @@ impl Handler {
         if !self.limits.is_ready {
             return Err(ToolError::NotReady);
         }
-        let free = time::timeout(self.limits.deadline, self.limits.permits.clone().acquire_owned());
+        let permits = self.limits.permits.clone();
+        if !self.limits.waits {
+            return permits.try_acquire_owned().map_err(|_| ToolError::Busy);
+        }
+        let free = time::timeout(self.limits.deadline, permits.acquire_owned());
         free.await.ok().and_then(Result::ok).ok_or(ToolError::Busy)
     }
 }
@@ -100,13 +106,19 @@ impl ServerHandler for Handler {
         let cancel = Instant::now().checked_add(self.limits.deadline).map_or_else(Cancel::never, Cancel::at);
         let _guard = CancelOnDrop(cancel.clone());
         let (tools, work) = (self.tools.clone(), cancel.clone());
-        let (name, arguments) = (request.name, request.arguments.unwrap_or_default());
+        let (name, mut arguments) = (request.name, request.arguments.unwrap_or_default());
         let calling = async {
             let place = match arguments::is_lookup(&name, &arguments) {
                 true => None,
                 false => match self.place().await {
                     Ok(place) => Some(place),
-                    Err(refused) => return Ok(Err(refused)),
+                    Err(refused) => match arguments::without_query(&name, arguments) {
+                        Some(left) => {
+                            arguments = left;
+                            None
+                        }
+                        None => return Ok(Err(refused)),
+                    },
                 },
             };
             let running = task::spawn_blocking(move || {

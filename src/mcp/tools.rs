@@ -41,7 +41,7 @@ pub(super) enum ToolError {
     #[error("the models are not ready, so nothing can be compacted; try again in a few seconds")]
     NotReady,
     /// No place became free in time.
-    #[error("as many compactions run as may (serve.max_concurrent); try again in a second")]
+    #[error("all places for compactions are taken (serve.max_concurrent); try again in a second")]
     Busy,
     /// The arguments are not those of the tool.
     #[error("the arguments cannot be used: {0}")]
@@ -94,8 +94,8 @@ impl Tools {
             Outcome::Compacted => self.originals().and_then(|originals| originals.keep(&request.text)),
             Outcome::Passed(_) => None,
         };
-        let Figures { tokens_before: before, tokens_after: after, .. } = compaction.figures;
-        let mark = id.as_ref().and_then(|id| marker::of_rest(&compaction.text, after, before, id));
+        let Figures { tokens_before: before, tokens_after: after, ref kind, .. } = compaction.figures;
+        let mark = id.as_ref().and_then(|id| marker::of_rest(&compaction.text, kind, after, before, id));
         let mark = mark.unwrap_or_default();
         // What the marker takes is paid for as well.
         let after = after + self.pipeline.counter(None).count(&mark);

@@ -47,7 +47,8 @@ pub enum Hosts {
 fn handler(tools: Tools, serve: &Serve) -> Handler {
     let permits = Arc::new(Semaphore::new(serve.max_concurrent.min(Semaphore::MAX_PERMITS)));
     // A call loads the models that it needs.
-    let limits = Limits { permits, deadline: Duration::from_millis(serve.deadline_ms), is_ready: true };
+    let limits =
+        Limits { permits, deadline: Duration::from_millis(serve.deadline_ms), is_ready: true, waits: true };
     Handler::new(tools, limits)
 }
 

@@ -3,37 +3,39 @@
 
 use serde::de::IgnoredAny;
 
-use epitome_text::tokens::TokenCounter;
+use epitome_text::{Kind, tokens::TokenCounter};
 
 use super::Id;
 
-/// The last line of a shortened text. `None` for JSON, which must stay JSON. It stands at the end, so that all lines
-/// keep their numbers.
-pub fn of_rest(text: &str, tokens: usize, before: usize, id: &Id) -> Option<String> {
+/// The last line of a shortened text of this `kind`. `None` for JSON, which must stay JSON, as loosely as it may be
+/// written. It stands at the end, so that all lines keep their numbers.
+pub fn of_rest(text: &str, kind: &str, tokens: usize, before: usize, id: &Id) -> Option<String> {
     behind(
         text,
+        kind,
         &format!("{tokens} of {before} tokens shown; the original is whole, retrieve it with hash={id}"),
     )
 }
 
 /// The tokens that [`of_rest`] takes, about.
 pub fn reserve(counter: &dyn TokenCounter) -> usize {
-    of_rest("text", 12_345, 123_456, &Id::of("")).map_or(0, |mark| counter.count(&mark))
+    of_rest("text", "", 12_345, 123_456, &Id::of("")).map_or(0, |mark| counter.count(&mark))
 }
 
 /// The last line of what was retrieved for a query. `None` for JSON.
-pub fn of_query(text: &str, tokens: usize, before: usize, id: &Id) -> Option<String> {
+pub fn of_query(text: &str, kind: &str, tokens: usize, before: usize, id: &Id) -> Option<String> {
     behind(
         text,
+        kind,
         &format!(
             "{tokens} of {before} tokens, those most needed for the query; hash={id} without a query gives all"
         ),
     )
 }
 
-fn behind(text: &str, words: &str) -> Option<String> {
+fn behind(text: &str, kind: &str, words: &str) -> Option<String> {
     let start = if text.ends_with('\n') { "" } else { "\n" };
-    (!is_json(text)).then(|| format!("{start}[epitome: {words}]"))
+    (kind != Kind::Json.as_str() && !is_json(text)).then(|| format!("{start}[epitome: {words}]"))
 }
 
 /// Whether a text is JSON, or lines of it.
@@ -53,12 +55,16 @@ mod tests {
     fn json_gets_no_marker() {
         let id = Id::of("original");
         for json in ["{\"a\": 1}", " [1, 2]\n", "{\"a\":1}\n{\"a\":2}\n", "\"text\""] {
-            assert_eq!(of_rest(json, 1, 2, &id), None, "{json}");
+            assert_eq!(of_rest(json, "lines", 1, 2, &id), None, "{json}");
         }
-        let marker = of_rest("[INFO] one\n", 10, 200, &id).unwrap();
+        // What reads JSON takes more than a strict reader.
+        for loose in ["[1, NaN]", "\u{feff}[1, 2]", "{\"a\":1}\n\n{\"a\":2}\n"] {
+            assert_eq!(of_rest(loose, "json", 1, 2, &id), None, "{loose}");
+        }
+        let marker = of_rest("[INFO] one\n", "log", 10, 200, &id).unwrap();
         assert!(marker.starts_with("[epitome: 10 of 200 tokens shown; the original is whole"), "{marker}");
         assert!(marker.contains(&format!("hash={id}]")));
         assert!((20..60).contains(&reserve(tiktoken("gpt-4o").unwrap().as_ref())));
-        assert!(of_query("one", 1, 2, &id).unwrap().starts_with('\n'));
+        assert!(of_query("one", "prose", 1, 2, &id).unwrap().starts_with('\n'));
     }
 }

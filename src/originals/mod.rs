@@ -104,18 +104,21 @@ impl Originals {
 
     /// Keeps a text and returns its id; `None` if nothing is cached, or the cache did not take the text in.
     pub fn keep(&self, text: &str) -> Option<Id> {
+        if !self.cache.is_enabled() {
+            return None;
+        }
         let id = Id::of(text);
-        self.keep_as(&id, text).then_some(id)
+        let kept =
+            self.get(&id).as_deref() == Some(text) || self.cache.keep(&id.key(), text.as_bytes().to_vec());
+        kept.then_some(id)
     }
 
-    /// Keeps an original; false if nothing is cached, or the cache did not take it in.
-    pub fn keep_original(&self, original: &Original) -> bool {
-        self.keep_as(&original.id, &original.text)
-    }
-
-    fn keep_as(&self, id: &Id, text: &str) -> bool {
-        self.cache.is_enabled()
-            && (self.get(id).as_deref() == Some(text) || self.cache.keep(&id.key(), text.as_bytes().to_vec()))
+    /// Keeps an original, if the cache takes it in. Nobody waits for that, and nothing may depend on it: what a full
+    /// cache takes in is decided by what else is asked of it.
+    pub fn offer(&self, original: &Original) {
+        if self.get(&original.id).as_deref() != Some(original.text()) {
+            self.cache.put(&original.id.key(), original.text.as_bytes().to_vec());
+        }
     }
 
     /// The text with this id; `None` if it was never kept for this tenant, or has left the cache.

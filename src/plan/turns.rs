@@ -102,6 +102,8 @@ pub(super) struct Turns<'c> {
     starts: HashMap<usize, usize>,
     /// The call that each message answers, and the index of the message that holds it.
     answers: HashMap<usize, (&'c Call, usize)>,
+    /// Messages that answer calls of tools of ours.
+    own: HashSet<usize>,
     /// The assistant's words in each of those messages, as far as they are needed.
     words: HashMap<usize, String>,
     /// Texts of the system and developer messages, with the index of the message.
@@ -119,6 +121,9 @@ impl<'c> Turns<'c> {
         let mut calls: HashMap<&str, (&Call, usize)> = HashMap::new();
         let (mut answers, mut words) = (HashMap::new(), HashMap::new());
         let mut last: Option<(&Call, usize)> = None;
+        // Many results may answer one call, and its arguments may be long.
+        let mut is_own: HashMap<*const Call, bool> = HashMap::new();
+        let mut own_results = HashSet::new();
         let mut system: Vec<(usize, String)> = Vec::new();
         let text_of = |at: usize| -> Vec<String> {
             chat.messages[at].texts.iter().filter_map(|text| text.literal.decode()).collect()
@@ -146,6 +151,10 @@ impl<'c> Turns<'c> {
                 });
                 if let Some((call, said)) = by_id.or(by_name) {
                     answers.insert(at, (call, said));
+                    let is_own = is_own.entry(std::ptr::from_ref(call));
+                    if *is_own.or_insert_with(|| is_own_tool(&call.name) || runs_own_tool(&call.arguments)) {
+                        own_results.insert(at);
+                    }
                     // Several results may answer one message.
                     words.entry(said).or_insert_with(|| query::last_words(&text_of(said).join("\n")));
                 }
@@ -183,7 +192,7 @@ impl<'c> Turns<'c> {
         }
         let roles = chat.messages.iter().map(|message| message.role).collect();
         let starts = written.iter().enumerate().map(|(index, written)| (written.start, index)).collect();
-        Ok(Self { turns, roles, written, starts, answers, words, system })
+        Ok(Self { turns, roles, written, starts, answers, own: own_results, words, system })
     }
 
     /// The decoded text and its stretches; `None` if it holds no material.
@@ -211,9 +220,7 @@ impl<'c> Turns<'c> {
     /// Whether message `at` is what a tool of ours gave: an original that was asked for, or a text that is short already.
     /// To shorten it again would undo what the model asked for.
     pub(super) fn is_own(&self, at: usize) -> bool {
-        self.answers
-            .get(&at)
-            .is_some_and(|(call, _)| is_own_tool(&call.name) || runs_own_tool(&call.arguments))
+        self.own.contains(&at)
     }
 
     /// Whether a text is long, for texts without material.
@@ -366,9 +373,14 @@ fn is_own_tool(name: &str) -> bool {
     name.ends_with("headroom_retrieve") || name.contains("epitome") && own()
 }
 
-/// Whether a call is a program that calls a tool of ours by its full name, as models do that write programs for calls.
+/// Whether a call is a program that calls a tool of ours by its full name (`mcp__SERVER__TOOL(`), as models do that write
+/// programs for calls.
 fn runs_own_tool(arguments: &str) -> bool {
-    arguments.split(|c: char| !c.is_alphanumeric() && c != '_').any(is_own_tool)
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    arguments.split('(').rev().skip(1).any(|before| {
+        let name = before.trim_end_matches(is_name).len();
+        before.get(name..).is_some_and(|name| name.contains("__") && is_own_tool(name))
+    })
 }
 
 #[cfg(test)]
@@ -392,9 +404,15 @@ mod tests {
         assert!(runs_own_tool(
             r#"text(await tools.mcp__epitome_proxy__retrieve({"hash": "0123456789abcdef"}))"#
         ));
-        for other in
-            [r#"{"cmd":"epitome compact a.txt"}"#, "tools.mcp__epitome_proxy__read()", "tools.retrieve()", ""]
-        {
+        for other in [
+            r#"{"cmd":"epitome compact a.txt"}"#,
+            "tools.mcp__epitome_proxy__read()",
+            "tools.retrieve()",
+            "",
+            "cargo test -p epitome_compact",
+            "rg mcp__epitome__retrieve",
+            "epitome_compact()",
+        ] {
             assert!(!runs_own_tool(other), "{other}");
         }
     }

@@ -30,8 +30,8 @@ use crate::{
     },
 };
 
-/// How much longer than the deadline a request may be planned. Until it is known which texts would be compacted, it can
-/// neither be put in place what was sent before nor be remembered what goes whole now. 8 MB of text take 1.7 s on two cores.
+/// How much longer than the deadline a request may be planned. Until it is known which texts would be compacted, neither
+/// can what was sent before be put in place, nor what goes whole now be remembered. 8 MB of text take 1.7 s on two cores.
 pub const PLANNING_GRACE: Duration = Duration::from_secs(2);
 
 /// The new body, if there is one, and the account.

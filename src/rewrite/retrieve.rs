@@ -103,7 +103,13 @@ pub fn retrieve(
         Ok(compaction) if compaction.outcome == Outcome::Compacted => {
             let shown = compaction.figures.tokens_after;
             let mut original_content = compaction.text;
-            let mark = marker::of_query(&original_content, shown, whole.original_tokens, id);
+            let mark = marker::of_query(
+                &original_content,
+                &compaction.figures.kind,
+                shown,
+                whole.original_tokens,
+                id,
+            );
             let mark = mark.unwrap_or_default();
             // What the marker takes is paid for as well.
             let tokens = shown + counter.count(&mark);

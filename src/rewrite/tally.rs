@@ -241,11 +241,12 @@ impl Tally {
             let before = passed + pieces.iter().map(|made| made.before).sum::<usize>();
             let shown = passed + pieces.iter().map(|made| made.figures.tokens_after).sum::<usize>();
             let Some(last) = pieces.last_mut() else { continue };
-            let mark = marker::of_rest(&last.text, shown, before, last.original.id()).unwrap_or_default();
+            let mark = marker::of_rest(&last.text, &last.figures.kind, shown, before, last.original.id());
+            let mark = mark.unwrap_or_default();
             let tokens = counter.count(&mark);
+            originals.offer(&last.original);
             // It must not take most of what the compaction saves.
-            let pays = before.saturating_sub(shown) >= 2 * tokens;
-            if !originals.keep_original(&last.original) || !pays {
+            if before.saturating_sub(shown) < 2 * tokens {
                 continue;
             }
             last.text.push_str(&mark);

@@ -53,9 +53,15 @@ impl<'a> Literal<'a> {
         let comma = self.inner.find(',')?;
         let (head, data) = (self.inner.get(..comma)?, self.inner.get(comma + 1..)?);
         let head = if head.contains('\\') { unquote(head)? } else { head.to_owned() }.to_ascii_lowercase();
-        let media = head.strip_prefix("data:")?.strip_suffix(";base64")?;
-        let media = media.split(';').next().unwrap_or_default().trim();
-        is_text(media).then_some(Self { inner: data, start: self.start + comma + 1, form: Form::Base64 })
+        let mut parts = head.strip_prefix("data:")?.strip_suffix(";base64")?.split(';').map(str::trim);
+        let is_text = is_text(parts.next().unwrap_or_default());
+        let charset = parts.find_map(|part| part.strip_prefix("charset=")).unwrap_or("utf-8");
+        let is_read = ["utf-8", "utf8", "us-ascii"].contains(&charset.trim_matches('"'));
+        (is_text && is_read).then_some(Self {
+            inner: data,
+            start: self.start + comma + 1,
+            form: Form::Base64,
+        })
     }
 
     /// How it holds its text.
@@ -71,7 +77,11 @@ impl<'a> Literal<'a> {
         };
         match self.form {
             Form::Plain => Some(text.into_owned()),
-            Form::Base64 => String::from_utf8(BASE64.decode(text.as_bytes()).ok()?).ok(),
+            Form::Base64 => {
+                let text = String::from_utf8(BASE64.decode(text.as_bytes()).ok()?).ok()?;
+                // Text in two bytes a character is valid UTF-8, too.
+                (!text.contains('\0')).then_some(text)
+            }
         }
     }
 
@@ -260,16 +270,24 @@ mod tests {
         // Slashes may be escaped, and padding left out.
         let (_, decoded) = url(r#""data:text\/csv;charset=utf-8;base64,Pz8\/""#).expect("a file");
         assert_eq!(decoded.as_deref(), Some("???"));
-        for (data, text) in
-            [("aGk", Some("hi")), ("aGk=", Some("hi")), ("\\u0061Gk=", Some("hi")), ("/w==", None)]
-        {
+        for (data, text) in [
+            ("aGk", Some("hi")),
+            ("aGk=", Some("hi")),
+            ("\\u0061Gk=", Some("hi")),
+            ("/w==", None),
+            ("YQBiAA==", None),
+        ] {
             let body = format!("\"data:application/json;base64,{data}\"");
             let (_, decoded) = url(&body).expect("a file");
             assert_eq!(decoded.as_deref(), text, "{data}");
         }
-        for other in
-            ["data:application/pdf;base64,aGk=", "data:text/plain,hi", "aGk=", "data:text/plain;base64"]
-        {
+        for other in [
+            "data:application/pdf;base64,aGk=",
+            "data:text/plain;charset=utf-16le;base64,aGk=",
+            "data:text/plain,hi",
+            "aGk=",
+            "data:text/plain;base64",
+        ] {
             assert!(url(&format!("\"{other}\"")).is_none(), "{other}");
         }
     }

@@ -153,7 +153,7 @@ fn of(arm: &str, size: &str, cells: &[Cell]) -> Figures {
     let is_back = |used: &Use| was_there(used) || matches!(used.back, Some(Back::Text | Back::Account));
     let values = values(uses.iter().copied(), was_there);
     let compacted = self::values(uses.iter().copied().filter(|(_, used)| used.compacted), was_there);
-    let keeps = uses.iter().any(|(_, used)| used.back.is_some());
+    let keeps = played.iter().any(|(_, played)| played.keeps_originals);
     let back = self::values(uses.iter().copied().filter(|_| keeps), is_back);
     let full = sum(|played| played.tokens_full).max(1) as f64;
     let mut texts = Vec::new();
@@ -271,6 +271,7 @@ mod tests {
             price_full: price(400.0),
             price: price(300.0),
             step_ms: vec![1.0, 3.0],
+            keeps_originals: true,
             uses: Some(uses),
             ..Played::default()
         }

@@ -45,6 +45,9 @@ pub struct Played {
     pub failed: BTreeMap<String, usize>,
     /// Tokens of evidence in the last request.
     pub evidence: usize,
+    /// Whether the originals of what was made shorter were kept.
+    #[serde(default)]
+    pub keeps_originals: bool,
     /// What the agent used later. `None` if the session does not say.
     pub uses: Option<Vec<Use>>,
     /// Strings for which no step is played between result and use.

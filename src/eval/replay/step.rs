@@ -36,6 +36,7 @@ impl Track {
         let full = Prefix::of(&last.0, original);
         let prefix = Prefix::of(&last.1, &messages);
         played.steps += 1;
+        played.keeps_originals |= originals.is_some();
         (played.tokens_full, played.tokens) = (tokens(original), tokens(&messages));
         played.prefix_same += prefix.same;
         played.prefix_all += prefix.all;

@@ -222,7 +222,7 @@ impl Writer<'_> {
             let range = span(place);
             let inside: Vec<Replacement> =
                 replacements.iter().filter(|one| range.contains(&one.range.start)).cloned().collect();
-            match self.shorter(place, inside, before[at]) {
+            match self.shorter(place, inside, &text.kind, before[at]) {
                 Some(Shorter { replacements, tokens, id }) => {
                     (text.tokens_after, after[at]) = (tokens, tokens);
                     text.hash = id.map(|id| id.to_string());
@@ -268,7 +268,13 @@ impl Writer<'_> {
     }
 
     /// What goes in the place of a text, if that is shorter than the text, what it says of its original included.
-    fn shorter(&self, place: &Place<'_>, mut inside: Vec<Replacement>, before: usize) -> Option<Shorter> {
+    fn shorter(
+        &self,
+        place: &Place<'_>,
+        mut inside: Vec<Replacement>,
+        kind: &str,
+        before: usize,
+    ) -> Option<Shorter> {
         if inside.is_empty() {
             return None;
         }
@@ -291,7 +297,7 @@ impl Writer<'_> {
             Mode::Audit => Some(Id::of(&original)),
             Mode::Retrievable => id.clone(),
         };
-        let mark = mark.and_then(|id| marker::of_rest(&text, tokens, before, &id));
+        let mark = mark.and_then(|id| marker::of_rest(&text, kind, tokens, before, &id));
         let tokens = tokens + mark.as_deref().map_or(0, |mark| self.counter.count(mark));
         if tokens >= before {
             return None;

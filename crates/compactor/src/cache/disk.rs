@@ -30,7 +30,7 @@ pub(super) const FOLDER: &str = "segments-v1";
 pub(super) const FILE: &str = "cache.redb";
 
 /// Their permissions.
-const FOLDER_MODE: u32 = 0o700;
+pub(super) const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
 /// Key to checksum and value.
@@ -260,7 +260,7 @@ fn open_file(path: &Path) -> Result<Database, Failure> {
 
 /// Leaves a folder or file to its owner alone, one of an earlier version too.
 #[cfg(unix)]
-fn close_to_others(path: &Path, mode: u32) {
+pub(super) fn close_to_others(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
 
     // By its path: to open and close the file would give up the locks that this process has on it.
@@ -278,7 +278,7 @@ fn close_to_others(path: &Path, mode: u32) {
 
 /// Elsewhere the folder that the system gives for caches is the user's own.
 #[cfg(not(unix))]
-fn close_to_others(_path: &Path, _mode: u32) {}
+pub(super) fn close_to_others(_path: &Path, _mode: u32) {}
 
 /// Whether an error of the system speaks of what is in the file.
 fn is_damage(kind: io::ErrorKind) -> bool {

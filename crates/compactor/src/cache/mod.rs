@@ -20,10 +20,12 @@ use crate::config::CacheConfig;
 mod disk;
 mod flight;
 mod key;
+mod notes;
 
 use disk::Disk;
 use flight::{Flights, Role};
 pub use key::{Key, KeyParts, Salt};
+use notes::Notes;
 
 /// The layered cache. Share it by `Arc`. Dropping the last handle on it writes what is not yet on disk.
 pub struct Cache {
@@ -35,6 +37,8 @@ struct Layers {
     /// None: nothing is cached.
     memory: Option<moka::sync::Cache<Key, Arc<[u8]>>>,
     disk: DiskLayer,
+    /// Beside the disk layer, also where another process has that.
+    notes: Option<Notes>,
     flights: Flights,
     memory_hits: AtomicU64,
     disk_hits: AtomicU64,
@@ -122,17 +126,21 @@ impl Cache {
                 },
             },
         };
-        Self::with(Some(config.memory_mb << 20), disk)
+        let notes = match disk {
+            DiskLayer::Off => None,
+            DiskLayer::Open(_) | DiskLayer::Unavailable { .. } => directory(config).map(Notes::new),
+        };
+        Self::with(Some(config.memory_mb << 20), disk, notes)
     }
 
     /// A cache without a disk layer, with the default ceiling.
     pub fn memory_only() -> Self {
-        Self::with(Some(CacheConfig::default().memory_mb << 20), DiskLayer::Off)
+        Self::with(Some(CacheConfig::default().memory_mb << 20), DiskLayer::Off, None)
     }
 
     /// A cache that keeps nothing.
     pub fn disabled() -> Self {
-        Self::with(None, DiskLayer::Off)
+        Self::with(None, DiskLayer::Off, None)
     }
 
     fn open_disk(directory: PathBuf, limit: u64) -> DiskLayer {
@@ -146,7 +154,7 @@ impl Cache {
         }
     }
 
-    fn with(memory_bytes: Option<u64>, disk: DiskLayer) -> Self {
+    fn with(memory_bytes: Option<u64>, disk: DiskLayer, notes: Option<Notes>) -> Self {
         let memory = memory_bytes.map(|bytes| {
             moka::sync::Cache::builder()
                 .max_capacity(bytes)
@@ -158,6 +166,7 @@ impl Cache {
         let layers = Layers {
             memory,
             disk,
+            notes,
             flights: Flights::default(),
             memory_hits: AtomicU64::new(0),
             disk_hits: AtomicU64::new(0),
@@ -171,9 +180,22 @@ impl Cache {
         Self { layers: self.layers.clone(), salt: Some(*salt) }
     }
 
-    /// The same layers and ceilings, for what no tenant sent: all find it.
-    pub fn unsalted(&self) -> Self {
-        Self { layers: self.layers.clone(), salt: None }
+    /// Keeps a short value that no tenant sent. Unlike others, it stays on disk whatever else is kept, and in memory
+    /// alone only as long as it is asked for.
+    pub(crate) fn note(&self, key: &Key, value: &str) {
+        let all = Self { layers: self.layers.clone(), salt: None };
+        all.put(key, value.as_bytes().to_vec());
+        if let Some(notes) = &self.layers.notes {
+            notes.put(key, value.as_bytes());
+        }
+    }
+
+    /// The short value that was kept for `key`.
+    pub(crate) fn noted(&self, key: &Key) -> Option<String> {
+        let all = Self { layers: self.layers.clone(), salt: None };
+        let own = || all.get(key).map(|value| value.to_vec());
+        let value = self.layers.notes.as_ref().and_then(|notes| notes.get(key)).or_else(own)?;
+        String::from_utf8(value).ok()
     }
 
     /// The value of `key`, from the nearest layer that has it, else from `compute`.

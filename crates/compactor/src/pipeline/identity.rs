@@ -23,7 +23,7 @@ impl Compactor {
         hasher.update(self.identity().ok()?.as_bytes());
         hasher.update(&values);
         let identity = hasher.finalize().to_hex().to_string();
-        self.cache.unsalted().put(&last_key(&values), identity.clone().into_bytes());
+        self.cache.note(&last_key(&values), &identity);
         Some(self.identity.get_or_init(|| identity))
     }
 
@@ -33,8 +33,7 @@ impl Compactor {
         if let Some(known) = self.identity.get() {
             return Some(known.clone());
         }
-        let last = self.cache.unsalted().get(&last_key(&self.values()?))?;
-        String::from_utf8(last.to_vec()).ok()
+        self.cache.noted(&last_key(&self.values()?))
     }
 
     fn values(&self) -> Option<Vec<u8>> {

@@ -25,6 +25,8 @@ pub(super) struct Memory<'a> {
     decided: Option<Key>,
     /// How long a text that went whole goes whole again, in seconds.
     whole_s: u64,
+    /// Whether to look at what went whole is a use, from which on the time counts anew.
+    renews: bool,
 }
 
 /// A compaction without what is in the request.
@@ -38,6 +40,11 @@ struct Saved {
 }
 
 impl Memory<'_> {
+    /// The same for who only looks: nothing that is asked of it is a use.
+    pub(super) fn unused(self) -> Self {
+        Self { renews: false, ..self }
+    }
+
     /// What was brought for a later question.
     pub(super) fn evidence(&self, later: &Later) -> Option<Evidence> {
         if self.was_missed(&evidence_key(&self.asked, later)) {
@@ -112,7 +119,7 @@ impl Memory<'_> {
         // A use is noted only after this part of the time.
         let whole_s = self.whole_s.saturating_add(self.whole_s / RENEWED);
         // An upstream's cache lives on with each use, too.
-        if age < whole_s && age > self.whole_s / RENEWED {
+        if self.renews && age < whole_s && age > self.whole_s / RENEWED {
             self.miss(key);
         }
         age < whole_s
@@ -165,7 +172,7 @@ impl Compactor {
             params: &params,
         });
         let decided = identity.map(|identity| derived("compaction-2", &asked, identity.as_bytes()));
-        Some(Memory { cache: &self.cache, asked, decided, whole_s: self.config.whole_s })
+        Some(Memory { cache: &self.cache, asked, decided, whole_s: self.config.whole_s, renews: true })
     }
 }
 

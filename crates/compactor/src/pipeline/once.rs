@@ -54,7 +54,7 @@ impl Compactor {
 
     /// As [`Compactor::settle`], for a text that is not sent anywhere: nothing is remembered. `None` if nothing is known.
     pub fn recall(&self, request: &CompactRequest) -> Option<Compaction> {
-        let memory = self.memory(request, self.last_identity())?;
+        let memory = self.memory(request, self.last_identity())?.unused();
         let mut known = memory.compaction(request)?;
         known.evidence = self.evidence(request, &known, Some(&memory), Unknown::Leave).unwrap_or_default();
         Some(known)
