@@ -9,6 +9,7 @@ mod elements;
 mod evidence;
 mod frame;
 pub mod material;
+mod order;
 pub mod phrase;
 mod pieces;
 pub mod query;

@@ -144,6 +144,7 @@ fn row(group: String, totals: &Totals, decimals: usize) -> Vec<Cell> {
         signed(totals.net_saved, decimals),
         share,
     ];
+    let group = if group.is_empty() { "(unknown)".to_owned() } else { group };
     [group].into_iter().chain(counts.map(short)).chain(money).map(Cell::new).collect()
 }
 

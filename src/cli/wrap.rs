@@ -2,6 +2,7 @@
 
 use std::{
     env, io,
+    net::TcpStream,
     path::PathBuf,
     process::{Command, ExitStatus},
     sync::{Arc, mpsc},
@@ -148,6 +149,7 @@ fn versioned(base: String) -> String {
 pub fn run(args: Args, mut config: Config) -> Result<(), Error> {
     let status = match &args.proxy {
         Some(url) => {
+            reach(url)?;
             let status = agent(&args, url.trim_end_matches('/'), false)?;
             tell("epitome: the bill is in the log of that proxy (bill.log)\n");
             status
@@ -210,6 +212,21 @@ fn through_own_proxy(args: &Args, mut config: Config) -> Result<ExitStatus, Erro
         Err(error) => tell(&format!("epitome: no bill: {error}\n")),
     }
     status
+}
+
+/// Checks that something listens at the address of a proxy.
+fn reach(url: &str) -> Result<(), Error> {
+    let bad = |reason: &dyn std::fmt::Display| {
+        Error::Usage(format!(
+            "--proxy {url}: {reason}; name a proxy that runs, such as http://127.0.0.1:8080, or leave it out"
+        ))
+    };
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    let default = if url.starts_with("https:") { 443 } else { 80 };
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let address = if has_port { host.to_owned() } else { format!("{host}:{default}") };
+    TcpStream::connect(&address).map(drop).map_err(|error| bad(&error))
 }
 
 /// The exit code of a program that a signal ended, as shells have it.

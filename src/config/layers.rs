@@ -230,6 +230,13 @@ fn set(merged: &mut Table, defaults: &Table, key: &str, text: &str, from: &str, 
             Ok(mut table) => Ok(table.remove("it").unwrap_or(Value::Table(Table::new()))),
             Err(error) => Err(format!("not an inline table of TOML: {}", error.message())),
         },
+        // As a file has it, and as the command `config` prints it.
+        Some(Value::Array(_)) if text.trim_start().starts_with('[') => {
+            match format!("it = {text}").parse::<Table>() {
+                Ok(mut table) => Ok(table.remove("it").unwrap_or(Value::Array(Vec::new()))),
+                Err(error) => Err(format!("not an array of TOML: {}", error.message())),
+            }
+        }
         Some(Value::Array(_)) => Ok(Value::Array(
             text.split(',').filter(|s| !s.is_empty()).map(|s| Value::String(s.trim().to_owned())).collect(),
         )),

@@ -61,7 +61,7 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// For work that nobody waits for any longer.
+    /// For work that is not waited for beyond its deadline.
     pub(super) fn strict(deadline: Duration) -> Self {
         Self { deadline, grace: Duration::ZERO }
     }

@@ -61,7 +61,7 @@ pub(super) async fn converse(
     );
     let mut response = match forward::forward(&state, &req, outgoing, flight).await {
         Ok(response) => response,
-        Err(error) => error.respond(Shape::of(&req)),
+        Err(error) => return error.respond(Shape::of(&req)),
     };
     account::write(&account, response.headers_mut());
     response

@@ -75,7 +75,9 @@ pub enum ApiError {
     #[error("the models are not ready; GET /readyz says why")]
     NotReady,
     /// The upstream did not answer.
-    #[error("the upstream could not be reached; request id {request_id}")]
+    #[error(
+        "the upstream could not be reached: check serve.upstream; the log says why, at request id {request_id}"
+    )]
     Upstream {
         /// Identifies the log entry with the cause.
         request_id: String,
@@ -113,14 +115,13 @@ impl Shape {
 }
 
 impl ApiError {
-    /// The response for a request that ends here. Counts the request and reports the outcome in the log and
+    /// The response for a request that ends here and was not counted before. Counts the request and reports the outcome in the log and
     /// the response headers.
     pub fn refuse(&self, route: &'static str, shape: Shape) -> HttpResponse {
-        if let Some((outcome, reason)) = self.outcome() {
-            telemetry::request(route, outcome, reason);
-            // Not the error itself, because it may quote the request.
-            tracing::info!(outcome, reason, "decided");
-        }
+        let (outcome, reason) = self.outcome();
+        telemetry::request(route, outcome, reason);
+        // Not the error itself, because it may quote the request.
+        tracing::info!(outcome, reason, "decided");
         self.respond(shape)
     }
 
@@ -133,9 +134,8 @@ impl ApiError {
         if matches!(self, ApiError::Key { .. }) {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        if let Some((outcome, reason)) = self.outcome() {
-            response.insert_header((OUTCOME, outcome)).insert_header((REASON, reason));
-        }
+        let (outcome, reason) = self.outcome();
+        response.insert_header((OUTCOME, outcome)).insert_header((REASON, reason));
         let body = match shape {
             Shape::Anthropic => anthropic_error::body(self.anthropic_type(), &self.to_string()),
             Shape::OpenAi => self.as_openai().to_body(),
@@ -157,9 +157,9 @@ impl ApiError {
         }
     }
 
-    /// Outcome and reason as used in headers and metrics; `None` if the request was counted before.
-    fn outcome(&self) -> Option<(&'static str, &'static str)> {
-        Some(match self {
+    /// Outcome and reason as used in headers and metrics.
+    fn outcome(&self) -> (&'static str, &'static str) {
+        match self {
             ApiError::Header { .. } => ("refused", "header"),
             ApiError::Path => ("refused", "path"),
             ApiError::Body(_) => ("refused", "incomplete"),
@@ -174,8 +174,8 @@ impl ApiError {
             ApiError::Deadline(_) => ("error", "deadline"),
             ApiError::NotReady => ("error", "not-ready"),
             ApiError::Internal { .. } => ("error", "error"),
-            ApiError::Upstream { .. } => return None,
-        })
+            ApiError::Upstream { .. } => ("error", "upstream"),
+        }
     }
 
     fn as_openai(&self) -> OpenAiError {

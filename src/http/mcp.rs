@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use bytes::Bytes;
 use hyper::{
     Method, Request, Response,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    header::{ACCEPT, HeaderMap, HeaderName, HeaderValue},
 };
 use tokio::{runtime::Handle, task};
 
@@ -62,6 +62,8 @@ async fn answered(
     let mut request = Request::new(body);
     *request.method_mut() = Method::from_bytes(req.method().as_str().as_bytes()).map_err(|_| internal())?;
     *request.headers_mut() = headers(req).ok_or_else(internal)?;
+    // The answer is JSON whatever a client accepts; the library refuses one that does not also accept a stream.
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
     let tools = Tools::new(state.pipeline_for(req), state.config.plan.budget);
     let limits = Limits {
         permits: state.permits.clone(),

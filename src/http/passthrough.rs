@@ -42,7 +42,7 @@ async fn passthrough(req: HttpRequest, payload: web::Payload, state: web::Data<S
     let outgoing = Outgoing::unchanged(body::stream(&req, payload));
     let mut response = match forward::forward(&state, &req, outgoing, Flight::start()).await {
         Ok(response) => response,
-        Err(error) => error.respond(Shape::of(&req)),
+        Err(error) => return error.respond(Shape::of(&req)),
     };
     account::write(&account, response.headers_mut());
     response

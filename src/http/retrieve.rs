@@ -20,6 +20,7 @@ use crate::{
 
 /// What of a text is wanted, in the query of the URL or in a body.
 #[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Asked {
     #[serde(default)]
     hash: Option<String>,
@@ -55,7 +56,9 @@ impl Asked {
         let Asked { hash, query, budget, bytes, lines, model } = self;
         let wrong =
             |name: &str, error: &dyn std::fmt::Display| ApiError::Fields(format!("`{name}`: {error}"));
-        let hash = hash.unwrap_or_default();
+        let Some(hash) = hash else {
+            return Err(ApiError::Fields("`hash`: the hash of a shortened text is missing".to_owned()));
+        };
         // What cannot be an id names nothing that is kept.
         let id = hash.parse().map_err(|_| ApiError::Unknown(Unknown(hash.chars().take(64).collect())))?;
         let part = match (bytes, lines, query.filter(|query| !query.trim().is_empty())) {

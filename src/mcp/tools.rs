@@ -124,7 +124,17 @@ impl Tools {
             (None, None, None) => Part::Whole,
         };
         let mut found = retrieve(self.pipeline.as_ref(), &id, part, None, cancel)?;
-        let words = std::mem::take(&mut found.original_content);
+        let mut words = std::mem::take(&mut found.original_content);
+        // Models are not shown the figures.
+        if !found.reason.is_empty() {
+            words.push_str(&format!(
+                "\n[epitome: the whole text, since it was not cut for the query: {}]",
+                found.reason
+            ));
+        } else if words.is_empty() {
+            let (lines, bytes) = (found.original_lines, found.original_bytes);
+            words = format!("[epitome: nothing in that range: the text has {lines} lines and {bytes} bytes]");
+        }
         let mut data = serde_json::to_value(&found)?;
         if let Some(figures) = data.as_object_mut() {
             figures.remove("original_content");

@@ -173,6 +173,11 @@ pub(super) fn classify(text: &str) -> Option<(Strength, String)> {
     first_word_strength(text).map(|strength| (strength, own()))
 }
 
+/// Whether a sentence that begins with this word, in lower case, may be an order.
+pub(super) fn is_imperative(word: &str) -> bool {
+    TASK_WORDS.contains(&word) || INSTRUCTION_WORDS.contains(&word)
+}
+
 /// Classifies by the first word of the text.
 fn first_word_strength(text: &str) -> Option<Strength> {
     let text = text.trim_start_matches(['*', '_', '"', '“', '(', ' ']);

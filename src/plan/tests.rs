@@ -475,6 +475,72 @@ fn the_name_of_the_original_counts_against_the_budget() {
 }
 
 #[test]
+fn paragraphs_of_orders_are_wording() {
+    let orders = [
+        "Keep the old tables, since the finance team reads them with a spreadsheet that nobody will update this year.",
+        "When the new job starts, it should take the lock in the database. Use a timeout of ninety seconds.",
+        "Mails to customers must never be sent from the staging machine. Read the variable that the deployment sets.",
+        "The log must not contain names. If you meet an old line that prints more, remove it, and tell me the file.",
+        "Sales uses the flag in demonstrations, so please do not remove it when the work is done.",
+    ];
+    let long = |text: &str| {
+        format!("{text} {}", "This has been so for many years, and nobody knows why it was done. ".repeat(3))
+    };
+    let spec: Vec<String> = orders.iter().cycle().take(20).map(|text| long(text)).collect();
+    let spec = spec.join("\n\n");
+    for text in [
+        spec.clone(),
+        format!("Please do the following.\n\n{spec}\n\nStart now."),
+        format!("{spec}\n\nWhich file will you change first?"),
+    ] {
+        let reason = planned(&body(&[message("user", &text)]), &RequestOverrides::default())
+            .map_err(|skip| skip.reason);
+        assert_eq!(reason.err(), Some(SkipReason::NoMaterial), "{text}");
+    }
+    // Orders beside a document are kept, and the document is compacted.
+    let head = orders.map(long).join("\n\n");
+    let text = format!("{head}\n\n{}\n\nWho rebuilt it?", document(40));
+    let plan = planned(&body(&[message("user", &text)]), &RequestOverrides::default()).expect("a plan");
+    assert!(
+        plan.targets.iter().all(|target| !target.text.contains("finance") && !target.text.contains("Sales"))
+    );
+    assert!(plan.tokens > 1500, "{}", plan.tokens);
+}
+
+#[test]
+fn words_before_a_call_count_in_every_dialect() {
+    let said = "Now I look for what happened to the quay in year 9.";
+    let chat = body(&[
+        message("user", "Please go on."),
+        call("read", r#"{"path":"a.txt"}"#, Some(said)),
+        result(&document(40)),
+    ]);
+    let item = |kind: &str, more: serde_json::Value| {
+        let mut item = serde_json::json!({ "type": kind });
+        item.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        item
+    };
+    let text = serde_json::json!([{ "type": "output_text", "text": said }]);
+    let responses = serde_json::json!({ "model": "gpt-5", "input": [
+        item("message", serde_json::json!({ "role": "user", "content": "Please go on." })),
+        item("reasoning", serde_json::json!({ "summary": [] })),
+        item("message", serde_json::json!({ "role": "assistant", "content": text })),
+        item("function_call", serde_json::json!({ "call_id": "1", "name": "read", "arguments": r#"{"path":"a.txt"}"# })),
+        item("function_call_output", serde_json::json!({ "call_id": "1", "output": document(40) })),
+    ] })
+    .to_string();
+    let query = |dialect: Dialect, body: &str| {
+        let read = dialect.read(body.as_bytes()).expect("a conversation");
+        let plan =
+            plan(&read, &config(), &Words, &RequestOverrides::default(), &Cancel::never()).expect("a plan");
+        plan.targets[0].query.clone().expect("a query")
+    };
+    let (one, other) = (query(Dialect::Chat, &chat), query(Dialect::Responses, &responses));
+    assert!(one.text.contains("quay") && one.is_call(), "{one:?}");
+    assert_eq!(one, other);
+}
+
+#[test]
 fn a_margin_counts_against_the_budget() {
     assert_eq!(share(Budget::Share(0.5), 1000, 1000, 0), Budget::Share(0.5));
     assert_eq!(share(Budget::Share(0.25), 1000, 1000, 100), Budget::Share(0.175));

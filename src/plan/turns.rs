@@ -24,6 +24,9 @@ use crate::{
 /// Longer texts, in tokens, may hold material.
 const LONG: usize = 400;
 
+/// Most messages of one step of the model, before the call, that are searched for its words.
+const STEP: usize = 16;
+
 /// Most human texts before a tool's result that are searched for its task.
 const BACK: usize = 64;
 
@@ -104,7 +107,7 @@ pub(super) struct Turns<'c> {
     answers: HashMap<usize, (&'c Call, usize)>,
     /// Messages that answer calls of tools of ours.
     own: HashSet<usize>,
-    /// The assistant's words in each of those messages, as far as they are needed.
+    /// The assistant's words up to each of those messages, as far as they are needed.
     words: HashMap<usize, String>,
     /// Texts of the system and developer messages, with the index of the message.
     system: Vec<(usize, String)>,
@@ -127,6 +130,14 @@ impl<'c> Turns<'c> {
         let mut system: Vec<(usize, String)> = Vec::new();
         let text_of = |at: usize| -> Vec<String> {
             chat.messages[at].texts.iter().filter_map(|text| text.literal.decode()).collect()
+        };
+        // In some dialects, words and calls are messages of their own.
+        let said_before = |at: usize| -> String {
+            let start = at.saturating_sub(STEP);
+            let own = (start..=at).rev().take_while(|at| chat.messages[*at].role == Role::Assistant);
+            let mut texts: Vec<String> = own.flat_map(|at| text_of(at).into_iter().rev()).collect();
+            texts.reverse();
+            texts.join("\n")
         };
         for (at, message) in chat.messages.iter().enumerate() {
             let own = message.role == Role::Assistant;
@@ -156,7 +167,7 @@ impl<'c> Turns<'c> {
                         own_results.insert(at);
                     }
                     // Several results may answer one message.
-                    words.entry(said).or_insert_with(|| query::last_words(&text_of(said).join("\n")));
+                    words.entry(said).or_insert_with(|| query::last_words(&said_before(said)));
                 }
             }
         }

@@ -124,12 +124,17 @@ fn length(text: &str) -> usize {
     text.chars().count()
 }
 
+/// The text with its middle left out: names that begin alike, such as those of models, differ at the end.
 fn clipped(text: &str, width: usize) -> String {
-    if length(text) <= width {
+    let length = length(text);
+    if length <= width {
         return text.to_owned();
     }
-    let mut clipped: String = text.chars().take(width.saturating_sub(1)).collect();
+    let kept = width.saturating_sub(1);
+    let behind = kept / 2;
+    let mut clipped: String = text.chars().take(kept - behind).collect();
     clipped.push('…');
+    clipped.extend(text.chars().skip(length - behind));
     clipped
 }
 
@@ -145,7 +150,12 @@ mod tests {
         table.rows.push(vec![Cell::new("a|b"), Cell::new("12.0"), Cell::new("y")]);
         let text = table.to_terminal();
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-        assert!(text.lines().nth(1).is_some_and(|line| line.ends_with("…   1.0")), "{text}");
+        assert!(
+            text.lines().nth(1).is_some_and(|line| line.ends_with("n   1.0") && line.contains('…')),
+            "{text}"
+        );
+        assert_eq!(clipped("claude-sonnet-4-5", 12), "claude…t-4-5");
+        assert_eq!(clipped("abc", 1), "…");
         assert!(!text.contains("more"));
         let markdown = table.to_markdown();
         assert!(markdown.contains("a\\|b | 12.0 | y |"), "{markdown}");

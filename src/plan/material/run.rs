@@ -11,6 +11,7 @@ use super::{
 };
 use crate::plan::{
     elements::{Element, Form},
+    order,
     phrase::{self, Strength},
 };
 
@@ -23,6 +24,8 @@ pub(super) const AMONG_SHARE: usize = 16;
 const AMONG_SIZE: usize = 60;
 /// At most this many elements of a form count as exceptions among the paragraphs of the material.
 const RARE: usize = 2;
+/// Share of paragraphs with orders, as a fraction, from which on all of them are said to the model.
+const ORDERS: (usize, usize) = (1, 2);
 /// Most bytes of a line of wrapped text.
 const WRAPPED: usize = 100;
 
@@ -83,8 +86,8 @@ impl<'a> Run<'a> {
         let head = self.bounded(false);
         let tail = self.bounded(true);
         let count = self.elements.len();
-        let first = head.wording + head.margin;
-        let last = count.checked_sub(tail.wording + tail.margin)?;
+        let bounds = head.wording + head.margin..count.checked_sub(tail.wording + tail.margin)?;
+        let Range { start: first, end: last } = self.without_orders(bounds.clone())?;
         let said = |range: Range<usize>| self.elements[range].iter().map(|e| e.size).sum::<usize>();
         if first >= last || said(0..head.wording) + said(count - tail.wording..count) > limit {
             return None;
@@ -93,11 +96,11 @@ impl<'a> Run<'a> {
         if head.outer && head.wording > 0 {
             out.push((self.bytes(0..head.wording), Part::Outer));
         }
-        if head.margin > 0 {
+        if first > head.wording {
             out.push((self.bytes(head.wording..first), Part::Margin));
         }
         let (mut start, mut end) = (self.elements[first].range.start, self.elements[last - 1].range.end);
-        if head.parts {
+        if head.parts && first == bounds.start {
             let margin = self.fragment_margin(first, false);
             out.push((margin.clone(), Part::Margin));
             start = margin.end;
@@ -107,7 +110,7 @@ impl<'a> Run<'a> {
             end = if layout.closes { end.min(layout.range.end) } else { end };
         }
         let mut behind = None;
-        if tail.parts {
+        if tail.parts && last == bounds.end {
             let margin = self.fragment_margin(last - 1, true);
             end = margin.start;
             behind = Some(margin);
@@ -125,8 +128,8 @@ impl<'a> Run<'a> {
             out.push((trimmed(self.text, start..end), Part::Material));
         }
         out.extend(behind.map(|range| (range, Part::Margin)));
-        if tail.margin > 0 {
-            out.push((self.bytes(last..last + tail.margin), Part::Margin));
+        if last < count - tail.wording {
+            out.push((self.bytes(last..count - tail.wording), Part::Margin));
         }
         if tail.outer && tail.wording > 0 {
             out.push((self.bytes(count - tail.wording..count), Part::Outer));
@@ -134,6 +137,28 @@ impl<'a> Run<'a> {
         out.retain(|(range, _)| !range.is_empty());
         out.sort_by_key(|(range, _)| range.start);
         Some(out)
+    }
+
+    /// The elements of `inside` without the paragraphs at both ends that give orders: nothing but blank lines separates
+    /// them from what they are about. `None` if most of what is left gives orders, too: then all of it is said to the
+    /// model. Passages with names are not said to it, whatever they say.
+    fn without_orders(&self, inside: Range<usize>) -> Option<Range<usize>> {
+        if self.layout.is_some() {
+            return Some(inside);
+        }
+        let is_order = |i: &usize| {
+            let element = &self.elements[*i];
+            element.form.is_paragraph()
+                && order::is_order(self.text.get(element.range.clone()).unwrap_or_default())
+        };
+        let orders: Vec<bool> = inside.clone().map(|i| is_order(&i)).collect();
+        let before = orders.iter().take_while(|order| **order).count();
+        let behind = orders[before..].iter().rev().take_while(|order| **order).count();
+        let left = &orders[before..orders.len() - behind];
+        let count = left.iter().filter(|order| **order).count();
+        let said = left.is_empty() && !orders.is_empty()
+            || left.len() >= RECURS && ORDERS.1 * count >= ORDERS.0 * left.len();
+        (!said).then(|| inside.start + before..inside.end - behind)
     }
 
     fn bytes(&self, elements: Range<usize>) -> Range<usize> {

@@ -9,10 +9,31 @@ use super::UpstreamError;
 /// The part of a path that stands for the base URL of the dialect.
 const VERSION: &str = "/v1";
 
+/// What the paths of the API's endpoints begin with, without a version.
+const ENDPOINTS: [&str; 16] = [
+    "audio",
+    "batches",
+    "chat",
+    "completions",
+    "conversations",
+    "embeddings",
+    "files",
+    "fine_tuning",
+    "images",
+    "messages",
+    "models",
+    "moderations",
+    "rerank",
+    "responses",
+    "uploads",
+    "vector_stores",
+];
+
 /// A base URL, such as `https://host/v1`.
 ///
-/// Paths under `/v1` go below the base, whatever its own path is; all others go to the same host
-/// as they are. A base without a path takes every path as it is.
+/// Paths under `/v1` go below the base, whatever its own path is, and so do the endpoints of the API from clients whose own
+/// base URL has no `/v1` ([`ENDPOINTS`]); all others go to the same host as they are. A base without a path takes every path
+/// as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     origin: String,
@@ -61,9 +82,11 @@ impl BaseUrl {
         if !path.starts_with('/') {
             return Err(bad());
         }
+        let first = path[1..].split(['/', '?']).next().unwrap_or_default();
         let below = path
             .strip_prefix(VERSION)
             .filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+            .or_else(|| ENDPOINTS.contains(&first).then_some(path))
             .filter(|_| !self.path.is_empty());
         let url = match below {
             Some(rest) => format!("{}{}{rest}", self.origin, self.path),
@@ -106,6 +129,11 @@ mod tests {
             ("https://h/api/v1", "/v1/models", "https://h/api/v1/models"),
             ("https://h/v1beta/openai/", "/v1/models", "https://h/v1beta/openai/models"),
             ("https://h/api/v1", "/health", "https://h/health"),
+            ("https://h/api/v1", "/chat/completions?a", "https://h/api/v1/chat/completions?a"),
+            ("https://h/v1", "/messages/count_tokens", "https://h/v1/messages/count_tokens"),
+            ("https://h/v1", "/responses", "https://h/v1/responses"),
+            ("https://h/v1", "/backend-api/codex/responses", "https://h/backend-api/codex/responses"),
+            ("https://h", "/chat/completions", "https://h/chat/completions"),
             ("https://h/v1", "/v1/files/a%2Fb%20c?d=%20", "https://h/v1/files/a%2Fb%20c?d=%20"),
             ("https://h/v1", "//other/x", "https://h//other/x"),
             ("https://h/v1", "/", "https://h/"),

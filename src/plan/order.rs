@@ -1,0 +1,177 @@
+//! Tells prose that gives orders to its reader from prose that tells of something: imperatives, requests, and what the
+//! reader must and must not do. It decides in one direction only: what looks like orders is not compacted.
+
+/// How sentences begin that tell the reader what to do, besides [`super::phrase`]'s tasks and instructions. Lower case.
+const BEGINS: &[&str] = &[
+    "add", "adjust", "allow", "always", "apply", "ask", "assume", "avoid", "build", "call", "change",
+    "check", "clean", "confirm", "consider", "copy", "delete", "deploy", "document", "ensure", "follow",
+    "handle", "hide", "include", "install", "leave", "log", "look", "mark", "measure", "mention", "move",
+    "never", "note", "notify", "open", "prefer", "put", "read", "remember", "remove", "rename", "replace",
+    "roll", "run", "save", "send", "set", "skip", "start", "stick", "stop", "store", "take", "test", "treat",
+    "try", "update", "verify", "wait", "watch",
+];
+
+/// The same in other languages.
+const OTHER: &[&str] = &[
+    // German
+    "achte",
+    "ändere",
+    "beachte",
+    "bitte",
+    "füge",
+    "lass",
+    "lies",
+    "lösche",
+    "nutze",
+    "prüfe",
+    "schreibe",
+    "stelle",
+    "verwende",
+    "vermeide",
+    // French
+    "ajoutez",
+    "écrivez",
+    "évitez",
+    "gardez",
+    "supprimez",
+    "utilisez",
+    "vérifiez",
+    "veuillez",
+    // Spanish, Italian and Portuguese
+    "agrega",
+    "añade",
+    "comprueba",
+    "escribe",
+    "evita",
+    "mantén",
+    "usa",
+    "aggiungi",
+    "scrivi",
+];
+
+/// What follows an imperative: many of its forms in English are nouns as well, and "Test results are in" is no order.
+const OBJECTS: &[&str] = &[
+    "a", "all", "an", "and", "any", "both", "each", "every", "for", "from", "her", "him", "his", "how", "if",
+    "in", "into", "it", "its", "me", "my", "no", "not", "nothing", "off", "on", "one", "only", "our", "out",
+    "over", "so", "sure", "that", "the", "their", "them", "these", "this", "those", "to", "up", "us", "what",
+    "when", "where", "which", "whether", "with", "your",
+];
+/// Words of which no form is a noun that begins a sentence, in any of the languages.
+const SURE: &[&str] = &["always", "avoid", "ensure", "never", "remember", "verify"];
+
+/// What speaks to the reader, anywhere in a sentence. Lower case.
+const SAYS: &[&str] = &[
+    "please ",
+    "make sure",
+    "do not ",
+    "don't ",
+    "tell me",
+    "ask me",
+    "show me",
+    "let me know",
+    "i want you",
+    "i need you",
+    "i want to",
+    "i would like",
+    "i'd like",
+    "i expect",
+    "you should",
+    "you must",
+    "you may",
+    "you need to",
+    "you have to",
+    "you are to",
+    "your task",
+    "must never",
+    "be sure to",
+    "as soon as you",
+    // German
+    "bitte ",
+    "du sollst",
+    "du musst",
+    "du darfst",
+    "sie sollen",
+    "sie müssen",
+    "sag mir",
+    // French
+    "vous devez",
+    "s'il te plaît",
+    "s'il vous plaît",
+    "je veux que",
+    "dites-moi",
+    // Spanish, Italian and Portuguese
+    "por favor",
+    "debes ",
+    "quiero que",
+    "no olvides",
+    "per favore",
+    "devi ",
+    "você deve",
+    // Russian
+    "пожалуйста",
+    "ты должен",
+    "вы должны",
+    // Chinese, Japanese and Korean
+    "请",
+    "不要",
+    "ください",
+    "십시오",
+];
+
+/// Whether a paragraph gives orders: one of its sentences does, outside quotation marks.
+pub(super) fn is_order(paragraph: &str) -> bool {
+    let said = without_quotations(paragraph).to_lowercase();
+    let begins = |sentence: &str| {
+        let sentence = sentence.trim_start_matches(|c: char| !c.is_alphanumeric());
+        let mut words = sentence.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        let (Some(word), Some(next)) = (words.next(), words.next()) else { return false };
+        let may_begin = BEGINS.contains(&word) || OTHER.contains(&word) || super::phrase::is_imperative(word);
+        may_begin && (OBJECTS.contains(&next) || SURE.contains(&word) || OTHER.contains(&word))
+    };
+    SAYS.iter().any(|words| said.contains(words)) || said.split(['.', '!', '?', ':', ';', '\n']).any(begins)
+}
+
+/// What a story's people say to each other is not said to the reader.
+fn without_quotations(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut inside = false;
+    for c in text.chars() {
+        match c {
+            '"' => inside = !inside,
+            '“' | '„' | '«' | '「' => inside = true,
+            '”' | '»' | '」' => inside = false,
+            _ if !inside => out.push(c),
+            _ => {}
+        }
+    }
+    // A mark that is not closed, such as that of inches, is none.
+    if inside { text.to_owned() } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_told_from_accounts() {
+        for order in [
+            "Keep the old tables. They are read by the finance team with a spreadsheet.",
+            "A payment that timed out is another matter: ask the provider for its state first.",
+            "The text below the field comes from them, and I would like to see it unchanged.",
+            "Bitte schreibe die Tests mit den vorhandenen Daten.",
+            "请把所有的价格都改成整数。",
+        ] {
+            assert!(is_order(order), "{order}");
+        }
+        for account in [
+            "The harbour was rebuilt in the year after the storm. The mayor paid for it himself.",
+            "\"You must never go there,\" she said. He laughed, and left before noon.",
+            "The supplier shall deliver the goods within thirty days of the order.",
+            "Running costs fell by a tenth. Test results are in the annex.",
+            "Read",
+            "",
+        ] {
+            assert!(!is_order(account), "{account}");
+        }
+    }
+}
