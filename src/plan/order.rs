@@ -63,21 +63,17 @@ const SURE: &[&str] = &["always", "avoid", "ensure", "never", "remember", "verif
 const SAYS: &[&str] = &[
     "please ",
     "make sure",
-    "do not ",
-    "don't ",
     "tell me",
     "ask me",
     "show me",
     "let me know",
     "i want you",
     "i need you",
-    "i want to",
     "i would like",
     "i'd like",
     "i expect",
     "you should",
     "you must",
-    "you may",
     "you need to",
     "you have to",
     "you are to",
@@ -118,17 +114,38 @@ const SAYS: &[&str] = &[
     "십시오",
 ];
 
-/// Whether a paragraph gives orders: one of its sentences does, outside quotation marks.
+/// Share of the sentences that give orders, as a fraction, from which on their paragraph does.
+const SHARE: (usize, usize) = (1, 5);
+
+/// Whether a paragraph gives orders: some of its sentences do, outside quotation marks.
 pub(super) fn is_order(paragraph: &str) -> bool {
     let said = without_quotations(paragraph).to_lowercase();
-    let begins = |sentence: &str| {
-        let sentence = sentence.trim_start_matches(|c: char| !c.is_alphanumeric());
-        let mut words = sentence.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-        let (Some(word), Some(next)) = (words.next(), words.next()) else { return false };
-        let may_begin = BEGINS.contains(&word) || OTHER.contains(&word) || super::phrase::is_imperative(word);
-        may_begin && (OBJECTS.contains(&next) || SURE.contains(&word) || OTHER.contains(&word))
-    };
-    SAYS.iter().any(|words| said.contains(words)) || said.split(['.', '!', '?', ':', ';', '\n']).any(begins)
+    let words = |sentence: &&str| sentence.split_whitespace().nth(1).is_some();
+    let (mut all, mut orders) = (0, 0);
+    for sentence in said.split(['.', '!', '?', ':', ';', '\n', '。', '！', '？']) {
+        // Words without spaces between them are a sentence as well.
+        if words(&sentence) || sentence.chars().any(|c| c > '\u{2e7f}') {
+            all += 1;
+            orders += usize::from(tells(sentence));
+        }
+    }
+    orders > 0 && SHARE.1 * orders >= SHARE.0 * all
+}
+
+/// Whether a sentence in lower case tells the reader what to do.
+fn tells(sentence: &str) -> bool {
+    if SAYS.iter().any(|words| sentence.contains(words)) {
+        return true;
+    }
+    let mut words = sentence
+        .split(|c: char| !c.is_alphanumeric() && c != '\'' && c != '’')
+        .filter(|word| !word.is_empty());
+    let (Some(word), Some(next)) = (words.next(), words.next()) else { return false };
+    if matches!((word, next), ("do", "not") | ("don't" | "don’t", _)) {
+        return true;
+    }
+    let may_begin = BEGINS.contains(&word) || OTHER.contains(&word) || super::phrase::is_imperative(word);
+    may_begin && (OBJECTS.contains(&next) || SURE.contains(&word) || OTHER.contains(&word))
 }
 
 /// What a story's people say to each other is not said to the reader.
@@ -168,6 +185,7 @@ mod tests {
             "\"You must never go there,\" she said. He laughed, and left before noon.",
             "The supplier shall deliver the goods within thirty days of the order.",
             "Running costs fell by a tenth. Test results are in the annex.",
+            "Yeah. Please, go on. I don't know. We had the numbers from the shop. They were fine. That was it, I think.",
             "Read",
             "",
         ] {
