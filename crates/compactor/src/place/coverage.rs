@@ -23,7 +23,7 @@ const CONTENT: usize = 4;
 /// A sentence of more tokens costs too much, unless the budget is large: then up to this share of it, as a divisor.
 const LONG: (usize, usize) = (120, 6);
 /// What a sentence says counts so much less where all its words stand already.
-const REDUNDANCY: f32 = 0.6;
+const REDUNDANCY: f32 = 0.4;
 /// Tokens of a stretch of the result, and most stretches.
 const STRETCH: (usize, usize) = (75, 12);
 /// A stretch of the text is full at this multiple of its even share; then what it says counts so much less.
@@ -205,13 +205,15 @@ impl<'a> Cover<'a> {
         doc.spans[span].tokens + besides
     }
 
-    /// What a span says that is new, for its tokens.
+    /// What a span says that is new, by its tokens to the power of 3/4: by the tokens alone, scraps of sentences are
+    /// best.
     fn value(&self, span: usize) -> f32 {
         let terms = &self.whole.terms[span];
         let old = terms.iter().filter(|term| self.said.contains(term)).count();
         let old = old as f32 / terms.len().max(1) as f32;
         let full = if self.used[self.stretch[span]] >= self.full { FULL.1 } else { 1.0 };
         let weight = self.whole.weights[span].max(LEAST_WEIGHT);
-        weight * (1.0 - REDUNDANCY * old) * full / self.cost(span).max(1) as f32
+        let root = (self.cost(span).max(1) as f32).sqrt();
+        weight * (1.0 - REDUNDANCY * old) * full / (root * root.sqrt())
     }
 }
