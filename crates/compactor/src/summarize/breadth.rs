@@ -1,5 +1,6 @@
 //! How much of the budget summaries get: none where a few spans stand out for the query, half
-//! where it asks for a whole or there is none, some where nothing stands out.
+//! where it asks for a whole or there is none, some where nothing stands out. And which queries ask for nothing but
+//! the whole.
 
 use epitome_text::terms::is_stop_word;
 
@@ -33,6 +34,7 @@ const WHOLE: &[&str] = &[
     "whole document",
     "whole story",
 ];
+
 /// Words that say nothing of a subject, besides stop words, where a text is asked for as a whole.
 const GENERAL: &[&str] = &[
     "summarize",
