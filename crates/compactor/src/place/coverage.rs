@@ -24,6 +24,8 @@ const CONTENT: usize = 4;
 const LONG: (usize, usize) = (120, 6);
 /// What a sentence says counts so much less where all its words stand already.
 const REDUNDANCY: f32 = 0.4;
+/// One of which this share of the words stands is as good as said: it counts this much.
+const SAID: (f32, f32) = (0.8, 0.05);
 /// Tokens of a stretch of the result, and most stretches.
 const STRETCH: (usize, usize) = (75, 12);
 /// A stretch of the text is full at this multiple of its even share; then what it says counts so much less.
@@ -214,6 +216,32 @@ impl<'a> Cover<'a> {
         let full = if self.used[self.stretch[span]] >= self.full { FULL.1 } else { 1.0 };
         let weight = self.whole.weights[span].max(LEAST_WEIGHT);
         let root = (self.cost(span).max(1) as f32).sqrt();
-        weight * (1.0 - REDUNDANCY * old) * full / (root * root.sqrt())
+        let said = if old >= SAID.0 { SAID.1 } else { 1.0 };
+        weight * (1.0 - REDUNDANCY * old) * said * full / (root * root.sqrt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use epitome_text::{SegmentSize, tokens};
+
+    #[test]
+    fn what_is_said_again_gives_way() {
+        let again =
+            |i: usize| format!("Line number {i} tells of the device and its {i} buttons and the price.\n");
+        let text = format!(
+            "{}The group has agreed that every sample must be ready before May.\n{}",
+            (0..20).map(again).collect::<String>(),
+            (20..40).map(again).collect::<String>(),
+        );
+        let counter = tokens::tiktoken("gpt-4").expect("known");
+        let doc = Document::new(&text, counter.as_ref(), SegmentSize { min: 100, max: 200 });
+        let kept = cover(&doc, &Whole::new(&doc), &[], 80, false, PieceKind::Extract);
+        let said: Vec<&str> = kept.iter().map(|run| &text[doc.trimmed(&run.spans)]).collect();
+        assert!(said.iter().any(|said| said.contains("agreed")), "{said:?}");
+        let tokens: usize =
+            kept.iter().flat_map(|run| run.spans.clone()).map(|span| doc.spans[span].tokens).sum();
+        assert!((40..=80).contains(&tokens), "{tokens}");
     }
 }
