@@ -252,7 +252,36 @@ fn broad_and_missing_queries_get_summaries_of_the_whole() {
             extracts.iter().any(|piece| range.contains(&piece.source.start))
         };
         assert!((0..4).all(reach), "summaries reach all quarters of the text");
+        let starts: Vec<usize> = extracts.iter().map(|piece| piece.source.start).collect();
+        assert!(starts.is_sorted(), "all stands in the order of the source");
+        for piece in &extracts {
+            let said = &text[piece.source.clone()];
+            assert!(said.split_whitespace().count() > 4, "filler stands alone: {said:?}");
+        }
+        assert_eq!((&compaction.figures.models, compaction.figures.cache_lookups), (&Vec::new(), 0));
     }
+}
+
+#[test]
+fn a_part_is_ranked_for_what_it_is_about() {
+    let text = corpus("meeting.txt");
+    let compactor = compactor(|_| {});
+    let query = "Summarize the discussion about what users find ugly.";
+    let compaction =
+        compactor.compact(&request(&text, Some(query), Budget::Tokens(900)), &Cancel::never()).unwrap();
+    check(&text, &compaction, &compactor);
+    let figures = &compaction.figures;
+    assert!(!figures.models.is_empty() && figures.cache_lookups > 0, "the cross-encoder read it");
+}
+
+#[test]
+fn a_whole_of_nothing_but_filler_still_fills_its_budget() {
+    let text: String = (0..400).map(|i| format!("Ann: Yeah, okay {i}.\nBob: Mm, right.\n")).collect();
+    let compactor = compactor(|_| {});
+    let compaction = compactor.compact(&request(&text, None, Budget::Tokens(300)), &Cancel::never()).unwrap();
+    check(&text, &compaction, &compactor);
+    assert_eq!(compaction.outcome, Outcome::Compacted);
+    assert!(compaction.figures.tokens_after > 150, "{}", compaction.figures.tokens_after);
 }
 
 #[test]

@@ -199,6 +199,13 @@ pub enum SummarizerKind {
     None,
 }
 
+impl SummarizerKind {
+    /// Whether summaries are text that a model writes.
+    pub(crate) fn writes(self) -> bool {
+        matches!(self, Self::Abstractive | Self::OpenAi)
+    }
+}
+
 /// A model on a server of the OpenAI dialect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

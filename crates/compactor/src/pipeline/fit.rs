@@ -59,7 +59,7 @@ impl Work<'_> {
     ) -> Result<Fitted, CompactError> {
         let pin_code = self.compactor.config.code == CodePolicy::Keep && units.iter().any(|unit| unit.code);
         let pinned = units.iter().any(|unit| unit.is_pinned(pin_code));
-        let mut summary_budget = (self.budget as f64 * share) as usize;
+        let mut summary_budget = (self.budget as f64 * self.written_share(share)) as usize;
         let mut room = self.budget;
         let mut summary: Option<Summary> = None;
         let mut best: Option<Fitted> = None;
@@ -69,7 +69,7 @@ impl Work<'_> {
             self.cancel.check()?;
             let stage = Instant::now();
             let spans_room = room.saturating_sub(summary.as_ref().map_or(summary_budget, |s| self.size(s)));
-            let mut kept = place::select(self.doc, self.ranking, units, spans_room, pin_code);
+            let mut kept = self.select(units, spans_room, pin_code, share);
             figures.millis.place += millis(stage);
             if pinned && !self.holds_all_pinned(&kept, pin_code) {
                 // Summaries give way to what is pinned.
@@ -131,6 +131,21 @@ impl Work<'_> {
             None if pinned => self.pinned_alone(units, pin_code),
             None => self.single_span(),
         }
+    }
+
+    /// The share for summaries that are made apart from what is kept: of a whole, only those that are written.
+    fn written_share(&self, share: f64) -> f64 {
+        let extracts = !self.compactor.config.summarize.kind.writes();
+        if self.ranking.whole.is_some() && extracts { 0.0 } else { share }
+    }
+
+    fn select(&self, units: &[Unit], room: usize, pin_code: bool, share: f64) -> Vec<Kept> {
+        let Some(whole) = &self.ranking.whole else {
+            return place::select(self.doc, self.ranking, units, room, pin_code);
+        };
+        let extracts = share > 0.0 && self.written_share(share) == 0.0;
+        let kind = if extracts { PieceKind::Extract } else { PieceKind::Span };
+        place::cover(self.doc, whole, units, room, pin_code, kind)
     }
 
     fn size(&self, summary: &Summary) -> usize {
@@ -215,7 +230,11 @@ impl Work<'_> {
     }
 
     fn render(&self, kept: &[Kept], written: &[Written]) -> Result<Fitted, CompactError> {
-        let sizes = Sizes::of(self.doc, self.budget, &self.compactor.config.place);
+        // What stands for a whole says some of it by its order.
+        let sizes = match self.ranking.whole {
+            Some(_) => Sizes::NONE,
+            None => Sizes::of(self.doc, self.budget, &self.compactor.config.place),
+        };
         self.render_as(kept, written, sizes)
     }
 

@@ -21,7 +21,7 @@ use crate::{
     compaction::{CompactRequest, Figures, PassReason, Piece, SpanScore},
     config::{CodePolicy, DenseKind, FusionKind, SummarizerKind, SummaryShare},
     place::{self, Unit},
-    rank::{self, RankError, Ranking, relevance, uses},
+    rank::{self, RankError, Ranking, relevance, uses, wholes},
     remote::Embeddings,
     summarize::breadth,
     telemetry,
@@ -96,7 +96,7 @@ impl Run<'_> {
         let peak = units.iter().map(|unit| unit.score).fold(f32::NEG_INFINITY, f32::max);
         let share = match self.doc.kind.is_in_place() {
             true => 0.0,
-            false => self.summary_share(peak, !ranking.probability.is_empty()),
+            false => self.summary_share(peak, &ranking),
         };
         let fitted = match self.floor() {
             Some(floor) => self.fitted_to_floor(floor, &ranking, &units, share, figures)?,
@@ -144,24 +144,43 @@ impl Run<'_> {
     fn ranked(&self, figures: &mut Figures) -> Result<Ranking, End> {
         let stage = Instant::now();
         self.cancel.steps().enter(Stage::Rank);
-        let mut ranking = rank::rank(self.doc, self.query, self.compactor.tools(self.cancel))?;
+        let Compactor { config, models, .. } = self.compactor;
+        let tools = self.compactor.tools(self.cancel);
+        if self.query.is_none_or(breadth::is_about_all) && wholes::is_told(self.doc) {
+            let vectors = config.summarize.kind.writes();
+            let ranking = rank::rank_whole(self.doc, vectors, tools)?;
+            figures.millis.rank = millis(stage);
+            (figures.cache_lookups, figures.cache_hits) = (ranking.lookups.asked, ranking.lookups.found);
+            if vectors {
+                figures.models.extend(self.embedders()?);
+            }
+            return Ok(ranking);
+        }
+        let mut ranking = rank::rank(self.doc, self.query, tools)?;
         if self.query.is_some_and(breadth::asks_for_whole) {
             ranking.weigh_criticality();
         }
         figures.millis.rank = millis(stage);
         (figures.cache_lookups, figures.cache_hits) = (ranking.lookups.asked, ranking.lookups.found);
 
-        let Compactor { config, models, remotes, .. } = self.compactor;
-        if config.rank.dense == DenseKind::Encoder {
-            figures.models.push(label(&models.embedder_id()?));
-        }
-        figures.models.extend(remotes.embedder.as_ref().map(Embeddings::identity));
+        figures.models.extend(self.embedders()?);
         if self.query.is_some() && config.rank.fusion == FusionKind::Attention {
             figures.models.push(label(&models.decoder_id()?));
         } else if self.query.is_some() && config.rank.cross_tokens > 0 {
             figures.models.push(label(models.ranker()?.id()));
         }
         Ok(ranking)
+    }
+
+    /// The embedders that read the text, by name.
+    fn embedders(&self) -> Result<Vec<String>, ModelError> {
+        let Compactor { config, models, remotes, .. } = self.compactor;
+        let mut names = Vec::new();
+        if config.rank.dense == DenseKind::Encoder {
+            names.push(label(&models.embedder_id()?));
+        }
+        names.extend(remotes.embedder.as_ref().map(Embeddings::identity));
+        Ok(names)
     }
 
     fn work<'w>(&'w self, ranking: &'w Ranking, budget: usize) -> Work<'w> {
@@ -307,11 +326,13 @@ impl Run<'_> {
         Ok(Made { text: fitted.text, pieces, explain })
     }
 
-    fn summary_share(&self, peak: f32, odds: bool) -> f64 {
+    fn summary_share(&self, peak: f32, ranking: &Ranking) -> f64 {
         match (self.compactor.config.summarize.kind, self.compactor.config.summarize.share) {
             (SummarizerKind::None, _) => 0.0,
             (_, SummaryShare::Fixed(share)) => share.clamp(0.0, 1.0),
-            (_, SummaryShare::Auto) => breadth::share(self.query, peak, odds),
+            // What is kept of a whole stands for all of it.
+            (SummarizerKind::Extractive, SummaryShare::Auto) if ranking.whole.is_some() => 1.0,
+            (_, SummaryShare::Auto) => breadth::share(self.query, peak, !ranking.probability.is_empty()),
         }
     }
 }

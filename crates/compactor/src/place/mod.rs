@@ -1,6 +1,7 @@
 //! What is kept, and where it stands: the best units in the head, the next in the tail, the rest
-//! between in the order of the source; or all in that order ([`Sizes::of`]).
+//! between in the order of the source; or all in that order ([`Sizes::of`]). Of a whole, what covers it ([`coverage`]).
 
+mod coverage;
 mod ends;
 mod order;
 mod repair;
@@ -20,6 +21,7 @@ use crate::{
     rank::{Ranking, relevance},
 };
 
+pub(crate) use coverage::cover;
 pub(crate) use ends::Sizes;
 pub(crate) use repair::companions;
 pub(crate) use repeats::elsewhere;

@@ -6,7 +6,7 @@
 //! configured. From all of them comes the probability that a span is
 //! needed ([`relevance`]), also by what links it to the best ones ([`links`]); or they are weighted as
 //! configured ([`fusion`]). Without a query the salience is how critical a span is in itself
-//! ([`criticality`]).
+//! ([`criticality`]); in running text, as for a question about the whole, how much it says of that ([`wholes`]).
 
 pub(crate) mod attention;
 pub(crate) mod criticality;
@@ -21,6 +21,7 @@ pub(crate) mod regions;
 pub(crate) mod relevance;
 pub(crate) mod static_dense;
 pub(crate) mod uses;
+pub(crate) mod wholes;
 
 use epitome_engine::{ModelError, Models};
 use epitome_text::{Document, Kind, Role, terms::query_terms};
@@ -28,6 +29,7 @@ use epitome_work::{Cancel, Stopped};
 use thiserror::Error;
 
 use dense::{Lookups, SpanVectors, cosine};
+use wholes::Whole;
 
 use crate::{
     cache::Cache,
@@ -84,7 +86,7 @@ pub struct Ranking {
     /// The log-odds that the span is needed, by where a decoder's attention falls; likewise, and empty
     /// where attention does not rank.
     pub attention: Vec<f32>,
-    /// How critical the span is in itself.
+    /// How critical the span is in itself, or where `whole` is there, how much it says of the whole.
     pub criticality: Vec<f32>,
     /// The score by which spans are chosen: the log-odds that the span is needed, or where those are not
     /// fitted for (weights of one's own, no cross-encoder, no query) a standard score, 0 for the mean span.
@@ -99,6 +101,8 @@ pub struct Ranking {
     pub vectors: Option<SpanVectors>,
     /// What the cache gave.
     pub lookups: Lookups,
+    /// What spans say of the whole, where that is what is asked for.
+    pub(crate) whole: Option<Whole>,
 }
 
 /// Share of criticality in the salience for a query that asks for a whole: its words say little about
@@ -106,6 +110,20 @@ pub struct Ranking {
 const WHOLE_CRITICALITY: f32 = 0.7;
 
 impl Ranking {
+    /// That of so many spans before anything is known of them.
+    fn unscored(count: usize) -> Self {
+        let (zeros, unread) = (|| vec![0.0; count], || vec![f32::NAN; count]);
+        Self {
+            lexical: zeros(),
+            lexical_block: zeros(),
+            dense: zeros(),
+            dense_block: zeros(),
+            cross: unread(),
+            cross_window: unread(),
+            ..Self::default()
+        }
+    }
+
     /// Of the predicted mass of what is needed, the share that lies in the `kept` spans; none where it
     /// is not predicted. Of several queries the least.
     pub fn mass(&self, doc: &Document<'_>, kept: impl Fn(usize) -> bool) -> Option<f32> {
@@ -172,6 +190,22 @@ pub fn rank(doc: &Document<'_>, asked: Option<&str>, tools: Tools<'_>) -> Result
     rank_one(doc, Some(query), tools, tools.config.cross_tokens)
 }
 
+/// Scores all spans of a running text by what they say of the whole. No model reads it, unless summaries need the
+/// `vectors` of its segments.
+pub(crate) fn rank_whole(doc: &Document<'_>, vectors: bool, tools: Tools<'_>) -> Result<Ranking, RankError> {
+    let mut ranking = Ranking::unscored(doc.spans.len());
+    let whole = Whole::new(doc);
+    ranking.criticality.clone_from(&whole.weights);
+    tools.cancel.check()?;
+    if vectors && tools.config.dense != DenseKind::None && !doc.spans.is_empty() {
+        ranking.add_dense(doc, None, tools)?;
+        ranking.criticality.clone_from(&whole.weights);
+    }
+    ranking.salience = fusion::standardize(&whole.weights);
+    ranking.whole = Some(whole);
+    Ok(ranking)
+}
+
 /// Scores all spans of `doc` for one query; `limit` is the most tokens that the cross-encoder reads.
 fn rank_one(
     doc: &Document<'_>,
@@ -180,10 +214,7 @@ fn rank_one(
     limit: usize,
 ) -> Result<Ranking, RankError> {
     let count = doc.spans.len();
-    let zeros = || vec![0.0; count];
-    let mut ranking = Ranking { lexical: zeros(), lexical_block: zeros(), ..Ranking::default() };
-    (ranking.dense, ranking.dense_block) = (zeros(), zeros());
-    (ranking.cross, ranking.cross_window) = (vec![f32::NAN; count], vec![f32::NAN; count]);
+    let mut ranking = Ranking::unscored(count);
 
     let mut by_far = false;
     if let Some(query) = query {

@@ -1,5 +1,8 @@
 //! How much of the budget summaries get: none where a few spans stand out for the query, half
-//! where it asks for a whole or there is none, some where nothing stands out.
+//! where it asks for a whole or there is none, some where nothing stands out. And which queries ask for nothing but
+//! the whole.
+
+use epitome_text::terms::is_stop_word;
 
 /// Turns of phrase that ask for a whole.
 const WHOLE: &[&str] = &[
@@ -31,6 +34,121 @@ const WHOLE: &[&str] = &[
     "whole document",
     "whole story",
 ];
+
+/// Words that say nothing of a subject, besides stop words, where a text is asked for as a whole.
+const GENERAL: &[&str] = &[
+    "summarize",
+    "summarise",
+    "summarized",
+    "summarised",
+    "summarizing",
+    "summarising",
+    "summary",
+    "summaries",
+    "overview",
+    "outline",
+    "gist",
+    "plot",
+    "tl",
+    "dr",
+    "tldr",
+    "nutshell",
+    "takeaway",
+    "takeaways",
+    "main",
+    "key",
+    "central",
+    "major",
+    "important",
+    "point",
+    "points",
+    "idea",
+    "ideas",
+    "topic",
+    "topics",
+    "theme",
+    "themes",
+    "whole",
+    "entire",
+    "full",
+    "complete",
+    "general",
+    "overall",
+    "describe",
+    "explain",
+    "brief",
+    "briefly",
+    "short",
+    "shortly",
+    "concise",
+    "concisely",
+    "quick",
+    "detailed",
+    "please",
+    "give",
+    "write",
+    "make",
+    "provide",
+    "create",
+    "paragraph",
+    "paragraphs",
+    "sentence",
+    "sentences",
+    "bullet",
+    "bullets",
+    "word",
+    "words",
+    "following",
+    "content",
+    "contents",
+    "two",
+    "three",
+    "four",
+    "five",
+    "discuss",
+    "discussed",
+    "discussion",
+    "discussions",
+    "talk",
+    "talked",
+    "happen",
+    "happens",
+    "happened",
+];
+/// Words for a text.
+const TEXTS: &[&str] = &[
+    "text",
+    "document",
+    "story",
+    "meeting",
+    "article",
+    "paper",
+    "report",
+    "book",
+    "chapter",
+    "conversation",
+    "transcript",
+    "file",
+    "page",
+    "passage",
+    "email",
+    "thread",
+    "chat",
+    "session",
+    "lecture",
+    "interview",
+    "podcast",
+    "speech",
+    "essay",
+    "call",
+    "discussion",
+    "hearing",
+];
+/// Words that ask for something in a text, whatever else a question says.
+const PARTICULAR: &[&str] = &["who", "whom", "whose", "when", "where", "why", "how", "which"];
+/// Words that ask what a text is about.
+const ABOUT: &[&str] = &["about", "discuss", "discussed", "discussion", "talked"];
+
 /// Share for a query that asks for a whole: about the least at which summaries reach every part of a long text.
 /// By ROUGE-2 recall of the references, 25 and 10 % of the tokens kept, extractive summaries gain nothing over
 /// spans: SQuALITY 0.137 and 0.071 without, 0.132 and 0.066 at a share of 0.3, 0.130 and 0.062 at 0.6; QMSum's
@@ -70,6 +188,20 @@ pub(crate) fn asks_for_whole(query: &str) -> bool {
     WHOLE.iter().any(at_word)
 }
 
+/// Whether a query asks for a whole and for nothing in it: no word of it tells of a subject.
+pub(crate) fn is_about_all(query: &str) -> bool {
+    let lower = query.to_lowercase();
+    let words = || lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let general = |word: &str| {
+        is_stop_word(word)
+            || GENERAL.contains(&word)
+            || TEXTS.contains(&word)
+            || word.bytes().all(|b| b.is_ascii_digit())
+    };
+    let about = || words().any(|word| TEXTS.contains(&word)) && words().any(|word| ABOUT.contains(&word));
+    words().all(|word| general(word) && !PARTICULAR.contains(&word)) && (asks_for_whole(query) || about())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +215,33 @@ mod tests {
         assert_eq!(share(Some("Who was Ann's brother?"), 1.0, true), 0.0);
         assert!(share(Some("Who was Ann's brother?"), -5.0, true) > 0.0);
         assert_eq!(share(None, 3.0, true), NO_QUERY_SHARE);
+    }
+
+    #[test]
+    fn a_whole_is_told_from_its_parts() {
+        for query in [
+            "Summarize the whole meeting.",
+            "What is the plot of the story?",
+            "What was the meeting about?",
+            "What was the general discussion of the meeting?",
+            "What were the main discussion points of the meeting?",
+            "Please give me a brief summary of this document in 3 bullet points.",
+            "TL;DR",
+        ] {
+            assert!(is_about_all(query), "{query}");
+        }
+        for query in [
+            "Summarize the discussion about the budget.",
+            "Summarize what the Project Manager said.",
+            "When was the meeting?",
+            "Who discussed what in the meeting?",
+            "What is the plot of Dune?",
+            "What was said about the remote control?",
+            "Wie lang war das Treffen?",
+            "",
+            "?",
+        ] {
+            assert!(!is_about_all(query), "{query}");
+        }
     }
 }
