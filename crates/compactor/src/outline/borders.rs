@@ -42,6 +42,7 @@ pub(super) struct Border {
 
 /// Levels of what is not a heading; headings have 2, 4, 6 and so on.
 const ANNOUNCED: u8 = 3;
+const PASSAGE: u8 = 90;
 const CHANGED: u8 = 100;
 
 /// All beginnings, the first one at the start of the text.
@@ -98,7 +99,22 @@ fn headings(doc: &Document<'_>) -> Vec<Border> {
         let level = heading.level.clamp(1, 40) * 2;
         Some(Border { at: range.start, line: Some((line, TopicKind::Heading)), level, opens: false })
     };
-    doc.headings.iter().filter_map(heading).collect()
+    doc.headings.iter().filter_map(heading).chain(passages(doc)).collect()
+}
+
+/// Passages with names of their own, such as `Document [3](Title: Lakes)`, in a text that consists of them.
+fn passages(doc: &Document<'_>) -> Vec<Border> {
+    let named = |block: &&epitome_text::Block| block.numbered;
+    let labelled = doc.blocks.iter().filter(|block| block.labelled).count();
+    if !doc.kind.has_fences() || 2 * doc.blocks.iter().filter(named).count() <= labelled.max(2) {
+        return Vec::new();
+    }
+    let border = |block: &epitome_text::Block| {
+        let range = doc.spans[block.spans.start].range.clone();
+        let line = phrase::of_heading(doc.text, range.clone())?;
+        Some(Border { at: range.start, line: Some((line, TopicKind::Heading)), level: PASSAGE, opens: false })
+    };
+    doc.blocks.iter().filter(named).filter_map(border).collect()
 }
 
 /// What someone says comes next. In a conversation with roles, who asks says so.

@@ -7,6 +7,7 @@
 mod announced;
 mod borders;
 mod cohesion;
+mod cues;
 mod head;
 mod phrase;
 #[cfg(test)]

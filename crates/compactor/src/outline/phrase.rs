@@ -12,6 +12,10 @@ pub(super) const LONGEST: usize = 16;
 const WORD: usize = 24;
 /// By how much a sentence of the first paragraphs says more of what follows.
 const EARLY: f32 = 1.2;
+/// The same for words among marks of sounds or tags.
+const MARKED: f32 = 0.4;
+/// Bytes of the shortest turn that says what it is about.
+const TELLING: usize = 16;
 /// Spans from the start of a topic that are early.
 const FIRST: usize = 4;
 
@@ -154,7 +158,9 @@ pub(super) fn of_heading(text: &str, range: Range<usize>) -> Option<Range<usize>
 /// Whether a span can give a line.
 fn says(doc: &Document<'_>, span: usize) -> bool {
     let this = &doc.spans[span];
-    this.role != Role::Label && !this.code && !matches!(this.content, Content::Heading | Content::Code)
+    !matches!(this.role, Role::Label | Role::Noise)
+        && !this.code
+        && !matches!(this.content, Content::Heading | Content::Code)
 }
 
 /// The part of a span that is in `source`.
@@ -167,7 +173,10 @@ fn within(doc: &Document<'_>, span: usize, source: &Range<usize>) -> Range<usize
 /// The first words that say something.
 pub(super) fn first(doc: &Document<'_>, spans: &Range<usize>, source: &Range<usize>) -> Option<Range<usize>> {
     let line = |span: usize| line(doc.text, within(doc, span, source));
-    let named = spans.clone().filter(|span| says(doc, *span)).find_map(line);
+    let said = |span: &usize| says(doc, *span);
+    let telling = |line: &Range<usize>| line.len() >= TELLING;
+    let named = spans.clone().filter(said).find_map(|span| line(span).filter(telling));
+    let named = named.or_else(|| spans.clone().filter(said).find_map(line));
     named.or_else(|| spans.clone().find_map(line))
 }
 
@@ -215,7 +224,9 @@ impl<'w> Telling<'w> {
                 own.sort_unstable();
                 own.dedup();
                 let sum: f32 = own.into_iter().map(weight).sum();
-                let score = if place < FIRST { sum * EARLY } else { sum };
+                let early = if place < FIRST { EARLY } else { 1.0 };
+                let marked = doc.text[line.clone()].contains(['<', '>', '{']);
+                let score = sum * early * if marked { MARKED } else { 1.0 };
                 if best.as_ref().is_none_or(|(most, _)| score > *most) {
                     best = Some((score, line));
                 }

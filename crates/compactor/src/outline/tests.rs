@@ -72,6 +72,15 @@ fn headings_begin_topics_and_of_too_many_the_deep_ones_go() {
 }
 
 #[test]
+fn passages_with_names_are_topics() {
+    let passage = |at: usize| format!("Document [{at}](Title: Lake {at}) {}\n", on("lake"));
+    let text: String = (1..5).map(passage).collect();
+    let lines = lines(&text, 9);
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!(lines[2], (TopicKind::Heading, "Document [3](Title: Lake 3)".to_owned()));
+}
+
+#[test]
 fn in_a_conversation_who_asks_begins_topics() {
     let turns = |ask: &str, thing: &str| {
         let more = |at| format!("USER: And {at} more on the {thing}?\nASSISTANT: {}\n", on(thing));
