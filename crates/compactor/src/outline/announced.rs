@@ -93,7 +93,7 @@ fn topic(text: &str, lower: &str, said: Range<usize>) -> Option<Range<usize>> {
         (!rest.starts_with(char::is_alphanumeric)).then_some(opener.len())
     };
     start += OPENERS.iter().find_map(|o| opener(o)).unwrap_or(0);
-    let line = phrase::shortened(text, start..said.end, phrase::LONGEST)?;
+    let line = phrase::shortened(text, phrase::led(text, start..said.end), phrase::LONGEST)?;
     let mut words = lower[line.clone()].split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.any(|word| !is_stop_word(word) && !VAGUE.contains(&word)).then_some(line)
 }
@@ -112,7 +112,7 @@ fn clause_end(text: &str) -> usize {
             '?' | '!' | ';' | '\n' | '\u{3002}' | '\u{ff1f}' | '\u{ff01}' | '\u{2014}' => return at,
             // Not within a number or an abbreviation.
             '.' if !next.is_some_and(|c| c.is_numeric() || c.is_lowercase()) => return at,
-            ',' | '\u{ff0c}' if words >= 2 => return at,
+            ',' | '\u{ff0c}' | '{' if words >= 2 => return at,
             ' ' => words += 1,
             _ => {}
         }

@@ -32,7 +32,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// The lines for a result of `budget` tokens: of every topic, as long as fits; `None` where that says nothing.
+    /// The lines for a result of `budget` tokens, of every topic if they fit; `None` where they say nothing.
     pub(crate) fn of(doc: &Document<'_>, budget: usize) -> Option<Self> {
         let topics = outline(doc, usize::MAX);
         for words in WORDS {
@@ -43,17 +43,32 @@ impl Head {
         }
         let words = WORDS[WORDS.len() - 1];
         let all = Self::with(doc, &topics, words);
+        let fitting = |room: usize| topics.len() * room.saturating_sub(MARKER) / all.tokens.max(1);
+        // A topic that is only guessed gives way before the share is exceeded.
+        let clear = |topic: &&Stretch| matches!(topic.kind, TopicKind::Heading | TopicKind::Announcement);
+        let wanted = topics.iter().filter(clear).count().max(fitting(budget / SHARE));
         let room = budget / MOST;
-        if all.tokens <= room {
+        if wanted >= topics.len() && all.tokens <= room {
             return all.telling();
         }
-        let most = topics.len() * room.saturating_sub(MARKER) / all.tokens.max(1);
-        let fewer = Self { counted: false, ..Self::with(doc, &outline(doc, most), words) };
-        fewer.telling().filter(|head| head.tokens <= room)
+        let mut most = wanted.min(fitting(room));
+        while most >= LEAST {
+            let fewer = Self { counted: false, ..Self::with(doc, &outline(doc, most), words) };
+            if fewer.tokens <= room {
+                return fewer.telling();
+            }
+            most = most * 3 / 4;
+        }
+        None
     }
 
     fn with(doc: &Document<'_>, topics: &[Stretch], words: usize) -> Self {
-        let line = |topic: &Stretch| phrase::shortened(doc.text, topic.line.clone(), words);
+        let line = |topic: &Stretch| match topic.kind {
+            TopicKind::Heading | TopicKind::Announcement => {
+                phrase::shortened(doc.text, topic.line.clone(), words)
+            }
+            TopicKind::Opening | TopicKind::Phrase => phrase::line(doc.text, topic.line.clone(), words),
+        };
         let lines: Vec<Range<usize>> = topics.iter().filter_map(line).collect();
         let tokens = lines.iter().map(|line| LINE + doc.tokens.count(line)).sum::<usize>() + MARKER;
         Self { lines, counted: is_counted(topics), tokens }

@@ -97,7 +97,7 @@ pub(super) fn shortened(text: &str, range: Range<usize>, words: usize) -> Option
 }
 
 /// `range` without the fillers and the marks of sounds at its start.
-fn led(text: &str, mut range: Range<usize>) -> Range<usize> {
+pub(super) fn led(text: &str, mut range: Range<usize>) -> Range<usize> {
     for _ in 0..LONGEST {
         range = trimmed(text, range);
         let said = &text[range.clone()];
@@ -118,21 +118,23 @@ fn led(text: &str, mut range: Range<usize>) -> Range<usize> {
     trimmed(text, range)
 }
 
-/// A line for the words in `range`: from the first that says something, and to the end of a clause where not all fits.
-fn line(text: &str, range: Range<usize>) -> Option<Range<usize>> {
+/// A line of at most `words` words for those in `range`: from the first that says something, and to the end of a clause where not all fits.
+pub(super) fn line(text: &str, range: Range<usize>, words: usize) -> Option<Range<usize>> {
     let led = led(text, range.clone());
-    let Some(line) = shortened(text, led.clone(), LONGEST) else { return shortened(text, range, LONGEST) };
+    let Some(line) = shortened(text, led.clone(), words) else { return shortened(text, range, words) };
     let rest = trimmed(text, line.end..led.end);
     if rest.is_empty() {
         return Some(line);
     }
     let said = &text[line.clone()];
-    let mut words = 0;
+    let mut spaces = 0;
     let mut end = line.end;
     for (at, c) in said.char_indices() {
         match c {
-            ' ' => words += 1,
-            ',' | ';' | ':' | ')' | '{' | '\u{3001}' | '\u{ff0c}' if words >= CLAUSE => end = line.start + at,
+            ' ' => spaces += 1,
+            ',' | ';' | ':' | ')' | '{' | '\u{3001}' | '\u{ff0c}' if spaces >= CLAUSE => {
+                end = line.start + at
+            }
             _ => {}
         }
     }
@@ -172,7 +174,7 @@ fn within(doc: &Document<'_>, span: usize, source: &Range<usize>) -> Range<usize
 
 /// The first words that say something.
 pub(super) fn first(doc: &Document<'_>, spans: &Range<usize>, source: &Range<usize>) -> Option<Range<usize>> {
-    let line = |span: usize| line(doc.text, within(doc, span, source));
+    let line = |span: usize| line(doc.text, within(doc, span, source), LONGEST);
     let said = |span: &usize| says(doc, *span);
     let telling = |line: &Range<usize>| line.len() >= TELLING;
     let named = spans.clone().filter(said).find_map(|span| line(span).filter(telling));
@@ -219,7 +221,7 @@ impl<'w> Telling<'w> {
         for (place, span) in spans.clone().filter(|span| says(doc, *span)).enumerate() {
             let said = within(doc, span, source);
             for start in clauses(&doc.text[said.clone()]) {
-                let Some(line) = line(doc.text, said.start + start..said.end) else { continue };
+                let Some(line) = line(doc.text, said.start + start..said.end, LONGEST) else { continue };
                 let mut own = self.words.read(&doc.text[line.clone()]);
                 own.sort_unstable();
                 own.dedup();

@@ -154,3 +154,18 @@ proptest! {
         lines(&parts.concat(), usize::MAX);
     }
 }
+
+#[test]
+fn the_head_covers_what_is_announced_and_is_small_for_what_is_guessed() {
+    let counter = tokens::tiktoken("gpt-4").unwrap();
+    let head = |text: &str, budget: usize| Head::of(&Document::new(text, counter.as_ref(), SIZE), budget);
+    let topic = |at: usize| format!("Let's move on to item {at} of the budget. {}\n\n", on("budget"));
+    let announced: String = (1..16).map(topic).collect();
+    assert!(head(&announced, 900).unwrap().tokens <= 300);
+    assert!(head(&announced, 300).is_some_and(|head| head.tokens <= 100));
+    let guessed: String = (0..16).map(|at| on(&format!("lake{at}")).repeat(4) + "\n\n").collect();
+    assert!(head(&guessed, 1200).is_some_and(|head| head.tokens <= 160));
+    for text in [announced.as_str(), &guessed, "", "One."] {
+        assert_eq!(head(text, 20), None);
+    }
+}
