@@ -92,7 +92,7 @@ fn topic(text: &str, lower: &str, said: Range<usize>) -> Option<Range<usize>> {
         let rest = lower[start..said.end].strip_prefix(*opener)?;
         (!rest.starts_with(char::is_alphanumeric)).then_some(opener.len())
     };
-    start += OPENERS.iter().find_map(|o| opener(o)).unwrap_or(0);
+    start += OPENERS.iter().find_map(opener).unwrap_or(0);
     let line = phrase::shortened(text, phrase::led(text, start..said.end), phrase::LONGEST)?;
     let mut words = lower[line.clone()].split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.any(|word| !is_stop_word(word) && !VAGUE.contains(&word)).then_some(line)

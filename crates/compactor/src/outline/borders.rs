@@ -137,7 +137,8 @@ fn border(doc: &Document<'_>, at: usize, said: &Announcement) -> Border {
     let Some(topic) = &said.topic else {
         // It comes after these words.
         let behind = &doc.text[span.range.start + said.end..span.range.end];
-        let skipped = behind.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '[' && c != '<');
+        let skipped =
+            behind.trim_start_matches(|c: char| !c.is_alphanumeric() && !matches!(c, '[' | '<' | '{'));
         let at = span.range.end - skipped.len();
         return Border { at, line: None, level: ANNOUNCED, opens: true };
     };

@@ -63,7 +63,7 @@ impl Work<'_> {
         let pin_code = self.compactor.config.code == CodePolicy::Keep && units.iter().any(|unit| unit.code);
         let pinned = units.iter().any(|unit| unit.is_pinned(pin_code));
         let open = self.budget.saturating_sub(self.outline.as_ref().map_or(0, |outline| outline.tokens));
-        let mut summary_budget = (open as f64 * share) as usize;
+        let mut summary_budget = ((self.budget as f64 * share) as usize).min(open);
         let mut room = open;
         let mut summary: Option<Summary> = None;
         let mut best: Option<Fitted> = None;
