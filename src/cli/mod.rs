@@ -23,6 +23,7 @@ pub mod eval;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 pub mod models;
+pub mod outline;
 pub mod serve;
 mod signal;
 pub mod wrap;
@@ -59,6 +60,8 @@ enum Command {
     Serve(serve::Args),
     /// Compact one text.
     Compact(compact::Args),
+    /// List the topics of a text, in its own words.
+    Outline(outline::Args),
     /// Compact every line of a JSON Lines file.
     Batch(batch::Args),
     /// Measure what compaction does to answers.
@@ -96,6 +99,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     match command {
         Command::Serve(args) => serve::run(args, config),
         Command::Compact(args) => compact::run(args, config, quiet),
+        Command::Outline(args) => outline::run(args, config),
         Command::Batch(args) => batch::run(args, config, quiet),
         Command::Eval(args) => eval::run(args, config, eval::Origin { file: global.config, flags }),
         Command::Bill(args) => bill::run(args, config),

@@ -1,11 +1,13 @@
 //! `POST /v1/compact`: compaction without an upstream.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use epitome_compactor::{Budget, CompactError, CompactRequest, RemoteError, compaction::Outcome};
+use epitome_compactor::{
+    Budget, CompactError, CompactRequest, Compaction, RemoteError, Topic, compaction::Outcome,
+};
 use epitome_engine::ModelError;
 use epitome_text::Origin;
 use epitome_work::{Cancel, Stopped};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     admission, body,
@@ -28,6 +30,17 @@ struct Asked {
     model: Option<String>,
     #[serde(default)]
     explain: bool,
+    #[serde(default)]
+    outline: bool,
+}
+
+/// The response body: the compaction, and the outline if it was asked for.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    compaction: &'a Compaction,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outline: Option<Vec<Topic>>,
 }
 
 /// Compacts `text` and responds with the whole [`epitome_compactor::Compaction`] as JSON.
@@ -71,7 +84,10 @@ async fn compacted(
             pipeline.compact(&request, cancel).map_err(|error| Failure::Compact(Box::new(error)))?;
         telemetry::compacted(&compaction.figures);
         telemetry::energy(&compaction.figures);
-        let json = serde_json::to_string(&compaction).map_err(|error| Failure::Json(error.to_string()))?;
+        let outline = asked.outline.then(|| pipeline.outline(&request, &compaction, cancel)).transpose();
+        let outline = outline.map_err(|error| Failure::Compact(Box::new(error)))?;
+        let answer = Answer { compaction: &compaction, outline };
+        let json = serde_json::to_string(&answer).map_err(|error| Failure::Json(error.to_string()))?;
         Ok((json, compaction.outcome))
     };
     let done = admission::run(state, work).await.map_err(|r| r.into_error(state, &request_id(req)))?;

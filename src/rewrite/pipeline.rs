@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use epitome_compactor::{CompactError, CompactRequest, Compaction, Compactor, cache::Salt};
+use epitome_compactor::{CompactError, CompactRequest, Compaction, Compactor, Topic, cache::Salt};
 use epitome_text::tokens::TokenCounter;
 use epitome_work::Cancel;
 
@@ -26,6 +26,20 @@ pub trait Compact: Send + Sync {
     ///
     /// Why the text cannot be compacted; the original is then used.
     fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError>;
+
+    /// The topics of a text, each with the number under which its first piece in `compaction` is cited. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no outline.
+    fn outline(
+        &self,
+        _request: &CompactRequest,
+        _compaction: &Compaction,
+        _cancel: &Cancel,
+    ) -> Result<Vec<Topic>, CompactError> {
+        Ok(Vec::new())
+    }
 
     /// What is known of a text: nothing is computed. What is not known goes whole, and that is remembered for as long as
     /// an upstream keeps a prefix in its cache. `None` without a memory.
@@ -66,6 +80,15 @@ impl Compact for Compactor {
 
     fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
         self.compact_once(request, cancel)
+    }
+
+    fn outline(
+        &self,
+        request: &CompactRequest,
+        compaction: &Compaction,
+        cancel: &Cancel,
+    ) -> Result<Vec<Topic>, CompactError> {
+        self.outline_of(request, compaction, cancel)
     }
 
     fn settle(&self, request: &CompactRequest) -> Option<Compaction> {

@@ -28,6 +28,7 @@ mod mcp;
 mod mcp_proxy;
 mod models;
 mod originals;
+mod outline;
 mod pipeline;
 mod promises;
 mod properties;

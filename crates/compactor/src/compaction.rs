@@ -101,6 +101,8 @@ pub enum PieceKind {
     Heading,
     /// Spans of the source, verbatim, chosen to stand for a stretch that was left out.
     Extract,
+    /// A line of the outline at the head, verbatim: the words with which a topic of the text begins.
+    Outline,
     /// Generated text that stands for its source range; every figure and name in it was found there.
     Summary,
 }
@@ -112,6 +114,7 @@ impl PieceKind {
             PieceKind::Span => "span",
             PieceKind::Heading => "heading",
             PieceKind::Extract => "extract",
+            PieceKind::Outline => "outline",
             PieceKind::Summary => "summary",
         }
     }

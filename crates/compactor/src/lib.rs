@@ -50,6 +50,7 @@
 //! * **Head** and **tail** are the first 500 and the last 200 tokens of the result; the **body** lies between, in the
 //!   order of the source. A short result of running text is all body.
 //! * A **piece** is a stretch of the result with the byte range of the input that it is.
+//! * A **topic** is a stretch of the input about one thing, however long; the **outline** has a line for each.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod budget;
@@ -58,6 +59,7 @@ pub mod client;
 pub mod compaction;
 pub mod config;
 mod energy;
+mod outline;
 mod pipeline;
 mod place;
 mod rank;
@@ -71,6 +73,7 @@ pub use cache::Cache;
 pub use compaction::{CompactRequest, Compaction};
 pub use energy::{Energy, EnergyMeter};
 pub use epitome_work::{Cancel, Stopped};
+pub use outline::{Topic, TopicKind};
 pub use pipeline::{CompactError, Compactor};
 pub use rank::RankError;
 pub use remote::{Probe, RemoteError, probe};

@@ -70,6 +70,8 @@ pub enum TemplateError {
 pub struct Templates {
     environment: Environment<'static>,
     sources: Vec<(String, String)>,
+    /// Whether the context's template writes an outline as such; otherwise its lines are the first of the head.
+    outlines: bool,
 }
 
 impl Templates {
@@ -104,7 +106,7 @@ impl Templates {
             names.push(label);
             sources.push((name.to_owned(), text));
         }
-        let templates = Self { environment, sources };
+        let mut templates = Self { environment, sources, outlines: true };
         let label = names.first().cloned().unwrap_or_default();
         templates.try_out().map_err(|error| match error {
             TemplateError::Invalid { line, message, .. } => {
@@ -113,6 +115,7 @@ impl Templates {
             TemplateError::Parts { wrote, parts, .. } => TemplateError::Parts { name: label, wrote, parts },
             other => other,
         })?;
+        templates.outlines = templates.try_out_outline().is_ok();
         templates.prompt("summary-leaf.txt", "x", 100)?;
         templates.prompt("summary-merge.txt", "x", 100)?;
         Ok(templates)
@@ -148,10 +151,25 @@ impl Templates {
             place,
             parts: vec![part(at), part(at + 2)],
             named: false,
+            ordinal: None,
             gap: true,
         };
         let entries = [entry(Place::Head, 0), entry(Place::Body, 4), entry(Place::Tail, 8)];
         self.render("0123456789abc", &entries, "a question").map(|_| ())
+    }
+
+    fn try_out_outline(&self) -> Result<(), TemplateError> {
+        use crate::{compaction::PieceKind, place::Part};
+        let part = Part { kind: PieceKind::Outline, source: 0..1, text: None, score: 0.0, section: false };
+        let entry = Entry {
+            reference: 1,
+            place: Place::Head,
+            parts: vec![part],
+            named: false,
+            ordinal: Some(1),
+            gap: false,
+        };
+        self.render("01", &[entry], "a question").map(|_| ())
     }
 
     /// Writes the entries; the pieces are in the order in which they stand.
@@ -167,7 +185,7 @@ impl Templates {
     ) -> Result<(String, Vec<Piece>), TemplateError> {
         const NAME: &str = "context.txt";
         let mut flat = Vec::new();
-        let mut views: [Vec<Value>; 3] = Default::default();
+        let mut views: [Vec<Value>; 4] = Default::default();
         for entry in entries {
             let mut parts: Vec<Value> = Vec::with_capacity(entry.parts.len());
             let (mut end, mut after_section) = (None, false);
@@ -184,17 +202,18 @@ impl Templates {
                 flat.push((part, entry));
             }
             let slot = match entry.place {
+                Place::Head if self.outlines && entry.is_outline() => 3,
                 Place::Head => 0,
                 Place::Body => 1,
                 Place::Tail => 2,
             };
-            views[slot].push(context! { reference => entry.reference, named => entry.named, gap => entry.gap, parts => parts });
+            views[slot].push(context! { reference => entry.reference, named => entry.named, ordinal => entry.ordinal, gap => entry.gap, parts => parts });
         }
-        let [head, body, tail] = views;
+        let [head, body, tail, outline] = views;
         let query: String = query.chars().filter(|c| !matches!(*c, OPEN | CLOSE)).collect();
         let template = self.environment.get_template(NAME).map_err(|error| invalid(NAME, &error))?;
         let frame = template
-            .render(context! { head => head, body => body, tail => tail, query => query, marker => MARKER })
+            .render(context! { outline => outline, head => head, body => body, tail => tail, query => query, marker => MARKER })
             .map_err(|error| invalid(NAME, &error))?;
 
         let mut output = String::with_capacity(frame.len());

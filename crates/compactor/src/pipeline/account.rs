@@ -9,7 +9,7 @@ use epitome_text::{Content, Document, Role};
 
 use super::{fit::Fitted, opened::Opened};
 use crate::{
-    compaction::{Piece, Place, SpanScore},
+    compaction::{Piece, PieceKind, Place, SpanScore},
     place::Unit,
     rank::Ranking,
 };
@@ -47,7 +47,9 @@ pub(super) fn name_elsewhere(
     let ranges: Vec<Range<usize>> = spans.iter().map(|span| doc.trimmed(&(*span..span + 1))).collect();
     let sources: HashMap<usize, Range<usize>> = spans.into_iter().zip(opened.sources(&ranges)).collect();
     // The pieces by their start, and how far those up to each of them reach.
-    let mut order: Vec<usize> = (0..pieces.len()).filter(|at| pieces[*at].kind.is_verbatim()).collect();
+    // A line of the outline is a part of a span at most.
+    let stands = |piece: &Piece| piece.kind.is_verbatim() && piece.kind != PieceKind::Outline;
+    let mut order: Vec<usize> = (0..pieces.len()).filter(|at| stands(&pieces[*at])).collect();
     order.sort_by_key(|at| (pieces[*at].source.start, *at));
     let reach: Vec<usize> = order
         .iter()

@@ -10,7 +10,8 @@ use super::{CompactError, Compactor, label, millis, opened::Opened};
 use crate::{
     compaction::{Figures, Piece, PieceKind, Place},
     config::{CodePolicy, SummarizerKind},
-    place::{self, Kept, Sizes, Unit, Written},
+    outline::Head,
+    place::{self, Entry, Kept, Sizes, Unit, Written},
     rank::Ranking,
     remote::Chat,
     render::in_place,
@@ -36,6 +37,8 @@ pub(super) struct Work<'a> {
     pub(super) counter: &'a dyn TokenCounter,
     pub(super) query: &'a str,
     pub(super) budget: usize,
+    /// What stands at the head, for a question about the structure of the text.
+    pub(super) outline: Option<Head>,
     pub(super) cancel: &'a Cancel,
 }
 
@@ -59,8 +62,9 @@ impl Work<'_> {
     ) -> Result<Fitted, CompactError> {
         let pin_code = self.compactor.config.code == CodePolicy::Keep && units.iter().any(|unit| unit.code);
         let pinned = units.iter().any(|unit| unit.is_pinned(pin_code));
-        let mut summary_budget = (self.budget as f64 * self.written_share(share)) as usize;
-        let mut room = self.budget;
+        let open = self.budget.saturating_sub(self.outline.as_ref().map_or(0, |outline| outline.tokens));
+        let mut summary_budget = ((self.budget as f64 * self.written_share(share)) as usize).min(open);
+        let mut room = open;
         let mut summary: Option<Summary> = None;
         let mut best: Option<Fitted> = None;
         // What the last round that was over came to, and by how much room it was cut.
@@ -76,7 +80,7 @@ impl Work<'_> {
                 if summary_budget == 0 {
                     break;
                 }
-                (summary_budget, summary, room) = (0, None, self.budget);
+                (summary_budget, summary, room) = (0, None, open);
                 continue;
             }
             if summary.is_none() && summary_budget > 0 {
@@ -235,10 +239,25 @@ impl Work<'_> {
             Some(_) => Sizes::NONE,
             None => Sizes::of(self.doc, self.budget, &self.compactor.config.place),
         };
-        self.render_as(kept, written, sizes)
+        let entries = |entries| match &self.outline {
+            Some(outline) => outline.above(entries),
+            None => entries,
+        };
+        self.render_with(kept, written, sizes, &entries)
     }
 
+    /// Without the outline.
     fn render_as(&self, kept: &[Kept], written: &[Written], sizes: Sizes) -> Result<Fitted, CompactError> {
+        self.render_with(kept, written, sizes, &|entries| entries)
+    }
+
+    fn render_with(
+        &self,
+        kept: &[Kept],
+        written: &[Written],
+        sizes: Sizes,
+        with: &dyn Fn(Vec<Entry>) -> Vec<Entry>,
+    ) -> Result<Fitted, CompactError> {
         if self.doc.kind.is_in_place() {
             let held = in_place::held(self.doc, kept);
             self.cancel.check()?;
@@ -246,7 +265,7 @@ impl Work<'_> {
             let places = held.iter().map(|held| held.map(|_| Place::Body)).collect();
             return Ok(Fitted { tokens: self.counter.count(&text), text, pieces, places });
         }
-        let entries = place::arrange(self.doc, kept, written, sizes);
+        let entries = with(place::arrange(self.doc, kept, written, sizes));
         let (text, pieces) = self.compactor.templates.render(self.doc.text, &entries, self.query)?;
         let places = span_places(self.doc, &pieces);
         Ok(Fitted { tokens: self.counter.count(&text), text, pieces, places })
@@ -326,7 +345,9 @@ fn thin_out(points: &mut Vec<Point>, budget: usize, tokens: usize) {
 /// Where each span stands; `None` if it was left out.
 fn span_places(doc: &Document<'_>, pieces: &[Piece]) -> Vec<Option<Place>> {
     let mut places = vec![None; doc.spans.len()];
-    for piece in pieces.iter().filter(|piece| piece.kind.is_verbatim()) {
+    // A line of the outline is a part of a span at most.
+    let stands = |piece: &&Piece| piece.kind.is_verbatim() && piece.kind != PieceKind::Outline;
+    for piece in pieces.iter().filter(stands) {
         let first = doc.spans.partition_point(|span| span.range.end <= piece.source.start);
         for (span, place) in doc.spans.iter().zip(&mut places).skip(first) {
             if span.range.start >= piece.source.end {

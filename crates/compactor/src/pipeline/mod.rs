@@ -9,6 +9,7 @@ mod identity;
 mod memory;
 mod once;
 mod opened;
+mod outline;
 mod run;
 
 use std::{

@@ -20,10 +20,11 @@ use crate::{
     budget::Budget,
     compaction::{CompactRequest, Figures, PassReason, Piece, SpanScore},
     config::{CodePolicy, DenseKind, FusionKind, SummarizerKind, SummaryShare},
+    outline::Head,
     place::{self, Unit},
     rank::{self, RankError, Ranking, relevance, uses, wholes},
     remote::Embeddings,
-    summarize::breadth,
+    summarize::{breadth, structure},
     telemetry,
 };
 
@@ -192,6 +193,7 @@ impl Run<'_> {
             counter: self.counter,
             query: self.query.unwrap_or(""),
             budget,
+            outline: self.outline(budget),
             cancel: self.cancel,
         }
     }
@@ -262,6 +264,14 @@ impl Run<'_> {
             work.budget = (work.budget + work.budget / FLOOR_STEP + 1).min(before - 1);
             figures.models.truncate(models);
         }
+    }
+
+    /// What stands at the head of a result of `budget` tokens. A part of a text has no order of its own, and what keeps
+    /// the form of its kind has no head.
+    fn outline(&self, budget: usize) -> Option<Head> {
+        let asked = self.query.is_some_and(structure::asks_for_structure) && !self.is_called();
+        let has_head = !self.doc.kind.is_in_place() && !self.request.part;
+        if asked && has_head { Head::of(self.doc, budget) } else { None }
     }
 
     /// Whether the query is a tool's call alone.

@@ -65,10 +65,19 @@ pub struct Entry {
     pub place: Place,
     /// Whether it begins with a label that tells it from all others, such as `Document [3]`.
     pub named: bool,
+    /// Which topic of the text it names, from 1; only for a line of an outline whose topics can be counted.
+    pub ordinal: Option<usize>,
     /// Its parts, in the order of the source.
     pub parts: Vec<Part>,
     /// Whether text is left out between the entry before it and this one.
     pub gap: bool,
+}
+
+impl Entry {
+    /// Whether it is a line of the outline.
+    pub fn is_outline(&self) -> bool {
+        self.parts.iter().any(|part| part.kind == PieceKind::Outline)
+    }
 }
 
 /// A kept run of spans.
@@ -426,7 +435,7 @@ fn number(doc: &Document<'_>, entries: Vec<(Place, f32, Vec<Part>)>) -> Vec<Entr
             let gap = doc.text.get(from..first).is_some_and(|text| !text.trim().is_empty());
             before = Some((place, end(&parts)));
             let named = first_is_name(doc, &parts);
-            Entry { reference, place, named, gap, parts }
+            Entry { reference, place, named, ordinal: None, gap, parts }
         })
         .collect()
 }

@@ -7,6 +7,7 @@ pub(crate) mod breadth;
 pub(crate) mod extractive;
 pub(crate) mod facts;
 pub(crate) mod grounding;
+pub(crate) mod structure;
 pub(crate) mod tree;
 
 use std::ops::Range;
