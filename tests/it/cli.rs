@@ -385,7 +385,8 @@ fn usage_errors_are_explained() {
     -- stderr
     error: .: Is a directory (os error 21)
     ");
-    for command in ["compact", "batch --output out.jsonl"] {
+    // A summary of the whole would need no embedder.
+    for command in ["compact --query Which?", "batch --output out.jsonl"] {
         let args: Vec<&str> = command.split(' ').chain(["--set", "models.embedder=nope"]).collect();
         let args = [&args[..], &["--set", "rank.dense=encoder", "--budget", "10", "-"]].concat();
         let text = shown(&args, "One house. Another house. ".repeat(20).as_bytes());

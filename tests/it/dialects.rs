@@ -83,9 +83,13 @@ async fn only_material_changes_in_each_dialect() {
         {"type":"custom_tool_call","id":"ctc_1","call_id":"call_1","name":"exec","input":"text(await tools.read(\"mole.txt\"))"},
         {"type":"custom_tool_call_output","call_id":"call_1","output":[{"type":"input_text","text":"Script completed\nOutput:\n"},{"type":"input_text","text":DOC}]}],
         "prompt_cache_key":"k","include":["reasoning.encrypted_content"],"store":false}"#;
-    for path in ["/v1/responses", "/responses", "/backend-api/codex/responses"] {
+    for (path, sent) in [
+        ("/v1/responses", "/v1/responses"),
+        ("/responses", "/v1/responses"),
+        ("/backend-api/codex/responses", "/backend-api/codex/responses"),
+    ] {
         only_the_document_changes(&upstream, &format!("{}{path}", proxy.url), responses).await;
-        assert_eq!(upstream.last().path, path);
+        assert_eq!(upstream.last().path, sent);
     }
     let input = format!("{{\"model\":\"gpt-5\",\"input\":{}}}", quoted(&prompt(&document())));
     let response = post(&format!("{}/v1/responses", proxy.url), input).await;
@@ -99,11 +103,14 @@ async fn only_material_changes_in_each_dialect() {
     for path in [
         "/openai/deployments/gpt-4o/chat/completions?api-version=1",
         "/v1beta/openai/chat/completions",
-        "/chat/completions",
+        "/v1/chat/completions",
     ] {
         only_the_document_changes(&upstream, &format!("{}{path}", proxy.url), chat).await;
         assert_eq!(upstream.last().path, path);
     }
+    // A client whose base URL has no version.
+    only_the_document_changes(&upstream, &format!("{}/chat/completions", proxy.url), chat).await;
+    assert_eq!(upstream.last().path, "/v1/chat/completions");
 }
 
 #[actix_web::test]

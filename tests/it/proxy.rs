@@ -357,7 +357,7 @@ async fn an_unreachable_upstream_is_an_error() {
     let proxy = Proxy::start("http://127.0.0.1:9/v1", Double::new(Manner::Shorten), |_| {});
     let response = post(&proxy, chat("Hi")).await;
     assert_eq!(response.status(), 502);
-    assert_eq!(outcome(&response), ("passed", "below-threshold"));
+    assert_eq!(outcome(&response), ("error", "upstream"));
     let id = header(&response, "x-request-id").to_owned();
     let error: Value = serde_json::from_str(&response.text().await.expect("text")).expect("JSON");
     assert_eq!(error["error"]["code"], "upstream_unreachable");

@@ -103,11 +103,21 @@ fn an_agent_gets_the_tools_of_its_proxy_before_its_own_arguments() {
 
 #[test]
 fn an_agent_that_is_not_there_is_named() {
-    let output = Command::new(env!("CARGO_BIN_EXE_epitome"))
-        .args(["wrap", "--proxy", "http://127.0.0.1:9", "--program", "/nowhere/claude", "claude"])
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("/nowhere/claude") && told.contains("--program"), "{told}");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let told = |proxy: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_epitome"))
+            .args(["wrap", "--proxy", proxy, "--program", "/nowhere/claude", "claude"])
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        told
+    };
+    let missing = told(&proxy);
+    assert!(missing.contains("/nowhere/claude") && missing.contains("--program"), "{missing}");
+    // Nor does it start where there is no proxy.
+    drop(listener);
+    let missing = told(&proxy);
+    assert!(missing.contains(&proxy) && missing.contains("name a proxy that runs"), "{missing}");
 }
