@@ -2,7 +2,7 @@
 //!
 //! The library that speaks the protocol has requests of its own kind; this is the way there and back.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use hyper::{
     Method, Request, Response,
     header::{ACCEPT, HeaderMap, HeaderName, HeaderValue},
 };
-use tokio::{runtime::Handle, task};
+use tokio::{runtime::Builder, task};
 
 use super::{
     body,
@@ -77,13 +77,18 @@ async fn answered(
         true => Hosts::Loopback,
         false => Hosts::Any,
     };
-    // What is read and written may be large: that must not hold up the server's thread. The body keeps its room.
-    let (shared, room, runtime) = (state.clone(), request.body().clone(), Handle::current());
+    // What is read and written may be large: that must not hold up the server's thread. The tools have a runtime of their
+    // own, since on the server's they would wait for the very threads that wait for them. The body keeps its room.
+    let (shared, room) = (state.clone(), request.body().clone());
     let answered = task::spawn_blocking(move || {
         let _room = room;
-        runtime.block_on(transport::answer(tools, limits, &shared.config.serve, hosts, request))
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let answer = runtime.block_on(transport::answer(tools, limits, &shared.config.serve, hosts, request));
+        runtime.shutdown_background();
+        Ok::<_, io::Error>(answer)
     });
-    respond(answered.await.map_err(|_| internal())?).ok_or_else(internal)
+    let answered = answered.await.map_err(|_| internal())?.map_err(|_| internal())?;
+    respond(answered).ok_or_else(internal)
 }
 
 fn headers(req: &HttpRequest) -> Option<HeaderMap> {

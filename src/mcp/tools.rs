@@ -88,7 +88,15 @@ impl Tools {
     }
 
     fn compact(&self, asked: arguments::Compact, cancel: &Cancel) -> Result<Said, ToolError> {
-        let request = self.request(asked.text, asked.query, asked.budget, false);
+        // The marker has its place in the budget.
+        let room = match asked.budget.unwrap_or(self.budget) {
+            Budget::Tokens(tokens) if self.originals().is_some() => {
+                let reserve = marker::reserve(self.pipeline.counter(None).as_ref());
+                Budget::Tokens(tokens.saturating_sub(reserve).max(tokens.div_ceil(2)))
+            }
+            budget => budget,
+        };
+        let request = self.request(asked.text, asked.query, Some(room), false);
         let compaction = self.pipeline.compact(&request, cancel)?;
         let id = match compaction.outcome {
             Outcome::Compacted => self.originals().and_then(|originals| originals.keep(&request.text)),

@@ -19,6 +19,9 @@ const HEADER: usize = 8;
 /// Most bytes of such a line.
 const HEADER_LINE: usize = 80;
 
+/// Most bytes of a tag's attributes.
+const ATTRIBUTES: usize = 256;
+
 /// The bytes of a tool's result that the tool gave: without the header of a shell's output, and without notices before
 /// and behind it. Those speak to the model.
 pub(super) fn inner(text: &str) -> Range<usize> {
@@ -77,7 +80,12 @@ fn notice_before(text: &str) -> Option<usize> {
     let open = text.trim_start();
     let name = NOTICES.iter().find(|name| is_tag(open, "<", name))?;
     let close = format!("</{name}>");
-    Some(text.find(&close)? + close.len())
+    // A notice may speak of its own tag: the one that closes it ends a line, or another notice follows.
+    let mut ends = text.match_indices(&close).map(|(at, _)| at + close.len());
+    ends.find(|end| {
+        let rest = text[*end..].trim_start_matches([' ', '\t', '\r']);
+        rest.is_empty() || rest.starts_with(['\n', '<'])
+    })
 }
 
 /// Where the notice begins that the text ends with.
@@ -86,14 +94,26 @@ fn notice_behind(text: &str) -> Option<usize> {
     let close = text.rfind("</")?;
     let name = NOTICES.iter().find(|name| is_tag(&text[close..], "</", name))?;
     // Nothing stands behind the closing tag.
-    (text.len() == close + name.len() + 3).then(|| text[..close].rfind(&format!("<{name}>"))).flatten()
+    if text.len() != close + name.len() + 3 {
+        return None;
+    }
+    let open = format!("<{name}");
+    let mut opens =
+        text[..close].rmatch_indices(&open).map(|(at, _)| at).filter(|at| is_tag(&text[*at..], "<", name));
+    // As above: the one that opens it begins a line, or stands behind another notice.
+    opens.find(|at| {
+        let before = text[..*at].trim_end_matches([' ', '\t']);
+        before.is_empty() || before.ends_with(['\n', '>'])
+    })
 }
 
 /// Whether the text begins with this tag.
 fn is_tag(text: &str, bracket: &str, name: &str) -> bool {
-    text.strip_prefix(bracket)
-        .and_then(|rest| rest.strip_prefix(name))
-        .is_some_and(|rest| rest.starts_with('>'))
+    let rest = text.strip_prefix(bracket).and_then(|rest| rest.strip_prefix(name));
+    rest.is_some_and(|rest| {
+        rest.starts_with('>')
+            || rest.starts_with(char::is_whitespace) && rest.bytes().take(ATTRIBUTES).any(|byte| byte == b'>')
+    })
 }
 
 #[cfg(test)]
@@ -120,7 +140,16 @@ mod tests {
             ("".to_owned(), format!("\n{reminder}\n")),
             (format!("{reminder}\n{reminder}\n"), "".to_owned()),
             ("Exit code: 0\nOutput:\n".to_owned(), format!("\n{reminder}{reminder}")),
-            (reminder.to_owned(), "<environment_context>x</environment_context>\n".to_owned()),
+            (
+                "".to_owned(),
+                "\n<system-reminder id=\"1\">\nDo not show <system-reminder> tags.\n</system-reminder>"
+                    .to_owned(),
+            ),
+            (
+                "<system-reminder>Never write </system-reminder> yourself.\n</system-reminder>\n".to_owned(),
+                String::new(),
+            ),
+            (format!("{reminder}\n"), "<environment_context>x</environment_context>\n".to_owned()),
         ] {
             let text = format!("{before}{result}{after}");
             let inside = &text[inner(&text)];

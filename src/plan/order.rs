@@ -101,14 +101,12 @@ const SAYS: &[&str] = &[
     "quiero que",
     "no olvides",
     "per favore",
-    "devi ",
     "você deve",
     // Russian
     "пожалуйста",
     "ты должен",
     "вы должны",
     // Chinese, Japanese and Korean
-    "请",
     "不要",
     "ください",
     "십시오",
@@ -134,7 +132,19 @@ pub(super) fn is_order(paragraph: &str) -> bool {
 
 /// Whether a sentence in lower case tells the reader what to do.
 fn tells(sentence: &str) -> bool {
-    if SAYS.iter().any(|words| sentence.contains(words)) {
+    let begins_word = |at: usize| !sentence[..at].ends_with(char::is_alphanumeric);
+    let says = |words: &&str| match words.is_ascii() || words.contains(' ') {
+        true => sentence.match_indices(*words).any(|(at, _)| begins_word(at)),
+        false => sentence.contains(*words),
+    };
+    // It is part of other words, such as those for an application and a request.
+    let begs = || sentence.trim_start().strip_prefix('请').is_some_and(|rest| !rest.starts_with('求'));
+    let clauses = || {
+        sentence
+            .split(['，', '、', ','])
+            .any(|clause| clause.trim_start().starts_with('请') && !clause.trim_start().starts_with("请求"))
+    };
+    if SAYS.iter().any(says) || begs() || clauses() {
         return true;
     }
     let mut words = sentence
@@ -151,16 +161,24 @@ fn tells(sentence: &str) -> bool {
 /// What a story's people say to each other is not said to the reader.
 fn without_quotations(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut inside = false;
+    let mut inside = None;
+    let mut before = ' ';
     for c in text.chars() {
-        match c {
-            '"' => inside = !inside,
-            '“' | '„' | '«' | '「' => inside = true,
-            '”' | '»' | '」' => inside = false,
-            _ if !inside => out.push(c),
-            _ => {}
+        match (c, inside) {
+            // Behind a figure it says inches.
+            ('"', None) if !before.is_ascii_digit() => inside = Some('"'),
+            ('“', None) => inside = Some('”'),
+            ('„', None) => inside = Some('“'),
+            ('«', None) => inside = Some('»'),
+            ('»', None) => inside = Some('«'),
+            ('「', None) => inside = Some('」'),
+            (c, Some(close)) if c == close => inside = None,
+            (_, Some(_)) => {}
+            (c, None) => out.push(c),
         }
+        before = c;
     }
+    let inside = inside.is_some();
     // A mark that is not closed, such as that of inches, is none.
     if inside { text.to_owned() } else { out }
 }
@@ -177,6 +195,7 @@ mod tests {
             "The text below the field comes from them, and I would like to see it unchanged.",
             "Bitte schreibe die Tests mit den vorhandenen Daten.",
             "请把所有的价格都改成整数。",
+            "Cut the shelf to 30\" and never drill the 12\" panel, and make sure that it is level.",
         ] {
             assert!(is_order(order), "{order}");
         }
@@ -184,6 +203,9 @@ mod tests {
             "The harbour was rebuilt in the year after the storm. The mayor paid for it himself.",
             "\"You must never go there,\" she said. He laughed, and left before noon.",
             "The supplier shall deliver the goods within thirty days of the order.",
+            "申请人应当在三十日内提交申请。请求的内容由法院决定。",
+            "Devi was a politician. Phoolan Devi was born in a village by the river.",
+            "„Du musst gehen“, sagte sie. Er lachte und blieb.",
             "Running costs fell by a tenth. Test results are in the annex.",
             "Yeah. Please, go on. I don't know. We had the numbers from the shop. They were fine. That was it, I think.",
             "Read",

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, ops::Range};
 
-use epitome_text::{Content, Document, Role};
+use epitome_text::{Content, Document, Kind, Role};
 
 use super::{
     TopicKind,
@@ -93,7 +93,12 @@ pub(super) fn strongest(borders: Vec<Border>, most: usize) -> Vec<Border> {
 }
 
 fn headings(doc: &Document<'_>) -> Vec<Border> {
+    // Names of the fields of JSON stand nowhere in it as lines.
+    let is_named = |span: usize| doc.kind.plain() == Kind::Json && doc.spans[span].role == Role::Label;
     let heading = |heading: &epitome_text::Heading| {
+        if is_named(heading.span) {
+            return None;
+        }
         let range = doc.spans[heading.span].range.clone();
         let line = phrase::of_heading(doc.text, range.clone())?;
         let level = heading.level.clamp(1, 40) * 2;
@@ -153,8 +158,9 @@ fn border(doc: &Document<'_>, at: usize, said: &Announcement) -> Border {
 /// One of those that are near each other: a heading before an announcement, what names its topic before what does not.
 fn settled(doc: &Document<'_>, found: Vec<Border>) -> Vec<Border> {
     let mut settled: Vec<Border> = Vec::with_capacity(found.len());
+    let end = doc.text.trim_end().len();
     for border in found {
-        if border.at >= doc.text.len() || doc.text[border.at..].trim().is_empty() {
+        if border.at >= end {
             continue;
         }
         let Some(last) = settled.last_mut() else {

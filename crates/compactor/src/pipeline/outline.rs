@@ -10,6 +10,9 @@ use crate::{
     outline::{self, Topic},
 };
 
+/// Most bytes of a character of text within JSON, for each byte of the character.
+const ESCAPED: usize = 6;
+
 impl Compactor {
     /// The outline of a text: a line for each of its topics, in the order of the source and in its own words. Of more
     /// than `most` topics, those that begin least clearly are joined to the one before. No model takes part, and of the
@@ -59,6 +62,23 @@ impl Compactor {
             topics.iter().map(|topic| topic.source.start..topic.source.start).collect();
         // What is not text of a JSON document belongs to the topic before it.
         let mut starts: Vec<usize> = opened.sources(&starts).into_iter().map(|at| at.start).collect();
+        // A line of a text within JSON must be one there, too, and topics must rise: a string that holds a document of its
+        // own has one place for all of its.
+        let mut is_own: Vec<bool> = Vec::with_capacity(starts.len());
+        let mut last = None;
+        for ((topic, line), start) in topics.iter().zip(&lines).zip(&starts) {
+            let rises = last.is_none_or(|last| *start > last);
+            let own = rises && !line.is_empty() && line.len() <= ESCAPED * topic.line.len();
+            last = if own { Some(*start) } else { last };
+            is_own.push(own);
+        }
+        let mut keep = is_own.iter();
+        starts.retain(|_| keep.next().is_none_or(|own| *own));
+        let mut keep = is_own.iter();
+        let lines = lines.into_iter().filter(|_| keep.next().is_none_or(|own| *own)).collect::<Vec<_>>();
+        let mut keep = is_own.iter();
+        let topics: Vec<&outline::Stretch> =
+            topics.iter().filter(|_| keep.next().is_none_or(|own| *own)).collect();
         if let Some(first) = starts.first_mut() {
             *first = 0;
         }
@@ -68,7 +88,7 @@ impl Compactor {
             let (source, reference) = (*start..end, None);
             Some(Topic { line: said.to_owned(), source, line_source: line, reference, kind: topic.kind })
         };
-        Ok(topics.iter().zip(lines).zip(starts.iter().zip(ends)).filter_map(topic).collect())
+        Ok(topics.iter().copied().zip(lines).zip(starts.iter().zip(ends)).filter_map(topic).collect())
     }
 
     /// As [`Compactor::outline`], with the number under which the first piece of `compaction` that stands in each topic is

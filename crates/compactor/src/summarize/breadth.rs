@@ -188,15 +188,24 @@ pub(crate) fn asks_for_whole(query: &str) -> bool {
     WHOLE.iter().any(at_word)
 }
 
+/// Units of an answer's size.
+const SIZES: &[&str] =
+    &["bullet", "item", "key", "line", "main", "paragraph", "point", "sentence", "token", "word"];
+
 /// Whether a query asks for a whole and for nothing in it: no word of it tells of a subject.
 pub(crate) fn is_about_all(query: &str) -> bool {
     let lower = query.to_lowercase();
     let words = || lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
+    // "In 3 sentences" sizes the answer; "chapter 3" is one of several.
+    let sizes = |word: &str| SIZES.iter().any(|size| word.strip_suffix('s').unwrap_or(word) == *size);
+    let pairs = words().zip(words().skip(1).map(Some).chain([None]));
+    let particular = |(word, next): (&str, Option<&str>)| is_number(word) && !next.is_some_and(sizes);
+    if pairs.into_iter().any(particular) {
+        return false;
+    }
     let general = |word: &str| {
-        is_stop_word(word)
-            || GENERAL.contains(&word)
-            || TEXTS.contains(&word)
-            || word.bytes().all(|b| b.is_ascii_digit())
+        is_stop_word(word) || GENERAL.contains(&word) || TEXTS.contains(&word) || is_number(word)
     };
     let about = || words().any(|word| TEXTS.contains(&word)) && words().any(|word| ABOUT.contains(&word));
     words().all(|word| general(word) && !PARTICULAR.contains(&word)) && (asks_for_whole(query) || about())
@@ -227,11 +236,15 @@ mod tests {
             "What were the main discussion points of the meeting?",
             "Please give me a brief summary of this document in 3 bullet points.",
             "TL;DR",
+            "Summarize this document in 200 words.",
         ] {
             assert!(is_about_all(query), "{query}");
         }
         for query in [
             "Summarize the discussion about the budget.",
+            "What happens in chapter 12?",
+            "Summarize page 40.",
+            "What was discussed in the meeting on 3/14?",
             "Summarize what the Project Manager said.",
             "When was the meeting?",
             "Who discussed what in the meeting?",

@@ -4,13 +4,7 @@ use super::breadth;
 
 /// What a text consists of. A noun stands for all words that begin with it.
 const NOUNS: &[&str] = &[
-    "topic",
-    "subject",
-    "theme",
-    "section",
-    "chapter",
     "agenda",
-    "discuss",
     "thema",
     "themen",
     "abschnitt",
@@ -19,16 +13,22 @@ const NOUNS: &[&str] = &[
     "sujet",
     "thème",
     "chapitre",
-    "tema",
+    "temas",
     "tópico",
     "capítulo",
     "sección",
-    "capitol",
+    "capitolo",
+    "capitoli",
     "argoment",
-    "тем",
+    "тема",
+    "темы",
+    "тему",
+    "темах",
     "глав",
     "раздел",
 ];
+/// The same in English, as words of their own, in the singular.
+const ENGLISH: &[&str] = &["topic", "section", "chapter"];
 /// What asks for a place in their order, for their number, or for all of them, from at most [`APART`] words before.
 /// Words may have endings.
 const CUES: &[&str] = &[
@@ -143,12 +143,20 @@ pub(crate) fn asks_for_structure(query: &str) -> bool {
     if words.iter().any(|word| begins(word, WHOLE)) {
         return true;
     }
+    let discussed = words.iter().any(|word| word.starts_with("discuss"));
+    let is_noun = |word: &str| {
+        let one = word.strip_suffix('s').unwrap_or(word);
+        begins(word, NOUNS)
+            || ENGLISH.contains(&one)
+            || word == "themes"
+            || discussed && ["subject", "thing"].contains(&one)
+    };
     CUES.iter().any(|cue| {
         let cue: Vec<&str> = cue.split(' ').collect();
         words.windows(cue.len()).enumerate().any(|(at, window)| {
             let stands = window.iter().zip(&cue).all(|(word, cue)| is_form(word, cue));
             let behind = words[at + cue.len()..].iter().take(APART);
-            stands && behind.into_iter().any(|word| begins(word, NOUNS))
+            stands && behind.into_iter().any(|word| is_noun(word))
         })
     })
 }
@@ -190,6 +198,11 @@ mod tests {
     #[test]
     fn other_questions_are_not() {
         for query in [
+            "How many subjects were enrolled?",
+            "Who was the first to enter the Capitol?",
+            "Which theme park did they visit?",
+            "Which customer discussed pricing?",
+            "Сколько градусов была температура?",
             "",
             "How many people died?",
             "Who was the first president of the society?",
