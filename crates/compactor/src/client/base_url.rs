@@ -31,9 +31,9 @@ const ENDPOINTS: [&str; 16] = [
 
 /// A base URL, such as `https://host/v1`.
 ///
-/// Paths under `/v1` go below the base, whatever its own path is, and so do the endpoints of the API from clients whose own
-/// base URL has no `/v1` (`chat`, `responses`, `messages` and the like); all others go to the same host as they are. A base without a path takes every path
-/// as it is.
+/// Paths under `/v1` go below the base, whatever its own path is. So do the endpoints of the API (`/chat`, `/responses`,
+/// `/messages` and the like) from clients whose own base URL has no `/v1`. All others go to the same host as they are. A
+/// base without a path takes every path as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     origin: String,
