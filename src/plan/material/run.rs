@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
         let among = self.among(first..last);
         for element in among {
             let range = &self.elements[element].range;
-            if range.start > start && range.end < end {
+            if range.start >= start && range.end <= end {
                 out.push((trimmed(self.text, start..range.start), Part::Material));
                 out.push((range.clone(), Part::Pinned));
                 start = range.end;
