@@ -481,7 +481,7 @@ def check(setup: Setup, case: Case):
         said = f"no original {UNKNOWN} is kept"
         if case.wrap and not (asks and any(said in text for text in compare.texts(asks[-1]))):
             problems.append(f"{way} the tools of epitome were not offered, or not called")
-    if case.wrap and not all(word in through.told for word in ("paid $", model_of(direct)[:12])):
+    if case.wrap and not all(word in through.told for word in ("paid $", model_of(direct)[:8])):
         problems.append(f"no bill: {through.told[-200:]!r}")
     counted = case.variant == "count-tokens" and through.facts <= direct.facts
     if direct.facts != through.facts and not counted:
