@@ -20,6 +20,8 @@ const LINE: usize = 8;
 const MARKER: usize = 12;
 /// Fewer lines say nothing of an order.
 const LEAST: usize = 2;
+/// The same where no line is an announcement or a heading.
+const LEAST_GUESSED: usize = 4;
 
 /// The lines that stand at the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +29,15 @@ pub(crate) struct Head {
     lines: Vec<Range<usize>>,
     /// Whether they are all topics, and clear enough to be counted.
     counted: bool,
+    /// Whether no topic is announced or has a heading.
+    guessed: bool,
     /// Tokens that they take, about.
     pub tokens: usize,
+}
+
+/// Whether the text itself says that a topic begins.
+fn is_clear(topic: &Stretch) -> bool {
+    matches!(topic.kind, TopicKind::Heading | TopicKind::Announcement)
 }
 
 impl Head {
@@ -45,8 +54,7 @@ impl Head {
         let all = Self::with(doc, &topics, words);
         let fitting = |room: usize| topics.len() * room.saturating_sub(MARKER) / all.tokens.max(1);
         // A topic that is only guessed gives way before the share is exceeded.
-        let clear = |topic: &&Stretch| matches!(topic.kind, TopicKind::Heading | TopicKind::Announcement);
-        let wanted = topics.iter().filter(clear).count().max(fitting(budget / SHARE));
+        let wanted = topics.iter().filter(|topic| is_clear(topic)).count().max(fitting(budget / SHARE));
         let room = budget / MOST;
         if wanted >= topics.len() && all.tokens <= room {
             return all.telling();
@@ -71,11 +79,13 @@ impl Head {
         };
         let lines: Vec<Range<usize>> = topics.iter().filter_map(line).collect();
         let tokens = lines.iter().map(|line| LINE + doc.tokens.count(line)).sum::<usize>() + MARKER;
-        Self { lines, counted: is_counted(topics), tokens }
+        let guessed = !topics.iter().any(is_clear);
+        Self { lines, counted: is_counted(topics), guessed, tokens }
     }
 
     fn telling(self) -> Option<Self> {
-        (self.lines.len() >= LEAST).then_some(self)
+        let least = if self.guessed { LEAST_GUESSED } else { LEAST };
+        (self.lines.len() >= least).then_some(self)
     }
 
     /// The entries of a result with the lines before them. All are numbered anew, in the order of the source: what
