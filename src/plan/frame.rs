@@ -21,6 +21,8 @@ const HEADER_LINE: usize = 80;
 
 /// Most bytes of a tag's attributes.
 const ATTRIBUTES: usize = 256;
+/// Most tags that are looked at for the one that opens or closes a notice.
+const TAGS: usize = 16;
 
 /// The bytes of a tool's result that the tool gave: without the header of a shell's output, and without notices before
 /// and behind it. Those speak to the model.
@@ -80,12 +82,14 @@ fn notice_before(text: &str) -> Option<usize> {
     let open = text.trim_start();
     let name = NOTICES.iter().find(|name| is_tag(open, "<", name))?;
     let close = format!("</{name}>");
-    // A notice may speak of its own tag: the one that closes it ends a line, or another notice follows.
-    let mut ends = text.match_indices(&close).map(|(at, _)| at + close.len());
-    ends.find(|end| {
+    // A notice may speak of its own tag: the one that closes it ends a line, or another notice follows. Where none does,
+    // it is the first.
+    let ends = || text.match_indices(&close).map(|(at, _)| at + close.len()).take(TAGS);
+    let closes = |end: &usize| {
         let rest = text[*end..].trim_start_matches([' ', '\t', '\r']);
         rest.is_empty() || rest.starts_with(['\n', '<'])
-    })
+    };
+    ends().find(closes).or_else(|| ends().next())
 }
 
 /// Where the notice begins that the text ends with.
@@ -98,13 +102,16 @@ fn notice_behind(text: &str) -> Option<usize> {
         return None;
     }
     let open = format!("<{name}");
-    let mut opens =
-        text[..close].rmatch_indices(&open).map(|(at, _)| at).filter(|at| is_tag(&text[*at..], "<", name));
-    // As above: the one that opens it begins a line, or stands behind another notice.
-    opens.find(|at| {
+    let opens = || {
+        let all = text[..close].rmatch_indices(&open).map(|(at, _)| at);
+        all.filter(|at| is_tag(&text[*at..], "<", name)).take(TAGS)
+    };
+    // As above: the one that opens it begins a line, or stands behind another notice; else it is the last.
+    let begins = |at: &usize| {
         let before = text[..*at].trim_end_matches([' ', '\t']);
         before.is_empty() || before.ends_with(['\n', '>'])
-    })
+    };
+    opens().find(begins).or_else(|| opens().next())
 }
 
 /// Whether the text begins with this tag.
@@ -159,6 +166,10 @@ mod tests {
             ["", "one", "</system-reminder>", "one</system-reminder>", "<system-reminder>one", "<b>a</b>"]
         {
             assert_eq!(inner(none), 0..none.len(), "{none}");
+        }
+        // They may stand on a line of the result.
+        for glued in [format!("{reminder}one\ntwo"), format!("one\ntwo{reminder}")] {
+            assert_eq!(&glued[inner(&glued)], "one\ntwo");
         }
         // All of it speaks to the model.
         let found = inner(reminder);

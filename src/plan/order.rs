@@ -138,13 +138,9 @@ fn tells(sentence: &str) -> bool {
         false => sentence.contains(*words),
     };
     // It is part of other words, such as those for an application and a request.
-    let begs = || sentence.trim_start().strip_prefix('请').is_some_and(|rest| !rest.starts_with('求'));
-    let clauses = || {
-        sentence
-            .split(['，', '、', ','])
-            .any(|clause| clause.trim_start().starts_with('请') && !clause.trim_start().starts_with("请求"))
-    };
-    if SAYS.iter().any(says) || begs() || clauses() {
+    let begs =
+        |clause: &str| clause.trim_start().strip_prefix('请').is_some_and(|rest| !rest.starts_with('求'));
+    if SAYS.iter().any(says) || sentence.split(['，', '、', ',']).any(begs) {
         return true;
     }
     let mut words = sentence

@@ -61,34 +61,30 @@ impl Compactor {
         let starts: Vec<Range<usize>> =
             topics.iter().map(|topic| topic.source.start..topic.source.start).collect();
         // What is not text of a JSON document belongs to the topic before it.
-        let mut starts: Vec<usize> = opened.sources(&starts).into_iter().map(|at| at.start).collect();
+        let starts: Vec<usize> = opened.sources(&starts).into_iter().map(|at| at.start).collect();
         // A line of a text within JSON must be one there, too, and topics must rise: a string that holds a document of its
         // own has one place for all of its.
-        let mut is_own: Vec<bool> = Vec::with_capacity(starts.len());
         let mut last = None;
-        for ((topic, line), start) in topics.iter().zip(&lines).zip(&starts) {
-            let rises = last.is_none_or(|last| *start > last);
-            let own = rises && !line.is_empty() && line.len() <= ESCAPED * topic.line.len();
-            last = if own { Some(*start) } else { last };
-            is_own.push(own);
+        let mut own: Vec<(&outline::Stretch, Range<usize>, usize)> = Vec::with_capacity(topics.len());
+        for ((topic, line), start) in topics.iter().zip(lines).zip(starts) {
+            let rises = last.is_none_or(|last| start > last);
+            if rises && !line.is_empty() && line.len() <= ESCAPED * topic.line.len() {
+                last = Some(start);
+                own.push((topic, line, if own.is_empty() { 0 } else { start }));
+            }
         }
-        let mut keep = is_own.iter();
-        starts.retain(|_| keep.next().is_none_or(|own| *own));
-        let mut keep = is_own.iter();
-        let lines = lines.into_iter().filter(|_| keep.next().is_none_or(|own| *own)).collect::<Vec<_>>();
-        let mut keep = is_own.iter();
-        let topics: Vec<&outline::Stretch> =
-            topics.iter().filter(|_| keep.next().is_none_or(|own| *own)).collect();
-        if let Some(first) = starts.first_mut() {
-            *first = 0;
-        }
-        let ends = starts.iter().skip(1).copied().chain([text.len()]);
-        let topic = |((topic, line), (start, end)): ((&outline::Stretch, Range<usize>), (&usize, usize))| {
-            let said = text.get(line.clone())?;
-            let (source, reference) = (*start..end, None);
-            Some(Topic { line: said.to_owned(), source, line_source: line, reference, kind: topic.kind })
+        let ends: Vec<usize> = own.iter().skip(1).map(|(_, _, start)| *start).chain([text.len()]).collect();
+        let topic = |((topic, line, start), end): ((&outline::Stretch, Range<usize>, usize), usize)| {
+            let said = text.get(line.clone())?.to_owned();
+            Some(Topic {
+                line: said,
+                source: start..end,
+                line_source: line,
+                reference: None,
+                kind: topic.kind,
+            })
         };
-        Ok(topics.iter().copied().zip(lines).zip(starts.iter().zip(ends)).filter_map(topic).collect())
+        Ok(own.into_iter().zip(ends).filter_map(topic).collect())
     }
 
     /// As [`Compactor::outline`], with the number under which the first piece of `compaction` that stands in each topic is
