@@ -26,8 +26,7 @@ pub(super) fn parse_within(source: &str, language: Language, limit: usize) -> Op
     if source.len() > LONGEST {
         return None;
     }
-    // Many scanners treat NUL as the end of the text.
-    let source = if source.contains('\0') { Cow::Owned(source.replace('\0', " ")) } else { source.into() };
+    let source = safe(source, language);
     let bytes = source.as_bytes();
     let mut parser = Parser::new();
     parser.set_language(&language.grammar()).ok()?;
@@ -38,6 +37,27 @@ pub(super) fn parse_within(source: &str, language: Language, limit: usize) -> Op
     };
     let options = ParseOptions::new().progress_callback(&mut progress);
     parser.parse_with_options(&mut |i, _| bytes.get(i..).unwrap_or_default(), None, Some(options))
+}
+
+/// `source` with the characters replaced that scanners cannot take, byte for byte, so that offsets stay.
+///
+/// Many scanners treat NUL as the end of the text. The one of Bash looks characters up in a table of the C library
+/// that has 256 entries, so that one beyond them reads other memory: the tree is then undefined, or the process
+/// dies (tree-sitter-bash, issue 337).
+fn safe(source: &str, language: Language) -> Cow<'_, str> {
+    if language == Language::Bash && !source.is_ascii() {
+        let ascii = source.chars().flat_map(|c| {
+            let stand_in = match c {
+                '\0' => ' ',
+                _ if c.is_ascii() => c,
+                _ if c.is_whitespace() => ' ',
+                _ => 'x',
+            };
+            std::iter::repeat_n(stand_in, c.len_utf8())
+        });
+        return Cow::Owned(ascii.collect());
+    }
+    if source.contains('\0') { Cow::Owned(source.replace('\0', " ")) } else { source.into() }
 }
 
 /// Moves to the next node in document order, descending into the current one if `inside`. Returns false at
@@ -59,4 +79,19 @@ pub(super) fn rows(node: Node<'_>) -> (usize, usize) {
     let (start, end) = (node.start_position(), node.end_position());
     let last = if end.column == 0 && end.row > start.row { end.row - 1 } else { end.row };
     (start.row, last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bash_is_parsed_as_ascii_of_the_same_length() {
+        assert_eq!(safe("{\u{31860} é\u{3000}\0a", Language::Bash), "{xxxx xx    a");
+        assert_eq!(safe("{\u{31860}\0", Language::Rust), "{\u{31860} ");
+        let tree = |source| parse(source, Language::Bash).unwrap().root_node().to_sexp();
+        let names = ["{\u{31860}", "{\u{1f600}", "{\u{e0100}", "{abcd"];
+        assert!(names.iter().all(|name| tree(name) == tree(names[0])));
+        assert!(!parse("echo \"größer als 東京\"\n", Language::Bash).unwrap().root_node().has_error());
+    }
 }
