@@ -177,6 +177,10 @@ fn account(compaction: &Compaction, memory: &[ModelMemory]) -> String {
     if figures.ungrounded > 0 {
         let _ = write!(summaries, "; {} sentences refused as ungrounded", thousands(figures.ungrounded));
     }
+    if figures.summary_nodes > 0 {
+        let (new, all) = (thousands(figures.summary_nodes_new), thousands(figures.summary_nodes));
+        let _ = write!(summaries, "; {new} of {all} nodes written anew");
+    }
     lines.push(("summaries", summaries));
     if let Some(retention) = figures.retention {
         lines.push(("predicted", format!("{:.1}% of like texts still hold the answer", retention * 100.0)));

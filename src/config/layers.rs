@@ -108,8 +108,7 @@ impl Config {
 
     /// Values out of range, each with its key.
     fn problems(&self) -> Vec<String> {
-        let (summarizer, embedder) =
-            (self.summarize.kind == SummarizerKind::OpenAi, self.rank.dense == DenseKind::OpenAi);
+        let (summarizer, embedder) = (self.uses_summarizer(), self.rank.dense == DenseKind::OpenAi);
         let sections = [
             self.serve.problems(),
             self.text.problems(),
@@ -127,6 +126,15 @@ impl Config {
             self.embedder.problems("embedder", "rank.dense", embedder),
         ];
         sections.into_iter().flatten().map(str::to_owned).chain(servers.into_iter().flatten()).collect()
+    }
+
+    /// Whether the server in `summarizer` writes.
+    fn uses_summarizer(&self) -> bool {
+        match self.summarize.kind {
+            SummarizerKind::OpenAi => true,
+            SummarizerKind::Auto => !self.summarizer.url.is_empty(),
+            SummarizerKind::Extractive | SummarizerKind::Abstractive | SummarizerKind::None => false,
+        }
     }
 
     fn models_problems(&self) -> Vec<&'static str> {

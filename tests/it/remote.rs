@@ -93,6 +93,59 @@ fn a_server_summarizes_and_its_inventions_are_dropped() {
 }
 
 #[test]
+fn auto_lets_a_server_write_and_no_small_decoder() {
+    let server = EngineServer::start();
+    let text_of = |kind, url: &str| {
+        let compactor = summarizing(url, |config| config.summarize.kind = kind);
+        compact(&compactor, None).unwrap().text
+    };
+    let by_server = text_of(SummarizerKind::OpenAi, &server.url);
+    let extracts = text_of(SummarizerKind::Extractive, "");
+    assert_ne!(by_server, extracts);
+    assert_eq!(text_of(SummarizerKind::Auto, &server.url), by_server);
+    // The default decoder has 135 million parameters.
+    assert_eq!(text_of(SummarizerKind::Auto, ""), extracts);
+    let models = Models::new(&Config::load(None, &[]).unwrap().models).unwrap();
+    if let Some(parameters) = models.decoder_parameters() {
+        assert!((120_000_000..200_000_000).contains(&parameters), "{parameters}");
+    }
+}
+
+#[test]
+fn a_changed_paragraph_rewrites_its_leaf_and_the_path_to_the_root() {
+    let server = EngineServer::start();
+    let compactor = summarizing(&server.url, |config| {
+        config.rank.dense = DenseKind::Static;
+        config.summarize.share = "1".parse().unwrap();
+    });
+    let corpus = [
+        include_str!("../../eval/corpus/story.txt"),
+        include_str!("../../eval/corpus/paper.txt"),
+        include_str!("../../eval/corpus/meeting.txt"),
+    ]
+    .join("\n\n");
+    let written = |text: &str| {
+        let request = CompactRequest::new(text, Budget::Tokens(800));
+        let figures = compactor.compact(&request, &Cancel::never()).unwrap().figures;
+        (figures.summary_nodes, figures.summary_nodes_new)
+    };
+    let (all, new) = written(&corpus);
+    assert!(all > 60 && new == all, "{new} of {all}");
+    assert_eq!(written(&corpus), (all, 0));
+    let paragraphs: Vec<usize> = corpus.match_indices("\n\n").map(|(at, _)| at).collect();
+    let said = "A note on the harbour was added here, after the rest had been written and read.";
+    let anew: Vec<usize> = (0..10)
+        .map(|step| {
+            let at = paragraphs[(paragraphs.len() - 1) * step / 10];
+            written(&format!("{}\n\n{said}{}", &corpus[..at], &corpus[at..])).1
+        })
+        .collect();
+    // A leaf and three merges; where the paragraph moves the end of its segment, a second leaf with its own.
+    assert!(anew.iter().all(|new| (1..=8).contains(new)), "{anew:?}");
+    assert!(anew.iter().sum::<usize>() <= 10 * 4, "{anew:?}");
+}
+
+#[test]
 fn a_server_embeds() {
     let server = EngineServer::start();
     let compactor = embedding(&server.url);

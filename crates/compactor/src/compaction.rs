@@ -251,6 +251,11 @@ pub struct Figures {
     /// Summary sentences that were refused because their source does not hold a figure or a name in
     /// them.
     pub ungrounded: usize,
+    /// Leaves and merges of the summary tree that a model wrote, for this text or before.
+    pub summary_nodes: usize,
+    /// Those of them that were written anew: all the first time; after a change in one paragraph, its leaf and
+    /// the merges above it.
+    pub summary_nodes_new: usize,
     /// Models that took part: `name@hash`.
     pub models: Vec<String>,
     /// Time per stage.

@@ -115,6 +115,12 @@ impl Gguf {
         self.content.tensor_infos.get(name).map(|info| info.shape.dims())
     }
 
+    /// The number of all tensors' values.
+    pub(crate) fn parameters(&self) -> u64 {
+        let count = |dims: &[usize]| dims.iter().map(|dim| *dim as u64).fold(1, u64::saturating_mul);
+        self.content.tensor_infos.values().map(|info| count(info.shape.dims())).fold(0, u64::saturating_add)
+    }
+
     pub(crate) fn tensor(&mut self, name: &str) -> Result<QTensor, ModelError> {
         self.content
             .tensor(&mut self.file, name, &Device::Cpu)

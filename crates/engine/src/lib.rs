@@ -72,6 +72,7 @@ pub use store::{Located, ModelStatus};
 pub use fetch::hub::{DatasetFile, Hub};
 
 use decoder::Language;
+use gguf::Gguf;
 use memory::{KeysAndValues, Taken};
 use schedule::Schedule;
 use slot::Slot;
@@ -300,6 +301,17 @@ impl Models {
     /// As [`Models::decoder_id`].
     pub fn decoder_key(&self) -> Result<String, ModelError> {
         Ok(decoder::key(&self.decoder_id()?, self.decoder_precision()?))
+    }
+
+    /// The number of the configured decoder's parameters, if its files are already here: the values of a GGUF file,
+    /// or one for each two bytes of other weights. Never fetches.
+    pub fn decoder_parameters(&self) -> Option<u64> {
+        let located = self.locate(&self.decoder.name).ok()?;
+        match located.is_gguf() {
+            Ok(true) => Gguf::open(located.weights().ok()?).ok().map(|file| file.parameters()),
+            Ok(false) => Some(located.spec.bytes() / 2),
+            Err(_) => None,
+        }
     }
 
     /// The tokenizer of a model whose files are already here: a name from the manifest, or the configured

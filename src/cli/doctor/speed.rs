@@ -17,8 +17,21 @@ const AT_MOST: Duration = Duration::from_secs(8);
 /// Repeated to a prompt of a few hundred tokens.
 const SENTENCE: &str = "The ship went over the long sea and saw land where people had built small houses. ";
 const SENTENCES: usize = 24;
+/// As many for a prompt of a segment's size, for a GPU: a short one would leave most of it idle.
+const SENTENCES_OF_A_SEGMENT: usize = 80;
 /// Tokens generated.
 const WRITTEN: usize = 32;
+/// The summary tree over a text of 100,000 tokens, with the default sizes: its segments, its merges (groups of
+/// four, up to one root), the tokens of a merge's notes and those of a summary.
+const TREE: Tree = Tree { tokens: 100_000.0, leaves: 67.0, merges: 25.0, notes: 800.0, summary: 120.0 };
+
+struct Tree {
+    tokens: f64,
+    leaves: f64,
+    merges: f64,
+    notes: f64,
+    summary: f64,
+}
 
 #[derive(Debug, Serialize)]
 pub(super) struct GpuReport {
@@ -47,6 +60,9 @@ pub(super) struct DecoderSpeed {
     device: Option<&'static str>,
     prompt_tokens_per_second: Option<f64>,
     tokens_per_second: Option<f64>,
+    /// What the summaries of 100,000 tokens would take at these rates, one after the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summaries_of_100k_tokens_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -59,6 +75,7 @@ impl DecoderSpeed {
             device: None,
             prompt_tokens_per_second: None,
             tokens_per_second: None,
+            summaries_of_100k_tokens_seconds: None,
             problem: Some(problem),
         }))
     }
@@ -66,6 +83,8 @@ impl DecoderSpeed {
     fn measure(models: &Models) -> Result<Self, String> {
         let decoder = models.decoder().map_err(|error| error.to_string())?;
         let precision = models.precision().map_err(|error| error.to_string())?;
+        let on_gpu = precision == Precision::Gpu;
+        let sentences = if on_gpu { SENTENCES_OF_A_SEGMENT } else { SENTENCES };
         // Sampled, not greedy: greedy decoding uses prompt lookup, and this repetitive prompt would make it
         // seem faster than on typical text.
         let sampling = Sampling { temperature: 1.0, ..Sampling::greedy(WRITTEN) };
@@ -78,7 +97,7 @@ impl DecoderSpeed {
             if start.elapsed() < AT_MOST { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         let written = decoder
-            .generate(Class::Chat, &SENTENCE.repeat(SENTENCES), &sampling, &mut sink)
+            .generate(Class::Chat, &SENTENCE.repeat(sentences), &sampling, &mut sink)
             .map_err(|error| error.to_string())?;
         let whole = start.elapsed().as_secs_f64();
         let (stopped, count) = (written.finish == Finish::Cancelled, written.completion_tokens);
@@ -87,11 +106,14 @@ impl DecoderSpeed {
         }
         let first = first.map_or(whole, |first| first.as_secs_f64());
         let rest = whole - first;
+        // The time to the first token is the prefill.
+        let reads = written.prompt_tokens as f64 / first;
+        let writes = (count > 1 && rest > 0.0).then(|| (count - 1) as f64 / rest);
         Ok(Self {
-            device: Some(if precision == Precision::Gpu { "gpu" } else { "cpu" }),
-            prompt_tokens_per_second: Some(written.prompt_tokens as f64 / first),
-            // The time to the first token is the prefill.
-            tokens_per_second: (count > 1 && rest > 0.0).then(|| (count - 1) as f64 / rest),
+            device: Some(if on_gpu { "gpu" } else { "cpu" }),
+            prompt_tokens_per_second: Some(reads),
+            tokens_per_second: writes,
+            summaries_of_100k_tokens_seconds: writes.map(|writes| TREE.seconds(reads, writes)),
             problem: (count <= 1).then(|| match stopped {
                 true => format!("less than two tokens in {} s", AT_MOST.as_secs()),
                 false => "it ended before the second token".to_owned(),
@@ -109,8 +131,25 @@ impl DecoderSpeed {
                 format!("an unknown speed of writing ({})", self.problem.as_deref().unwrap_or("not measured"))
             }
         };
-        format!("{read:.0} tokens/s read and {written} by the decoder, one request, on the {device}")
+        let summaries = self.summaries_of_100k_tokens_seconds.map_or_else(String::new, |seconds| {
+            format!("; summaries of 100,000 tokens would take {}, less in batches", words(seconds))
+        });
+        format!(
+            "{read:.0} tokens/s read and {written} by the decoder, one request, on the {device}{summaries}"
+        )
     }
+}
+
+impl Tree {
+    /// The time to write all of it, one node after the other, by tokens read and written per second.
+    fn seconds(&self, reads: f64, writes: f64) -> f64 {
+        let read = self.tokens + self.merges * self.notes;
+        read / reads + (self.leaves + self.merges) * self.summary / writes
+    }
+}
+
+fn words(seconds: f64) -> String {
+    if seconds < 90.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
 }
 
 impl GpuReport {
@@ -178,6 +217,24 @@ impl GpuReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_of_a_tree_is_that_of_its_tokens() {
+        // 120,000 tokens read, 11,040 written.
+        assert!((TREE.seconds(1200.0, 110.4) - 200.0).abs() < 1e-9);
+        let speed = DecoderSpeed {
+            device: Some("cpu"),
+            prompt_tokens_per_second: Some(1200.0),
+            tokens_per_second: Some(110.4),
+            summaries_of_100k_tokens_seconds: Some(200.0),
+            problem: None,
+        };
+        assert!(
+            speed.text().ends_with("100,000 tokens would take 3 min, less in batches"),
+            "{}",
+            speed.text()
+        );
+    }
 
     #[test]
     fn the_self_check_of_a_gpu_has_a_line() {

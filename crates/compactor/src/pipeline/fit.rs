@@ -90,6 +90,7 @@ impl Work<'_> {
                 self.cancel.steps().enter(Stage::Fit);
                 figures.millis.summarize += millis(stage);
                 figures.ungrounded = made.ungrounded;
+                (figures.summary_nodes, figures.summary_nodes_new) = (made.nodes.all, made.nodes.new);
                 if self.compactor.config.summarize.kind == SummarizerKind::Abstractive {
                     figures.models.push(label(&self.compactor.models.decoder_id()?));
                 }

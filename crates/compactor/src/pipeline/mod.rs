@@ -69,6 +69,8 @@ impl Compactor {
     /// [`CompactError::Template`] names file and line; [`CompactError::Remote`] says what a server that the
     /// configuration names lacks.
     pub fn new(config: Config, models: Arc<Models>, cache: Arc<Cache>) -> Result<Self, CompactError> {
+        let mut config = config;
+        config.summarize.kind = config.summarize.kind.decided(&config.summarizer, &models);
         let templates = Arc::new(Templates::load(&config.render.templates)?);
         let remotes = Arc::new(Remotes::new(&config)?);
         let config = Arc::new(config);

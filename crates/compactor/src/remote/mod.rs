@@ -127,7 +127,8 @@ pub fn probe(config: &Config) -> Vec<Probe> {
     let mut add = |role, spec: &RemoteModel, result| {
         probes.push(Probe { role, url: spec.url.clone(), model: spec.model.clone(), result });
     };
-    if config.summarize.kind == SummarizerKind::OpenAi {
+    let auto = config.summarize.kind == SummarizerKind::Auto && !config.summarizer.url.is_empty();
+    if auto || config.summarize.kind == SummarizerKind::OpenAi {
         let asked =
             Chat::new(&config.summarizer, connect).and_then(|chat| chat.write("Say yes.", 16, &cancel));
         add("summarizer", &config.summarizer, asked.map(|_| ()));

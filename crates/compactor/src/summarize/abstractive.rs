@@ -14,11 +14,11 @@ use epitome_engine::{ChatMessage, Class, Finish, Grounds, Sampling};
 use epitome_text as text;
 
 use super::{
-    Context, Point, SummarizeError, Summarizer, Summary, extractive,
+    Context, Nodes, Point, SummarizeError, Summarizer, Summary, extractive,
     grounding::{OPENERS, Source},
 };
 use crate::{
-    cache::{Key, KeyParts},
+    cache::{self, Key, KeyParts},
     remote::{Chat, RemoteError, Written},
 };
 
@@ -60,9 +60,10 @@ impl Summarizer for Abstractive<'_> {
         let doc = context.doc;
         let segment = &doc.segments[index];
         let source = &doc.text[segment.range.clone()];
-        let written = self.write(context, "summary-leaf.txt", source, budget)?;
+        let (written, nodes) = self.write(context, "summary-leaf.txt", source, budget)?;
         let spans: Vec<usize> = segment.spans.clone().collect();
-        Ok(ground(context, &written, source, segment.range.clone(), &spans, budget))
+        let summary = ground(context, &written, source, segment.range.clone(), &spans, budget);
+        Ok(Summary { nodes, ..summary })
     }
 
     fn merge(
@@ -95,24 +96,28 @@ impl Summarizer for Abstractive<'_> {
                 notes.push('\n');
             }
         }
-        let written = self.write(context, "summary-merge.txt", &notes, budget)?;
+        let (written, nodes) = self.write(context, "summary-merge.txt", &notes, budget)?;
         // Grounded in the segments themselves, not in the notes.
         let source: String = segments.iter().map(|s| &doc.text[doc.segments[*s].range.clone()]).collect();
         let mut summary = ground(context, &written, &source, range, &spans, budget);
-        summary.ungrounded += children.iter().map(|child| child.ungrounded).sum::<usize>();
+        summary.nodes = nodes;
+        for child in children {
+            summary.ungrounded += child.ungrounded;
+            summary.nodes += child.nodes;
+        }
         Ok(summary)
     }
 }
 
 impl Abstractive<'_> {
-    /// What is written for a prompt; from the cache where it is there.
+    /// What is written for a prompt, from the cache where it is there; and the node that this is.
     fn write(
         &self,
         context: &Context<'_>,
         template: &str,
         source: &str,
         budget: usize,
-    ) -> Result<String, SummarizeError> {
+    ) -> Result<(String, Nodes), SummarizeError> {
         context.cancel.check()?;
         let words = ((budget as f32 * WORDS_PER_TOKEN) as usize).max(10);
         let model = match self.writer {
@@ -134,8 +139,8 @@ impl Abstractive<'_> {
             // What the repetition guard or the limit broke off has no end: its last sentence goes.
             Ok::<_, SummarizeError>(complete(&text, whole).into_bytes())
         };
-        let (bytes, _) = context.cache.get_or_compute(&key, compute)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let (bytes, from) = context.cache.get_or_compute(&key, compute)?;
+        Ok((String::from_utf8_lossy(&bytes).into_owned(), Nodes::one(from == cache::Source::Computed)))
     }
 
     /// By the decoder: the text, and whether it ended it itself. A source that does not fit its context is

@@ -19,7 +19,7 @@ pub(crate) struct Extractive;
 impl Summarizer for Extractive {
     fn leaf(&self, context: &Context<'_>, segment: usize, budget: usize) -> Result<Summary, SummarizeError> {
         let spans = context.doc.segments[segment].spans.clone().collect::<Vec<_>>();
-        Ok(Summary { points: choose(context, &spans, budget), ungrounded: 0 })
+        Ok(Summary { points: choose(context, &spans, budget), ..Summary::default() })
     }
 
     fn merge(
@@ -37,7 +37,7 @@ impl Summarizer for Extractive {
                 Point::Text { .. } => None,
             })
             .collect::<Vec<_>>();
-        Ok(Summary { points: choose(context, &spans, budget), ungrounded: 0 })
+        Ok(Summary { points: choose(context, &spans, budget), ..Summary::default() })
     }
 }
 

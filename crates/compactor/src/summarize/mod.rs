@@ -10,7 +10,7 @@ pub(crate) mod grounding;
 pub(crate) mod structure;
 pub(crate) mod tree;
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 
 use epitome_engine::{ModelError, Models};
 use epitome_text::Document;
@@ -93,6 +93,31 @@ pub(crate) struct Summary {
     pub points: Vec<Point>,
     /// Generated sentences that held something their source does not.
     pub ungrounded: usize,
+    /// What of the tree below it, with itself, was generated.
+    pub nodes: Nodes,
+}
+
+/// Nodes of a tree that a model wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Nodes {
+    /// All.
+    pub all: usize,
+    /// Those of them that the cache did not have.
+    pub new: usize,
+}
+
+impl Nodes {
+    /// One, from the cache or not.
+    pub(crate) fn one(new: bool) -> Self {
+        Self { all: 1, new: usize::from(new) }
+    }
+}
+
+impl AddAssign for Nodes {
+    fn add_assign(&mut self, other: Self) {
+        self.all += other.all;
+        self.new += other.new;
+    }
 }
 
 /// Makes summaries of segments and merges them.

@@ -54,6 +54,7 @@ pub(crate) fn summarize(
     let mut left = budget;
     for summary in level {
         whole.ungrounded += summary.ungrounded;
+        whole.nodes += summary.nodes;
         for point in summary.points {
             let tokens = context.tokens(&point);
             if tokens <= left {
