@@ -25,7 +25,7 @@ use proptest::prelude::*;
 
 fn spec(path: &str, format: Format) -> TaskSpec {
     let name = path.rsplit('/').next().unwrap().split('.').next().unwrap().to_owned();
-    TaskSpec { name, path: path.into(), format, rows: None, sample: None, scoring: None, stratum: None }
+    TaskSpec { name, path: path.into(), format, rows: None, sample: None, scoring: None, stratum: None, rouge: None, covered: false }
 }
 
 fn fixtures() -> PathBuf {
@@ -311,7 +311,7 @@ fn arm(kind: ArmKind) -> Arm {
 fn lexical() -> ArmKind {
     let set = [("rank.dense", "none"), ("rank.cross_tokens", "0"), ("cache.disk_mb", "1024")];
     let set = set.map(|(k, v)| (k.to_owned(), v.to_owned()));
-    ArmKind::Epitome { set: set.into() }
+    ArmKind::Epitome { set: set.into(), outline: true }
 }
 
 /// The invariants of an arm's output for a row.
@@ -351,8 +351,8 @@ fn check(arm: &Arm, row: &Row, budget: Option<Budget>) {
     }
 }
 
-fn kinds() -> [ArmKind; 5] {
-    [ArmKind::Head, ArmKind::HeadTail, ArmKind::Random, ArmKind::Bm25, lexical()]
+fn kinds() -> [ArmKind; 6] {
+    [ArmKind::Head, ArmKind::HeadTail, ArmKind::Random, ArmKind::Bm25, ArmKind::Lexrank, lexical()]
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn arms_with_the_embedder() {
     for row in task.unwrap().rows {
         for (kind, model) in [
             (ArmKind::Dense, "all-minilm-l6-v2@"),
-            (ArmKind::Epitome { set: BTreeMap::new() }, "epitome-ranker@"),
+            (ArmKind::Epitome { set: BTreeMap::new(), outline: true }, "epitome-ranker@"),
         ] {
             let arm = arm(kind);
             check(&arm, &row, Some(Budget::Share(0.25)));
@@ -394,7 +394,7 @@ fn arms_with_the_embedder() {
 }
 
 static ROW: LazyLock<Row> = LazyLock::new(|| load("hotpot_multidoc_40").rows.swap_remove(4));
-static ARMS: LazyLock<[Arm; 5]> = LazyLock::new(|| kinds().map(arm));
+static ARMS: LazyLock<[Arm; 6]> = LazyLock::new(|| kinds().map(arm));
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
@@ -452,7 +452,7 @@ fn arms_behave_as_documented() {
 #[test]
 fn arms_that_cannot_be_set_up_say_why() {
     let new = |kind| Arm::new(&ArmSpec { name: Some("mine".into()), kind, budgets: None }, &CONTEXT).err();
-    let set = |key: &str, value: &str| ArmKind::Epitome { set: [(key.to_owned(), value.to_owned())].into() };
+    let set = |key: &str, value: &str| ArmKind::Epitome { set: [(key.to_owned(), value.to_owned())].into(), outline: true };
     let error = new(set("rank.no_such", "1")).unwrap();
     assert!(matches!(error, ArmError::Config { .. }));
     assert!(error.to_string().contains("mine") && error.to_string().contains("rank.no_such"), "{error}");

@@ -222,6 +222,7 @@ fn example(tasks: &[Task]) -> Row {
         choices: Vec::new(),
         answer_index: None,
         scoring: Scoring::SubspanEm,
+        summary: Default::default(),
         gold: Vec::new(),
         position: None,
         document: "example".into(),

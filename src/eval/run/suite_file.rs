@@ -85,7 +85,7 @@ fn unknown_keys(table: &DeTable<'_>, text: &str) -> Vec<String> {
         let kind = keys.iter().find(|(key, _)| key.get_ref() == "kind");
         let kind = kind.and_then(|(_, value)| value.get_ref().as_str()).unwrap_or_default();
         let own: &[&str] = match kind {
-            "epitome" => &["set"],
+            "epitome" => &["set", "outline"],
             "http" => &["url"],
             _ => &[],
         };
