@@ -62,11 +62,8 @@ impl Summaries {
         let measured = self.references.as_ref().map(|references| references.measure(&text));
         let doc = arm.document(&text);
         let filler = measured.as_ref().and_then(|_| internals::filler(&doc));
-        let covered = if self.sentences.is_empty() {
-            None
-        } else {
-            Some(self.covered(&doc, arm.ranker()?.as_ref())?)
-        };
+        let covered =
+            if self.sentences.is_empty() { None } else { Some(self.covered(&doc, arm.ranker()?.as_ref())?) };
         Ok(Measured { rouge: measured, filler, covered })
     }
 

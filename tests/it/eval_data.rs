@@ -25,7 +25,17 @@ use proptest::prelude::*;
 
 fn spec(path: &str, format: Format) -> TaskSpec {
     let name = path.rsplit('/').next().unwrap().split('.').next().unwrap().to_owned();
-    TaskSpec { name, path: path.into(), format, rows: None, sample: None, scoring: None, stratum: None, rouge: None, covered: false }
+    TaskSpec {
+        name,
+        path: path.into(),
+        format,
+        rows: None,
+        sample: None,
+        scoring: None,
+        stratum: None,
+        rouge: None,
+        covered: false,
+    }
 }
 
 fn fixtures() -> PathBuf {
@@ -452,7 +462,10 @@ fn arms_behave_as_documented() {
 #[test]
 fn arms_that_cannot_be_set_up_say_why() {
     let new = |kind| Arm::new(&ArmSpec { name: Some("mine".into()), kind, budgets: None }, &CONTEXT).err();
-    let set = |key: &str, value: &str| ArmKind::Epitome { set: [(key.to_owned(), value.to_owned())].into(), outline: true };
+    let set = |key: &str, value: &str| ArmKind::Epitome {
+        set: [(key.to_owned(), value.to_owned())].into(),
+        outline: true,
+    };
     let error = new(set("rank.no_such", "1")).unwrap();
     assert!(matches!(error, ArmError::Config { .. }));
     assert!(error.to_string().contains("mine") && error.to_string().contains("rank.no_such"), "{error}");

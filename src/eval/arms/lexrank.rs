@@ -52,11 +52,8 @@ fn ranked(sentences: &[&HashMap<String, f64>]) -> Vec<f64> {
         let given: Vec<f64> =
             ranks.iter().zip(&degrees).map(|(rank, degree)| rank / degree.max(f64::MIN_POSITIVE)).collect();
         let got = vectors.similar_to(&given);
-        let next: Vec<f64> = got
-            .iter()
-            .zip(&ones)
-            .map(|(got, one)| one * ((1.0 - DAMPING) / count + DAMPING * got))
-            .collect();
+        let next: Vec<f64> =
+            got.iter().zip(&ones).map(|(got, one)| one * ((1.0 - DAMPING) / count + DAMPING * got)).collect();
         let change: f64 = next.iter().zip(&ranks).map(|(new, old)| (new - old).abs()).sum();
         ranks = next;
         if change < CHANGE {
@@ -176,7 +173,9 @@ mod tests {
         for _ in 0..200 {
             let sums: Vec<f64> = (0..n).map(|a| (0..n).map(|b| cosine(a, b)).sum()).collect();
             rank = (0..n)
-                .map(|b| 0.15 / n as f64 + 0.85 * (0..n).map(|a| rank[a] * cosine(a, b) / sums[a]).sum::<f64>())
+                .map(|b| {
+                    0.15 / n as f64 + 0.85 * (0..n).map(|a| rank[a] * cosine(a, b) / sums[a]).sum::<f64>()
+                })
                 .collect();
         }
         for (ours, by_hand) in ranks(&sentences).iter().zip(rank) {

@@ -104,7 +104,8 @@ impl Pipeline {
                     outcome,
                     reason,
                     predicted_retention: compaction.figures.retention,
-                    ungrounded: (self.writes && outcome == "compacted").then_some(compaction.figures.ungrounded),
+                    ungrounded: (self.writes && outcome == "compacted")
+                        .then_some(compaction.figures.ungrounded),
                     lookups: (compaction.figures.cache_lookups, compaction.figures.cache_hits),
                     models: compaction.figures.models,
                 }

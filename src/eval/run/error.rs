@@ -69,7 +69,9 @@ impl RunError {
             RunError::Stopped { .. } => {
                 Some("the same command goes on from there (not with --overwrite)".to_owned())
             }
-            RunError::Write { .. } | RunError::Arm { .. } | RunError::Ranker(_) | RunError::Internal(_) => None,
+            RunError::Write { .. } | RunError::Arm { .. } | RunError::Ranker(_) | RunError::Internal(_) => {
+                None
+            }
         }
     }
 

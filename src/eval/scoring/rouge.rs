@@ -322,7 +322,8 @@ mod tests {
 
     #[test]
     fn nothing_is_no_overlap() {
-        for (text, reference) in [("", "a b"), ("a", ""), ("", ""), ("...", "!"), ("a", "b"), ("北", "京")] {
+        for (text, reference) in [("", "a b"), ("a", ""), ("", ""), ("...", "!"), ("a", "b"), ("北", "京")]
+        {
             let none = rouge(text, &[reference]);
             assert_eq!([none.rouge1, none.rouge2, none.rouge_l], [Overlap::default(); 3], "{text:?}");
         }
@@ -335,8 +336,7 @@ mod tests {
         let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
         for (i, x) in a.iter().enumerate() {
             for (j, y) in b.iter().enumerate() {
-                rows[i + 1][j + 1] =
-                    if x == y { rows[i][j] + 1 } else { rows[i][j + 1].max(rows[i + 1][j]) };
+                rows[i + 1][j + 1] = if x == y { rows[i][j] + 1 } else { rows[i][j + 1].max(rows[i + 1][j]) };
             }
         }
         rows[a.len()][b.len()]
