@@ -51,7 +51,7 @@ pub struct TaskSpec {
     /// Shown in reports.
     pub name: String,
     /// A file (`.jsonl`, `.json`, `.gz`, `.zst`), relative to the suite file; or
-    /// `hub:OWNER/DATASET/PATH`.
+    /// `hub:OWNER/DATASET/PATH`. A task without one is left out unless the command line names its file.
     pub path: String,
     /// Layout of the file.
     #[serde(default)]

@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroUsize,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     sync::Arc,
 };
 
@@ -44,6 +44,9 @@ pub struct Args {
     /// Run this arm alone. May be given more than once.
     #[arg(long, value_name = "NAME")]
     arm: Vec<String>,
+    /// Read this task's rows from a file; for data that a suite does not ship. May be given more than once.
+    #[arg(long, value_name = "NAME=FILE", value_parser = task_path)]
+    task_path: Vec<(String, PathBuf)>,
     /// Ask no reader; give the reader-free scores alone.
     #[arg(long)]
     no_reader: bool,
@@ -155,7 +158,10 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
 fn selected(mut suite: Suite, args: &Args) -> Result<Suite, Error> {
     let tasks: Vec<String> = suite.tasks.iter().map(|task| task.name.clone()).collect();
     let arms: Vec<String> = suite.arms.iter().map(|arm| arm.label().to_owned()).collect();
-    for (what, wanted, known) in [("task", &args.task, &tasks), ("arm", &args.arm, &arms)] {
+    let given: Vec<String> = args.task_path.iter().map(|(name, _)| name.clone()).collect();
+    for (what, wanted, known) in
+        [("task", &args.task, &tasks), ("task", &given, &tasks), ("arm", &args.arm, &arms)]
+    {
         let unknown: Vec<&str> =
             wanted.iter().filter(|name| !known.contains(name)).map(String::as_str).collect();
         if !unknown.is_empty() {
@@ -168,6 +174,7 @@ fn selected(mut suite: Suite, args: &Args) -> Result<Suite, Error> {
         }
     }
     suite.tasks.retain(|task| args.task.is_empty() || args.task.contains(&task.name));
+    with_paths(&mut suite, args)?;
     suite.arms.retain(|arm| args.arm.is_empty() || args.arm.iter().any(|name| name == arm.label()));
     suite.seed = args.seed.unwrap_or(suite.seed);
     if args.no_reader {
@@ -179,6 +186,39 @@ fn selected(mut suite: Suite, args: &Args) -> Result<Suite, Error> {
         }
     }
     Ok(suite)
+}
+
+/// Sets the files that the command line names, and leaves out tasks that have none.
+fn with_paths(suite: &mut Suite, args: &Args) -> Result<(), Error> {
+    for task in &mut suite.tasks {
+        if let Some((_, file)) = args.task_path.iter().rev().find(|(name, _)| *name == task.name) {
+            // A path of a suite is relative to the suite, one of the command line to the directory.
+            let file = path::absolute(file)
+                .map_err(|error| Error::Usage(format!("--task-path: {}: {error}", file.display())))?;
+            task.path = file.to_string_lossy().into_owned();
+        }
+    }
+    let without: Vec<String> =
+        suite.tasks.iter().filter(|task| task.path.is_empty()).map(|task| task.name.clone()).collect();
+    suite.tasks.retain(|task| !task.path.is_empty());
+    if suite.tasks.is_empty() {
+        return Err(Error::Usage(format!(
+            "{}: no file of {} is known; name one with --task-path NAME=FILE",
+            args.suite.display(),
+            without.join(", ")
+        )));
+    }
+    for name in without {
+        crate::cli::tell(&format!("{name} is left out: name its file with --task-path {name}=FILE\n"));
+    }
+    Ok(())
+}
+
+fn task_path(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
+        _ => Err("not NAME=FILE: a task of the suite, and the file with its rows".into()),
+    }
 }
 
 fn load(suite: &Suite, path: &Path) -> Result<Vec<Task>, Error> {

