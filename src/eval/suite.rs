@@ -127,6 +127,9 @@ pub struct ArmSpec {
     /// Budgets for this arm instead of the suite's.
     #[serde(default)]
     pub budgets: Option<Vec<Budget>>,
+    /// Whether the run goes on without it if its models cannot be had.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub optional: bool,
 }
 
 /// A reader.

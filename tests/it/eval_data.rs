@@ -315,7 +315,7 @@ static CONTEXT: LazyLock<ArmContext> = LazyLock::new(|| {
 });
 
 fn arm(kind: ArmKind) -> Arm {
-    Arm::new(&ArmSpec { name: None, kind, budgets: None }, &CONTEXT).unwrap()
+    Arm::new(&ArmSpec { name: None, kind, budgets: None, optional: false }, &CONTEXT).unwrap()
 }
 
 fn lexical() -> ArmKind {
@@ -435,7 +435,9 @@ fn arms_behave_as_documented() {
     let random = arm(ArmKind::Random);
     assert_eq!(random.produce(row, quarter, &never).text, random.produce(row, quarter, &never).text);
     let other = ArmContext { seed: 4, ..CONTEXT.clone() };
-    let other = Arm::new(&ArmSpec { name: None, kind: ArmKind::Random, budgets: None }, &other).unwrap();
+    let other =
+        Arm::new(&ArmSpec { name: None, kind: ArmKind::Random, budgets: None, optional: false }, &other)
+            .unwrap();
     assert_ne!(random.produce(row, quarter, &never).text, other.produce(row, quarter, &never).text);
     assert_eq!(arm(ArmKind::ClosedBook).produce(row, None, &never).tokens, 0);
     let oracle = arm(ArmKind::Oracle);
@@ -461,7 +463,9 @@ fn arms_behave_as_documented() {
 
 #[test]
 fn arms_that_cannot_be_set_up_say_why() {
-    let new = |kind| Arm::new(&ArmSpec { name: Some("mine".into()), kind, budgets: None }, &CONTEXT).err();
+    let new = |kind| {
+        Arm::new(&ArmSpec { name: Some("mine".into()), kind, budgets: None, optional: false }, &CONTEXT).err()
+    };
     let set = |key: &str, value: &str| ArmKind::Epitome {
         set: [(key.to_owned(), value.to_owned())].into(),
         outline: true,

@@ -47,6 +47,7 @@ fn the_suite_of_whole_texts_measures_summaries() {
     }
     let (_, told) = ok(&home, &run);
     assert!(told.contains("topics is left out: name its file with --task-path topics=FILE"), "{told}");
+    assert!(!told.contains("abstractive"), "{told}");
 
     let text = fs::read_to_string(home.path().join("out.jsonl")).unwrap();
     let records: Vec<Record> = text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -108,6 +109,33 @@ fn sentences_of_references_are_covered_where_a_task_asks_for_it() {
     for record in text.lines().skip(1).map(|line| serde_json::from_str::<Record>(line).unwrap()) {
         assert_eq!(record.covered, Some(0.5), "one of two sentences: {record:?}");
     }
+}
+
+#[test]
+fn an_optional_arm_is_left_out_if_its_model_cannot_be_had() {
+    let home = tempfile::tempdir().unwrap();
+    let row = json!({ "context": "A river. ".repeat(99), "query": "What?", "answers": ["A river"] });
+    fs::write(home.path().join("rows.jsonl"), row.to_string()).unwrap();
+    let arm = |optional| {
+        let suite = format!(
+            "name = \"s\"\nbudgets = [50]\n[[tasks]]\nname = \"t\"\npath = \"rows.jsonl\"\nformat = \"plain\"\n\
+             [[arms]]\nkind = \"head\"\n[[arms]]\nname = \"written\"\nkind = \"epitome\"\noptional = {optional}\n\
+             set = {{ \"summarize.kind\" = \"abstractive\", \"models.decoder\" = \"no/such/folder\" }}\n"
+        );
+        fs::write(home.path().join("s.toml"), suite).unwrap();
+        eval(&home, &["run", "s.toml", "--overwrite", "-o", "out.jsonl"])
+    };
+    let told = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let (left, failed) = (arm(true), arm(false));
+    assert!(
+        left.status.success() && told(&left).contains("written is left out, as it is optional:"),
+        "{}",
+        told(&left)
+    );
+    assert!(!failed.status.success(), "{}", told(&failed));
+    let text = fs::read_to_string(home.path().join("out.jsonl")).unwrap();
+    let header: Header = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert!(text.lines().count() == 2 && !header.suite_toml.contains("written"), "{text}");
 }
 
 /// A record of a compacted text of `arm`.

@@ -20,7 +20,7 @@ use crate::{
         readers::{Reader, ReaderContext, answers::Answers, prompt::Prompts},
         row::{Row, Scoring, Stratum},
         run::{self, Account, Cells, ResultsFile, RunError, Work},
-        suite::Suite,
+        suite::{ArmSpec, Suite},
         tasks::{self, Task},
     },
     measure::{energy::Meter, turns::Turns},
@@ -73,7 +73,7 @@ pub struct Args {
 /// The suite, a task or a model cannot be used, a reader gives no answers, or the output cannot be
 /// written.
 pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
-    let suite = selected(run::read_suite(&args.suite)?, &args)?;
+    let mut suite = selected(run::read_suite(&args.suite)?, &args)?;
     let tasks = load(&suite, &args.suite)?;
 
     let config = Arc::new(config);
@@ -92,7 +92,7 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
     // Models are loaded, and some fetched, before the first record.
     let (count, readers_count) = (suite.arms.len(), suite.readers.len());
     crate::cli::tell(&format!("setting up {count} arms and {readers_count} readers\n"));
-    let (arms, mut names) = arms(&suite, &context, &tasks, &cancel)?;
+    let (arms, mut names) = arms(&mut suite, &context, &tasks, &cancel)?;
     let answers = Arc::new(if suite.readers.is_empty() { Answers::memory_only() } else { answers(&config) });
     let context = ReaderContext {
         config: config.clone(),
@@ -225,28 +225,57 @@ fn load(suite: &Suite, path: &Path) -> Result<Vec<Task>, Error> {
     suite.tasks.iter().map(|spec| Ok(tasks::load(spec, path, suite.seed)?)).collect()
 }
 
-/// The arms, each run once on a small text so that its models are loaded, and the models' names.
+/// The arms, each run once on a small text so that its models are loaded, and the models' names. An optional arm that
+/// cannot be set up is taken out of the suite.
 fn arms(
-    suite: &Suite,
+    suite: &mut Suite,
     context: &ArmContext,
     tasks: &[Task],
     cancel: &Cancel,
 ) -> Result<(Vec<Arm>, Vec<String>), Error> {
     let example = example(tasks);
-    let (mut arms, mut names) = (Vec::new(), Vec::new());
-    for spec in &suite.arms {
-        let arm = Arm::new(spec, context)?;
-        if arm.takes_budget() {
-            let produced = arm.produce(&example, Some(Budget::Share(0.5)), cancel);
-            if produced.outcome == "failed" {
-                let (arm, reason) = (arm.name().to_owned(), produced.reason.unwrap_or_default());
-                return Err(RunError::Arm { arm, reason }.into());
+    let (mut arms, mut names, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    for spec in std::mem::take(&mut suite.arms) {
+        match set_up(&spec, context, &example, cancel) {
+            Ok((arm, models)) => {
+                names.extend(models);
+                arms.push(arm);
+                kept.push(spec);
             }
-            names.extend(produced.models);
+            Err(error) if spec.optional => {
+                crate::cli::tell(&format!("{} is left out, as it is optional: {error}\n", spec.label()));
+            }
+            Err(error) => return Err(error),
         }
-        arms.push(arm);
+    }
+    suite.arms = kept;
+    if arms.is_empty() {
+        return Err(Error::Usage("no arm is left: all are optional, and none can be set up".into()));
     }
     Ok((arms, names))
+}
+
+/// An arm, and the models with which it compacted a small text.
+fn set_up(
+    spec: &ArmSpec,
+    context: &ArmContext,
+    example: &Row,
+    cancel: &Cancel,
+) -> Result<(Arm, Vec<String>), Error> {
+    let arm = Arm::new(spec, context)?;
+    if spec.optional {
+        // The small text need not take all of its models.
+        arm.identity()?;
+    }
+    if !arm.takes_budget() {
+        return Ok((arm, Vec::new()));
+    }
+    let produced = arm.produce(example, Some(Budget::Share(0.5)), cancel);
+    if produced.outcome == "failed" {
+        let (arm, reason) = (arm.name().to_owned(), produced.reason.unwrap_or_default());
+        return Err(RunError::Arm { arm, reason }.into());
+    }
+    Ok((arm, produced.models))
 }
 
 /// A small text that every arm has something to do with.

@@ -91,7 +91,7 @@ fn unknown_keys(table: &DeTable<'_>, text: &str) -> Vec<String> {
         };
         for (key, _) in keys.iter() {
             let name: &str = key.get_ref();
-            if !["name", "kind", "budgets"].contains(&name) && !own.contains(&name) {
+            if !["name", "kind", "budgets", "optional"].contains(&name) && !own.contains(&name) {
                 let line = line_of(text, key.span().start);
                 problems.push(format!("line {line}: arms.{name}: an arm of kind {kind:?} has no such key"));
             }
