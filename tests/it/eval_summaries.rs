@@ -161,7 +161,7 @@ fn measured(text: &str) -> Rouge {
 #[test]
 fn longer_texts_do_not_win() {
     let short = measured("the council agreed on nothing");
-    let long = measured("the council agreed on nothing to build a bridge for the river and all of the town");
+    let long = measured("the council agreed on nothing to build a bridge there");
     assert!(long.rouge2.recall > short.rouge2.recall);
     let stub = measured("the council");
     let records: Vec<Record> = (0..4)
@@ -172,8 +172,8 @@ fn longer_texts_do_not_win() {
     let analysis = Analysis::of(&results, &Options { baseline: "a".into(), resamples: 100 });
     let of = |arm: &str| analysis.texts.iter().find(|texts| texts.arm == arm).unwrap();
     // Five words are compared; a stub of two words does not cut the longer text.
-    assert_eq!((of("a").words, of("b").words), (4.4, 17.0));
-    assert_eq!((of("a").compared, of("b").compared), ((4.0 * 5.0 + 2.0) / 5.0, (4.0 * 5.0 + 17.0) / 5.0));
+    assert_eq!((of("a").words, of("b").words), (4.4, 10.0));
+    assert_eq!((of("a").compared, of("b").compared), ((4.0 * 5.0 + 2.0) / 5.0, (4.0 * 5.0 + 10.0) / 5.0));
     let mean = |arm: &str| {
         let group = analysis.groups.iter().find(|group| group.measure == Measure::Rouge2 && group.arm == arm);
         group.unwrap().summary.estimate.mean
