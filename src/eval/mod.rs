@@ -8,6 +8,7 @@
 //!   -> tasks       rows of each task, from any supported format
 //!   -> arms        a row and a budget -> the context that this arm would send
 //!   -> retention   how much of the answer and the gold spans survives, without a reader
+//!   -> summary     how much of reference summaries the text has, without a reader
 //!   -> readers     context and query -> an answer
 //!   -> scoring     answer -> score, by the metric of the task's paper
 //!   -> run         the loop over all of that; resumable, one record per line
@@ -33,4 +34,5 @@ pub mod run;
 pub mod scoring;
 pub mod statistics;
 pub mod suite;
+pub mod summary;
 pub mod tasks;

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::row::{Scoring, Stratum};
+use super::{
+    row::{Scoring, Stratum},
+    scoring::rouge::Rouge,
+};
 
 /// What produced the records, so that they can be reproduced.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -87,6 +90,22 @@ pub struct Record {
     /// what the query needs. `None` if it predicts none, and in older files.
     #[serde(default)]
     pub predicted_retention: Option<f64>,
+    /// What the text shares with the reference summaries. `None` if the row has none, for a reader's record, and in
+    /// older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rouge: Option<Rouge>,
+    /// Share of the text's tokens that are in sentences with fewer than four content words; `None` as for `rouge`,
+    /// and without sentences.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filler: Option<f64>,
+    /// Share of the references' sentences that the text covers, by the cross-encoder; `None` if the suite does not
+    /// ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered: Option<f64>,
+    /// Sentences that were refused from written summaries because the source does not hold a figure or a name of
+    /// theirs; `None` for an arm that writes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ungrounded: Option<usize>,
     /// The reader's answer.
     pub answer: Option<String>,
     /// Its score, 0 to 1.

@@ -258,6 +258,8 @@ fn check(record: &Record, path: &str, line: usize) -> Result<(), ResultsError> {
         ("score", record.score),
         ("gold_kept", record.gold_kept),
         ("predicted_retention", record.predicted_retention),
+        ("filler", record.filler),
+        ("covered", record.covered),
         ("position", record.position),
     ];
     let amounts = [

@@ -138,7 +138,7 @@ pub(super) fn merged(ranges: &[Range<usize>]) -> Vec<Range<usize>> {
 }
 
 /// A compacted text without its entry numbers, which are not words of the source.
-fn without_references(text: &str) -> Cow<'_, str> {
+pub(super) fn without_references(text: &str) -> Cow<'_, str> {
     if !text.contains("[#") {
         return Cow::Borrowed(text);
     }
@@ -173,6 +173,7 @@ mod tests {
             choices: Vec::new(),
             answer_index: None,
             scoring,
+            summary: Default::default(),
             gold,
             position: None,
             document: "d".into(),

@@ -28,6 +28,13 @@ pub enum Scoring {
     Exact,
 }
 
+impl Scoring {
+    /// Whether answers are free text, so that the text itself can be compared with them.
+    pub fn is_free_text(self) -> bool {
+        matches!(self, Scoring::F1OrJudge | Scoring::RougeOrJudge)
+    }
+}
+
 /// Whether word matching alone solves a task; reported separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -36,6 +43,15 @@ pub enum Stratum {
     Lexical,
     /// All other tasks.
     Semantic,
+}
+
+/// What is measured against a row's answers as reference summaries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SummaryMeasures {
+    /// ROUGE and filler.
+    pub rouge: bool,
+    /// The references' sentences that the text covers, by the cross-encoder.
+    pub covered: bool,
 }
 
 /// One question over one long text.
@@ -57,6 +73,8 @@ pub struct Row {
     pub answer_index: Option<usize>,
     /// How an answer is scored.
     pub scoring: Scoring,
+    /// What is measured against `answers` as summaries, without a reader.
+    pub summary: SummaryMeasures,
     /// Byte ranges of `context` that hold the answer (gold documents, turns, needles, evidence sentences).
     /// Empty if unknown.
     pub gold: Vec<Range<usize>>,

@@ -51,7 +51,7 @@ pub struct TaskSpec {
     /// Shown in reports.
     pub name: String,
     /// A file (`.jsonl`, `.json`, `.gz`, `.zst`), relative to the suite file; or
-    /// `hub:OWNER/DATASET/PATH`.
+    /// `hub:OWNER/DATASET/PATH`. A task without one is left out unless the command line names its file.
     pub path: String,
     /// Layout of the file.
     #[serde(default)]
@@ -68,6 +68,13 @@ pub struct TaskSpec {
     /// Overrides the stratum.
     #[serde(default)]
     pub stratum: Option<super::row::Stratum>,
+    /// Whether the text itself is measured against the answers as summaries; if absent, where answers are free text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rouge: Option<bool>,
+    /// Whether to measure which sentences of the answers the text covers, by the cross-encoder: a few seconds for a
+    /// text of 600 tokens.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub covered: bool,
 }
 
 /// How an arm transforms a text.
@@ -88,6 +95,8 @@ pub enum ArmKind {
     Random,
     /// Spans ranked by BM25.
     Bm25,
+    /// Spans ranked by continuous LexRank, whatever is asked.
+    Lexrank,
     /// Spans ranked by embeddings.
     Dense,
     /// The whole pipeline, with overrides of the configuration.
@@ -95,6 +104,9 @@ pub enum ArmKind {
         /// Configuration keys and values, as with `--set`.
         #[serde(default)]
         set: std::collections::BTreeMap<String, String>,
+        /// Whether a result for a question about order, number or the whole begins with the topics.
+        #[serde(default = "yes", skip_serializing_if = "is_true")]
+        outline: bool,
     },
     /// Any service that takes `{"text", "query", "budget"}` (tokens) and returns `{"text"}`.
     Http {
@@ -115,6 +127,9 @@ pub struct ArmSpec {
     /// Budgets for this arm instead of the suite's.
     #[serde(default)]
     pub budgets: Option<Vec<Budget>>,
+    /// Whether the run goes on without it if its models cannot be had.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub optional: bool,
 }
 
 /// A reader.
@@ -142,6 +157,20 @@ pub struct ReaderSpec {
     /// Most tokens of an answer.
     #[serde(default = "answer_tokens")]
     pub max_tokens: usize,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn one() -> usize {

@@ -25,7 +25,17 @@ use proptest::prelude::*;
 
 fn spec(path: &str, format: Format) -> TaskSpec {
     let name = path.rsplit('/').next().unwrap().split('.').next().unwrap().to_owned();
-    TaskSpec { name, path: path.into(), format, rows: None, sample: None, scoring: None, stratum: None }
+    TaskSpec {
+        name,
+        path: path.into(),
+        format,
+        rows: None,
+        sample: None,
+        scoring: None,
+        stratum: None,
+        rouge: None,
+        covered: false,
+    }
 }
 
 fn fixtures() -> PathBuf {
@@ -305,13 +315,13 @@ static CONTEXT: LazyLock<ArmContext> = LazyLock::new(|| {
 });
 
 fn arm(kind: ArmKind) -> Arm {
-    Arm::new(&ArmSpec { name: None, kind, budgets: None }, &CONTEXT).unwrap()
+    Arm::new(&ArmSpec { name: None, kind, budgets: None, optional: false }, &CONTEXT).unwrap()
 }
 
 fn lexical() -> ArmKind {
     let set = [("rank.dense", "none"), ("rank.cross_tokens", "0"), ("cache.disk_mb", "1024")];
     let set = set.map(|(k, v)| (k.to_owned(), v.to_owned()));
-    ArmKind::Epitome { set: set.into() }
+    ArmKind::Epitome { set: set.into(), outline: true }
 }
 
 /// The invariants of an arm's output for a row.
@@ -351,8 +361,8 @@ fn check(arm: &Arm, row: &Row, budget: Option<Budget>) {
     }
 }
 
-fn kinds() -> [ArmKind; 5] {
-    [ArmKind::Head, ArmKind::HeadTail, ArmKind::Random, ArmKind::Bm25, lexical()]
+fn kinds() -> [ArmKind; 6] {
+    [ArmKind::Head, ArmKind::HeadTail, ArmKind::Random, ArmKind::Bm25, ArmKind::Lexrank, lexical()]
 }
 
 #[test]
@@ -382,7 +392,7 @@ fn arms_with_the_embedder() {
     for row in task.unwrap().rows {
         for (kind, model) in [
             (ArmKind::Dense, "all-minilm-l6-v2@"),
-            (ArmKind::Epitome { set: BTreeMap::new() }, "epitome-ranker@"),
+            (ArmKind::Epitome { set: BTreeMap::new(), outline: true }, "epitome-ranker@"),
         ] {
             let arm = arm(kind);
             check(&arm, &row, Some(Budget::Share(0.25)));
@@ -394,7 +404,7 @@ fn arms_with_the_embedder() {
 }
 
 static ROW: LazyLock<Row> = LazyLock::new(|| load("hotpot_multidoc_40").rows.swap_remove(4));
-static ARMS: LazyLock<[Arm; 5]> = LazyLock::new(|| kinds().map(arm));
+static ARMS: LazyLock<[Arm; 6]> = LazyLock::new(|| kinds().map(arm));
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
@@ -425,7 +435,9 @@ fn arms_behave_as_documented() {
     let random = arm(ArmKind::Random);
     assert_eq!(random.produce(row, quarter, &never).text, random.produce(row, quarter, &never).text);
     let other = ArmContext { seed: 4, ..CONTEXT.clone() };
-    let other = Arm::new(&ArmSpec { name: None, kind: ArmKind::Random, budgets: None }, &other).unwrap();
+    let other =
+        Arm::new(&ArmSpec { name: None, kind: ArmKind::Random, budgets: None, optional: false }, &other)
+            .unwrap();
     assert_ne!(random.produce(row, quarter, &never).text, other.produce(row, quarter, &never).text);
     assert_eq!(arm(ArmKind::ClosedBook).produce(row, None, &never).tokens, 0);
     let oracle = arm(ArmKind::Oracle);
@@ -451,8 +463,13 @@ fn arms_behave_as_documented() {
 
 #[test]
 fn arms_that_cannot_be_set_up_say_why() {
-    let new = |kind| Arm::new(&ArmSpec { name: Some("mine".into()), kind, budgets: None }, &CONTEXT).err();
-    let set = |key: &str, value: &str| ArmKind::Epitome { set: [(key.to_owned(), value.to_owned())].into() };
+    let new = |kind| {
+        Arm::new(&ArmSpec { name: Some("mine".into()), kind, budgets: None, optional: false }, &CONTEXT).err()
+    };
+    let set = |key: &str, value: &str| ArmKind::Epitome {
+        set: [(key.to_owned(), value.to_owned())].into(),
+        outline: true,
+    };
     let error = new(set("rank.no_such", "1")).unwrap();
     assert!(matches!(error, ArmError::Config { .. }));
     assert!(error.to_string().contains("mine") && error.to_string().contains("rank.no_such"), "{error}");

@@ -91,6 +91,10 @@ fn record(task: &str, row: &str, document: &str, arm: &str, budget: &str) -> Rec
         answer_kept: None,
         gold_kept: None,
         predicted_retention: None,
+        rouge: None,
+        filler: None,
+        covered: None,
+        ungrounded: None,
         answer: None,
         score: None,
         compact_ms: 0.0,
@@ -876,7 +880,7 @@ fn the_gate_compares_the_pipeline_arms() {
 fn the_gate_rarely_gives_false_alarms() {
     use epitome::eval::gate::{Gate, Options, Verdict};
     let mut random = SplitMix64::new(44);
-    let options = Options { max_drop: 0.02, arm: None, budget: None };
+    let options = Options { max_drop: 0.02, arm: None, budget: None, measure: None };
     let runs = 200;
     let (mut alarms, mut found) = (0, 0);
     for _ in 0..runs {

@@ -17,6 +17,7 @@ mod eval_data;
 mod eval_replay;
 mod eval_report;
 mod eval_run;
+mod eval_summaries;
 mod fuzz;
 mod growth;
 mod identity;

@@ -90,6 +90,8 @@ pub mod internals {
             dense::{Embedding, cosine, embed, embed_query},
             lexical::rank as lexical,
             rank,
+            relevance::counts,
+            wholes::filler,
         },
         render::in_place::{held, render},
     };

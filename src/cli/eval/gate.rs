@@ -13,6 +13,7 @@ use crate::{
             table::{Cell, Table},
         },
         results::Results,
+        statistics::Measure,
     },
 };
 
@@ -36,12 +37,49 @@ pub struct Args {
     /// Compare this budget alone.
     #[arg(long)]
     budget: Option<String>,
+    /// Compare by this measure of the text itself, or by the readers' scores. Without it, by scores where
+    /// there is a reader, else by answers kept, else by gold spans kept.
+    #[arg(long, value_enum)]
+    measure: Option<By>,
     /// How many rows to list of those that fell; JSON has all.
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     rows: usize,
     /// The layout.
     #[arg(long, value_enum, default_value_t)]
     format: Layout,
+}
+
+/// What is compared. Filler is no choice: less of it is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum By {
+    /// Scores of the readers' answers.
+    Score,
+    /// Whether the answer is still in the text.
+    AnswerKept,
+    /// Share of gold spans kept.
+    GoldKept,
+    /// Recall of ROUGE-1, texts cut to the same words.
+    Rouge1,
+    /// Recall of ROUGE-2, likewise.
+    Rouge2,
+    /// Recall of ROUGE-L, likewise.
+    RougeL,
+    /// Sentences of the references that are covered.
+    Covered,
+}
+
+impl By {
+    fn measure(self) -> Measure {
+        match self {
+            By::Score => Measure::Score,
+            By::AnswerKept => Measure::AnswerKept,
+            By::GoldKept => Measure::GoldKept,
+            By::Rouge1 => Measure::Rouge1,
+            By::Rouge2 => Measure::Rouge2,
+            By::RougeL => Measure::RougeL,
+            By::Covered => Measure::Covered,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -61,7 +99,12 @@ enum Layout {
 pub fn run(args: Args, _config: Config) -> Result<(), Error> {
     let results = Results::read(&args.results)?;
     let baseline = Results::read(&args.baseline)?;
-    let options = Options { max_drop: args.max_drop, arm: args.arm, budget: args.budget };
+    let options = Options {
+        max_drop: args.max_drop,
+        arm: args.arm,
+        budget: args.budget,
+        measure: args.measure.map(By::measure),
+    };
     let gate = Gate::of(&results, &baseline, &options)?;
     match args.format {
         Layout::Text => {

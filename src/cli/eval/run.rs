@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroUsize,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     sync::Arc,
 };
 
@@ -20,7 +20,7 @@ use crate::{
         readers::{Reader, ReaderContext, answers::Answers, prompt::Prompts},
         row::{Row, Scoring, Stratum},
         run::{self, Account, Cells, ResultsFile, RunError, Work},
-        suite::Suite,
+        suite::{ArmSpec, Suite},
         tasks::{self, Task},
     },
     measure::{energy::Meter, turns::Turns},
@@ -44,6 +44,9 @@ pub struct Args {
     /// Run this arm alone. May be given more than once.
     #[arg(long, value_name = "NAME")]
     arm: Vec<String>,
+    /// Read this task's rows from a file; for data that a suite does not ship. May be given more than once.
+    #[arg(long, value_name = "NAME=FILE", value_parser = task_path)]
+    task_path: Vec<(String, PathBuf)>,
     /// Ask no reader; give the reader-free scores alone.
     #[arg(long)]
     no_reader: bool,
@@ -70,7 +73,7 @@ pub struct Args {
 /// The suite, a task or a model cannot be used, a reader gives no answers, or the output cannot be
 /// written.
 pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
-    let suite = selected(run::read_suite(&args.suite)?, &args)?;
+    let mut suite = selected(run::read_suite(&args.suite)?, &args)?;
     let tasks = load(&suite, &args.suite)?;
 
     let config = Arc::new(config);
@@ -89,7 +92,7 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
     // Models are loaded, and some fetched, before the first record.
     let (count, readers_count) = (suite.arms.len(), suite.readers.len());
     crate::cli::tell(&format!("setting up {count} arms and {readers_count} readers\n"));
-    let (arms, mut names) = arms(&suite, &context, &tasks, &cancel)?;
+    let (arms, mut names) = arms(&mut suite, &context, &tasks, &cancel)?;
     let answers = Arc::new(if suite.readers.is_empty() { Answers::memory_only() } else { answers(&config) });
     let context = ReaderContext {
         config: config.clone(),
@@ -155,7 +158,10 @@ pub fn run(args: Args, config: Config, origin: Origin) -> Result<(), Error> {
 fn selected(mut suite: Suite, args: &Args) -> Result<Suite, Error> {
     let tasks: Vec<String> = suite.tasks.iter().map(|task| task.name.clone()).collect();
     let arms: Vec<String> = suite.arms.iter().map(|arm| arm.label().to_owned()).collect();
-    for (what, wanted, known) in [("task", &args.task, &tasks), ("arm", &args.arm, &arms)] {
+    let given: Vec<String> = args.task_path.iter().map(|(name, _)| name.clone()).collect();
+    for (what, wanted, known) in
+        [("task", &args.task, &tasks), ("task", &given, &tasks), ("arm", &args.arm, &arms)]
+    {
         let unknown: Vec<&str> =
             wanted.iter().filter(|name| !known.contains(name)).map(String::as_str).collect();
         if !unknown.is_empty() {
@@ -168,6 +174,7 @@ fn selected(mut suite: Suite, args: &Args) -> Result<Suite, Error> {
         }
     }
     suite.tasks.retain(|task| args.task.is_empty() || args.task.contains(&task.name));
+    with_paths(&mut suite, args)?;
     suite.arms.retain(|arm| args.arm.is_empty() || args.arm.iter().any(|name| name == arm.label()));
     suite.seed = args.seed.unwrap_or(suite.seed);
     if args.no_reader {
@@ -181,32 +188,94 @@ fn selected(mut suite: Suite, args: &Args) -> Result<Suite, Error> {
     Ok(suite)
 }
 
+/// Sets the files that the command line names, and leaves out tasks that have none.
+fn with_paths(suite: &mut Suite, args: &Args) -> Result<(), Error> {
+    for task in &mut suite.tasks {
+        if let Some((_, file)) = args.task_path.iter().rev().find(|(name, _)| *name == task.name) {
+            // A path of a suite is relative to the suite, one of the command line to the directory.
+            let file = path::absolute(file)
+                .map_err(|error| Error::Usage(format!("--task-path: {}: {error}", file.display())))?;
+            task.path = file.to_string_lossy().into_owned();
+        }
+    }
+    let without: Vec<String> =
+        suite.tasks.iter().filter(|task| task.path.is_empty()).map(|task| task.name.clone()).collect();
+    suite.tasks.retain(|task| !task.path.is_empty());
+    if suite.tasks.is_empty() {
+        return Err(Error::Usage(format!(
+            "{}: no file of {} is known; name one with --task-path NAME=FILE",
+            args.suite.display(),
+            without.join(", ")
+        )));
+    }
+    for name in without {
+        crate::cli::tell(&format!("{name} is left out: name its file with --task-path {name}=FILE\n"));
+    }
+    Ok(())
+}
+
+fn task_path(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
+        _ => Err("not NAME=FILE: a task of the suite, and the file with its rows".into()),
+    }
+}
+
 fn load(suite: &Suite, path: &Path) -> Result<Vec<Task>, Error> {
     suite.tasks.iter().map(|spec| Ok(tasks::load(spec, path, suite.seed)?)).collect()
 }
 
-/// The arms, each run once on a small text so that its models are loaded, and the models' names.
+/// The arms, each run once on a small text so that its models are loaded, and the models' names. An optional arm that
+/// cannot be set up is taken out of the suite.
 fn arms(
-    suite: &Suite,
+    suite: &mut Suite,
     context: &ArmContext,
     tasks: &[Task],
     cancel: &Cancel,
 ) -> Result<(Vec<Arm>, Vec<String>), Error> {
     let example = example(tasks);
-    let (mut arms, mut names) = (Vec::new(), Vec::new());
-    for spec in &suite.arms {
-        let arm = Arm::new(spec, context)?;
-        if arm.takes_budget() {
-            let produced = arm.produce(&example, Some(Budget::Share(0.5)), cancel);
-            if produced.outcome == "failed" {
-                let (arm, reason) = (arm.name().to_owned(), produced.reason.unwrap_or_default());
-                return Err(RunError::Arm { arm, reason }.into());
+    let (mut arms, mut names, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    for spec in std::mem::take(&mut suite.arms) {
+        match set_up(&spec, context, &example, cancel) {
+            Ok((arm, models)) => {
+                names.extend(models);
+                arms.push(arm);
+                kept.push(spec);
             }
-            names.extend(produced.models);
+            Err(error) if spec.optional => {
+                crate::cli::tell(&format!("{} is left out, as it is optional: {error}\n", spec.label()));
+            }
+            Err(error) => return Err(error),
         }
-        arms.push(arm);
+    }
+    suite.arms = kept;
+    if arms.is_empty() {
+        return Err(Error::Usage("no arm is left: all are optional, and none can be set up".into()));
     }
     Ok((arms, names))
+}
+
+/// An arm, and the models with which it compacted a small text.
+fn set_up(
+    spec: &ArmSpec,
+    context: &ArmContext,
+    example: &Row,
+    cancel: &Cancel,
+) -> Result<(Arm, Vec<String>), Error> {
+    let arm = Arm::new(spec, context)?;
+    if spec.optional {
+        // The small text need not take all of its models.
+        arm.identity()?;
+    }
+    if !arm.takes_budget() {
+        return Ok((arm, Vec::new()));
+    }
+    let produced = arm.produce(example, Some(Budget::Share(0.5)), cancel);
+    if produced.outcome == "failed" {
+        let (arm, reason) = (arm.name().to_owned(), produced.reason.unwrap_or_default());
+        return Err(RunError::Arm { arm, reason }.into());
+    }
+    Ok((arm, produced.models))
 }
 
 /// A small text that every arm has something to do with.
@@ -222,6 +291,7 @@ fn example(tasks: &[Task]) -> Row {
         choices: Vec::new(),
         answer_index: None,
         scoring: Scoring::SubspanEm,
+        summary: Default::default(),
         gold: Vec::new(),
         position: None,
         document: "example".into(),

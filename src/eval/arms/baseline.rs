@@ -4,7 +4,7 @@ use epitome_compactor::{RankError, internals};
 use epitome_text::{Document, terms::query_terms};
 use epitome_work::Cancel;
 
-use super::{Arm, Made, model_label, select::select};
+use super::{Arm, Made, lexrank, model_label, select::select};
 use crate::eval::{row::Row, tasks::sample::Draw};
 
 /// The criterion by which spans are selected.
@@ -18,13 +18,15 @@ pub(super) enum By {
     Random,
     /// BM25 of the span, then of its block.
     Bm25,
+    /// Continuous LexRank.
+    Lexrank,
     /// Cosine with the query.
     Dense,
 }
 
 impl By {
     pub(super) fn produce(self, arm: &Arm, row: &Row, budget: usize, cancel: &Cancel) -> Made {
-        let doc = Document::new(&row.context, arm.counter.as_ref(), arm.size);
+        let doc = arm.document(&row.context);
         let (mut lookups, mut models) = ((0, 0), Vec::new());
         let mut order: Vec<usize> = (0..doc.spans.len()).collect();
         match self {
@@ -35,6 +37,7 @@ impl By {
                 Draw::new(arm.context.seed, &name).shuffle(&mut order);
             }
             By::Bm25 => by_words(&doc, &row.query, &mut order),
+            By::Lexrank => lexrank::order(&doc, &mut order),
             By::Dense => match by_vectors(arm, &doc, &row.query, cancel, &mut order) {
                 Ok((found, model)) => {
                     lookups = found;

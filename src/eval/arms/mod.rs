@@ -6,14 +6,15 @@
 
 mod baseline;
 mod http;
+mod lexrank;
 mod pipeline;
 mod select;
 
 use std::{borrow::Cow, iter, ops::Range, path::PathBuf, sync::Arc, time::Instant};
 
 use epitome_compactor::{Budget, Cache, CompactError, compaction::PassReason};
-use epitome_engine::{ModelError, Models};
-use epitome_text::{SegmentSize, tokens::TokenCounter};
+use epitome_engine::{CrossEncoder, ModelError, Models};
+use epitome_text::{Document, SegmentSize, tokens::TokenCounter};
 use epitome_work::Cancel;
 use thiserror::Error;
 
@@ -114,6 +115,8 @@ pub struct Produced {
     pub cache_hits: usize,
     /// The retention that the arm predicts; `None` if it predicts none.
     pub predicted_retention: Option<f64>,
+    /// Sentences refused from written summaries; `None` for an arm that writes none.
+    pub ungrounded: Option<usize>,
     /// Models that took part: `name@hash`.
     pub models: Vec<String>,
     /// Bytes of those models, including the peak of the decoder's KV cache in this process so far; `None` if
@@ -145,6 +148,7 @@ impl ArmKind {
             ArmKind::HeadTail => "head-tail",
             ArmKind::Random => "random",
             ArmKind::Bm25 => "bm25",
+            ArmKind::Lexrank => "lexrank",
             ArmKind::Dense => "dense",
             ArmKind::Epitome { .. } => "epitome",
             ArmKind::Http { .. } => "http",
@@ -193,6 +197,7 @@ struct Made {
     /// Cache lookups and hits, in segments.
     lookups: (usize, usize),
     predicted_retention: Option<f64>,
+    ungrounded: Option<usize>,
     models: Vec<String>,
 }
 
@@ -205,6 +210,7 @@ impl Made {
             reason: None,
             lookups: (0, 0),
             predicted_retention: None,
+            ungrounded: None,
             models: Vec::new(),
         }
     }
@@ -244,8 +250,11 @@ impl Arm {
             ArmKind::HeadTail => Way::Baseline(baseline::By::HeadTail),
             ArmKind::Random => Way::Baseline(baseline::By::Random),
             ArmKind::Bm25 => Way::Baseline(baseline::By::Bm25),
+            ArmKind::Lexrank => Way::Baseline(baseline::By::Lexrank),
             ArmKind::Dense => Way::Baseline(baseline::By::Dense),
-            ArmKind::Epitome { set } => Way::Pipeline(pipeline::Pipeline::new(&name, set, base, context)?),
+            ArmKind::Epitome { set, outline } => {
+                Way::Pipeline(pipeline::Pipeline::new(&name, set, *outline, base, context)?)
+            }
             ArmKind::Http { url } => Way::Service(http::Service::new(&name, url)?),
         };
         Ok(Self {
@@ -266,6 +275,20 @@ impl Arm {
     /// Whether it takes a budget.
     pub fn takes_budget(&self) -> bool {
         self.takes_budget
+    }
+
+    /// The structure of a text, by its counter.
+    pub fn document<'t>(&self, text: &'t str) -> Document<'t> {
+        Document::new(text, self.counter.as_ref(), self.size)
+    }
+
+    /// The cross-encoder of the run, whatever the arm's own.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] if it cannot be had.
+    pub fn ranker(&self) -> Result<Arc<CrossEncoder>, ModelError> {
+        self.context.models.ranker()
     }
 
     /// Everything that its output depends on besides row, budget and settings: model files and templates.
@@ -333,6 +356,7 @@ impl Arm {
             cache_lookups: made.lookups.0,
             cache_hits: made.lookups.1,
             predicted_retention: made.predicted_retention,
+            ungrounded: made.ungrounded,
             model_memory: match &self.way {
                 Way::Pipeline(pipeline) => pipeline.memory(&made.models),
                 _ => None,

@@ -14,17 +14,23 @@ use crate::{
 };
 
 /// A compactor with the arm's own configuration.
-pub(super) struct Pipeline(Compactor);
+pub(super) struct Pipeline {
+    compactor: Compactor,
+    /// Whether a result may begin with the topics.
+    outline: bool,
+    /// Whether a decoder or a server writes summaries.
+    writes: bool,
+}
 
 impl Pipeline {
     /// All its models.
     pub(super) fn models(&self) -> &Arc<Models> {
-        self.0.models()
+        self.compactor.models()
     }
 
     /// Everything that its output depends on besides row, budget and settings.
     pub(super) fn identity(&self) -> Result<String, CompactError> {
-        self.0.identity()
+        self.compactor.identity()
     }
 
     /// Bytes of those models that are `used`, by `name@hash`.
@@ -32,7 +38,7 @@ impl Pipeline {
         let own = |model: &ModelMemory| {
             used.iter().any(|used| used.split('@').next() == Some(model.model.as_str()))
         };
-        let models: Vec<ModelMemory> = self.0.models().memory().into_iter().filter(own).collect();
+        let models: Vec<ModelMemory> = self.compactor.models().memory().into_iter().filter(own).collect();
         (!models.is_empty()).then(|| models.iter().map(|model| model.peak() as u64).sum())
     }
 
@@ -40,11 +46,13 @@ impl Pipeline {
     pub(super) fn new(
         arm: &str,
         set: &BTreeMap<String, String>,
+        outline: bool,
         base: Compactor,
         context: &ArmContext,
     ) -> Result<Self, ArmError> {
         if set.is_empty() {
-            return Ok(Self(base));
+            let writes = context.config.summarize.kind.writes();
+            return Ok(Self { compactor: base, outline, writes });
         }
         let mut flags = context.flags.clone();
         flags.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
@@ -64,7 +72,7 @@ impl Pipeline {
             Arc::new(Cache::open(&config.cache))
         };
         crate::compactor::compactor(&config, models, cache)
-            .map(Self)
+            .map(|compactor| Self { compactor, outline, writes: config.summarize.kind.writes() })
             .map_err(|error| ArmError::Compact { arm: arm.to_owned(), source: Box::new(error) })
     }
 
@@ -77,10 +85,11 @@ impl Pipeline {
             explain: false,
             origin: Origin::default(),
             pinned: Vec::new(),
-            part: false,
+            // A part of a text has no order of its own to tell.
+            part: !self.outline,
             later: Vec::new(),
         };
-        match self.0.compact(&request, cancel) {
+        match self.compactor.compact(&request, cancel) {
             Err(error) => Made::original(row, "failed", error.to_string()),
             Ok(compaction) => {
                 let verbatim = compaction.pieces.iter().filter(|piece| piece.kind.is_verbatim());
@@ -95,6 +104,8 @@ impl Pipeline {
                     outcome,
                     reason,
                     predicted_retention: compaction.figures.retention,
+                    ungrounded: (self.writes && outcome == "compacted")
+                        .then_some(compaction.figures.ungrounded),
                     lookups: (compaction.figures.cache_lookups, compaction.figures.cache_hits),
                     models: compaction.figures.models,
                 }

@@ -9,7 +9,7 @@ use crate::eval::{
     record::Record,
     report::{escape, format},
     statistics::{
-        ALPHA, Exact, RESAMPLES,
+        ALPHA, Exact, Measure, RESAMPLES, cut,
         paired::{Adjusted, Differences},
         random::SplitMix64,
         summary::{self, Observation, Summary},
@@ -26,7 +26,7 @@ pub struct Comparison {
     pub arm: String,
     /// Budget as written; empty for an arm without one.
     pub budget: String,
-    /// Reader; `None` if retention was compared instead of scores.
+    /// Reader; `None` if the text itself was measured.
     pub reader: Option<String>,
     /// The verdict on this comparison.
     pub verdict: Verdict,
@@ -95,11 +95,17 @@ pub(super) struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    /// `None` if the two records have no figure in common.
-    pub(super) fn of(before: &Record, now: &'a Record) -> Option<Self> {
-        let values = match now.reader {
-            Some(_) => before.score.zip(now.score),
-            None => {
+    /// `None` if the two records have no figure in common. By ROUGE, both texts are cut to the words of the shorter.
+    pub(super) fn of(before: &Record, now: &'a Record, measure: Option<Measure>) -> Option<Self> {
+        let words = cut::of_pair(before, now);
+        let values = match (measure, &now.reader) {
+            (Some(measure), reader) => {
+                let fits = reader.is_some() == (measure == Measure::Score);
+                let value = |record| measure.value(record, words).filter(|_| fits);
+                value(before).zip(value(now))
+            }
+            (None, Some(_)) => before.score.zip(now.score),
+            (None, None) => {
                 let answer = before.answer_kept.zip(now.answer_kept);
                 answer
                     .map(|(before, after)| (f64::from(before), f64::from(after)))
@@ -113,6 +119,7 @@ impl<'a> Pair<'a> {
                 record.outcome.clone(),
                 record.answer_kept,
                 record.gold_kept,
+                record.rouge.clone(),
                 record.answer.clone(),
             )
         };

@@ -55,7 +55,9 @@ impl GateError {
                 Some("run more rows (`sample` of the suite's tasks), or allow more with --max-drop".into())
             }
             Self::NoCommonRows { .. } => Some(
-                "rows are paired by task, row, arm, budget and reader: run both with the same suite".into(),
+                "rows are paired by task, row, arm, budget and reader: run both with the same suite; summaries are \
+                 compared with --measure rouge2 and the like"
+                    .into(),
             ),
             Self::Drop { .. } | Self::Unknown { .. } => None,
         }

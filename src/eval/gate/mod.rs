@@ -3,7 +3,8 @@
 //! # What is compared
 //!
 //! Rows are paired by task, row, arm, budget and reader. With a reader, the value of a row is its score;
-//! without one, whether its answer is kept, or if that is unknown, the share of its gold spans that are kept.
+//! without one, whether its answer is kept, or if that is unknown, the share of its gold spans that are kept. An option
+//! names another measure, such as the recall of ROUGE-2; then both texts of a pair are cut to the words of the shorter.
 //! Each combination of arm, budget and reader is a separate comparison over the rows of all tasks, so that a
 //! drop at one budget is not diluted by the others. By default, only the suite's arms that run the pipeline
 //! are compared, because nothing else changes with it.
@@ -40,6 +41,7 @@ use serde::Serialize;
 use super::{
     record::Record,
     results::{Key, Results, Seeded, differences},
+    statistics::Measure,
 };
 
 pub use comparison::{Change, Comparison, TaskChange};
@@ -60,6 +62,8 @@ pub struct Options {
     pub arm: Option<String>,
     /// Compare this budget alone; `None`: all.
     pub budget: Option<String>,
+    /// Compare by this measure; `None`: by score, or without a reader by answers kept, else by gold spans kept.
+    pub measure: Option<Measure>,
 }
 
 /// The verdict on one comparison, or on all.
@@ -104,9 +108,10 @@ impl Gate {
         let before: HashMap<Key, &Record> =
             baseline.records.iter().map(|seeded| (Key::of(&seeded.record), &seeded.record)).collect();
         let mut cells: BTreeMap<(Option<&str>, &str, &str), Vec<Pair<'_>>> = BTreeMap::new();
+        let pair = |before, now| Pair::of(before, now, options.measure);
         let mut paired = 0;
         for Seeded { record, .. } in results.records.iter().filter(|seeded| selected.holds(&seeded.record)) {
-            let Some(pair) = before.get(&Key::of(record)).and_then(|before| Pair::of(before, record)) else {
+            let Some(pair) = before.get(&Key::of(record)).and_then(|before| pair(before, record)) else {
                 continue;
             };
             paired += 1;
@@ -114,11 +119,11 @@ impl Gate {
             cells.entry(key).or_default().push(pair);
         }
         if paired == 0 {
-            let (now, before) = (count(results, &selected), count(baseline, &selected));
+            let (now, before) = (count(results, &selected, options), count(baseline, &selected, options));
             let reason = format!("of {selected}, it has {before} measured rows and the results have {now}");
             return Err(GateError::NoCommonRows { reason });
         }
-        let missing = count(baseline, &selected).saturating_sub(paired);
+        let missing = count(baseline, &selected, options).saturating_sub(paired);
         if missing > 0 {
             warnings.push(format!(
                 "{missing} measured rows of the baseline have no measured row in the results; they are not compared"
@@ -166,7 +171,7 @@ fn listed(words: impl Iterator<Item = String>) -> String {
     words.join("; ") + &more
 }
 
-fn count(results: &Results, selected: &Selection) -> usize {
-    let measured = |record: &Record| Pair::of(record, record).is_some();
+fn count(results: &Results, selected: &Selection, options: &Options) -> usize {
+    let measured = |record: &Record| Pair::of(record, record, options.measure).is_some();
     results.records.iter().filter(|seeded| selected.holds(&seeded.record) && measured(&seeded.record)).count()
 }

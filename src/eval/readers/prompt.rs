@@ -145,6 +145,7 @@ mod tests {
             choices: vec!["she".into(), "he".into()],
             answer_index: Some(0),
             scoring,
+            summary: Default::default(),
             gold: vec![],
             position: None,
             document: "d".into(),

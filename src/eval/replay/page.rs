@@ -78,6 +78,7 @@ pub fn page(header: &Header, figures: &[Figures]) -> Page {
         notes: NOTES.map(str::to_owned).into(),
         views: vec![View { heading: "Replay".into(), strata: vec![section] }],
         calibration: Vec::new(),
+        texts: Vec::new(),
         costs: Vec::new(),
     }
 }

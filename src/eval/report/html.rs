@@ -46,6 +46,7 @@ pub(super) fn write(page: &Page) -> Result<String, ReportError> {
         notes => page.notes.iter().collect::<Value>(),
         views => page.views.iter().map(view_value).collect::<Value>(),
         calibration => page.calibration.iter().map(table_value).collect::<Value>(),
+        texts => page.texts.iter().map(table_value).collect::<Value>(),
         costs => page.costs.iter().map(table_value).collect::<Value>(),
     })?;
     Ok(text)

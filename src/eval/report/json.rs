@@ -12,7 +12,7 @@ use crate::eval::{
 ///
 /// `runs` describes what produced the results. `groups` has a row per measure, task, arm, budget and reader,
 /// `strata` the macro averages, `curves` the points along position and length, `calibration` predicted
-/// against measured retention, `costs` a row per arm, budget and reader.
+/// against measured retention, `texts` words and ROUGE of the texts beside reference summaries, `costs` a row per arm, budget and reader.
 pub(super) fn write(results: &Results, analysis: &Analysis) -> Result<String, ReportError> {
     let runs: Vec<Provenance<'_>> = results.headers.iter().map(Provenance::of).collect();
     let fields = [
@@ -25,6 +25,7 @@ pub(super) fn write(results: &Results, analysis: &Analysis) -> Result<String, Re
         ("strata", list(&analysis.strata)?),
         ("curves", list(&analysis.curves)?),
         ("calibration", list(&analysis.calibration)?),
+        ("texts", list(&analysis.texts)?),
         ("costs", list(&analysis.costs)?),
     ];
     let fields: Vec<String> = fields.into_iter().map(|(name, text)| format!("\"{name}\": {text}")).collect();

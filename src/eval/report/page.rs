@@ -32,6 +32,8 @@ pub struct Page {
     pub views: Vec<View>,
     /// Predicted against measured retention; empty if no arm predicts.
     pub calibration: Vec<Table>,
+    /// Texts beside reference summaries; empty if there are none.
+    pub texts: Vec<Table>,
     /// Costs of each arm.
     pub costs: Vec<Table>,
 }
@@ -83,6 +85,7 @@ impl Page {
             notes: notes(analysis),
             views,
             calibration: tables::calibration(analysis),
+            texts: tables::texts(analysis),
             costs: tables::costs(analysis),
         }
     }
@@ -94,6 +97,11 @@ fn heading(measure: Measure, reader: Option<&str>) -> String {
         (Measure::Score, None) => "Score".into(),
         (Measure::AnswerKept, _) => "Answers kept, without a reader".into(),
         (Measure::GoldKept, _) => "Gold spans kept, without a reader".into(),
+        (Measure::Rouge1, _) => "ROUGE-1 recall at equal words, without a reader".into(),
+        (Measure::Rouge2, _) => "ROUGE-2 recall at equal words, without a reader".into(),
+        (Measure::RougeL, _) => "ROUGE-L recall at equal words, without a reader".into(),
+        (Measure::Covered, _) => "Sentences of the reference summary that are covered".into(),
+        (Measure::Filler, _) => "Filler: tokens in sentences that say nothing (less is better)".into(),
     }
 }
 
@@ -162,6 +170,15 @@ fn notes(analysis: &Analysis) -> Vec<String> {
             "Predicted retention is the share of like texts of which the arm expects that what the query needs \
              is kept. Found is the answer kept, or where that cannot be told, the share of gold spans kept. A \
              text that passed has no prediction, and is not counted there."
+                .into(),
+        );
+    }
+    if !analysis.texts.is_empty() {
+        notes.push(
+            "ROUGE is the share of the reference summary's words (ROUGE-1), pairs of words (ROUGE-2) or longest common \
+             sequence of words (ROUGE-L) that the text has, without stemming, of the best of several references (Lin \
+             2004). At equal words: all texts of a row and budget are cut to the words of the shortest. An arm without \
+             a budget is not cut; the whole text has the most that any extract can have."
                 .into(),
         );
     }
@@ -358,6 +375,11 @@ impl Viewer<'_> {
             Measure::Score => "Score",
             Measure::AnswerKept => "Answers kept",
             Measure::GoldKept => "Gold spans kept",
+            Measure::Rouge1 => "ROUGE-1",
+            Measure::Rouge2 => "ROUGE-2",
+            Measure::RougeL => "ROUGE-L",
+            Measure::Covered => "Sentences covered",
+            Measure::Filler => "Filler",
         }
     }
 }

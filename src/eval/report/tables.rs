@@ -171,6 +171,42 @@ pub(super) fn calibration(analysis: &Analysis) -> Vec<Table> {
     strata.map(table).into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
+/// One table per task with reference summaries, with one row per arm and budget: words, and ROUGE in full.
+pub(super) fn texts(analysis: &Analysis) -> Vec<Table> {
+    let heads = [
+        "<arm",
+        "<budget",
+        "rows",
+        "words",
+        "compared",
+        "R1 recall",
+        "+R1 precision",
+        "+R1 F1",
+        "R2 recall",
+        "+R2 precision",
+        "+R2 F1",
+        "RL recall",
+        "+RL precision",
+        "+RL F1",
+        "refused",
+    ];
+    let table = |task: &String| {
+        let mut table = Table::new(format!("{task}, words and ROUGE at equal words"), &heads);
+        for texts in analysis.texts.iter().filter(|texts| &texts.task == task) {
+            let mut row = vec![Cell::new(texts.arm.clone()), Cell::new(texts.budget.clone())];
+            row.extend([texts.rows as f64, texts.words, texts.compared].map(|n| Cell::new(format::count(n))));
+            for overlap in [texts.rouge1, texts.rouge2, texts.rouge_l] {
+                let shares = [overlap.recall, overlap.precision, overlap.f1];
+                row.extend(shares.map(|share| Cell::new(format::percent(share))));
+            }
+            row.push(optional(texts.ungrounded.map(format::amount)));
+            table.rows.push(row);
+        }
+        table
+    };
+    analysis.order.tasks.all().iter().map(table).filter(|table| !table.rows.is_empty()).collect()
+}
+
 /// Costs of each arm, the baseline first. Per reader, there is one table for compaction and one for reading
 /// and resources.
 pub(super) fn costs(analysis: &Analysis) -> Vec<Table> {

@@ -7,6 +7,8 @@ use super::{
 };
 
 const CALIBRATION: &str = "Predicted and found retention, without a reader";
+/// Heading of the texts beside reference summaries.
+const TEXTS: &str = "Texts beside reference summaries";
 /// Width of a terminal.
 const WIDTH: usize = 100;
 
@@ -38,6 +40,10 @@ pub(super) fn terminal(page: &Page) -> String {
         heading(&mut text, CALIBRATION, '=');
         tables(&mut text, &page.calibration);
     }
+    if !page.texts.is_empty() {
+        heading(&mut text, TEXTS, '=');
+        tables(&mut text, &page.texts);
+    }
     if !page.costs.is_empty() {
         heading(&mut text, "Cost, the baseline first", '=');
         tables(&mut text, &page.costs);
@@ -64,6 +70,10 @@ pub(super) fn markdown(page: &Page) -> String {
     if !page.calibration.is_empty() {
         text.push_str(&format!("## {CALIBRATION}\n\n"));
         markdown_tables(&mut text, &page.calibration);
+    }
+    if !page.texts.is_empty() {
+        text.push_str(&format!("## {TEXTS}\n\n"));
+        markdown_tables(&mut text, &page.texts);
     }
     if !page.costs.is_empty() {
         text.push_str("## Cost, the baseline first\n\n");

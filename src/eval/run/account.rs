@@ -27,6 +27,9 @@ struct Line {
     tokens: u64,
     answer_kept: Mean,
     gold_kept: Mean,
+    /// Recall of ROUGE-2 of whole texts: how far the others of a row are is not known yet.
+    rouge2: Mean,
+    filler: Mean,
     scores: Vec<Mean>,
 }
 
@@ -97,6 +100,8 @@ impl Account {
                 line.tokens += record.tokens as u64;
                 line.answer_kept.add(record.answer_kept.map(f64::from));
                 line.gold_kept.add(record.gold_kept);
+                line.rouge2.add(record.rouge.as_ref().map(|rouge| rouge.rouge2.recall));
+                line.filler.add(record.filler);
                 self.failed += u64::from(record.outcome == "failed");
             }
             Some(reader) => {
@@ -142,7 +147,11 @@ impl Account {
             "answer kept".to_owned(),
             "gold kept".to_owned(),
         ]];
+        let summaries = self.lines.iter().any(|line| line.rouge2.count > 0);
         if let Some(head) = rows.first_mut() {
+            if summaries {
+                head.extend(["rouge2 (uncut)", "filler"].map(str::to_owned));
+            }
             head.extend(self.readers.iter().cloned());
         }
         rows.extend(self.lines.iter().map(|line| {
@@ -155,6 +164,9 @@ impl Account {
                 line.answer_kept.text(),
                 line.gold_kept.text(),
             ];
+            if summaries {
+                cells.extend([line.rouge2.text(), line.filler.text()]);
+            }
             cells.extend(line.scores.iter().map(Mean::text));
             cells
         }));
@@ -190,6 +202,8 @@ impl Line {
             tokens: 0,
             answer_kept: Mean::default(),
             gold_kept: Mean::default(),
+            rouge2: Mean::default(),
+            filler: Mean::default(),
             scores: vec![Mean::default(); readers],
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{io, path::Path};
 
+use epitome_engine::ModelError;
 use thiserror::Error;
 
 use crate::{eval::readers::ReaderError, exit::INTERRUPTED};
@@ -33,6 +34,9 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// The cross-encoder that a task's `covered` asks for cannot be used.
+    #[error("the cross-encoder cannot be used, which `covered` of a task asks for: {0}")]
+    Ranker(Box<ModelError>),
     /// A reader gives no answers.
     #[error("reader {reader:?}: {source}")]
     Reader {
@@ -65,7 +69,9 @@ impl RunError {
             RunError::Stopped { .. } => {
                 Some("the same command goes on from there (not with --overwrite)".to_owned())
             }
-            RunError::Write { .. } | RunError::Arm { .. } | RunError::Internal(_) => None,
+            RunError::Write { .. } | RunError::Arm { .. } | RunError::Ranker(_) | RunError::Internal(_) => {
+                None
+            }
         }
     }
 
@@ -75,7 +81,7 @@ impl RunError {
             RunError::ForeignFile { .. } => 2,
             RunError::Reader { source, .. } => source.exit_code(),
             RunError::Stopped { .. } => INTERRUPTED,
-            RunError::Write { .. } | RunError::Arm { .. } | RunError::Internal(_) => 1,
+            RunError::Write { .. } | RunError::Arm { .. } | RunError::Ranker(_) | RunError::Internal(_) => 1,
         }
     }
 

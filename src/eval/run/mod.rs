@@ -68,6 +68,7 @@ use super::{
     retention::Retention,
     row::Row,
     scoring,
+    summary::{Measured, Summaries},
 };
 use crate::measure::{
     cost::{PriceTable, Usage},
@@ -198,7 +199,7 @@ impl Shared<'_> {
         queues: &[mpsc::Sender<Arc<Compacted>>],
     ) {
         // The rows of a task come one after the other, each through all arms.
-        let mut known: Option<((usize, usize), Retention)> = None;
+        let mut known: Option<((usize, usize), (Retention, Summaries))> = None;
         loop {
             if !permits.take(self.work.cancel) {
                 return;
@@ -217,12 +218,18 @@ impl Shared<'_> {
             }
             let Some(produced) = produced else { return };
             let place = (cell.task, cell.row);
-            let (_, retention) = match known.take().filter(|(at, _)| *at == place) {
+            let (_, (retention, summaries)) = match known.take().filter(|(at, _)| *at == place) {
                 Some(same) => known.insert(same),
-                None => known.insert((place, Retention::new(row))),
+                None => known.insert((place, (Retention::new(row), Summaries::new(row)))),
             };
-            let compacted = match produced {
-                Ok(produced) => self.compacted(index, cell, row, retention, produced, joules),
+            let measured = produced.and_then(|produced| {
+                let measured = guarded("a measure", || summaries.measure(&produced.text, arm))?;
+                Ok((produced, measured.map_err(|source| RunError::Ranker(Box::new(source)))?))
+            });
+            let compacted = match measured {
+                Ok((produced, measured)) => {
+                    self.compacted(index, cell, row, (retention, measured), produced, joules)
+                }
                 Err(error) => {
                     // A writer that has left has an error already.
                     let _ = made.send(Err(error));
@@ -247,7 +254,7 @@ impl Shared<'_> {
         index: usize,
         cell: Cell,
         row: &Row,
-        retention: &Retention,
+        (retention, measured): (&Retention, Measured),
         produced: Produced,
         joules: Option<f64>,
     ) -> Compacted {
@@ -268,6 +275,10 @@ impl Shared<'_> {
             answer_kept: retention.answer_kept(&produced.text),
             gold_kept: produced.kept.as_ref().and_then(|kept| retention.gold_kept(kept)),
             predicted_retention: produced.predicted_retention,
+            rouge: measured.rouge,
+            filler: measured.filler,
+            covered: measured.covered,
+            ungrounded: produced.ungrounded,
             answer: None,
             score: None,
             compact_ms: produced.compact_ms,
@@ -331,6 +342,10 @@ impl Shared<'_> {
         let weights = reader.weight_bytes_beside(arm.and_then(Arm::models), &compacted.models);
         let mut record = Record {
             reader: Some(reader.name.clone()),
+            // They stand in the record without a reader, and are no small part of it.
+            rouge: None,
+            filler: None,
+            covered: None,
             peak_memory: memory::peak(),
             model_memory: match (base.model_memory, weights) {
                 (None, 0) => None,

@@ -85,13 +85,13 @@ fn unknown_keys(table: &DeTable<'_>, text: &str) -> Vec<String> {
         let kind = keys.iter().find(|(key, _)| key.get_ref() == "kind");
         let kind = kind.and_then(|(_, value)| value.get_ref().as_str()).unwrap_or_default();
         let own: &[&str] = match kind {
-            "epitome" => &["set"],
+            "epitome" => &["set", "outline"],
             "http" => &["url"],
             _ => &[],
         };
         for (key, _) in keys.iter() {
             let name: &str = key.get_ref();
-            if !["name", "kind", "budgets"].contains(&name) && !own.contains(&name) {
+            if !["name", "kind", "budgets", "optional"].contains(&name) && !own.contains(&name) {
                 let line = line_of(text, key.span().start);
                 problems.push(format!("line {line}: arms.{name}: an arm of kind {kind:?} has no such key"));
             }

@@ -7,7 +7,7 @@
 //! | contains_any, contains_all | 1 if any, all answers occur as whole words, both normalised | after RULER, arXiv 2404.06654, section 3 |
 //! | f1_contains | 1 if an answer occurs as whole words, else token F1 | Rajpurkar et al., arXiv 1606.05250, section 6.1 |
 //! | f1_or_judge | token F1 | the same |
-//! | rouge_or_judge | ROUGE-L, F-measure, no stemming | Lin, ROUGE, 2004, section 3.2 |
+//! | rouge_or_judge | F1 of ROUGE-L ([`rouge`]) | Lin, ROUGE, 2004, section 3.1 |
 //! | edit_similarity | edit similarity of the first line of code | LongBench, arXiv 2308.14508, `code_sim_score` |
 //! | exact | 1 if the answer equals the string, ignoring surrounding white space | |
 //!
@@ -16,10 +16,12 @@
 mod choice;
 mod normal;
 mod overlap;
+pub mod rouge;
 
 pub use choice::choice;
 pub use normal::{contains_words, normalize};
-pub use overlap::{edit_similarity, rouge_l, token_f1};
+pub use overlap::{edit_similarity, token_f1};
+pub use rouge::rouge_l;
 
 use super::row::{Row, Scoring};
 
@@ -94,6 +96,7 @@ mod tests {
             choices: owned(choices),
             answer_index: (!choices.is_empty()).then_some(1),
             scoring,
+            summary: Default::default(),
             gold: Vec::new(),
             position: None,
             document: "d".into(),

@@ -8,10 +8,12 @@ use super::{
     RESAMPLES, average,
     calibration::Calibration,
     cost::Cost,
+    cut::Cuts,
     figures::{Curve, CurvePoint, Group, Measure, Scope, Size, StratumSummary, stratum_name},
     order::Order,
     random::SplitMix64,
     summary::{Observation, Summary},
+    texts::Texts,
 };
 use crate::eval::{
     record::Record,
@@ -49,6 +51,8 @@ pub struct Analysis {
     pub curves: Vec<CurvePoint>,
     /// Predicted against measured retention of arms that predict it.
     pub calibration: Vec<Calibration>,
+    /// Texts beside reference summaries.
+    pub texts: Vec<Texts>,
     /// Cost of each arm, budget and reader.
     pub costs: Vec<Cost>,
 }
@@ -68,7 +72,8 @@ impl Analysis {
             (record.task.as_str(), record.arm.as_str(), record.budget.as_str(), record.reader.as_deref())
         });
         let order = Order::of(&results.headers, names, Some(&options.baseline));
-        let families = families(records, &order, &options.baseline);
+        let cuts = Cuts::of(records);
+        let families = families(records, &cuts, &order, &options.baseline);
         let parts: Vec<Part> = families
             .par_iter()
             .map(|(key, family)| Part::of(key, family, &order, options.resamples))
@@ -76,6 +81,7 @@ impl Analysis {
         let mut analysis = Self {
             baseline: Some(options.baseline.clone()).filter(|name| order.arms.all().contains(name)),
             calibration: calibration(records, &order, options.resamples),
+            texts: Texts::all(records, &cuts, &order),
             costs: costs(records, &order),
             order,
             ..Self::default()
@@ -90,7 +96,12 @@ impl Analysis {
 }
 
 /// Sorts records into cells and finds each record's baseline partner.
-fn families<'a>(records: &'a [Seeded], order: &Order, baseline: &str) -> BTreeMap<FamilyKey, Family<'a>> {
+fn families<'a>(
+    records: &'a [Seeded],
+    cuts: &Cuts<'_>,
+    order: &Order,
+    baseline: &str,
+) -> BTreeMap<FamilyKey, Family<'a>> {
     let free = reader_of_reader_free(records, order);
     let partners = Partners::of(records, baseline);
     let mut documents: HashMap<&str, usize> = HashMap::new();
@@ -101,7 +112,7 @@ fn families<'a>(records: &'a [Seeded], order: &Order, baseline: &str) -> BTreeMa
             if measure != Measure::Score && record.reader.as_deref() != free {
                 continue;
             }
-            let Some(value) = measure.value(record) else { continue };
+            let Some(value) = measure.value(record, cuts.words(seeded)) else { continue };
             let reader = match &record.reader {
                 Some(name) if measure == Measure::Score => order.readers.place(name) + 1,
                 _ => 0,
@@ -109,7 +120,7 @@ fn families<'a>(records: &'a [Seeded], order: &Order, baseline: &str) -> BTreeMa
             let next = documents.len();
             let document = *documents.entry(&record.document).or_insert(next);
             let partner = (record.arm != baseline).then(|| partners.find(seeded)).flatten();
-            let baseline = partner.and_then(|partner| measure.value(partner));
+            let baseline = partner.and_then(|partner| measure.value(&partner.record, cuts.words(partner)));
             let arm = order.arms.place(&record.arm);
             let key = (measure, reader, record.stratum, arm, order.budgets.place(&record.budget));
             let cell = families.entry(key).or_default().entry(order.tasks.place(&record.task)).or_default();
@@ -122,7 +133,9 @@ fn families<'a>(records: &'a [Seeded], order: &Order, baseline: &str) -> BTreeMa
 /// Retention does not depend on the reader and must be counted once: from the reader-free records, or if
 /// there are none, from those of the first reader.
 fn reader_of_reader_free<'a>(records: &'a [Seeded], order: &'a Order) -> Option<&'a str> {
-    let kept = |record: &Record| record.answer_kept.is_some() || record.gold_kept.is_some();
+    let kept = |record: &Record| {
+        record.answer_kept.is_some() || record.gold_kept.is_some() || record.rouge.is_some()
+    };
     let has = |reader: Option<&str>| {
         records.iter().any(|Seeded { record, .. }| record.reader.as_deref() == reader && kept(record))
     };
@@ -136,20 +149,20 @@ fn reader_of_reader_free<'a>(records: &'a [Seeded], order: &'a Order) -> Option<
 type RowKey<'a> = (u64, &'a str, &'a str, Option<&'a str>);
 
 /// The records of the baseline by row.
-struct Partners<'a>(HashMap<RowKey<'a>, Vec<&'a Record>>);
+struct Partners<'a>(HashMap<RowKey<'a>, Vec<&'a Seeded>>);
 
 impl<'a> Partners<'a> {
     fn of(records: &'a [Seeded], baseline: &str) -> Self {
-        let mut partners: HashMap<RowKey<'a>, Vec<&'a Record>> = HashMap::new();
+        let mut partners: HashMap<RowKey<'a>, Vec<&'a Seeded>> = HashMap::new();
         for seeded in records.iter().filter(|seeded| seeded.record.arm == baseline) {
-            partners.entry(row_key(seeded)).or_default().push(&seeded.record);
+            partners.entry(row_key(seeded)).or_default().push(seeded);
         }
         Self(partners)
     }
 
-    fn find(&self, seeded: &'a Seeded) -> Option<&'a Record> {
+    fn find(&self, seeded: &'a Seeded) -> Option<&'a Seeded> {
         let candidates = self.0.get(&row_key(seeded))?;
-        let same = candidates.iter().find(|partner| partner.budget == seeded.record.budget);
+        let same = candidates.iter().find(|partner| partner.record.budget == seeded.record.budget);
         match candidates.as_slice() {
             _ if same.is_some() => same.copied(),
             [only] => Some(only),

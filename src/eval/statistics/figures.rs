@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::summary::Summary;
-use crate::eval::{record::Record, row::Stratum};
+use crate::eval::{record::Record, row::Stratum, scoring::rouge::Unit};
 
 /// What is measured for a row, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -15,11 +15,30 @@ pub enum Measure {
     AnswerKept,
     /// Share of the gold spans that survive.
     GoldKept,
+    /// Recall of ROUGE-1 at equal words.
+    Rouge1,
+    /// Recall of ROUGE-2 at equal words.
+    Rouge2,
+    /// Recall of ROUGE-L at equal words.
+    RougeL,
+    /// Share of a reference's sentences that the text covers.
+    Covered,
+    /// Share of the text's tokens in sentences that say nothing; less is better.
+    Filler,
 }
 
 impl Measure {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Score, Self::AnswerKept, Self::GoldKept];
+    pub const ALL: [Self; 8] = [
+        Self::Score,
+        Self::AnswerKept,
+        Self::GoldKept,
+        Self::Rouge1,
+        Self::Rouge2,
+        Self::RougeL,
+        Self::Covered,
+        Self::Filler,
+    ];
 
     /// Its name in machine output.
     pub fn as_str(self) -> &'static str {
@@ -27,15 +46,26 @@ impl Measure {
             Self::Score => "score",
             Self::AnswerKept => "answer_kept",
             Self::GoldKept => "gold_kept",
+            Self::Rouge1 => "rouge1",
+            Self::Rouge2 => "rouge2",
+            Self::RougeL => "rouge_l",
+            Self::Covered => "covered",
+            Self::Filler => "filler",
         }
     }
 
-    /// The record's value; `None` if it was not measured or cannot be.
-    pub fn value(self, record: &Record) -> Option<f64> {
+    /// The record's value; `None` if it was not measured or cannot be. Of its text, `words` are compared by ROUGE.
+    pub fn value(self, record: &Record, words: usize) -> Option<f64> {
+        let recall = |unit| record.rouge.as_ref().map(|rouge| rouge.cut(unit, words).recall);
         match self {
             Self::Score => record.score,
             Self::AnswerKept => record.answer_kept.map(f64::from),
             Self::GoldKept => record.gold_kept,
+            Self::Rouge1 => recall(Unit::Words),
+            Self::Rouge2 => recall(Unit::Pairs),
+            Self::RougeL => recall(Unit::Sequence),
+            Self::Covered => record.covered,
+            Self::Filler => record.filler,
         }
     }
 }

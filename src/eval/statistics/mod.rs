@@ -10,6 +10,8 @@
 //!        paired      standard error by document, small-sample interval, detectable difference
 //!        exact       McNemar's test and the sign test
 //!   -> average    macro average over tasks
+//!   -> cut        words up to which texts are compared by ROUGE
+//!   -> texts      their ROUGE in full
 //!   -> calibration   predicted against measured retention
 //!   -> cost       tokens, time, memory, energy and price of each arm
 //! ```
@@ -23,6 +25,7 @@ pub mod average;
 pub mod bootstrap;
 pub mod calibration;
 pub mod cost;
+pub mod cut;
 pub mod exact;
 pub mod figures;
 pub mod interval;
@@ -31,6 +34,7 @@ pub mod paired;
 pub mod random;
 pub mod student;
 pub mod summary;
+pub mod texts;
 
 pub use analysis::{Analysis, Options};
 pub use calibration::Calibration;
@@ -39,6 +43,7 @@ pub use exact::Exact;
 pub use figures::{Curve, CurvePoint, Group, Measure, Scope, Size, StratumSummary};
 pub use interval::{Interval, Method};
 pub use summary::{Estimate, Paired, Summary};
+pub use texts::Texts;
 
 /// Default number of bootstrap resamples. Efron and Tibshirani, An Introduction to the Bootstrap (1993),
 /// chapter 13, take 1,000 and more for percentile intervals.

@@ -32,7 +32,7 @@ pub use error::{Problem, TaskError};
 
 use super::{
     record::DataSource,
-    row::{Row, Scoring, Stratum},
+    row::{Row, Scoring, Stratum, SummaryMeasures},
     suite::{Format, TaskSpec},
 };
 
@@ -178,6 +178,10 @@ impl Draft {
             choices: self.choices,
             answer_index: self.answer_index,
             scoring,
+            summary: SummaryMeasures {
+                rouge: spec.rouge.unwrap_or(scoring.is_free_text()),
+                covered: spec.covered,
+            },
             gold,
             document: self.document.unwrap_or_else(|| short(&hash)),
             stratum: spec.stratum.unwrap_or(self.stratum),

@@ -209,7 +209,7 @@ pub enum SummarizerKind {
 
 impl SummarizerKind {
     /// Whether summaries are text that a model writes.
-    pub(crate) fn writes(self) -> bool {
+    pub fn writes(self) -> bool {
         matches!(self, Self::Abstractive | Self::OpenAi)
     }
 

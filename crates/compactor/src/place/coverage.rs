@@ -14,12 +14,10 @@ use crate::{
     compaction::PieceKind,
     rank::{
         relevance::counts,
-        wholes::{self, Whole},
+        wholes::{self, CONTENT, Whole},
     },
 };
 
-/// A sentence with fewer content words says nothing by itself.
-const CONTENT: usize = 4;
 /// A sentence of more tokens costs too much, unless the budget is large: then up to this share of it, as a divisor.
 const LONG: (usize, usize) = (120, 6);
 /// What a sentence says counts so much less where all its words stand already.

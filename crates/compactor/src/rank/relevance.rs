@@ -87,7 +87,7 @@ impl Model {
 }
 
 /// Whether a span is content, not what labels it.
-pub(crate) fn counts(doc: &Document<'_>, span: usize) -> bool {
+pub fn counts(doc: &Document<'_>, span: usize) -> bool {
     let (this, block) = (&doc.spans[span], &doc.blocks[doc.spans[span].block]);
     let label = this.role == Role::Label || block.labelled && block.spans.start == span;
     !label && this.content != Content::Heading && !doc.span_text(span).is_empty()

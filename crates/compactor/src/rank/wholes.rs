@@ -24,6 +24,8 @@ const BY_LENGTH: [usize; 9] = [2, 3, 4, 6, 7, 8, 9, 13, 15];
 const PARTS: usize = 12;
 /// Sentences on each side that count as the surroundings.
 const WINDOW: usize = 3;
+/// A sentence with fewer content words says nothing by itself.
+pub(crate) const CONTENT: usize = 4;
 /// Most letters of a mark such as `{laughter}`.
 const MARK: usize = 24;
 
@@ -83,6 +85,19 @@ impl Whole {
         }
         whole
     }
+}
+
+/// Share of the tokens of a text's sentences that are in sentences with fewer than four content words; `None` without
+/// sentences. Labels and headings are no sentences.
+pub fn filler(doc: &Document<'_>) -> Option<f64> {
+    let whole = Whole::new(doc);
+    let (mut all, mut idle) = (0, 0);
+    for (span, terms) in whole.terms.iter().enumerate().filter(|(span, _)| counts(doc, *span)) {
+        let tokens = doc.spans[span].tokens;
+        all += tokens;
+        idle += if terms.len() < CONTENT { tokens } else { 0 };
+    }
+    (all > 0).then(|| idle as f64 / all as f64)
 }
 
 /// Whether a text is one of which a whole can be told by its sentences: running text or talk, for the most part.
@@ -338,6 +353,16 @@ mod tests {
         assert!(whole.terms[said].len() >= 8);
         let idle = (0..doc.spans.len()).find(|span| doc.span_text(*span).contains("Yeah")).expect("there");
         assert!(whole.terms[idle].is_empty(), "{:?}", whole.terms);
+    }
+
+    #[test]
+    fn filler_is_a_share_of_the_tokens() {
+        let share = |text| filler(&whole(text).0);
+        assert_eq!(share("Ann: Mm-hmm. Yeah, okay.\n\nBob: Right. Well, I mean.\n"), Some(1.0));
+        assert_eq!(share("The group decided on a rubber case and a simple display.\n"), Some(0.0));
+        let half = share("Yeah, okay, right.\n\nThe group decided on a rubber case and a simple display.\n");
+        assert!(half.is_some_and(|half| half > 0.1 && half < 0.5), "{half:?}");
+        assert_eq!(share(""), None);
     }
 
     #[test]
