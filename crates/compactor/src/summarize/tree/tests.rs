@@ -14,7 +14,7 @@ fn vectors(angles: &[f32]) -> Vec<Vec<f32>> {
 /// A summary that tells its leaves and counts so many tokens.
 fn summary(leaves: std::ops::Range<usize>, tokens: usize) -> Summary {
     let text = format!("{leaves:?}");
-    Summary { points: vec![Point::Text { text, source: leaves, tokens }], ungrounded: 0 }
+    Summary { points: vec![Point::Text { text, source: leaves, cites: Vec::new(), tokens }], ungrounded: 0 }
 }
 
 fn tokens(summary: &Summary) -> usize {
