@@ -219,7 +219,7 @@ class Claim:
                     self.speaker, self.strict = words[at - 1].lower, True
                     said = at
                     break
-        self.words = read_words(rest)
+        self.words = read_words(MARK.sub(" ", rest))
         # Of "Ann Clotilde said", the name is not what is said.
         name = said
         while name and self.words[name - 1].capital:
@@ -380,13 +380,15 @@ def judge(sentence, source):
     for one, other in zip(claim.content, claim.content[1:]):
         if one.stem == other.stem:
             continue
+        place = next(at for at, w in enumerate(claim.words) if w is other)
+        movable = fronted(claim.words, place)
         pairs += 1
         forward = backward = close = False
         for unit in units:
             for p in unit.where.get(one.stem, ()):
                 for q in unit.where.get(other.stem, ()):
                     forward |= q > p
-                    backward |= q < p and not (fronted(unit.words, q) and fronted(claim.words, claim.words.index(other)))
+                    backward |= q < p and not (movable and fronted(unit.words, q))
                     close |= 0 < q - p <= 3
         ordered += forward
         inverted += backward and not forward

@@ -161,7 +161,14 @@ impl Templates {
 
     fn try_out_outline(&self) -> Result<(), TemplateError> {
         use crate::{compaction::PieceKind, place::Part};
-        let part = Part { kind: PieceKind::Outline, source: 0..1, text: None, cites: Vec::new(), score: 0.0, section: false };
+        let part = Part {
+            kind: PieceKind::Outline,
+            source: 0..1,
+            text: None,
+            cites: Vec::new(),
+            score: 0.0,
+            section: false,
+        };
         let entry = Entry {
             reference: 1,
             place: Place::Head,

@@ -269,11 +269,15 @@ impl Source {
         })
     }
 
-    /// The clause of the source that says most of what the sentence says denies it if, and only if,
-    /// the sentence does.
+    /// The clause of the source that says most of what a clause of the sentence says denies it if, and only if, that
+    /// does.
     fn negation_holds(&self, sentence: &str) -> bool {
-        let said: Vec<String> = content(sentence).collect();
-        let negated = is_negated(sentence);
+        clauses(sentence).all(|clause| self.denial_holds(clause))
+    }
+
+    fn denial_holds(&self, clause: &str) -> bool {
+        let said: Vec<String> = content(clause).collect();
+        let negated = is_negated(clause);
         let shared = |clause: &HashSet<String>| said.iter().filter(|word| clause.contains(*word)).count();
         let most = |wanted: bool| {
             self.clauses
@@ -365,7 +369,9 @@ fn clauses(text: &str) -> impl Iterator<Item = &str> {
         sentence
     });
     let breaks = |c: char| matches!(c, ';' | ',' | '—');
-    sentences.flat_map(move |sentence| sentence.split(breaks).flat_map(|part| part.split(" but ")))
+    sentences
+        .flat_map(move |sentence| sentence.split(breaks).flat_map(|part| part.split(" but ")))
+        .flat_map(|part| part.split(" and "))
 }
 
 fn is_negated(sentence: &str) -> bool {

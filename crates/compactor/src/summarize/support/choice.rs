@@ -27,16 +27,16 @@ const BEHIND: usize = 1;
 /// The sentences that support a written one.
 pub(super) struct Choice<'s> {
     /// The best first.
-    pub units: Vec<&'s Unit>,
+    pub(super) units: Vec<&'s Unit>,
     /// How much each word of the written one tells, in its order.
-    pub weights: Vec<(String, f32)>,
+    pub(super) weights: Vec<(String, f32)>,
     /// Words that the support has a pronoun for.
-    pub around: HashSet<String>,
+    pub(super) around: HashSet<String>,
 }
 
 impl Choice<'_> {
     /// Whether the support holds a stem.
-    pub fn holds(&self, stem: &str) -> bool {
+    pub(super) fn holds(&self, stem: &str) -> bool {
         self.around.contains(stem) || self.units.iter().any(|unit| unit.has(stem))
     }
 }
@@ -79,7 +79,8 @@ pub(super) fn choose<'s>(claim: &Claim, source: &'s Source) -> Choice<'s> {
             left.iter().filter(|(stem, _)| unit.has(stem)).map(|(_, weight)| weight).sum()
         };
         let value = |unit: &Unit| {
-            let far = units.iter().map(|other| unit.at.abs_diff(other.at)).min().is_some_and(|gap| gap > NEAR);
+            let far =
+                units.iter().map(|other| unit.at.abs_diff(other.at)).min().is_some_and(|gap| gap > NEAR);
             let own = if units.is_empty() { FIRST * scores[unit.at] } else { 0.0 };
             adds(unit) * if far { FAR } else { 1.0 } + own
         };

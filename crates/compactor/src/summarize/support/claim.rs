@@ -7,6 +7,7 @@ use super::{
     source::Source,
     words::{self, Word},
 };
+use crate::rank::wholes::without_marks;
 
 /// Words in which a sentence names who speaks.
 const OPENING: usize = 6;
@@ -24,21 +25,22 @@ pub(super) enum Speaker {
 
 /// A written sentence.
 pub(super) struct Claim {
-    pub speaker: Option<Speaker>,
+    pub(super) speaker: Option<Speaker>,
     /// Whether it reports the speaker's words, as in "Name: words" and "Name said that ...".
-    pub strict: bool,
+    pub(super) strict: bool,
     /// Its words, without the label.
-    pub words: Vec<Word>,
+    pub(super) words: Vec<Word>,
     /// Those that its source has to hold, by number.
-    pub content: Vec<usize>,
+    pub(super) content: Vec<usize>,
     /// Stems of those that may be named before the sentence that supports it: names and the subject.
-    pub entities: HashSet<String>,
+    pub(super) entities: HashSet<String>,
 }
 
 impl Claim {
     /// Reads a sentence; none if there is nothing in it to check.
-    pub fn new(sentence: &str, source: &Source) -> Option<Self> {
-        let sentence = sentence.trim();
+    pub(super) fn new(sentence: &str, source: &Source) -> Option<Self> {
+        let (said, _) = without_marks(sentence);
+        let sentence = said.trim();
         let (all, _) = words::read(&source.stemmer, sentence, false);
         if all.is_empty() || all.len() > LONGEST {
             return None;
@@ -75,7 +77,7 @@ impl Claim {
     }
 
     /// The words that its source has to hold.
-    pub fn said(&self) -> impl Iterator<Item = &Word> {
+    pub(super) fn said(&self) -> impl Iterator<Item = &Word> {
         self.content.iter().map(|at| &self.words[*at])
     }
 }
@@ -84,7 +86,8 @@ impl Claim {
 fn labelled(sentence: &str, own: &[Word], source: &Source) -> Option<(usize, usize)> {
     let skip = usize::from(own.first().is_some_and(|word| word.lower == "the"));
     let begins = |label: &[String]| {
-        own.len() >= skip + label.len() && label.iter().zip(&own[skip..]).all(|(name, word)| *name == word.lower)
+        own.len() >= skip + label.len()
+            && label.iter().zip(&own[skip..]).all(|(name, word)| *name == word.lower)
     };
     let found = source.labels.iter().enumerate().filter(|(_, label)| begins(&label.words));
     let (number, label) = found.max_by_key(|(_, label)| label.words.len())?;

@@ -46,9 +46,8 @@ pub(super) fn features(claim: &Claim, source: &Source, choice: &Choice<'_>) -> [
         let held: f32 = choice.weights.iter().filter(|(stem, _)| held(stem)).map(|(_, weight)| weight).sum();
         held / all.max(f32::EPSILON)
     };
-    let first = |stem: &str| {
-        choice.around.contains(stem) || choice.units.first().is_some_and(|unit| unit.has(stem))
-    };
+    let first =
+        |stem: &str| choice.around.contains(stem) || choice.units.first().is_some_and(|unit| unit.has(stem));
     let count = claim.content.len().max(1) as f32;
     let missing: Vec<bool> = claim.said().map(|word| !choice.holds(&word.stem)).collect();
     let uncovered = missing.iter().filter(|missing| **missing).count();
@@ -160,7 +159,10 @@ fn unnamed(claim: &Claim, source: &Source, choice: &Choice<'_>) -> f32 {
     };
     let says = |unit: &Unit, name: &str| unit.says(name) || labels(unit, name);
     let near = |name: &str| {
-        choice.units.iter().any(|unit| source.around(unit, BEFORE, BEHIND).iter().any(|other| says(other, name)))
+        choice
+            .units
+            .iter()
+            .any(|unit| source.around(unit, BEFORE, BEHIND).iter().any(|other| says(other, name)))
     };
     let inside = |name: &str| choice.units.iter().any(|unit| says(unit, name));
     let names = claim.words.iter().enumerate().filter(|(_, word)| word.is_name());
@@ -179,7 +181,8 @@ fn verbs(claim: &Claim, choice: &Choice<'_>) -> usize {
         if !word.content || choice.holds(&word.stem) || LEXICON.is_frame(&word.stem) {
             return false;
         }
-        let form = word.lower.ends_with("ed") || word.lower.ends_with("ing") || LEXICON.is_irregular(&word.lower);
+        let form =
+            word.lower.ends_with("ed") || word.lower.ends_with("ing") || LEXICON.is_irregular(&word.lower);
         let before = at.checked_sub(1).and_then(|before| claim.words.get(before));
         let follows = before.is_some_and(|before| before.capital || LEXICON.is_auxiliary(&before.lower));
         form || follows || *at == 0 && matches!(claim.speaker, Some(Speaker::Label(_) | Speaker::Name(_)))

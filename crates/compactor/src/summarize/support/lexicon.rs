@@ -92,79 +92,79 @@ impl Lexicon {
     }
 
     /// The stem of a lower-case word, the same for all its forms.
-    pub fn stem(&self, stemmer: &Stemmer, lower: &str) -> String {
+    pub(super) fn stem(&self, stemmer: &Stemmer, lower: &str) -> String {
         term(stemmer, self.base.get(lower).map_or(lower, String::as_str))
     }
 
     /// Whether a lower-case word carries content.
-    pub fn is_content(&self, lower: &str) -> bool {
+    pub(super) fn is_content(&self, lower: &str) -> bool {
         let long = lower.len() > 1 || lower.bytes().all(|b| b.is_ascii_digit());
         long && !is_stop_word(lower) && !has(&self.lists.filler, lower)
     }
 
     /// The figure of a word that is a number.
-    pub fn number(&self, lower: &str) -> Option<String> {
+    pub(super) fn number(&self, lower: &str) -> Option<String> {
         let figure = || lower.starts_with(|c: char| c.is_ascii_digit()).then(|| lower.to_owned());
         self.lists.numbers.get(lower).cloned().or_else(figure)
     }
 
     /// Whether a word is a form that no rule gives.
-    pub fn is_irregular(&self, lower: &str) -> bool {
+    pub(super) fn is_irregular(&self, lower: &str) -> bool {
         self.base.contains_key(lower)
     }
 
     /// Whether a stem belongs to the words of summaries, not to what they sum up.
-    pub fn is_frame(&self, stem: &str) -> bool {
+    pub(super) fn is_frame(&self, stem: &str) -> bool {
         self.generic.contains(stem) || self.report.contains(stem)
     }
 
     /// Whether a stem reports what someone said or thought.
-    pub fn reports(&self, stem: &str) -> bool {
+    pub(super) fn reports(&self, stem: &str) -> bool {
         self.report.contains(stem)
     }
 
     /// Whether a stem reports what someone said.
-    pub fn says(&self, stem: &str) -> bool {
+    pub(super) fn says(&self, stem: &str) -> bool {
         self.say.contains(stem)
     }
 
     /// Whether a word stands beside a quotation and tells that it is one.
-    pub fn is_speech(&self, lower: &str) -> bool {
+    pub(super) fn is_speech(&self, lower: &str) -> bool {
         has(&self.lists.speech, lower)
     }
 
     /// Whether a word is capitalised without being a name.
-    pub fn is_pronoun(&self, lower: &str) -> bool {
+    pub(super) fn is_pronoun(&self, lower: &str) -> bool {
         has(&self.lists.pronouns, lower)
     }
 
     /// Whether a word tells a time.
-    pub fn is_time(&self, lower: &str) -> bool {
+    pub(super) fn is_time(&self, lower: &str) -> bool {
         has(&self.lists.time, lower)
     }
 
     /// Whether a word denies.
-    pub fn denies(&self, lower: &str) -> bool {
+    pub(super) fn denies(&self, lower: &str) -> bool {
         has(&self.lists.negations, lower)
     }
 
     /// Whether a word begins a phrase that may stand anywhere in its clause.
-    pub fn is_adverbial(&self, lower: &str) -> bool {
+    pub(super) fn is_adverbial(&self, lower: &str) -> bool {
         has(&self.lists.adverbial, lower)
     }
 
     /// Whether a word stands for something named before.
-    pub fn is_anaphora(&self, lower: &str) -> bool {
+    pub(super) fn is_anaphora(&self, lower: &str) -> bool {
         has(&self.lists.anaphora, lower)
     }
 
     /// Whether a verb follows a word.
-    pub fn is_auxiliary(&self, lower: &str) -> bool {
+    pub(super) fn is_auxiliary(&self, lower: &str) -> bool {
         has(&self.lists.auxiliary, lower)
     }
 
     /// The words that a word excludes.
-    pub fn antonyms(&self, lower: &str, stem: &str) -> &[String] {
+    pub(super) fn antonyms(&self, lower: &str, stem: &str) -> &[String] {
         self.antonyms.get(lower).or_else(|| self.antonyms.get(stem)).map_or(&[], Vec::as_slice)
     }
 }
@@ -182,9 +182,13 @@ mod tests {
         let stemmer = Stemmer::create(Algorithm::English);
         let stem = |word: &str| LEXICON.stem(&stemmer, word);
         assert_eq!(stem("brought"), stem("bring"));
-        assert!(LEXICON.says(&stem("asked")) && !LEXICON.says(&stem("wants")) && LEXICON.reports(&stem("wants")));
+        assert!(
+            LEXICON.says(&stem("asked")) && !LEXICON.says(&stem("wants")) && LEXICON.reports(&stem("wants"))
+        );
         assert_eq!(LEXICON.number("seventy").as_deref(), Some("70"));
-        assert!(LEXICON.denies("never") && LEXICON.is_time("yesterday") && LEXICON.is_frame(&stem("meeting")));
+        assert!(
+            LEXICON.denies("never") && LEXICON.is_time("yesterday") && LEXICON.is_frame(&stem("meeting"))
+        );
         assert_eq!(LEXICON.antonyms("never", ""), ["always"]);
         assert!(LEXICON.is_adverbial("during") && LEXICON.is_anaphora("she") && LEXICON.is_auxiliary("must"));
         assert!(LEXICON.is_pronoun("then") && LEXICON.is_speech("said") && !LEXICON.is_content("yeah"));

@@ -119,7 +119,8 @@ fn counts_otherwise(claim: &Claim, choice: &Choice<'_>) -> bool {
         let (mut same, mut other) = ((0, 0), None);
         for unit in &choice.units {
             let places = unit.places(&counted.stem).iter().filter_map(|place| place.checked_sub(1));
-            let numbers: Vec<&String> = places.filter_map(|place| unit.words[place].number.as_ref()).collect();
+            let numbers: Vec<&String> =
+                places.filter_map(|place| unit.words[place].number.as_ref()).collect();
             if numbers.is_empty() {
                 continue;
             }

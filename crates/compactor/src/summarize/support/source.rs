@@ -30,37 +30,37 @@ pub(crate) struct Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Label {
     /// Its words, in lower case.
-    pub words: Vec<String>,
+    pub(super) words: Vec<String>,
 }
 
 /// A sentence of the source.
 pub(super) struct Unit {
     /// Its span in the document.
-    pub span: usize,
+    pub(super) span: usize,
     /// Its place among the sentences.
-    pub at: usize,
-    pub words: Vec<Word>,
+    pub(super) at: usize,
+    pub(super) words: Vec<Word>,
     /// The label of its turn, by number.
-    pub label: Option<usize>,
+    pub(super) label: Option<usize>,
     /// Where each stem stands.
-    pub places: HashMap<String, Vec<usize>>,
+    pub(super) places: HashMap<String, Vec<usize>>,
     /// Who is said to speak in it, in lower case, where turns have no labels.
-    pub speakers: HashSet<String>,
+    pub(super) speakers: HashSet<String>,
     /// Whether part of it is a quotation.
-    pub quotes: bool,
+    pub(super) quotes: bool,
     block: usize,
 }
 
 impl Unit {
-    pub fn has(&self, stem: &str) -> bool {
+    pub(super) fn has(&self, stem: &str) -> bool {
         self.places.contains_key(stem)
     }
 
-    pub fn places(&self, stem: &str) -> &[usize] {
+    pub(super) fn places(&self, stem: &str) -> &[usize] {
         self.places.get(stem).map_or(&[], Vec::as_slice)
     }
 
-    pub fn says(&self, lower: &str) -> bool {
+    pub(super) fn says(&self, lower: &str) -> bool {
         self.words.iter().any(|word| word.lower == lower)
     }
 }

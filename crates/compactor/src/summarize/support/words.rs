@@ -15,28 +15,28 @@ const PLURALS: [&str; 7] = ["tvs", "dvds", "lcds", "leds", "vcrs", "pcs", "cds"]
 #[derive(Clone, Debug)]
 pub(super) struct Word {
     /// Lower case, without what an apostrophe adds.
-    pub lower: String,
+    pub(super) lower: String,
     /// The same for all its forms; the figure of a number.
-    pub stem: String,
+    pub(super) stem: String,
     /// Whether it carries content.
-    pub content: bool,
+    pub(super) content: bool,
     /// Whether its clause denies it.
-    pub negated: bool,
+    pub(super) negated: bool,
     /// Whether it stands in a quotation.
-    pub quoted: bool,
+    pub(super) quoted: bool,
     /// Its figure, if it is a number.
-    pub number: Option<String>,
+    pub(super) number: Option<String>,
     /// Whether it tells a time.
-    pub time: bool,
+    pub(super) time: bool,
     /// Whether it begins with a capital.
-    pub capital: bool,
+    pub(super) capital: bool,
     /// Bytes behind it begin here.
-    pub end: usize,
+    pub(super) end: usize,
 }
 
 impl Word {
     /// Whether it is a capitalised word of content.
-    pub fn is_name(&self) -> bool {
+    pub(super) fn is_name(&self) -> bool {
         self.capital && self.content
     }
 }
@@ -69,7 +69,8 @@ pub(super) fn read(stemmer: &Stemmer, text: &str, mut quoted: bool) -> (Vec<Word
                 '”' => quoted = false,
                 _ => {}
             }
-            if !words.is_empty() && matches!(c, ',' | ';' | ':' | '.' | '!' | '?' | '—' | '"' | '“' | '”') {
+            if !words.is_empty() && matches!(c, ',' | ';' | ':' | '.' | '!' | '?' | '—' | '"' | '“' | '”')
+            {
                 since = SCOPE + 1;
             }
             continue;
@@ -140,7 +141,8 @@ mod tests {
 
     #[test]
     fn forms_of_a_word_are_one() {
-        for (one, other) in [("T_V_s", "TV"), ("brought", "brings"), ("Marla's", "Marla"), ("seventy", "70")] {
+        for (one, other) in [("T_V_s", "TV"), ("brought", "brings"), ("Marla's", "Marla"), ("seventy", "70")]
+        {
             assert_eq!(words(one)[0].stem, words(other)[0].stem, "{one}");
         }
     }
