@@ -69,7 +69,7 @@ def read_words(text, quoted=False):
     end, quoted = 0, quoted
     for found in WORD.finditer(text):
         gap, end = text[end : found.start()], found.end()
-        if any(c in gap for c in ",;:.!?—\"“”") and out:
+        if any(c in gap for c in ',;:.!?—"“”') and out:
             since = SCOPE + 1
         for mark in gap:
             quoted = not quoted if mark == '"' else mark == "“" or quoted and mark != "”"
@@ -166,7 +166,14 @@ class Source:
                 if word.lower not in SPEECH or word.quoted:
                     continue
                 for near in (at - 1, at + 1, at + 2, at - 2):
-                    if 0 <= near < len(words) and words[near].capital and not words[near].quoted and words[near].lower not in PRONOUNS and (near != 0 or abs(near - at) == 1) and is_content(words[near].lower):
+                    if (
+                        0 <= near < len(words)
+                        and words[near].capital
+                        and not words[near].quoted
+                        and words[near].lower not in PRONOUNS
+                        and (near != 0 or abs(near - at) == 1)
+                        and is_content(words[near].lower)
+                    ):
                         unit.speakers.add(words[near].lower)
                         break
         # A paragraph is one's.
@@ -175,7 +182,13 @@ class Source:
             said[unit.paragraph] |= unit.speakers
         for unit in self.units:
             quotes = any(word.quoted for word in unit.words)
-            unit.speakers = said[unit.paragraph] if quotes and len(said[unit.paragraph]) == 1 else unit.speakers if quotes else set()
+            unit.speakers = (
+                said[unit.paragraph]
+                if quotes and len(said[unit.paragraph]) == 1
+                else unit.speakers
+                if quotes
+                else set()
+            )
             unit.quotes = quotes
 
     def weight(self, one):
@@ -225,7 +238,11 @@ class Claim:
         while name and self.words[name - 1].capital:
             name -= 1
         self.name = set(map(id, self.words[name:said]))
-        own = [w for w in self.words if w.content and id(w) not in self.name and w.stem not in GENERIC_STEMS and w.stem not in REPORT_STEMS]
+        own = [
+            w
+            for w in self.words
+            if w.content and id(w) not in self.name and w.stem not in GENERIC_STEMS and w.stem not in REPORT_STEMS
+        ]
         self.content = own or [w for w in self.words if w.content]
         first = next(iter(self.content), None)
         self.entities = {w.stem for w in self.content if w.capital or w is first}
@@ -265,18 +282,22 @@ def choose(claim, source):
     chosen, left, around = [], dict(weights), set()
     candidates = [at for at in sorted(scores) if may_support(claim, source, source.units[at])]
     while len(chosen) < 3 and candidates:
+
         def gain(at):
             new = sum(weight for one, weight in left.items() if one in source.units[at].where)
             near = min((abs(at - other) for other in chosen), default=0)
             extra = 0.5 * (scores[at]) if not chosen else 0.0
             return new * (1.0 if near <= NEAR else 0.7) + extra
+
         best = max(candidates, key=lambda at: (gain(at), -at))
         new = sum(weight for one, weight in left.items() if one in source.units[best].where)
         if chosen and new < 0.04 * sum(weights.values()):
             break
         chosen.append(best)
         if len(chosen) == 1 and any(w.lower in ANAPHORA for w in source.units[best].words):
-            around = {one for one in claim.entities if one not in source.units[best].where} & context(source, source.units[best])
+            around = {one for one in claim.entities if one not in source.units[best].where} & context(
+                source, source.units[best]
+            )
             for one in around:
                 left.pop(one, None)
         candidates.remove(best)
@@ -326,7 +347,9 @@ def conflicts(claim, units):
         behind = [claim.words[place].stem for place in range(at, min(end, at + 9)) if telling[place]]
         same, other = (0, 0), None
         for unit in units:
-            before = {unit.words[p - 1].number for p in unit.where.get(following.stem, ()) if p and unit.words[p - 1].number}
+            before = {
+                unit.words[p - 1].number for p in unit.where.get(following.stem, ()) if p and unit.words[p - 1].number
+            }
             if before:
                 held = (sum(one in unit.where for one in behind), sum(one in unit.where for one in window))
                 if word.number in before:
@@ -413,7 +436,12 @@ def judge(sentence, source):
             continue
         before = claim.words[at - 1] if at else None
         form = word.lower.endswith(("ed", "ing")) or word.lower in IRREGULAR
-        verbs += form or at == 0 and claim.speaker is not None or bool(before and (before.lower in AUXILIARY or before.capital))
+        verbs += (
+            form
+            or at == 0
+            and claim.speaker is not None
+            or bool(before and (before.lower in AUXILIARY or before.capital))
+        )
     places = sorted(chosen)
     uncovered = len(flags) - sum(flags)
     features = [
@@ -446,8 +474,13 @@ REWORDINGS = {
 def reworded(unit, source, rng):
     """A sentence of the source as a summary would have it."""
     text = MARK.sub(" ", unit.text)
-    text = re.sub(r"\b(?:[Uu]h|[Uu]m|[Ee]rm?|[Mm]m|[Hh]mm?|you know|I mean|sort of|kind of|[Ww]ell|[Ss]o|[Oo]kay|[Yy]eah)\b ?,? ?", "", text)
-    text = re.sub(r"\s+([,.?!;'])", r"\1", re.sub(r"\s+", " ", text)).strip(" ,\"“”")
+    text = re.sub(
+        r"\b(?:[Uu]h|[Uu]m|[Ee]rm?|[Mm]m|[Hh]mm?|[Ww]ell|[Ss]o|[Oo]kay|[Yy]eah|you know|I mean|sort of|kind of)"
+        r"\b ?,? ?",
+        "",
+        text,
+    )
+    text = re.sub(r"\s+([,.?!;'])", r"\1", re.sub(r"\s+", " ", text)).strip(' ,"“”')
     if len(text.split()) > 14 and rng.random() < 0.6 and ", " in text:
         parts = text.split(", ")
         keep = rng.randrange(1, len(parts) + 1)
@@ -468,7 +501,7 @@ def reworded(unit, source, rng):
             at = rng.choice(places)
             words[at] = rng.choice(REWORDINGS[words[at].lower()])
             text = " ".join(words)
-    text = text.strip(" ,.;?!\"")
+    text = text.strip(' ,.;?!"')
     if len(text.split()) < 5:
         return None
     form = rng.random()
@@ -495,7 +528,11 @@ def named(text, unit, source):
         return None
     for other in source.units[max(0, unit.at - 3) : unit.at][::-1]:
         names = [w.raw.removesuffix("'s") for w in other.words[1:] if w.capital and w.content and not w.quoted]
-        names += [w.raw.removesuffix("'s") for w in other.words[:1] if w.capital and w.content and not w.quoted and w.stem in other_names(source)]
+        names += [
+            w.raw.removesuffix("'s")
+            for w in other.words[:1]
+            if w.capital and w.content and not w.quoted and w.stem in other_names(source)
+        ]
         if names:
             return " ".join([names[-1], *words[1:]]) if len(set(names)) == 1 else None
     return None
@@ -508,8 +545,8 @@ def other_names(source):
 
 
 VERBS = (
-    "reject destroy avoid steal abandon sell praise hide forget cancel refuse attack rescue sign paint burn borrow celebrate "
-    "ignore repair follow invent describe collect protect promise measure visit trade deliver marry kill open"
+    "reject destroy avoid steal abandon sell praise hide forget cancel refuse attack rescue sign paint burn borrow "
+    "celebrate ignore repair follow invent describe collect protect promise measure visit trade deliver marry kill open"
 ).split()
 KINDS = ["roles", "verb", "speaker", "polarity", "number", "name", "date", "free"]
 
@@ -518,11 +555,15 @@ def planted(kind, sentence, source, others, rng):
     """One invention of a kind in a sentence; none where it has no place."""
     words = sentence.split()
     start = next((at + 1 for at, w in enumerate(words[:5]) if w.endswith(":")), 0)
-    plain = [w.strip(".,;:!?\"“”").lower() for w in words]
-    tail = lambda w: w[len(w.rstrip(".,;:!?\"”")) :]  # noqa: E731
+    plain = [w.strip('.,;:!?"“”').lower() for w in words]
+    tail = lambda w: w[len(w.rstrip('.,;:!?"”')) :]  # noqa: E731
     content = [at for at in range(start, len(words)) if is_content(plain[at]) and plain[at] not in GENERIC]
     if kind == "roles":
-        kept = [at for at in content if len(plain[at]) > 3 and not plain[at].endswith(("ed", "ly", "ing")) and plain[at] not in REPORT]
+        kept = [
+            at
+            for at in content
+            if len(plain[at]) > 3 and not plain[at].endswith(("ed", "ly", "ing")) and plain[at] not in REPORT
+        ]
         far = [(a, b) for a in kept for b in kept if b - a >= 2 and plain[a] != plain[b]]
         if not far:
             return None
@@ -530,16 +571,30 @@ def planted(kind, sentence, source, others, rng):
         one, other = words[a].rstrip(".,;:!?"), words[b].rstrip(".,;:!?")
         words[a], words[b] = other + tail(words[a]), one + tail(words[b])
     elif kind == "verb":
-        verbs = [at for at in content if plain[at].endswith(("ed", "ing")) or plain[at] in IRREGULAR or at and plain[at - 1] in ("to", "can", "will", "should", "would", "could", "they", "we", "he", "she", "i")]
+        verbs = [
+            at
+            for at in content
+            if plain[at].endswith(("ed", "ing"))
+            or plain[at] in IRREGULAR
+            or at
+            and plain[at - 1] in ("to", "can", "will", "should", "would", "could", "they", "we", "he", "she", "i")
+        ]
         verbs = [at for at in verbs if plain[at] not in REPORT]
         if not verbs:
             return None
         at = rng.choice(verbs)
         new = rng.choice(VERBS)
-        ending = "ing" if plain[at].endswith("ing") else "ed" if plain[at].endswith("ed") or plain[at] in IRREGULAR else ""
+        ending = (
+            "ing" if plain[at].endswith("ing") else "ed" if plain[at].endswith("ed") or plain[at] in IRREGULAR else ""
+        )
         base = new[:-1] if ending and new.endswith("e") else new
         if rng.random() < 0.4:
-            pool = [w.lower for u in source.units for w in u.words if w.content and w.lower.endswith(ending or "e") and w.lower != plain[at]]
+            pool = [
+                w.lower
+                for u in source.units
+                for w in u.words
+                if w.content and w.lower.endswith(ending or "e") and w.lower != plain[at]
+            ]
             if pool:
                 base, ending = rng.choice(pool), ""
         words[at] = base + ending + tail(words[at])
@@ -551,7 +606,11 @@ def planted(kind, sentence, source, others, rng):
                 return None
             return sentence.replace(max(found, key=len), rng.choice(rest), 1)
         names = sorted({w.raw for u in source.units for w in u.words[1:] if w.capital and w.content and len(w.raw) > 2})
-        said = [at for at in range(len(words)) if words[at][0].isupper() and at + 1 < len(words) and stem(plain[at + 1]) in SAY_STEMS]
+        said = [
+            at
+            for at in range(len(words))
+            if words[at][0].isupper() and at + 1 < len(words) and stem(plain[at + 1]) in SAY_STEMS
+        ]
         names = [n for n in names if n.lower() not in plain]
         if not said or not names:
             return None
@@ -565,7 +624,12 @@ def planted(kind, sentence, source, others, rng):
                 words[at] = {"can't": "can", "won't": "will"}.get(w, w[:-3])
                 return " ".join(words)
         swaps = [(at, o) for at, w in enumerate(plain) for o in sorted(ANTONYMS.get(w, ()))]
-        aux = [at for at, w in enumerate(plain) if at >= start and w in ("is", "are", "was", "were", "will", "can", "could", "should", "would", "must", "had", "has")]
+        aux = [
+            at
+            for at, w in enumerate(plain)
+            if at >= start
+            and w in ("is", "are", "was", "were", "will", "can", "could", "should", "would", "must", "had", "has")
+        ]
         if swaps and (rng.random() < 0.5 or not aux):
             at, new = rng.choice(swaps)
             words[at] = new + tail(words[at])
@@ -599,7 +663,20 @@ def planted(kind, sentence, source, others, rng):
             at = rng.choice(places)
             words[at] = rng.choice([t for t in sorted(TIME) if t != plain[at]]) + tail(words[at])
         else:
-            when = rng.choice(["yesterday", "last week", "next month", "in the morning", "last year", "on Monday", "in March", "in 1974", "two years ago", "at night"])
+            when = rng.choice(
+                [
+                    "yesterday",
+                    "last week",
+                    "next month",
+                    "in the morning",
+                    "last year",
+                    "on Monday",
+                    "in March",
+                    "in 1974",
+                    "two years ago",
+                    "at night",
+                ]
+            )
             return sentence.rstrip(".") + f" {when}."
     elif kind == "free":
         return rng.choice(others)
@@ -617,7 +694,15 @@ def windows(source_text, references, rng):
         part.units = []
         for unit in whole.units[first : first + WINDOW]:
             copy = Unit.__new__(Unit)
-            copy.open, copy.paragraph, copy.text, copy.label, copy.words, copy.names, copy.where = unit.open, unit.paragraph, unit.text, unit.label, unit.words, unit.names, unit.where
+            copy.open, copy.paragraph, copy.text, copy.label, copy.words, copy.names, copy.where = (
+                unit.open,
+                unit.paragraph,
+                unit.text,
+                unit.label,
+                unit.words,
+                unit.names,
+                unit.where,
+            )
             copy.at, copy.speakers = len(part.units), set()
             part.units.append(copy)
             if unit.label:
@@ -627,7 +712,9 @@ def windows(source_text, references, rng):
     rows = []
     for sentence in references:
         content = {w.stem for w in read_words(sentence) if w.content}
-        rows.append((sentence, max(parts, key=lambda p: sum(whole.weight(c) for c in content if c in p.index)), "reference"))
+        rows.append(
+            (sentence, max(parts, key=lambda p: sum(whole.weight(c) for c in content if c in p.index)), "reference")
+        )
     for part in parts:
         for unit in rng.sample(part.units, min(8, len(part.units))):
             text = reworded(unit, part, rng)
@@ -663,7 +750,12 @@ def documents(folder, dev):
         yield "qmsum", row["id"], text, [query["answer"] for query in row["queries"] + row["general"]]
     for line in open(folder / "squality_train_summaries.jsonl"):
         row = json.loads(line)
-        yield "squality", row["id"] if "id" in row else "", row["document"], [s for q in row["questions"] for s in q["summaries"]]
+        yield (
+            "squality",
+            row["id"] if "id" in row else "",
+            row["document"],
+            [s for q in row["questions"] for s in q["summaries"]],
+        )
 
 
 def rows(folder, dev=False):
@@ -678,7 +770,9 @@ def rows(folder, dev=False):
         pool[group] += [(name, s) for a in answers for s in sentences(a) if len(s.split()) > 5]
     for task, name, text, answers in documents_held:
         group = task + re.sub(r"[^A-Za-z].*", "", name.split("-")[-1])[:2]
-        others = [s for other, s in pool[group] if other != name] or [s for g in pool for other, s in pool[g] if other != name]
+        others = [s for other, s in pool[group] if other != name] or [
+            s for g in pool for other, s in pool[g] if other != name
+        ]
         references = [s for a in answers for s in sentences(a) if len(s.split()) > 5]
         references = rng.sample(references, min(12, len(references)))
         text = text if len(text) < 90_000 else text[:90_000]
@@ -759,14 +853,19 @@ def plants(fixture, weights):
     passed, count = collections.Counter(), collections.Counter()
     for text in json.loads(Path(fixture).read_text())["texts"]:
         source = Source(text["source"])
-        for kind, sentence in [("near", s) for s in text["near"]] + [("reworded", s) for s in text["reworded"]] + [tuple(p) for p in text["planted"]]:
+        for kind, sentence in (
+            [("near", s) for s in text["near"]]
+            + [("reworded", s) for s in text["reworded"]]
+            + [tuple(p) for p in text["planted"]]
+        ):
             found, chosen = judge(sentence, source)
             value = score(found, model)
             count[kind] += 1
             passed[kind] += value >= model["threshold"]
             true = kind in ("near", "reworded")
             if true != (value >= model["threshold"]):
-                print(f"{kind} {value:.2f} {found if isinstance(found, str) else ''} {sentence} <- {[source.units[a].text[:80] for a in chosen]}")
+                why = found if isinstance(found, str) else ""
+                print(f"{kind} {value:.2f} {why} {sentence} <- {[source.units[at].text[:80] for at in chosen]}")
     for kind in count:
         print(kind, passed[kind], "of", count[kind])
     print("inventions that pass:", sum(passed[k] for k in KINDS), "of", sum(count[k] for k in KINDS))

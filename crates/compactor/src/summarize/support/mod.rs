@@ -1,10 +1,10 @@
 //! Support: whether one to three sentences of a source say what a written sentence says, and which.
 //!
-//! [`grounding`](super::grounding) refuses what holds something that its source lacks. That leaves sentences made of the
-//! source's own words that it nowhere says: roles swapped, another verb, another speaker. Here, the best sentences are
-//! found for each written one. Rules refuse it where they are another's words, or lack one of its numbers or times; else
-//! a small logistic model decides by [`features`]. `eval/ranker/support.py` fits it and writes `weights.json`; its README
-//! holds the figures.
+//! [`grounding`](super::grounding) refuses what holds something that its source lacks. That leaves sentences made of
+//! the source's own words that it nowhere says: roles swapped, another verb, another speaker. Here, the best sentences
+//! are found for each written one. Rules refuse it where they are another's words, or lack one of its numbers or times;
+//! else a small logistic model decides by [`features`]. `eval/ranker/support.py` fits it and writes `weights.json`; the
+//! README there holds the figures.
 
 mod choice;
 mod claim;
