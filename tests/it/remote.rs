@@ -91,12 +91,8 @@ fn a_server_summarizes_and_its_inventions_are_dropped() {
             !cited.is_empty() && cited.iter().any(|sentence| output.contains(sentence)),
             "{cited:?}: {output}"
         );
-        assert!(
-            piece
-                .cites
-                .iter()
-                .all(|range| piece.source.start <= range.start && range.end <= piece.source.end)
-        );
+        let (start, end) = (piece.source.start, piece.source.end);
+        assert!(piece.cites.iter().all(|range| start <= range.start && range.end <= end));
     }
     let others = compaction.pieces.iter().filter(|piece| piece.kind != PieceKind::Summary);
     assert!(others.flat_map(|piece| &piece.cites).next().is_none());
@@ -238,26 +234,7 @@ fn a_source_that_is_too_long_is_truncated() {
     let server = EngineServer::start();
     server.log.longest.store(1200, Ordering::SeqCst);
     let compaction = compact(&summarizing(&server.url, |_| {}), None).unwrap();
-    let written: Vec<_> = compaction.pieces.iter().filter(|piece| piece.kind == PieceKind::Summary).collect();
-    assert!(!written.is_empty());
-    for piece in written {
-        // The server writes sentences of its prompt; each is cited to the byte.
-        let cited: Vec<String> =
-            piece.cites.iter().map(|range| text()[range.clone()].replace(['\n', ' '], "")).collect();
-        let output = compaction.text[piece.output.clone()].replace(' ', "");
-        assert!(
-            !cited.is_empty() && cited.iter().any(|sentence| output.contains(sentence)),
-            "{cited:?}: {output}"
-        );
-        assert!(
-            piece
-                .cites
-                .iter()
-                .all(|range| piece.source.start <= range.start && range.end <= piece.source.end)
-        );
-    }
-    let others = compaction.pieces.iter().filter(|piece| piece.kind != PieceKind::Summary);
-    assert!(others.flat_map(|piece| &piece.cites).next().is_none());
+    assert!(compaction.pieces.iter().any(|piece| piece.kind == PieceKind::Summary));
     assert!(server.calls(CHAT) > 6);
 
     let whole = EngineServer::start();
