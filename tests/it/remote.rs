@@ -80,7 +80,22 @@ fn a_server_summarizes_and_its_inventions_are_dropped() {
     assert!(asked > 2, "{asked} calls");
     assert!(!compaction.text.contains("zeppelins") && !compaction.text.contains(INVENTED));
     assert!(compaction.figures.ungrounded >= asked, "{:?}", compaction.figures);
-    assert!(compaction.pieces.iter().any(|piece| piece.kind == PieceKind::Summary));
+    let written: Vec<_> = compaction.pieces.iter().filter(|piece| piece.kind == PieceKind::Summary).collect();
+    assert!(!written.is_empty());
+    for piece in written {
+        // The server writes sentences of its prompt; each is cited to the byte.
+        let cited: Vec<String> =
+            piece.cites.iter().map(|range| text()[range.clone()].replace(['\n', ' '], "")).collect();
+        let output = compaction.text[piece.output.clone()].replace(' ', "");
+        assert!(
+            !cited.is_empty() && cited.iter().any(|sentence| output.contains(sentence)),
+            "{cited:?}: {output}"
+        );
+        let (start, end) = (piece.source.start, piece.source.end);
+        assert!(piece.cites.iter().all(|range| start <= range.start && range.end <= end));
+    }
+    let others = compaction.pieces.iter().filter(|piece| piece.kind != PieceKind::Summary);
+    assert!(others.flat_map(|piece| &piece.cites).next().is_none());
     assert!(compaction.figures.models.iter().any(|model| model.starts_with("writer@http://127.0.0.1")));
     // There have been calls, as asserted above.
     for (_, body) in server.log.calls.lock().unwrap().iter() {

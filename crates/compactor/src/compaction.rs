@@ -103,7 +103,8 @@ pub enum PieceKind {
     Extract,
     /// A line of the outline at the head, verbatim: the words with which a topic of the text begins.
     Outline,
-    /// Generated text that stands for its source range; every figure and name in it was found there.
+    /// Generated text that stands for its source range. Every figure and name in it was found there, and every
+    /// sentence is supported by those of its [`cites`](Piece::cites).
     Summary,
 }
 
@@ -145,6 +146,9 @@ pub struct Piece {
     /// Other places of the input where the same span stands, and is left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "pairs")]
     pub also: Vec<Range<usize>>,
+    /// Of a summary: the byte ranges of the input that its sentences rest on, one to three for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "pairs")]
+    pub cites: Vec<Range<usize>>,
 }
 
 /// Why a text came out as it did.
@@ -249,7 +253,7 @@ pub struct Figures {
     /// Share of the budget given to summaries, 0 to 1.
     pub summary_share: f64,
     /// Summary sentences that were refused because their source does not hold a figure or a name in
-    /// them.
+    /// them, or no sentences of it support them.
     pub ungrounded: usize,
     /// Leaves and merges of the summary tree that a model wrote, for this text or before.
     pub summary_nodes: usize,

@@ -143,6 +143,7 @@ impl Templates {
             kind: PieceKind::Span,
             source: start..start + 1,
             text: None,
+            cites: Vec::new(),
             score: 0.0,
             section: false,
         };
@@ -160,7 +161,14 @@ impl Templates {
 
     fn try_out_outline(&self) -> Result<(), TemplateError> {
         use crate::{compaction::PieceKind, place::Part};
-        let part = Part { kind: PieceKind::Outline, source: 0..1, text: None, score: 0.0, section: false };
+        let part = Part {
+            kind: PieceKind::Outline,
+            source: 0..1,
+            text: None,
+            cites: Vec::new(),
+            score: 0.0,
+            section: false,
+        };
         let entry = Entry {
             reference: 1,
             place: Place::Head,
@@ -236,6 +244,7 @@ impl Templates {
                     score: part.score,
                     reference: entry.reference,
                     also: Vec::new(),
+                    cites: part.cites.clone(),
                 });
             }
             rest = behind;

@@ -101,6 +101,7 @@ impl Head {
                 kind: PieceKind::Outline,
                 source: line.clone(),
                 text: None,
+                cites: Vec::new(),
                 score: 0.0,
                 section: false,
             }],

@@ -222,12 +222,18 @@ impl Work<'_> {
                     score: self.ranking.salience[*span],
                 }),
                 Point::Span(_) => {}
-                Point::Text { text, source, .. } => match written.last_mut() {
+                Point::Text { text, source, cites, .. } => match written.last_mut() {
                     Some(last) if last.source == *source => {
                         last.text.push(' ');
                         last.text.push_str(text);
+                        let new = cites.iter().filter(|range| !last.cites.contains(range)).cloned();
+                        last.cites.extend(new.collect::<Vec<_>>());
                     }
-                    _ => written.push(Written { text: text.clone(), source: source.clone() }),
+                    _ => written.push(Written {
+                        text: text.clone(),
+                        source: source.clone(),
+                        cites: cites.clone(),
+                    }),
                 },
             }
         }

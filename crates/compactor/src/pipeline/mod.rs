@@ -288,6 +288,7 @@ fn passed(text: &str, reason: PassReason, mut figures: Figures, started: Instant
             score: 0.0,
             reference: 1,
             also: Vec::new(),
+            cites: Vec::new(),
         }]
     };
     figures.spans_kept = figures.spans;

@@ -146,6 +146,7 @@ impl<'a> Opened<'a> {
                 score,
                 reference: index + 1,
                 also: Vec::new(),
+                cites: Vec::new(),
             }
         };
         let text = rendered.text;

@@ -50,6 +50,8 @@ pub struct Part {
     pub source: Range<usize>,
     /// Generated text; `None` for verbatim parts.
     pub text: Option<String>,
+    /// Bytes of the input that support generated text.
+    pub cites: Vec<Range<usize>>,
     /// Salience of its best span.
     pub score: f32,
     /// The heading of a section, which has a line of its own, unlike the label of a passage.
@@ -267,6 +269,8 @@ pub(crate) struct Written {
     pub text: String,
     /// The bytes that it stands for.
     pub source: Range<usize>,
+    /// The bytes of the sentences that support it.
+    pub cites: Vec<Range<usize>>,
 }
 
 /// Gives every kept run its place and groups runs into entries, in the order in which they will
@@ -308,6 +312,7 @@ pub(crate) fn arrange(doc: &Document<'_>, kept: &[Kept], written: &[Written], si
             kind: PieceKind::Summary,
             source: text.source.clone(),
             text: Some(text.text.clone()),
+            cites: text.cites.clone(),
             score: 0.0,
             section: false,
         };
@@ -347,7 +352,7 @@ fn push_part(
             return;
         }
     }
-    parts.push(Part { kind, source, text: None, score, section });
+    parts.push(Part { kind, source, text: None, cites: Vec::new(), score, section });
 }
 
 /// The labelled block that a run is part of.

@@ -205,7 +205,7 @@ impl<'m> Words<'m> {
 }
 
 /// A text without what transcripts mark, such as `{laughter}` or `[inaudible]`, and how many marks there were.
-fn without_marks(text: &str) -> (Cow<'_, str>, usize) {
+pub(crate) fn without_marks(text: &str) -> (Cow<'_, str>, usize) {
     let (mut said, mut marks, mut from, mut at) = (String::new(), 0, 0, 0);
     while let Some(open) = text[at..].find(['{', '[', '<']).map(|found| at + found) {
         at = open + 1;

@@ -90,6 +90,7 @@ pub fn render(
             score,
             reference,
             also: vec![],
+            cites: vec![],
         });
     }
     if !pieces.is_empty() {

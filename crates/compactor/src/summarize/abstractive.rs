@@ -1,7 +1,8 @@
-//! The abstractive summarizer: a local decoder or a server writes, [`grounding`](super::grounding) decides.
+//! The abstractive summarizer: a local decoder or a server writes, [`grounding`](super::grounding) and
+//! [`support`] decide.
 //!
-//! A sentence that holds a figure, date, name, quotation or identifier that its source does not is
-//! replaced by the source's best extracted sentence. A merge re-reads the extracted evidence of its
+//! A sentence that holds a figure, date, name, quotation or identifier that its source does not, or that no one to three
+//! sentences of it support, is replaced by the source's best extracted sentence. A merge re-reads the extracted evidence of its
 //! children beside their summaries, since merging summaries alone amplifies what was invented
 //! (arXiv 2502.00977).
 
@@ -15,7 +16,8 @@ use epitome_text as text;
 
 use super::{
     Context, Nodes, Point, SummarizeError, Summarizer, Summary, extractive,
-    grounding::{OPENERS, Source},
+    grounding::{self, OPENERS},
+    support,
 };
 use crate::{
     cache::{self, Key, KeyParts},
@@ -213,7 +215,7 @@ fn complete(text: &str, whole: bool) -> String {
     text[..end].trim().to_owned()
 }
 
-/// The sentences of `written` that `source` holds, each other one replaced by the best extracted
+/// The sentences of `written` that `source` holds and supports, each other one replaced by the best extracted
 /// sentence that is not used yet; at most `budget` tokens.
 fn ground(
     context: &Context<'_>,
@@ -223,7 +225,8 @@ fn ground(
     spans: &[usize],
     budget: usize,
 ) -> Summary {
-    let known = Source::new(source);
+    let known = grounding::Source::new(source);
+    let sentences = support::Source::new(context.doc, spans);
     let mut summary = Summary::default();
     let mut left = budget;
     let mut seen: Vec<String> = Vec::new();
@@ -237,14 +240,16 @@ fn ground(
             continue;
         }
         seen.push(plain);
-        if !known.holds(&sentence) {
+        let support = known.holds(&sentence).then(|| sentences.support(&sentence).ok()).flatten();
+        let Some(support) = support else {
             refused += 1;
             continue;
-        }
+        };
         let tokens = context.counter.count(&sentence);
         if tokens <= left {
             left -= tokens;
-            summary.points.push(Point::Text { text: sentence, source: range.clone(), tokens });
+            let cites = support.into_iter().map(|span| context.doc.trimmed(&(span..span + 1))).collect();
+            summary.points.push(Point::Text { text: sentence, source: range.clone(), cites, tokens });
         }
     }
     summary.ungrounded = refused;

@@ -167,7 +167,8 @@ impl Source {
     /// Reads a source.
     pub(crate) fn new(text: &str) -> Self {
         let mut source = Source { text: squeeze(text), ..Source::default() };
-        for word in words(text) {
+        let spelled = spelled(text);
+        for word in words(text).chain(words(&spelled)) {
             source.words.insert(bare(&word.to_lowercase()).to_owned());
             for part in word.split(['-', '/', '–', '—']) {
                 source.words.insert(bare(&part.to_lowercase()).to_owned());
@@ -181,7 +182,7 @@ impl Source {
         for clause in clauses(text) {
             source.clauses.push((is_negated(clause), content(clause).collect()));
         }
-        source.sequence = sequence(text);
+        source.sequence = sequence(&spelled);
         source
     }
 
@@ -222,11 +223,12 @@ impl Source {
             }
             let opens = i == 0;
             opens && OPENERS.contains(&plain)
-        }) && self.pairs_hold(&words)
+        }) && sentence.split(": ").all(|part| self.pairs_hold(part))
     }
 
     /// Capitalised words that stand together are one name, and stand together in the source.
-    fn pairs_hold(&self, words: &[&str]) -> bool {
+    fn pairs_hold(&self, part: &str) -> bool {
+        let words: Vec<&str> = words(part).collect();
         words.windows(2).enumerate().all(|(i, pair)| {
             let [a, b] = pair else { return true };
             let capital = |word: &str| word.chars().next().is_some_and(char::is_uppercase) && word.len() > 1;
@@ -267,11 +269,15 @@ impl Source {
         })
     }
 
-    /// The clause of the source that says most of what the sentence says denies it if, and only if,
-    /// the sentence does.
+    /// The clause of the source that says most of what a clause of the sentence says denies it if, and only if, that
+    /// does.
     fn negation_holds(&self, sentence: &str) -> bool {
-        let said: Vec<String> = content(sentence).collect();
-        let negated = is_negated(sentence);
+        clauses(sentence).all(|clause| self.denial_holds(clause))
+    }
+
+    fn denial_holds(&self, clause: &str) -> bool {
+        let said: Vec<String> = content(clause).collect();
+        let negated = is_negated(clause);
         let shared = |clause: &HashSet<String>| said.iter().filter(|word| clause.contains(*word)).count();
         let most = |wanted: bool| {
             self.clauses
@@ -321,6 +327,17 @@ fn bare(word: &str) -> &str {
     word.strip_suffix("'s").or_else(|| word.strip_suffix("’s")).unwrap_or(word)
 }
 
+/// Letters that are spelled as one word: `T_V_` is `TV`.
+fn spelled(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '_' || !out.ends_with(|last: char| last.is_ascii_uppercase()) {
+            out.push(c);
+        }
+    }
+    out
+}
+
 fn stem(word: &str) -> String {
     let word = bare(word);
     word.chars().take(word.chars().count().clamp(3, 5)).collect()
@@ -351,7 +368,10 @@ fn clauses(text: &str) -> impl Iterator<Item = &str> {
         start = end;
         sentence
     });
-    sentences.flat_map(|sentence| sentence.split(';').flat_map(|part| part.split(" but ")))
+    let breaks = |c: char| matches!(c, ';' | ',' | '—');
+    sentences
+        .flat_map(move |sentence| sentence.split(breaks).flat_map(|part| part.split(" but ")))
+        .flat_map(|part| part.split(" and "))
 }
 
 fn is_negated(sentence: &str) -> bool {

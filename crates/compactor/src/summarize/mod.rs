@@ -1,6 +1,6 @@
 //! Summaries of what does not survive verbatim: leaves of segments, merged by topic, level by level
 //! ([`tree`]). A summary is a list of [`Point`]s: sentences of the source, or generated ones that
-//! passed [`grounding`].
+//! passed [`grounding`] and have their [`support`].
 
 pub(crate) mod abstractive;
 pub(crate) mod breadth;
@@ -8,6 +8,7 @@ pub(crate) mod extractive;
 pub(crate) mod facts;
 pub(crate) mod grounding;
 pub(crate) mod structure;
+pub(crate) mod support;
 pub(crate) mod tree;
 
 use std::ops::{AddAssign, Range};
@@ -46,12 +47,14 @@ pub enum SummarizeError {
 pub(crate) enum Point {
     /// A span of the document, verbatim.
     Span(usize),
-    /// A generated sentence, and the bytes that it stands for.
+    /// A generated sentence, and what it is made of.
     Text {
         /// The sentence.
         text: String,
-        /// Bytes of the input.
+        /// The bytes of the stretch that it stands for.
         source: Range<usize>,
+        /// The bytes of the one to three sentences that support it.
+        cites: Vec<Range<usize>>,
         /// Tokens.
         tokens: usize,
     },
@@ -91,7 +94,7 @@ impl Context<'_> {
 pub(crate) struct Summary {
     /// Its statements, in the order of the source.
     pub points: Vec<Point>,
-    /// Generated sentences that held something their source does not.
+    /// Generated sentences that held something their source does not, or that no sentence of it supports.
     pub ungrounded: usize,
     /// What of the tree below it, with itself, was generated.
     pub nodes: Nodes,

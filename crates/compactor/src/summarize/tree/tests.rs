@@ -14,7 +14,8 @@ fn vectors(angles: &[f32]) -> Vec<Vec<f32>> {
 /// A summary that tells its leaves and counts so many tokens.
 fn summary(leaves: std::ops::Range<usize>, tokens: usize) -> Summary {
     let text = format!("{leaves:?}");
-    Summary { points: vec![Point::Text { text, source: leaves, tokens }], ..Summary::default() }
+    let point = Point::Text { text, source: leaves, cites: Vec::new(), tokens };
+    Summary { points: vec![point], ..Summary::default() }
 }
 
 fn tokens(summary: &Summary) -> usize {

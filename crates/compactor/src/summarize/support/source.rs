@@ -1,0 +1,186 @@
+//! The sentences of a source, who says each, and where each word is.
+
+use std::collections::{HashMap, HashSet};
+
+use epitome_text::{Content, Document};
+use rust_stemmers::{Algorithm, Stemmer};
+
+use super::{
+    lexicon::LEXICON,
+    words::{self, Word},
+};
+use crate::rank::wholes::without_marks;
+
+/// Words of a sentence that are looked at; what is longer is data.
+const LONGEST: usize = 400;
+/// Places of a word in a sentence that are looked at.
+const PLACES: usize = 32;
+
+/// A source, ready to be asked what it supports.
+pub(crate) struct Source {
+    /// Its sentences, in their order.
+    pub(super) units: Vec<Unit>,
+    /// Who speaks, where turns are labelled.
+    pub(super) labels: Vec<Label>,
+    index: HashMap<String, Vec<usize>>,
+    pub(super) stemmer: Stemmer,
+}
+
+/// The name at the head of someone's turns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Label {
+    /// Its words, in lower case.
+    pub(super) words: Vec<String>,
+}
+
+/// A sentence of the source.
+pub(super) struct Unit {
+    /// Its span in the document.
+    pub(super) span: usize,
+    /// Its place among the sentences.
+    pub(super) at: usize,
+    pub(super) words: Vec<Word>,
+    /// The label of its turn, by number.
+    pub(super) label: Option<usize>,
+    /// Where each stem stands.
+    pub(super) places: HashMap<String, Vec<usize>>,
+    /// Who is said to speak in it, in lower case, where turns have no labels.
+    pub(super) speakers: HashSet<String>,
+    /// Whether part of it is a quotation.
+    pub(super) quotes: bool,
+    block: usize,
+}
+
+impl Unit {
+    pub(super) fn has(&self, stem: &str) -> bool {
+        self.places.contains_key(stem)
+    }
+
+    pub(super) fn places(&self, stem: &str) -> &[usize] {
+        self.places.get(stem).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn says(&self, lower: &str) -> bool {
+        self.words.iter().any(|word| word.lower == lower)
+    }
+}
+
+impl Source {
+    /// Reads some spans of a document.
+    pub(crate) fn new(doc: &Document<'_>, spans: &[usize]) -> Self {
+        let stemmer = Stemmer::create(Algorithm::English);
+        let mut source = Self { units: Vec::new(), labels: Vec::new(), index: HashMap::new(), stemmer };
+        let mut labels: HashMap<Vec<String>, usize> = HashMap::new();
+        let (mut quoted, mut block, mut label) = (false, usize::MAX, None);
+        for span in spans {
+            let own = &doc.spans[*span];
+            let first = own.block != block;
+            if first {
+                (quoted, block) = (false, own.block);
+                label = source.label(doc, block, &mut labels);
+            }
+            let is_label = doc.blocks[block].labelled && doc.blocks[block].spans.start == *span;
+            if is_label || own.content == Content::Heading {
+                continue;
+            }
+            let (text, _) = without_marks(doc.span_text(*span));
+            let (mut words, open) = words::read(&source.stemmer, &text, quoted);
+            quoted = open;
+            words.truncate(LONGEST);
+            if !words.is_empty() {
+                source.push(*span, block, label, words);
+            }
+        }
+        let labelled = source.units.iter().filter(|unit| unit.label.is_some()).count();
+        // A label of a story is a paragraph that happens to begin so.
+        if source.labels.len() < 2 || 2 * labelled < source.units.len() {
+            source.labels.clear();
+            source.units.iter_mut().for_each(|unit| unit.label = None);
+            source.attribute();
+        }
+        source
+    }
+
+    fn label(
+        &mut self,
+        doc: &Document<'_>,
+        block: usize,
+        labels: &mut HashMap<Vec<String>, usize>,
+    ) -> Option<usize> {
+        let own = &doc.blocks[block];
+        if !own.labelled || own.content == Content::Table {
+            return None;
+        }
+        let (words, _) = words::read(&self.stemmer, doc.span_text(own.spans.start), false);
+        let words: Vec<String> =
+            words.into_iter().filter(|word| word.number.is_none()).map(|word| word.lower).collect();
+        if words.is_empty() {
+            return None;
+        }
+        Some(*labels.entry(words.clone()).or_insert_with(|| {
+            self.labels.push(Label { words });
+            self.labels.len() - 1
+        }))
+    }
+
+    fn push(&mut self, span: usize, block: usize, label: Option<usize>, words: Vec<Word>) {
+        let at = self.units.len();
+        let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, word) in words.iter().enumerate() {
+            let known = places.entry(word.stem.clone()).or_default();
+            if known.is_empty() {
+                self.index.entry(word.stem.clone()).or_default().push(at);
+            }
+            if known.len() < PLACES {
+                known.push(place);
+            }
+        }
+        let quotes = words.iter().any(|word| word.quoted);
+        let speakers = HashSet::new();
+        self.units.push(Unit { span, at, words, label, places, speakers, quotes, block });
+    }
+
+    /// Finds who speaks in the quotations of a story: a paragraph is one's.
+    fn attribute(&mut self) {
+        let mut said: HashMap<usize, HashSet<String>> = HashMap::new();
+        for unit in &self.units {
+            let named = said.entry(unit.block).or_default();
+            for (at, word) in unit.words.iter().enumerate() {
+                if !word.quoted && LEXICON.is_speech(&word.lower) {
+                    named.extend(beside(&unit.words, at));
+                }
+            }
+        }
+        for unit in self.units.iter_mut().filter(|unit| unit.quotes) {
+            let all = said.get(&unit.block).filter(|all| all.len() == 1);
+            unit.speakers = all.cloned().unwrap_or_default();
+        }
+    }
+
+    /// The sentences that hold a stem.
+    pub(super) fn holding(&self, stem: &str) -> &[usize] {
+        self.index.get(stem).map_or(&[], Vec::as_slice)
+    }
+
+    /// How much it tells that a sentence holds a stem.
+    pub(super) fn weight(&self, stem: &str) -> f32 {
+        (self.units.len() as f32 / (0.5 + self.holding(stem).len() as f32)).ln_1p()
+    }
+
+    /// The sentences from `before` ahead of one to `after` behind it.
+    pub(super) fn around(&self, unit: &Unit, before: usize, after: usize) -> &[Unit] {
+        let end = (unit.at + after + 1).min(self.units.len());
+        self.units.get(unit.at.saturating_sub(before)..end).unwrap_or_default()
+    }
+}
+
+/// The name beside a verb of speech.
+fn beside(words: &[Word], at: usize) -> Option<String> {
+    let near = [at.checked_sub(1), Some(at + 1), Some(at + 2), at.checked_sub(2)];
+    near.into_iter().flatten().find_map(|place| {
+        let word = words.get(place)?;
+        let opens = place == 0 && at.abs_diff(place) > 1;
+        let name = word.is_name() && !word.quoted && !opens && !LEXICON.is_pronoun(&word.lower);
+        name.then(|| word.lower.clone())
+    })
+}
