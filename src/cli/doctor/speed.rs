@@ -6,7 +6,7 @@ use std::{
 };
 
 use epitome_engine as model;
-use epitome_engine::{Class, Finish, Gpu, Models, Sampling};
+use epitome_engine::{Class, Finish, Gpu, Models, RunBy, Sampling};
 use serde::Serialize;
 
 use super::{Finding, mebibytes};
@@ -45,6 +45,9 @@ pub(super) struct GpuReport {
 pub(super) struct DecoderSpeed {
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<&'static str>,
+    /// `engine` or `candle`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_by: Option<&'static str>,
     prompt_tokens_per_second: Option<f64>,
     tokens_per_second: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +60,7 @@ impl DecoderSpeed {
         models.locate(name).ok()?;
         Some(Self::measure(models).unwrap_or_else(|problem| Self {
             device: None,
+            run_by: None,
             prompt_tokens_per_second: None,
             tokens_per_second: None,
             problem: Some(problem),
@@ -87,8 +91,11 @@ impl DecoderSpeed {
         }
         let first = first.map_or(whole, |first| first.as_secs_f64());
         let rest = whole - first;
+        let run_by = decoder.run_by();
+        let on_gpu = precision == Precision::Gpu && run_by == RunBy::Engine;
         Ok(Self {
-            device: Some(if precision == Precision::Gpu { "gpu" } else { "cpu" }),
+            device: Some(if on_gpu { "gpu" } else { "cpu" }),
+            run_by: Some(run_by.name()),
             prompt_tokens_per_second: Some(written.prompt_tokens as f64 / first),
             // The time to the first token is the prefill.
             tokens_per_second: (count > 1 && rest > 0.0).then(|| (count - 1) as f64 / rest),
@@ -109,7 +116,14 @@ impl DecoderSpeed {
                 format!("an unknown speed of writing ({})", self.problem.as_deref().unwrap_or("not measured"))
             }
         };
-        format!("{read:.0} tokens/s read and {written} by the decoder, one request, on the {device}")
+        let by = match self.run_by {
+            Some(by) if by == RunBy::Candle.name() => {
+                ", through candle: sequences take turns, without batches, shared prefixes, prompt lookup or ranking by \
+                 attention"
+            }
+            _ => "",
+        };
+        format!("{read:.0} tokens/s read and {written} by the decoder, one request, on the {device}{by}")
     }
 }
 

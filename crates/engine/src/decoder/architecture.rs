@@ -11,12 +11,20 @@ pub(super) const ON_CANDLE: [&str; 4] = ["gemma3", "glm4", "phi2", "phi3"];
 pub enum RunBy {
     /// The engine's own forward pass.
     Engine,
-    /// Candle: on the processor only, one sequence at a time, without prefixes shared between prompts, prompt
-    /// lookup or attention.
+    /// Candle: on the processor only, one sequence after the other, without prefixes shared between prompts,
+    /// prompt lookup or attention.
     Candle,
 }
 
 impl RunBy {
+    /// `engine` or `candle`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Candle => "candle",
+        }
+    }
+
     /// What runs a file of this architecture, or why nothing does.
     pub(super) fn of(architecture: &str) -> Result<Self, String> {
         if OWN.contains(&architecture) {

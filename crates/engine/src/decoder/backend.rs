@@ -142,7 +142,7 @@ impl Backend {
             #[cfg(feature = "cuda")]
             Self::Cuda(model) => model.forward(steps),
             #[cfg(feature = "more-decoders")]
-            Self::Candle(model) => model.forward(steps),
+            Self::Candle(model) => rayon::scope(|_| model.forward(steps)),
         }
     }
 }

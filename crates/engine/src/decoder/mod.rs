@@ -170,7 +170,11 @@ impl Decoder {
     fn backend(weights: Weights, precision: DecoderPrecision) -> Result<Backend, ModelError> {
         #[cfg(feature = "more-decoders")]
         let weights = match weights.for_candle()? {
-            Ok(gguf) => return Ok(Backend::Candle(Box::new(CandleDecoder::load(gguf)?))),
+            Ok(gguf) => {
+                // Candle is built for the processor.
+                let precision = if precision == DecoderPrecision::Gpu { None } else { precision.of_all() };
+                return Ok(Backend::Candle(Box::new(CandleDecoder::load(gguf, precision)?)));
+            }
             Err(weights) => *weights,
         };
         let mut weights = weights;

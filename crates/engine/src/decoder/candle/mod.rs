@@ -14,7 +14,7 @@ use super::{
     kv_bytes::{Counted, KvBytes},
     step::{Next, Step},
 };
-use crate::{ModelError, gguf::Gguf, kernels::KV_BLOCK};
+use crate::{ModelError, config::Precision, gguf::Gguf, kernels::KV_BLOCK};
 
 mod dims;
 mod gemma3;
@@ -39,14 +39,17 @@ pub(super) struct CandleDecoder {
 impl CandleDecoder {
     /// Loads a file of one of the architectures in [`ON_CANDLE`](super::architecture::ON_CANDLE), and reads a
     /// token, which finds tensors that do not fit each other.
-    pub(super) fn load(gguf: Gguf) -> std::result::Result<Self, ModelError> {
+    pub(super) fn load(
+        gguf: Gguf,
+        precision: Option<Precision>,
+    ) -> std::result::Result<Self, ModelError> {
         let architecture = gguf.string("general.architecture").unwrap_or_default().to_owned();
         let dims = Dims::read(&gguf, &architecture)?;
         let path = gguf.path().to_owned();
         // The models of candle-transformers keep the embedding in 32-bit floats.
         let embedding = if architecture == "gemma3" { 0 } else { dims.words * dims.dim * size_of::<f32>() };
         let bytes = gguf.tensor_bytes().saturating_add(embedding);
-        let fresh = Model::load(gguf, &architecture, dims)?;
+        let fresh = Model::load(gguf, &architecture, dims, precision)?;
         let decoder = Self { fresh, dims, bytes, kv_bytes: Arc::default() };
         let tried = panic::catch_unwind(AssertUnwindSafe(|| decoder.begin().read(&[0, 0], true)));
         match tried {

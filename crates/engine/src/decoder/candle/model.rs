@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor, quantized::gguf_file::Value};
 use candle_transformers::models::{quantized_glm4, quantized_phi, quantized_phi3};
 
 use super::{dims::Dims, gemma3::Gemma3};
-use crate::{ModelError, gguf::Gguf};
+use crate::{ModelError, config::Precision, gguf::Gguf};
 
 /// A model with the keys and values of one sequence. Clones share the weights; a clone of a model that has
 /// read nothing has keys and values of its own.
@@ -19,13 +19,15 @@ pub(super) enum Model {
 }
 
 impl Model {
+    /// `precision` is for the engine's kernels; candle's take the weights as they are in the file.
     pub(super) fn load(
-        mut gguf: Gguf,
+        gguf: Gguf,
         architecture: &str,
         dims: Dims,
+        precision: Option<Precision>,
     ) -> std::result::Result<Self, ModelError> {
         if architecture == "gemma3" {
-            return Gemma3::load(&mut gguf, dims).map(Self::Gemma3);
+            return Gemma3::load(gguf, dims, precision).map(Self::Gemma3);
         }
         let (path, mut content, mut file) = gguf.into_parts();
         // Position tables, and in part keys and values, are allocated for the whole of it.
