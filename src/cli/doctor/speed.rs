@@ -221,4 +221,20 @@ mod tests {
         let json = serde_json::to_value(GpuReport::of(Ok(gpu(wrong())))).unwrap();
         assert_eq!(json["self_check"]["usable"], false);
     }
+
+    #[test]
+    fn the_line_on_speed_says_what_candle_lacks() {
+        let text = |run_by: RunBy| {
+            let speed = DecoderSpeed {
+                device: Some("cpu"),
+                run_by: Some(run_by.name()),
+                prompt_tokens_per_second: Some(40.0),
+                tokens_per_second: Some(9.0),
+                problem: None,
+            };
+            speed.text()
+        };
+        assert!(text(RunBy::Engine).ends_with("on the cpu"));
+        assert!(text(RunBy::Candle).contains("through candle: sequences take turns"));
+    }
 }

@@ -81,7 +81,12 @@ impl KvBlock {
 impl KvCache {
     /// A sequence that begins with full blocks of another one.
     pub(crate) fn with_prefix(blocks: Vec<Arc<KvBlock>>) -> Self {
-        Self { length: blocks.len() * KV_BLOCK, blocks, #[cfg(feature = "more-decoders")] candle: None }
+        Self {
+            length: blocks.len() * KV_BLOCK,
+            blocks,
+            #[cfg(feature = "more-decoders")]
+            candle: None,
+        }
     }
 
     /// Number of tokens read.

@@ -92,7 +92,8 @@ impl Weights {
             return Ok(Err(Box::new(Self { source: Source::Gguf(gguf), ..self })));
         }
         if !self.adapters.is_empty() {
-            let reason = format!("adapters cannot be merged into a decoder of the architecture {architecture}");
+            let reason =
+                format!("adapters cannot be merged into a decoder of the architecture {architecture}");
             return Err(gguf.invalid(reason));
         }
         Ok(Ok(*gguf))

@@ -39,7 +39,8 @@ impl Dims {
         let words = match gguf.dims("token_embd.weight") {
             Some(&[words, width]) if width == dim && u32::try_from(words).is_ok() => words,
             Some(dims) => {
-                let reason = format!("tensor token_embd.weight has the dimensions {dims:?}, in a model of {dim}");
+                let reason =
+                    format!("tensor token_embd.weight has the dimensions {dims:?}, in a model of {dim}");
                 return Err(gguf.invalid(reason));
             }
             None => return Err(gguf.invalid("there is no tensor token_embd.weight")),
@@ -89,7 +90,9 @@ impl Dims {
         let turned = gguf.number(&key("rope.dimension_count")).unwrap_or(head_dim);
         if architecture == "glm4" {
             // Candle turns half of a head.
-            return if turned * 2 == head_dim || turned == head_dim && gguf.number(&key("rope.dimension_count")).is_none() {
+            return if turned * 2 == head_dim
+                || turned == head_dim && gguf.number(&key("rope.dimension_count")).is_none()
+            {
                 Ok(self)
             } else {
                 refuse(format!("RoPE turns {turned} of {head_dim} values of a head"))

@@ -224,10 +224,11 @@ impl Parts {
         let scores = match mask {
             Some(mask) => {
                 let seen = mask.dim(1)?;
-                scores
-                    .reshape((key_heads, together, rows, seen))?
-                    .broadcast_add(&mask)?
-                    .reshape((key_heads, together * rows, seen))?
+                scores.reshape((key_heads, together, rows, seen))?.broadcast_add(&mask)?.reshape((
+                    key_heads,
+                    together * rows,
+                    seen,
+                ))?
             }
             None => scores,
         };
@@ -249,9 +250,8 @@ fn mask(rows: usize, start: usize, window: Option<usize>) -> Result<Option<Tenso
     }
     let window = window.unwrap_or(usize::MAX);
     let seen = |row: usize, at: usize| at <= start + row && start + row - at < window;
-    let values = (0..rows).flat_map(|row| {
-        (0..start + rows).map(move |at| if seen(row, at) { 0.0 } else { f32::NEG_INFINITY })
-    });
+    let values = (0..rows)
+        .flat_map(|row| (0..start + rows).map(move |at| if seen(row, at) { 0.0 } else { f32::NEG_INFINITY }));
     Tensor::from_iter(values, &Device::Cpu)?.reshape((rows, start + rows)).map(Some)
 }
 
@@ -284,7 +284,12 @@ struct Open<'a> {
 }
 
 impl Open<'_> {
-    fn matrix(&mut self, name: &str, outputs: usize, inputs: usize) -> std::result::Result<Linear, ModelError> {
+    fn matrix(
+        &mut self,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+    ) -> std::result::Result<Linear, ModelError> {
         let (matrix, bias) = stacked(self.weights, &[name.to_owned()], inputs, self.precision)?;
         if bias.is_some() || matrix.outputs() != outputs {
             let found = matrix.outputs();

@@ -39,10 +39,7 @@ pub(super) struct CandleDecoder {
 impl CandleDecoder {
     /// Loads a file of one of the architectures in [`ON_CANDLE`](super::architecture::ON_CANDLE), and reads a
     /// token, which finds tensors that do not fit each other.
-    pub(super) fn load(
-        gguf: Gguf,
-        precision: Option<Precision>,
-    ) -> std::result::Result<Self, ModelError> {
+    pub(super) fn load(gguf: Gguf, precision: Option<Precision>) -> std::result::Result<Self, ModelError> {
         let architecture = gguf.string("general.architecture").unwrap_or_default().to_owned();
         let dims = Dims::read(&gguf, &architecture)?;
         let path = gguf.path().to_owned();
