@@ -7,6 +7,8 @@ use crate::{ModelError, gguf::Gguf};
 const MOST_CONTEXT: usize = 32_768;
 /// More than any dimension of a real model has, so that products of two do not overflow.
 const WIDEST: usize = 1 << 20;
+/// More values than a head of a real model has. Position tables are as wide.
+const WIDEST_HEAD: usize = 1 << 10;
 /// More layers than any real model has.
 const DEEPEST: usize = 1 << 10;
 /// The base of RoPE in candle's Phi models, whatever the file says.
@@ -59,8 +61,9 @@ impl Dims {
             inner: of_key("feed_forward_length", WIDEST)?,
         };
         let Self { head_dim, .. } = dims;
-        let uneven = !heads.is_multiple_of(key_heads) || !head_dim.is_multiple_of(2) || head_dim == 0;
-        if uneven || heads * head_dim > WIDEST || of_heads("attention.value_length") != head_dim {
+        let uneven = !heads.is_multiple_of(key_heads) || !head_dim.is_multiple_of(2);
+        let fits = (2..=WIDEST_HEAD).contains(&head_dim);
+        if uneven || !fits || heads * head_dim > WIDEST || of_heads("attention.value_length") != head_dim {
             return Err(gguf.invalid(format!(
                 "{heads} heads of {head_dim} values over {key_heads} key heads are not supported"
             )));
@@ -87,12 +90,11 @@ impl Dims {
             return refuse(format!("it scales RoPE ({kind})"));
         }
         let Self { head_dim, heads, dim, .. } = self;
-        let turned = gguf.number(&key("rope.dimension_count")).unwrap_or(head_dim);
+        let stated = gguf.number(&key("rope.dimension_count"));
+        let turned = stated.unwrap_or(head_dim);
         if architecture == "glm4" {
-            // Candle turns half of a head.
-            return if turned * 2 == head_dim
-                || turned == head_dim && gguf.number(&key("rope.dimension_count")).is_none()
-            {
+            // Candle turns half of a head, whatever the file says.
+            return if stated.is_none_or(|turned| turned * 2 == head_dim) {
                 Ok(self)
             } else {
                 refuse(format!("RoPE turns {turned} of {head_dim} values of a head"))
