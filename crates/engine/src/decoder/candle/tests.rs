@@ -264,7 +264,10 @@ fn grounded_decoding_keeps_to_the_source() {
     for (key, value) in &mut tiny.metadata {
         if key == "tokenizer.ggml.tokens" {
             let words = words().into_iter().enumerate();
-            let figure = |(id, word)| if id < 4 || id > 13 { word } else { (id - 4).to_string() };
+            let figure = |(id, word): (usize, String)| match id {
+                4..=13 => (id - 4).to_string(),
+                _ => word,
+            };
             *value = Value::Array(words.map(figure).map(Value::String).collect());
         }
     }
