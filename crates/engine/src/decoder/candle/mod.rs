@@ -89,7 +89,12 @@ impl CandleDecoder {
 
     fn begin(&self) -> CandleSequence {
         let (context, token_bytes) = (self.dims.context, self.dims.token_bytes());
-        CandleSequence::new(self.fresh.clone(), context, token_bytes, Counted::new(0, &self.kv_bytes))
+        CandleSequence::new(
+            Box::new(self.fresh.clone()),
+            context,
+            token_bytes,
+            Counted::new(0, &self.kv_bytes),
+        )
     }
 
     /// Reads the new tokens of every sequence. A sequence's result does not depend on the others, nor on how

@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use candle_core::{DType, Device, Result, Tensor, quantized::gguf_file::Value};
 use candle_transformers::models::{quantized_glm4, quantized_phi, quantized_phi3};
 
-use super::{dims::Dims, gemma3::Gemma3};
+use super::{dims::Dims, gemma3::Gemma3, sequence::CandleModel};
 use crate::{ModelError, config::Precision, gguf::Gguf};
 
 /// A model with the keys and values of one sequence. Clones share the weights; a clone of a model that has
@@ -46,9 +46,10 @@ impl Model {
             Err(_) => Err(ModelError::invalid(path, "candle panicked while loading it: the file is damaged")),
         }
     }
+}
 
-    /// The logits after the last of `ids`, which begin at position `start`.
-    pub(super) fn forward(&mut self, ids: &[u32], start: usize) -> Result<Vec<f32>> {
+impl CandleModel for Model {
+    fn forward(&mut self, ids: &[u32], start: usize) -> Result<Vec<f32>> {
         let input = || Tensor::new(ids, &Device::Cpu)?.unsqueeze(0);
         let logits = match self {
             Self::Gemma3(model) => model.forward(ids, start),

@@ -4,16 +4,21 @@ use std::fmt;
 
 use candle_core::{Result, bail};
 
-use super::model::Model;
 use crate::decoder::kv_bytes::Counted;
 
 /// Prompts are read in pieces of this many tokens, whatever the steps are: results differ in the last bits
 /// with the size of a piece, and steps follow the measured speed.
 const PIECE: usize = 256;
 
+/// A model with the keys and values of one sequence.
+pub(super) trait CandleModel: Send + Sync {
+    /// The logits after the last of `ids`, which begin at position `start`.
+    fn forward(&mut self, ids: &[u32], start: usize) -> Result<Vec<f32>>;
+}
+
 /// The state of a sequence.
 pub(crate) struct CandleSequence {
-    model: Model,
+    model: Box<dyn CandleModel>,
     /// Number of tokens read.
     read: usize,
     /// Tokens that are still to be read.
@@ -25,7 +30,12 @@ pub(crate) struct CandleSequence {
 
 impl CandleSequence {
     /// `model` has read nothing. A token's keys and values take `token_bytes`.
-    pub(super) fn new(model: Model, context: usize, token_bytes: usize, counted: Counted) -> Self {
+    pub(super) fn new(
+        model: Box<dyn CandleModel>,
+        context: usize,
+        token_bytes: usize,
+        counted: Counted,
+    ) -> Self {
         Self { model, read: 0, unread: Vec::new(), context, token_bytes, counted }
     }
 
