@@ -145,6 +145,14 @@ pub enum ModelError {
         /// Length of the context in tokens.
         limit: usize,
     },
+    /// The model runs on candle, which does not report attention.
+    #[error(
+        "{model}: candle runs this model and does not report attention: to rank by attention, name a decoder of the architecture llama, qwen2 or qwen3 in models.decoder"
+    )]
+    NoAttention {
+        /// The model.
+        model: String,
+    },
     /// The model's queue is full.
     #[error("{model}: {waiting} requests wait for the model already; try again later")]
     Busy {

@@ -14,6 +14,8 @@ use candle_core::{
     },
 };
 
+use candle_core::quantized::gguf_file::TensorInfo;
+
 use super::{
     ModelError,
     error::at,
@@ -47,6 +49,26 @@ impl Gguf {
 
     pub(crate) fn invalid(&self, reason: impl std::fmt::Display) -> ModelError {
         ModelError::invalid(&self.path, reason)
+    }
+
+    /// The file's path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Size of all tensors in bytes.
+    pub(crate) fn tensor_bytes(&self) -> usize {
+        let size = |info: &TensorInfo| {
+            let kind = info.ggml_dtype;
+            info.shape.elem_count() / kind.block_size().max(1) * kind.type_size()
+        };
+        self.content.tensor_infos.values().map(size).fold(0, usize::saturating_add)
+    }
+
+    /// The path, the parsed header, and the file.
+    #[cfg(feature = "more-decoders")]
+    pub(crate) fn into_parts(self) -> (PathBuf, Content, BufReader<File>) {
+        (self.path, self.content, self.file)
     }
 
     pub(crate) fn string(&self, key: &str) -> Option<&str> {

@@ -56,7 +56,7 @@ mod testing;
 mod verify;
 
 pub use cross_encoder::{CrossEncoder, Passage, QUERY_TOKENS, Relevance, TITLE_TOKENS, WINDOW_TOKENS};
-pub use decoder::{Attention, ChatMessage, Class, Decoder, Finish, Generated, Grounds, Sampling};
+pub use decoder::{Attention, ChatMessage, Class, Decoder, Finish, Generated, Grounds, RunBy, Sampling};
 pub use device::gpu;
 pub use encoder::{Encoder, Pooled, Window};
 pub use error::{Attempt, ModelError};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use epitome_engine as model;
-use epitome_engine::{Class, Finish, Gpu, Models, Sampling};
+use epitome_engine::{Class, Finish, Gpu, Models, RunBy, Sampling};
 use serde::Serialize;
 
 use super::{Finding, mebibytes};
@@ -58,6 +58,9 @@ pub(super) struct GpuReport {
 pub(super) struct DecoderSpeed {
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<&'static str>,
+    /// `engine` or `candle`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_by: Option<&'static str>,
     prompt_tokens_per_second: Option<f64>,
     tokens_per_second: Option<f64>,
     /// What the summaries of 100,000 tokens would take at these rates, one after the other.
@@ -73,6 +76,7 @@ impl DecoderSpeed {
         models.locate(name).ok()?;
         Some(Self::measure(models).unwrap_or_else(|problem| Self {
             device: None,
+            run_by: None,
             prompt_tokens_per_second: None,
             tokens_per_second: None,
             summaries_of_100k_tokens_seconds: None,
@@ -106,11 +110,14 @@ impl DecoderSpeed {
         }
         let first = first.map_or(whole, |first| first.as_secs_f64());
         let rest = whole - first;
+        let run_by = decoder.run_by();
+        let on_gpu = on_gpu && run_by == RunBy::Engine;
         // The time to the first token is the prefill.
         let reads = written.prompt_tokens as f64 / first;
         let writes = (count > 1 && rest > 0.0).then(|| (count - 1) as f64 / rest);
         Ok(Self {
             device: Some(if on_gpu { "gpu" } else { "cpu" }),
+            run_by: Some(run_by.name()),
             prompt_tokens_per_second: Some(reads),
             tokens_per_second: writes,
             summaries_of_100k_tokens_seconds: writes.map(|writes| TREE.seconds(reads, writes)),
@@ -131,11 +138,18 @@ impl DecoderSpeed {
                 format!("an unknown speed of writing ({})", self.problem.as_deref().unwrap_or("not measured"))
             }
         };
+        let by = match self.run_by {
+            Some(by) if by == RunBy::Candle.name() => {
+                ", through candle: sequences take turns, without batches, shared prefixes, prompt lookup or ranking by \
+                 attention"
+            }
+            _ => "",
+        };
         let summaries = self.summaries_of_100k_tokens_seconds.map_or_else(String::new, |seconds| {
             format!("; summaries of 100,000 tokens would take {}, less in batches", words(seconds))
         });
         format!(
-            "{read:.0} tokens/s read and {written} by the decoder, one request, on the {device}{summaries}"
+            "{read:.0} tokens/s read and {written} by the decoder, one request, on the {device}{by}{summaries}"
         )
     }
 }
@@ -224,6 +238,7 @@ mod tests {
         assert!((TREE.seconds(1200.0, 110.4) - 200.0).abs() < 1e-9);
         let speed = DecoderSpeed {
             device: Some("cpu"),
+            run_by: Some("engine"),
             prompt_tokens_per_second: Some(1200.0),
             tokens_per_second: Some(110.4),
             summaries_of_100k_tokens_seconds: Some(200.0),
@@ -263,5 +278,21 @@ mod tests {
         assert!(text(Ok(gpu(Ok(()))), Device::Cpu).unwrap().contains("models.device is cpu"));
         let json = serde_json::to_value(GpuReport::of(Ok(gpu(wrong())))).unwrap();
         assert_eq!(json["self_check"]["usable"], false);
+    }
+
+    #[test]
+    fn the_line_on_speed_says_what_candle_lacks() {
+        let text = |run_by: RunBy| {
+            let speed = DecoderSpeed {
+                device: Some("cpu"),
+                run_by: Some(run_by.name()),
+                prompt_tokens_per_second: Some(40.0),
+                tokens_per_second: Some(9.0),
+                problem: None,
+            };
+            speed.text()
+        };
+        assert!(text(RunBy::Engine).ends_with("on the cpu"));
+        assert!(text(RunBy::Candle).contains("through candle: sequences take turns"));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    ASK_EVERY, CancelOnDrop, Class, Decoder, ModelError, Sampling,
+    ASK_EVERY, CancelOnDrop, Class, Decoder, ModelError, RunBy, Sampling,
     engine::{Event, Request},
 };
 
@@ -48,8 +48,8 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// [`ModelError::PromptTooLong`]; [`ModelError::Busy`] if the queue is full; [`ModelError::Tokenize`];
-    /// [`ModelError::Forward`], which a valid file does not cause.
+    /// [`ModelError::NoAttention`] if it runs on candle; [`ModelError::PromptTooLong`]; [`ModelError::Busy`] if
+    /// the queue is full; [`ModelError::Tokenize`]; [`ModelError::Forward`], which a valid file does not cause.
     pub fn attention(
         &self,
         class: Class,
@@ -57,6 +57,9 @@ impl Decoder {
         parts: &[Range<usize>],
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Option<Attention>, ModelError> {
+        if self.run_by == RunBy::Candle {
+            return Err(ModelError::NoAttention { model: self.id.name.clone() });
+        }
         let encoding = self.tokenizer.encode(prompt, false).map_err(|error| ModelError::Tokenize {
             model: self.id.name.clone(),
             reason: error.to_string(),

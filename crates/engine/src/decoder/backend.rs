@@ -2,7 +2,9 @@
 
 use candle_core::Result;
 
+use super::candle::CandleDecoder;
 use super::{
+    architecture::RunBy,
     step::{Next, Step},
     transformer::Transformer,
 };
@@ -15,6 +17,10 @@ const MOST_LIVE: usize = 64;
 #[cfg(feature = "cuda")]
 const MOST_LIVE_ON_GPU: usize = 256;
 
+/// Maximum number of live sequences on candle. They take turns, so that a short request need not wait for the
+/// end of a long one.
+const MOST_LIVE_ON_CANDLE: usize = 4;
+
 /// Maximum tokens per step on the CPU.
 const MOST_TOKENS: usize = 4096;
 
@@ -25,6 +31,8 @@ pub(super) enum Backend {
     /// On a GPU.
     #[cfg(feature = "cuda")]
     Cuda(Box<CudaDecoder>),
+    /// On the CPU, by candle.
+    Candle(Box<CandleDecoder>),
 }
 
 impl Backend {
@@ -34,6 +42,7 @@ impl Backend {
             Self::Cpu(model) => model.shape().context,
             #[cfg(feature = "cuda")]
             Self::Cuda(model) => model.shape().context,
+            Self::Candle(model) => model.context(),
         }
     }
 
@@ -43,6 +52,7 @@ impl Backend {
             Self::Cpu(_) => MOST_LIVE,
             #[cfg(feature = "cuda")]
             Self::Cuda(_) => MOST_LIVE_ON_GPU,
+            Self::Candle(_) => MOST_LIVE_ON_CANDLE,
         }
     }
 
@@ -52,6 +62,7 @@ impl Backend {
             Self::Cpu(model) => (bytes / model.shape().kv().block_bytes().max(1)).max(2),
             #[cfg(feature = "cuda")]
             Self::Cuda(model) => model.pages(),
+            Self::Candle(model) => (bytes / model.block_bytes().max(1)).max(2),
         }
     }
 
@@ -61,6 +72,7 @@ impl Backend {
             Self::Cpu(_) => MOST_TOKENS,
             #[cfg(feature = "cuda")]
             Self::Cuda(model) => model.most_tokens(),
+            Self::Candle(_) => MOST_TOKENS,
         }
     }
 
@@ -70,6 +82,7 @@ impl Backend {
             Self::Cpu(model) => model.bytes(),
             #[cfg(feature = "cuda")]
             Self::Cuda(model) => model.weight_bytes(),
+            Self::Candle(model) => model.weight_bytes(),
         }
     }
 
@@ -79,6 +92,7 @@ impl Backend {
             Self::Cpu(model) => KeysAndValues::Held(model.kv_bytes().clone()),
             #[cfg(feature = "cuda")]
             Self::Cuda(model) => KeysAndValues::Reserved(model.kv_bytes()),
+            Self::Candle(model) => KeysAndValues::Held(model.kv_bytes().clone()),
         }
     }
 
@@ -88,6 +102,15 @@ impl Backend {
             Self::Cpu(model) => model.words(),
             #[cfg(feature = "cuda")]
             Self::Cuda(model) => model.words(),
+            Self::Candle(model) => model.words(),
+        }
+    }
+
+    /// What runs it.
+    pub(super) fn run_by(&self) -> RunBy {
+        match self {
+            Self::Candle(_) => RunBy::Candle,
+            _ => RunBy::Engine,
         }
     }
 
@@ -107,6 +130,7 @@ impl Backend {
             }
             #[cfg(feature = "cuda")]
             Self::Cuda(model) => model.forward(steps),
+            Self::Candle(model) => rayon::scope(|_| model.forward(steps)),
         }
     }
 }

@@ -28,6 +28,7 @@ use std::{
 };
 
 use super::{
+    architecture::RunBy,
     backend::Backend,
     generation::{Class, Generated, Sampling},
     kv::KvCache,
@@ -113,14 +114,16 @@ impl Engine {
         let (requests, receiver) = channel();
         let open = Arc::new(AtomicUsize::new(0));
         let blocks = backend.blocks(limits.kv_bytes);
-        let for_sequences = blocks - blocks / PREFIX_SHARE;
+        // Candle's models keep their keys and values to themselves.
+        let for_prefixes = if backend.run_by() == RunBy::Candle { 0 } else { blocks / PREFIX_SHARE };
+        let for_sequences = blocks - for_prefixes;
         let context = backend.context().min(for_sequences * KV_BLOCK);
         let words = backend.words();
         let state = State {
             receiver,
             waiting: VecDeque::new(),
             live: Vec::new(),
-            prefixes: PrefixCache::new(blocks / PREFIX_SHARE),
+            prefixes: PrefixCache::new(for_prefixes),
             blocks: for_sequences,
             context,
             budget: FIRST_BUDGET,

@@ -22,6 +22,9 @@ use tokenizers::{
 
 use crate::{ModelError, gguf::Gguf};
 
+/// The special tokens of Phi-3 behind which white space stays.
+const KEEPS_SPACE: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
+
 /// How SentencePiece writes a space.
 const SPACE: &str = "\u{2581}";
 
@@ -131,10 +134,14 @@ pub(crate) fn read(gguf: &Gguf, vocabulary: &Vocabulary) -> Result<Tokenizer, Mo
     } else {
         byte_level(gguf, vocabulary)?
     };
+    // The file does not say so. A Phi-3 model drops white space behind its special tokens.
+    let is_phi3 = vocabulary.sentence_piece && gguf.string("general.architecture") == Some("phi3");
     let of_kind = |wanted: TokenKind| {
         let tokens = vocabulary.tokens.iter().zip(&vocabulary.kinds);
         tokens.filter(move |(_, kind)| **kind == wanted).map(move |(token, _)| {
-            AddedToken::from(token.clone(), wanted == TokenKind::Control).normalized(false)
+            AddedToken::from(token.clone(), wanted == TokenKind::Control)
+                .normalized(false)
+                .rstrip(is_phi3 && !KEEPS_SPACE.contains(&token.as_str()))
         })
     };
     tokenizer
@@ -172,16 +179,16 @@ fn byte_level(gguf: &Gguf, vocabulary: &Vocabulary) -> Result<Tokenizer, ModelEr
         Some("qwen2" | "deepseek-r1-qwen" | "megrez") => {
             vec![pattern(WORDS_AND_SINGLE_DIGITS)?, bytes(false).into()]
         }
-        Some("llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe") => {
+        Some("llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" | "glm4" | "chatglm-bpe") => {
             vec![pattern(WORDS_AND_DIGITS_BY_THREE)?, bytes(false).into()]
         }
         Some("smollm" | "starcoder" | "refact" | "command-r") => {
             vec![Digits::new(true).into(), bytes(true).into()]
         }
-        Some("gpt-2" | "default") | None => vec![bytes(true).into()],
+        Some("gpt-2" | "phi-2" | "default") | None => vec![bytes(true).into()],
         Some(other) => {
             return Err(gguf.invalid(format!(
-                "the pre-tokenizer {other:?} is not supported; qwen2, smollm, llama-bpe and gpt-2 are"
+                "the pre-tokenizer {other:?} is not supported; qwen2, smollm, llama-bpe, glm4 and gpt-2 are"
             )));
         }
     };

@@ -1,35 +1,15 @@
 //! Keys and values of the tokens a sequence has read, in blocks that are allocated as it grows, shared
 //! between sequences with a common prefix, and freed with the sequence.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use candle_core::{Result, bail};
 
+use super::candle::sequence::CandleSequence;
+use super::kv_bytes::{Counted, KvBytes};
 #[cfg(feature = "cuda")]
 use crate::cuda;
 use crate::kernels::{HeadBlock, KV_BLOCK};
-
-/// Accounts for the memory of one decoder's keys and values.
-#[derive(Debug, Default)]
-pub(crate) struct KvBytes {
-    held: AtomicUsize,
-    most: AtomicUsize,
-}
-
-impl KvBytes {
-    /// Bytes currently allocated.
-    pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    /// Peak bytes.
-    pub(crate) fn most(&self) -> usize {
-        self.most.load(Ordering::Relaxed)
-    }
-}
 
 /// Keys and values of [`KV_BLOCK`] tokens in all layers.
 #[derive(Debug)]
@@ -45,14 +25,7 @@ pub(crate) enum KvBlock {
 #[derive(Debug)]
 pub(crate) struct Held {
     heads: Vec<HeadBlock>,
-    bytes: usize,
-    counted: Arc<KvBytes>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.counted.held.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
+    _counted: Counted,
 }
 
 /// The tokens that one sequence has read.
@@ -60,6 +33,8 @@ impl Drop for Held {
 pub(crate) struct KvCache {
     blocks: Vec<Arc<KvBlock>>,
     length: usize,
+    /// Keys and values that a model of candle's holds itself, in place of blocks.
+    pub(super) candle: Option<Box<CandleSequence>>,
 }
 
 /// Dimensions of a block.
@@ -78,11 +53,8 @@ impl KvShape {
 
     /// Allocates a block in host memory and counts it in `counted`.
     pub(super) fn new_block(self, counted: &Arc<KvBytes>) -> KvBlock {
-        let bytes = self.block_bytes();
-        let held = counted.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        counted.most.fetch_max(held, Ordering::Relaxed);
         let heads = vec![HeadBlock::new(self.head_dim); self.layers * self.key_heads];
-        KvBlock::Memory(Held { heads, bytes, counted: counted.clone() })
+        KvBlock::Memory(Held { heads, _counted: Counted::new(self.block_bytes(), counted) })
     }
 }
 
@@ -107,7 +79,7 @@ impl KvBlock {
 impl KvCache {
     /// A sequence that begins with full blocks of another one.
     pub(crate) fn with_prefix(blocks: Vec<Arc<KvBlock>>) -> Self {
-        Self { length: blocks.len() * KV_BLOCK, blocks }
+        Self { length: blocks.len() * KV_BLOCK, blocks, candle: None }
     }
 
     /// Number of tokens read.

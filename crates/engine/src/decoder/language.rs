@@ -11,8 +11,8 @@ use super::{
 use crate::{Located, ModelError, encoder::read_tokenizer, error::at, gguf::Gguf};
 
 /// Control tokens that end a turn, in addition to those that the files name.
-const END_TOKENS: [&str; 6] =
-    ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
+const END_TOKENS: [&str; 7] =
+    ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "<|end|>", "</s>"];
 
 /// A decoder's tokenizer and the data around it.
 pub(crate) struct Language {

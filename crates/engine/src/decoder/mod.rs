@@ -17,14 +17,17 @@ use super::cuda;
 use super::{Located, ModelError, ModelId, memory::KeysAndValues};
 use crate::{config::DecoderPrecision, host_memory as memory};
 
+mod architecture;
 mod attention;
 mod backend;
+mod candle;
 mod engine;
 mod generation;
 mod gguf_tokenizer;
 mod grounds;
 mod hub_config;
 mod kv;
+mod kv_bytes;
 mod language;
 mod layer;
 mod lookup;
@@ -39,10 +42,11 @@ mod template;
 mod transformer;
 mod weights;
 
+pub use architecture::RunBy;
 pub use attention::Attention;
 pub use generation::{ChatMessage, Class, Finish, Generated, Sampling};
 pub use grounds::Grounds;
-pub(super) use {kv::KvBytes, language::Language};
+pub(super) use {kv_bytes::KvBytes, language::Language};
 
 #[cfg(feature = "cuda")]
 pub(super) use {
@@ -56,6 +60,7 @@ pub(super) use {
 pub(super) use {kv::KvCache, step::Watch, transformer::Transformer as CpuDecoder};
 
 use backend::Backend;
+use candle::CandleDecoder;
 use engine::{Engine, Event, Limits, Request};
 use gguf_tokenizer::Vocabulary;
 use transformer::Transformer;
@@ -73,7 +78,8 @@ const CUDA_KV_SHARE: usize = 2;
 /// How often a caller waiting for text is polled for cancellation.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// A decoder-only language model of the `llama`, `qwen2` or `qwen3` architecture.
+/// A decoder-only language model: of the `llama`, `qwen2` or `qwen3` architecture, or with the feature
+/// `more-decoders` one that runs on candle ([`RunBy`]).
 ///
 /// All requests, from any number of threads, go through one engine that batches them; see `engine`. Greedy
 /// output does not depend on the rest of the batch.
@@ -87,6 +93,7 @@ pub struct Decoder {
     end: Option<u32>,
     adds_begin: bool,
     engine: Engine,
+    run_by: RunBy,
     weight_bytes: usize,
     keys_and_values: KeysAndValues,
 }
@@ -112,7 +119,8 @@ impl Decoder {
     fn with(files: &Located, precision: DecoderPrecision, limits: Limits) -> Result<Self, ModelError> {
         let Language { tokenizer, vocabulary, template, begin, end, ends, adds_begin } =
             Language::read(files)?;
-        let backend = Self::backend(&mut Weights::open(files)?, precision)?;
+        let backend = Self::backend(Weights::open(files)?, precision)?;
+        let run_by = backend.run_by();
         let (weight_bytes, keys_and_values) = (backend.weight_bytes(), backend.keys_and_values());
         let id = files.id()?;
         let text = Arc::new(Text { vocabulary, ends });
@@ -127,6 +135,7 @@ impl Decoder {
             end,
             adds_begin,
             engine,
+            run_by,
             weight_bytes,
             keys_and_values,
         })
@@ -151,19 +160,29 @@ impl Decoder {
         key(&self.id, self.precision)
     }
 
-    #[cfg(feature = "cuda")]
-    fn backend(weights: &mut Weights, precision: DecoderPrecision) -> Result<Backend, ModelError> {
-        if precision != DecoderPrecision::Gpu {
-            return Ok(Backend::Cpu(Box::new(Transformer::load(weights, precision.of_all())?)));
-        }
-        let machine = cuda::machine().map_err(|error| weights.invalid(error))?;
-        let kv_bytes = || Ok(cuda::describe()?.free / CUDA_KV_SHARE);
-        Ok(Backend::Cuda(Box::new(cuda::CudaDecoder::load(weights, &machine, kv_bytes)?)))
+    /// What runs it.
+    pub fn run_by(&self) -> RunBy {
+        self.run_by
     }
 
-    #[cfg(not(feature = "cuda"))]
-    fn backend(weights: &mut Weights, precision: DecoderPrecision) -> Result<Backend, ModelError> {
-        Ok(Backend::Cpu(Box::new(Transformer::load(weights, precision.of_all())?)))
+    fn backend(weights: Weights, precision: DecoderPrecision) -> Result<Backend, ModelError> {
+        let weights = match weights.for_candle()? {
+            Ok(gguf) => {
+                // Candle is built for the processor.
+                let precision = if precision == DecoderPrecision::Gpu { None } else { precision.of_all() };
+                return Ok(Backend::Candle(Box::new(CandleDecoder::load(gguf, precision)?)));
+            }
+            Err(weights) => *weights,
+        };
+        let mut weights = weights;
+        #[cfg(feature = "cuda")]
+        if precision == DecoderPrecision::Gpu {
+            let machine = cuda::machine().map_err(|error| weights.invalid(error))?;
+            let kv_bytes = || Ok(cuda::describe()?.free / CUDA_KV_SHARE);
+            let model = cuda::CudaDecoder::load(&mut weights, &machine, kv_bytes)?;
+            return Ok(Backend::Cuda(Box::new(model)));
+        }
+        Ok(Backend::Cpu(Box::new(Transformer::load(&mut weights, precision.of_all())?)))
     }
 
     /// Maximum number of tokens of prompt and output together.

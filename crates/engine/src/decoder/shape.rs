@@ -1,6 +1,6 @@
 //! Shape and constants of a decoder, from its file's metadata.
 
-use super::{kv::KvShape, rope::Rope};
+use super::{architecture::RunBy, kv::KvShape, rope::Rope};
 use crate::{ModelError, gguf::Gguf};
 
 /// Shape and constants of a model.
@@ -17,9 +17,6 @@ pub(crate) struct Shape {
     pub(crate) epsilon: f32,
 }
 
-/// The supported architectures of GGUF files.
-const ARCHITECTURES: [&str; 3] = ["llama", "qwen2", "qwen3"];
-
 /// Larger than any dimension of a real model, and small enough that products of two dimensions do not
 /// overflow.
 const WIDEST: usize = 1 << 20;
@@ -27,10 +24,7 @@ const WIDEST: usize = 1 << 20;
 impl Shape {
     pub(crate) fn read(gguf: &mut Gguf) -> Result<Self, ModelError> {
         let architecture = gguf.string("general.architecture").unwrap_or("missing").to_owned();
-        if !ARCHITECTURES.contains(&architecture.as_str()) {
-            let known = ARCHITECTURES.join(", ");
-            return Err(gguf.invalid(format!("the architecture is {architecture}; {known} are supported")));
-        }
+        RunBy::of(&architecture).map_err(|reason| gguf.invalid(reason))?;
         let number = |key: &str| {
             let key = format!("{architecture}.{key}");
             gguf.number(&key).filter(|n| *n > 0).ok_or_else(|| gguf.invalid(format!("{key} is missing or 0")))

@@ -79,6 +79,47 @@ mod tests {
         assert_eq!(render(template, &chat(), None, None).unwrap(), expected);
     }
 
+    /// Gemma 3's template, without its images: conditions on types, and roles that must alternate.
+    #[test]
+    fn gemma_calls_the_assistant_model() {
+        let template = r#"{{ bos_token }}
+{%- if messages[0]['role'] == 'system' -%}
+    {%- if messages[0]['content'] is string -%}
+        {%- set first_user_prefix = messages[0]['content'] + '\n\n' -%}
+    {%- else -%}
+        {%- set first_user_prefix = messages[0]['content'][0]['text'] + '\n\n' -%}
+    {%- endif -%}
+    {%- set loop_messages = messages[1:] -%}
+{%- else -%}
+    {%- set first_user_prefix = "" -%}
+    {%- set loop_messages = messages -%}
+{%- endif -%}
+{%- for message in loop_messages -%}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}
+        {{ raise_exception("Conversation roles must alternate user/assistant/user/assistant/...") }}
+    {%- endif -%}
+    {%- if (message['role'] == 'assistant') -%}
+        {%- set role = "model" -%}
+    {%- else -%}
+        {%- set role = message['role'] -%}
+    {%- endif -%}
+    {{ '<start_of_turn>' + role + '\n' + (first_user_prefix if loop.first else "") }}
+    {%- if message['content'] is string -%}
+        {{ message['content'] | trim }}
+    {%- else -%}
+        {{ raise_exception("Invalid content type") }}
+    {%- endif -%}
+    {{ '<end_of_turn>\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {{'<start_of_turn>model\n'}}
+{%- endif -%}"#;
+        let expected = "<bos><start_of_turn>user\n Be brief. \n\nHello<end_of_turn>\n<start_of_turn>model\n\
+                        <think>\nhm\n</think>\n\nHi<end_of_turn>\n<start_of_turn>user\nGo on<end_of_turn>\n\
+                        <start_of_turn>model\n";
+        assert_eq!(render(template, &chat(), Some("<bos>"), None).unwrap(), expected);
+    }
+
     /// The beginning of Llama 3.2's template.
     #[test]
     fn the_date_comes_from_the_template() {

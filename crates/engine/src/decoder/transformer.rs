@@ -7,7 +7,7 @@ use candle_core::{Device, Result, Tensor, bail, quantized::QTensor};
 use rayon::prelude::*;
 
 use super::{
-    kv::KvBytes,
+    kv_bytes::KvBytes,
     layer::{Layer, sized, stacked},
     shape::Shape,
     step::Step,

@@ -10,6 +10,7 @@ use candle_core::{
     quantized::{QStorage, QTensor},
 };
 
+use super::architecture::RunBy;
 use super::{
     hub_config::HubConfig,
     lora::{ADAPTER_FILES, Adapter},
@@ -79,6 +80,21 @@ impl Weights {
         }
         self.adapters.push(adapter);
         Ok(())
+    }
+
+    /// The GGUF file, if it runs on candle; else these weights.
+    pub(super) fn for_candle(self) -> Result<Result<Gguf, Box<Self>>, ModelError> {
+        let Source::Gguf(gguf) = self.source else { return Ok(Err(Box::new(self))) };
+        let architecture = gguf.string("general.architecture").unwrap_or_default();
+        if RunBy::of(architecture) != Ok(RunBy::Candle) {
+            return Ok(Err(Box::new(Self { source: Source::Gguf(gguf), ..self })));
+        }
+        if !self.adapters.is_empty() {
+            let reason =
+                format!("adapters cannot be merged into a decoder of the architecture {architecture}");
+            return Err(gguf.invalid(reason));
+        }
+        Ok(Ok(*gguf))
     }
 
     /// Reads the shape and constants of the model.
