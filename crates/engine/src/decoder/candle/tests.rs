@@ -282,6 +282,7 @@ fn grounded_decoding_keeps_to_the_source() {
     assert!(!text.is_empty() && figures(&text) == 0, "{text}");
 }
 
+#[cfg(feature = "more-decoders")]
 #[test]
 fn phi3_drops_white_space_behind_special_tokens() {
     let dir = TempDir::new().unwrap();
@@ -340,6 +341,7 @@ fn gemma3_sees_the_window_and_all_in_every_sixth_layer() {
     assert!(off(&logits(&tiny.load().unwrap(), &ids, 30), &wide) > 1e-3);
 }
 
+#[cfg(feature = "more-decoders")]
 #[test]
 fn what_candle_would_compute_wrongly_is_refused() {
     let refused = |architecture: &'static str, change: &dyn Fn(&mut Tiny)| {
