@@ -116,8 +116,8 @@ impl Templates {
             other => other,
         })?;
         templates.outlines = templates.try_out_outline().is_ok();
-        templates.prompt("summary-leaf.txt", "x", 100)?;
-        templates.prompt("summary-merge.txt", "x", 100)?;
+        templates.prompt("summary-leaf.txt", "x", 100, 0)?;
+        templates.prompt("summary-merge.txt", "x", 100, 1)?;
         Ok(templates)
     }
 
@@ -131,10 +131,18 @@ impl Templates {
         self.sources.iter().find(|(n, _)| n == name).map_or("", |(_, text)| text)
     }
 
-    /// The prompt that asks for a summary of `text` in about `words` words.
-    pub fn prompt(&self, name: &str, text: &str, words: usize) -> Result<String, TemplateError> {
+    /// The prompt that asks for a summary of `text` in about `words` words, for a node of a level of the tree: 0 for
+    /// a leaf, 1 for a merge of leaves.
+    pub fn prompt(
+        &self,
+        name: &str,
+        text: &str,
+        words: usize,
+        level: usize,
+    ) -> Result<String, TemplateError> {
         let template = self.environment.get_template(name).map_err(|error| invalid(name, &error))?;
-        template.render(context! { text => text, words => words }).map_err(|error| invalid(name, &error))
+        let values = context! { text => text, words => words, level => level };
+        template.render(values).map_err(|error| invalid(name, &error))
     }
 
     fn try_out(&self) -> Result<(), TemplateError> {
@@ -280,6 +288,17 @@ mod tests {
         fs::write(dir.path().join("context.txt"), "{{ nothing.here }}\n")?;
         let error = Templates::load(&dir.path().display().to_string()).err().ok_or("taken")?.to_string();
         assert!(error.contains("context.txt") && error.contains("undefined"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn each_level_of_a_tree_can_have_a_style() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let merge = "{% if level > 1 %}Main points{% else %}All{% endif %} in {{ words }} words: {{ text }}";
+        fs::write(dir.path().join("summary-merge.txt"), merge)?;
+        let templates = Templates::load(&dir.path().display().to_string())?;
+        assert_eq!(templates.prompt("summary-merge.txt", "x", 9, 1)?, "All in 9 words: x");
+        assert_eq!(templates.prompt("summary-merge.txt", "x", 9, 2)?, "Main points in 9 words: x");
         Ok(())
     }
 }

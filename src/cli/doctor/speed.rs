@@ -288,6 +288,7 @@ mod tests {
                 run_by: Some(run_by.name()),
                 prompt_tokens_per_second: Some(40.0),
                 tokens_per_second: Some(9.0),
+                summaries_of_100k_tokens_seconds: None,
                 problem: None,
             };
             speed.text()

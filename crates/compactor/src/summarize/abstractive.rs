@@ -62,7 +62,7 @@ impl Summarizer for Abstractive<'_> {
         let doc = context.doc;
         let segment = &doc.segments[index];
         let source = &doc.text[segment.range.clone()];
-        let (written, nodes) = self.write(context, "summary-leaf.txt", source, budget)?;
+        let (written, nodes) = self.write(context, ("summary-leaf.txt", 0), source, budget)?;
         let spans: Vec<usize> = segment.spans.clone().collect();
         let summary = ground(context, &written, source, segment.range.clone(), &spans, budget);
         Ok(Summary { nodes, ..summary })
@@ -71,6 +71,7 @@ impl Summarizer for Abstractive<'_> {
     fn merge(
         &self,
         context: &Context<'_>,
+        level: usize,
         children: &[Summary],
         segments: &[usize],
         budget: usize,
@@ -98,7 +99,7 @@ impl Summarizer for Abstractive<'_> {
                 notes.push('\n');
             }
         }
-        let (written, nodes) = self.write(context, "summary-merge.txt", &notes, budget)?;
+        let (written, nodes) = self.write(context, ("summary-merge.txt", level), &notes, budget)?;
         // Grounded in the segments themselves, not in the notes.
         let source: String = segments.iter().map(|s| &doc.text[doc.segments[*s].range.clone()]).collect();
         let mut summary = ground(context, &written, &source, range, &spans, budget);
@@ -112,11 +113,11 @@ impl Summarizer for Abstractive<'_> {
 }
 
 impl Abstractive<'_> {
-    /// What is written for a prompt, from the cache where it is there; and the node that this is.
+    /// What is written for a template at a level, from the cache where it is there; and the node that this is.
     fn write(
         &self,
         context: &Context<'_>,
-        template: &str,
+        (template, level): (&str, usize),
         source: &str,
         budget: usize,
     ) -> Result<(String, Nodes), SummarizeError> {
@@ -131,12 +132,12 @@ impl Abstractive<'_> {
             segment: source.as_bytes(),
             model: &model,
             template: context.templates.source(template),
-            params: format!("{budget} {}", self.grounded_decoding).as_bytes(),
+            params: format!("{budget} {} {level}", self.grounded_decoding).as_bytes(),
         });
         let compute = || {
             let (text, whole) = match self.writer {
-                Writer::Decoder => self.decode(context, template, source, words, budget),
-                Writer::Server(chat) => ask(chat, context, template, source, words, budget),
+                Writer::Decoder => self.decode(context, (template, level), source, words, budget),
+                Writer::Server(chat) => ask(chat, context, (template, level), source, words, budget),
             }?;
             // What the repetition guard or the limit broke off has no end: its last sentence goes.
             Ok::<_, SummarizeError>(complete(&text, whole).into_bytes())
@@ -150,7 +151,7 @@ impl Abstractive<'_> {
     fn decode(
         &self,
         context: &Context<'_>,
-        template: &str,
+        (template, level): (&str, usize),
         mut source: &str,
         words: usize,
         budget: usize,
@@ -160,7 +161,7 @@ impl Abstractive<'_> {
         let grounds = self.grounded_decoding.then(|| Arc::new(Grounds::new(source, OPENERS.iter().copied())));
         let sampling = Sampling { repetition_guard: true, grounds, ..Sampling::greedy(budget) };
         loop {
-            let prompt = context.templates.prompt(template, source, words)?;
+            let prompt = context.templates.prompt(template, source, words, level)?;
             let message = ChatMessage { role: "user".into(), content: prompt };
             let prompt = decoder.chat_prompt(&[message])?;
             if decoder.count(&prompt)? + budget < decoder.context_length() || source.len() < SHORTEST {
@@ -184,13 +185,13 @@ impl Abstractive<'_> {
 fn ask(
     chat: &Chat,
     context: &Context<'_>,
-    template: &str,
+    (template, level): (&str, usize),
     mut source: &str,
     words: usize,
     budget: usize,
 ) -> Result<(String, bool), SummarizeError> {
     loop {
-        let prompt = context.templates.prompt(template, source, words)?;
+        let prompt = context.templates.prompt(template, source, words, level)?;
         match chat.write(&prompt, budget, context.cancel) {
             Ok(Written { text, whole }) => return Ok((text, whole)),
             Err(RemoteError::TooLong { .. }) if source.len() >= SHORTEST => source = shortened(source),

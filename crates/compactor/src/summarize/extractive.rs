@@ -25,6 +25,7 @@ impl Summarizer for Extractive {
     fn merge(
         &self,
         context: &Context<'_>,
+        _level: usize,
         children: &[Summary],
         _segments: &[usize],
         budget: usize,

@@ -135,10 +135,11 @@ pub(crate) trait Summarizer: Send + Sync {
     fn leaf(&self, context: &Context<'_>, segment: usize, budget: usize) -> Result<Summary, SummarizeError>;
 
     /// One summary for consecutive ones, in at most `budget` tokens. `segments` are those that they
-    /// stand for.
+    /// stand for; `level` is 1 for a merge of leaves.
     fn merge(
         &self,
         context: &Context<'_>,
+        level: usize,
         children: &[Summary],
         segments: &[usize],
         budget: usize,

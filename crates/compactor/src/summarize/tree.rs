@@ -42,7 +42,7 @@ pub(crate) fn summarize(
         let own: Vec<usize> = plan.leaves(level, index).filter_map(|at| segments.get(at).copied()).collect();
         let summary = match (level, own.as_slice()) {
             (0, [segment]) => summarizer.leaf(context, *segment, leaf),
-            _ => summarizer.merge(context, children, &own, leaf),
+            _ => summarizer.merge(context, level, children, &own, leaf),
         }?;
         steps.made_one();
         Ok(summary)
