@@ -387,7 +387,8 @@ fn a_stopped_compaction_stops() {
 
 #[test]
 fn a_generated_summary_has_no_invented_figures() {
-    let text: String = corpus("story.txt").chars().take(9_000).collect();
+    // Of what the default decoder writes, support leaves something here; of most texts nothing.
+    let text: String = corpus("meeting.txt").chars().take(9_000).collect();
     let compactor = compactor(|config| {
         config.summarize.kind = SummarizerKind::Abstractive;
         config.summarize.share = "0.7".parse().unwrap();
