@@ -64,13 +64,17 @@ def is_content(word):
 
 def read_words(text, quoted=False):
     """The words of a sentence: what they are, and whether a negation goes before them in their clause."""
-    out, since = [], SCOPE + 1
+    # A denial goes on behind what is put in, as in "did not, in this trial, help".
+    out, since, goes_on = [], SCOPE + 1, False
     text = LETTERS.sub("", text)
     end, quoted = 0, quoted
     for found in WORD.finditer(text):
         gap, end = text[end : found.start()], found.end()
-        if any(c in gap for c in ',;:.!?—"“”') and out:
-            since = SCOPE + 1
+        breaks = [c for c in gap if c in ',;:.!?—"“”']
+        if breaks and out:
+            put_in = all(c in ",—" for c in breaks)
+            denied, resumed = put_in and since == 0, put_in and goes_on
+            since, goes_on = 0 if resumed else SCOPE + 1, denied
         for mark in gap:
             quoted = not quoted if mark == '"' else mark == "“" or quoted and mark != "”"
         raw = found.group().replace("’", "'")
@@ -245,7 +249,9 @@ class Claim:
         ]
         self.content = own or [w for w in self.words if w.content]
         first = next(iter(self.content), None)
-        self.entities = {w.stem for w in self.content if w.capital or w is first}
+        self.entities = {
+            w.stem for w in self.content if (w.capital or w is first) and not w.number and not w.time
+        }
 
 
 REPORT_STEMS = {stem(word) for word in REPORT}
@@ -377,9 +383,11 @@ def judge(sentence, source):
         said |= {w.lower for w in unit.words} | unit.names
     # What has to stand in the support itself.
     for word in claim.words:
-        if word.number and word.number != "1" and word.stem not in held:
+        others = {w.stem for w in claim.content} - {word.stem}
+        beside = any(word.stem in unit.where and (not others or others & unit.where.keys()) for unit in units)
+        if word.number and word.number != "1" and not beside:
             return "number", chosen
-        if word.time and word.stem not in held:
+        if word.time and not beside:
             return "time", chosen
     if conflicts(claim, units):
         return "number", chosen

@@ -103,7 +103,7 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered: Option<f64>,
     /// Sentences that were refused from written summaries because the source does not hold a figure or a name of
-    /// theirs; `None` for an arm that writes none.
+    /// theirs, or does not support them; `None` for an arm that writes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ungrounded: Option<usize>,
     /// The reader's answer.

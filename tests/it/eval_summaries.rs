@@ -199,7 +199,9 @@ fn the_gate_compares_rouge_at_equal_words() {
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         (output.status.code(), report["comparisons"][0]["difference"].as_f64().unwrap())
     };
+    write("empty.jsonl", &rows("the"));
     assert_eq!(gate("longer.jsonl"), (Some(0), 0.0));
+    assert_eq!(gate("empty.jsonl"), (Some(1), -1.0));
     let (code, difference) = gate("worse.jsonl");
     assert_eq!(code, Some(1));
     assert!((difference - (1.0 - 4.0) / 6.0).abs() < 1e-12, "{difference}");

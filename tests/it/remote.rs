@@ -83,7 +83,7 @@ fn a_server_summarizes_and_its_inventions_are_dropped() {
     let written: Vec<_> = compaction.pieces.iter().filter(|piece| piece.kind == PieceKind::Summary).collect();
     assert!(!written.is_empty());
     for piece in written {
-        // The server writes sentences of its prompt; each is cited to the byte.
+        // The server writes sentences of its prompt; one at least is cited to the byte.
         let cited: Vec<String> =
             piece.cites.iter().map(|range| text()[range.clone()].replace(['\n', ' '], "")).collect();
         let output = compaction.text[piece.output.clone()].replace(' ', "");

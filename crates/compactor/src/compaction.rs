@@ -256,9 +256,11 @@ pub struct Figures {
     /// them, or no sentences of it support them.
     pub ungrounded: usize,
     /// Leaves and merges of the summary tree that a model wrote, for this text or before.
+    #[serde(default)]
     pub summary_nodes: usize,
     /// Those of them that were written anew: all the first time; after a change in one paragraph, its leaf and
     /// the merges above it.
+    #[serde(default)]
     pub summary_nodes_new: usize,
     /// Models that took part: `name@hash`.
     pub models: Vec<String>,

@@ -304,11 +304,16 @@ impl Models {
     }
 
     /// The number of the configured decoder's parameters, if its files are already here: the values of a GGUF file,
-    /// or one for each two bytes of other weights. Never fetches.
+    /// or one for each two bytes of other weights. None for an architecture that the engine does not run itself, and so
+    /// not on a GPU. Never fetches.
     pub fn decoder_parameters(&self) -> Option<u64> {
         let located = self.locate(&self.decoder.name).ok()?;
         match located.is_gguf() {
-            Ok(true) => Gguf::open(located.weights().ok()?).ok().map(|file| file.parameters()),
+            Ok(true) => {
+                let file = Gguf::open(located.weights().ok()?).ok()?;
+                let own = RunBy::of(file.string("general.architecture")?) == Ok(RunBy::Engine);
+                own.then(|| file.parameters())
+            }
             Ok(false) => Some(located.spec.bytes() / 2),
             Err(_) => None,
         }

@@ -9,7 +9,7 @@ use epitome_work::Cancel;
 
 use super::{ArmContext, ArmError, Made};
 use crate::{
-    config::Config,
+    config::{Config, SummarizerKind},
     eval::{retention::merged, row::Row},
 };
 
@@ -20,6 +20,11 @@ pub(super) struct Pipeline {
     outline: bool,
     /// Whether a decoder or a server writes summaries.
     writes: bool,
+}
+
+/// Whether summaries are, or with `auto` may be, text that a model writes.
+fn may_write(config: &Config) -> bool {
+    config.summarize.kind == SummarizerKind::Auto || config.summarize.kind.writes()
 }
 
 impl Pipeline {
@@ -51,7 +56,7 @@ impl Pipeline {
         context: &ArmContext,
     ) -> Result<Self, ArmError> {
         if set.is_empty() {
-            let writes = context.config.summarize.kind.writes();
+            let writes = may_write(&context.config);
             return Ok(Self { compactor: base, outline, writes });
         }
         let mut flags = context.flags.clone();
@@ -72,7 +77,7 @@ impl Pipeline {
             Arc::new(Cache::open(&config.cache))
         };
         crate::compactor::compactor(&config, models, cache)
-            .map(|compactor| Self { compactor, outline, writes: config.summarize.kind.writes() })
+            .map(|compactor| Self { compactor, outline, writes: may_write(&config) })
             .map_err(|error| ArmError::Compact { arm: arm.to_owned(), source: Box::new(error) })
     }
 

@@ -41,10 +41,12 @@ impl<'a> Cuts<'a> {
     }
 }
 
-/// The words up to which two texts are compared: those of the shorter.
+/// The words up to which two texts are compared: those of the shorter, unless it has next to none.
 pub fn of_pair(one: &Record, other: &Record) -> usize {
-    let words = [one, other].map(|record| record.rouge.as_ref().map(|rouge| rouge.words));
-    words.into_iter().flatten().min().unwrap_or(usize::MAX)
+    match [one, other].map(|record| record.rouge.as_ref().map(|rouge| rouge.words)) {
+        [Some(one), Some(other)] if one.min(other) * LEAST >= one.max(other) => one.min(other),
+        _ => usize::MAX,
+    }
 }
 
 fn key(seeded: &Seeded) -> Key<'_> {

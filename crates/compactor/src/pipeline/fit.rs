@@ -90,7 +90,9 @@ impl Work<'_> {
                 self.cancel.steps().enter(Stage::Fit);
                 figures.millis.summarize += millis(stage);
                 figures.ungrounded = made.ungrounded;
-                (figures.summary_nodes, figures.summary_nodes_new) = (made.nodes.all, made.nodes.new);
+                // A floor is found in several rounds, and what one wrote the next has.
+                figures.summary_nodes_new += made.nodes.new;
+                figures.summary_nodes = made.nodes.all.max(figures.summary_nodes_new);
                 if self.compactor.config.summarize.kind == SummarizerKind::Abstractive {
                     figures.models.push(label(&self.compactor.models.decoder_id()?));
                 }

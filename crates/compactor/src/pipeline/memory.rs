@@ -71,7 +71,7 @@ impl Memory<'_> {
             return Some(sent_whole(request));
         }
         let Saved { outcome, text, pieces, mut figures } = self.get(self.decided.as_ref()?)?;
-        figures.cache_hits = figures.cache_lookups;
+        (figures.cache_hits, figures.summary_nodes_new) = (figures.cache_lookups, 0);
         let text = if outcome == Outcome::Compacted { text } else { request.text.clone() };
         Some(Compaction { outcome, text, pieces, figures, evidence: Vec::new(), explain: None })
     }
@@ -171,7 +171,7 @@ impl Compactor {
             template: "",
             params: &params,
         });
-        let decided = identity.map(|identity| derived("compaction-2", &asked, identity.as_bytes()));
+        let decided = identity.map(|identity| derived("compaction-3", &asked, identity.as_bytes()));
         Some(Memory { cache: &self.cache, asked, decided, whole_s: self.config.whole_s, renews: true })
     }
 }

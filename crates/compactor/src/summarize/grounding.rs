@@ -182,7 +182,7 @@ impl Source {
         for clause in clauses(text) {
             source.clauses.push((is_negated(clause), content(clause).collect()));
         }
-        source.sequence = sequence(&spelled);
+        source.sequence = sequence(text) + &sequence(&spelled);
         source
     }
 
@@ -272,7 +272,7 @@ impl Source {
     /// The clause of the source that says most of what a clause of the sentence says denies it if, and only if, that
     /// does.
     fn negation_holds(&self, sentence: &str) -> bool {
-        clauses(sentence).all(|clause| self.denial_holds(clause))
+        clauses(sentence).into_iter().all(|clause| self.denial_holds(clause))
     }
 
     fn denial_holds(&self, clause: &str) -> bool {
@@ -361,17 +361,36 @@ fn squeeze(text: &str) -> String {
     out
 }
 
-fn clauses(text: &str) -> impl Iterator<Item = &str> {
+/// The clauses of a text. One that ends in a negation goes on to the end of its sentence: what stands between is put
+/// in, as in "did not, in this trial, help".
+fn clauses(text: &str) -> Vec<&str> {
+    let mut clauses = Vec::new();
     let mut start = 0;
-    let sentences = epitome_text::sentence_ends(text).into_iter().map(move |end| {
+    for end in epitome_text::sentence_ends(text) {
         let sentence = &text[start..end];
         start = end;
-        sentence
-    });
-    let breaks = |c: char| matches!(c, ';' | ',' | '—');
-    sentences
-        .flat_map(move |sentence| sentence.split(breaks).flat_map(|part| part.split(" but ")))
-        .flat_map(|part| part.split(" and "))
+        let marks = sentence.match_indices([';', ',', '—']);
+        let words = [" but ", " and "].into_iter().flat_map(|word| sentence.match_indices(word));
+        let mut breaks: Vec<(usize, usize)> =
+            marks.chain(words).map(|(at, by)| (at, at + by.len())).collect();
+        breaks.sort_unstable();
+        let mut from = 0;
+        for (to, next) in breaks {
+            let clause = sentence.get(from..to).unwrap_or_default();
+            if ends_in_negation(clause) {
+                break;
+            }
+            clauses.push(clause);
+            from = next.max(from);
+        }
+        clauses.push(sentence.get(from..).unwrap_or_default());
+    }
+    clauses
+}
+
+fn ends_in_negation(clause: &str) -> bool {
+    let last = clause.rsplit(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '’')));
+    last.into_iter().find(|word| !word.is_empty()).is_some_and(is_negated)
 }
 
 fn is_negated(sentence: &str) -> bool {
@@ -428,6 +447,19 @@ mod tests {
         for (source, bad, good) in cases {
             let source = Source::new(source);
             assert!(!source.holds(bad), "{bad}");
+            assert!(source.holds(good), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_denial_reaches_over_what_is_put_in() {
+        let source = "The drug did not, in this trial, reduce mortality. The council never, despite many promises, paid \
+            the builders. The limit MAX_VALUE is 10.";
+        let source = Source::new(source);
+        for bad in ["The drug reduced mortality in this trial.", "The council paid the builders."] {
+            assert!(!source.holds(bad), "{bad}");
+        }
+        for good in ["The drug did not, in this trial, reduce mortality.", "The limit MAX_VALUE is 10."] {
             assert!(source.holds(good), "{good}");
         }
     }

@@ -32,7 +32,7 @@ impl RunBy {
     }
 
     /// What runs a file of this architecture, or why nothing does.
-    pub(super) fn of(architecture: &str) -> Result<Self, String> {
+    pub(crate) fn of(architecture: &str) -> Result<Self, String> {
         if OWN.contains(&architecture) {
             return Ok(Self::Engine);
         }

@@ -78,8 +78,8 @@ const CUDA_KV_SHARE: usize = 2;
 /// How often a caller waiting for text is polled for cancellation.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// A decoder-only language model: of the `llama`, `qwen2` or `qwen3` architecture, or with the feature
-/// `more-decoders` one that runs on candle ([`RunBy`]).
+/// A decoder-only language model: of the `llama`, `qwen2` or `qwen3` architecture, or one that runs on candle
+/// ([`RunBy`]): `gemma3`, and others with the feature `more-decoders`.
 ///
 /// All requests, from any number of threads, go through one engine that batches them; see `engine`. Greedy
 /// output does not depend on the rest of the batch.

@@ -71,7 +71,8 @@ impl Claim {
             content = numbers(&|word| word.content);
         }
         let first = *content.first()?;
-        let named = content.iter().filter(|at| own[**at].capital || **at == first);
+        let may_be = |word: &Word| word.number.is_none() && !word.time;
+        let named = content.iter().filter(|at| (own[**at].capital || **at == first) && may_be(&own[**at]));
         let entities = named.map(|at| own[*at].stem.clone()).collect();
         Some(Self { speaker, strict, words: own, content, entities })
     }

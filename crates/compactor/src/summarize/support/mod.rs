@@ -22,6 +22,7 @@ use serde::Deserialize;
 use choice::Choice;
 use claim::{Claim, Speaker};
 pub(crate) use source::Source;
+use words::Word;
 
 /// Words on each side of a number that tell what it counts.
 const AROUND: usize = 8;
@@ -84,12 +85,20 @@ impl Source {
 
 /// What no weight makes up for.
 fn rules(claim: &Claim, choice: &Choice<'_>) -> Result<(), Unsupported> {
+    // A name may stand before the sentence that has a pronoun for it. A number or a time stands in the support, beside
+    // something else of what is said.
+    let held = |word: &Word| {
+        let others = || claim.said().map(|said| &said.stem).filter(|stem| **stem != word.stem);
+        choice.units.iter().any(|unit| {
+            unit.has(&word.stem) && (others().next().is_none() || others().any(|stem| unit.has(stem)))
+        })
+    };
     for word in &claim.words {
         // "One" is an article as often as a number.
-        if word.number.as_deref().is_some_and(|number| number != "1") && !choice.holds(&word.stem) {
+        if word.number.as_deref().is_some_and(|number| number != "1") && !held(word) {
             return Err(Unsupported::Number);
         }
-        if word.time && !choice.holds(&word.stem) {
+        if word.time && !held(word) {
             return Err(Unsupported::Time);
         }
     }

@@ -112,8 +112,7 @@ impl Source {
             return None;
         }
         let (words, _) = words::read(&self.stemmer, doc.span_text(own.spans.start), false);
-        let words: Vec<String> =
-            words.into_iter().filter(|word| word.number.is_none()).map(|word| word.lower).collect();
+        let words: Vec<String> = words.into_iter().map(|word| word.lower).collect();
         if words.is_empty() {
             return None;
         }

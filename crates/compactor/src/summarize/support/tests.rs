@@ -74,6 +74,47 @@ fn words_are_their_speakers() {
 }
 
 #[test]
+fn labels_may_differ_in_a_number_alone() {
+    let talk = "Speaker 1: The users find the old case ugly , and they said so in the test .\n\
+        Speaker 2: I will order the new rubber case from the factory in Leeds .\n\
+        Speaker 1: Then we have to tell the board about the price .\n";
+    read(talk, |_, source| {
+        let said = "said that he will order the new rubber case from the factory in Leeds.";
+        assert!(source.support(&format!("Speaker 1 {said}")).is_err());
+        assert!(source.support(&format!("Speaker 2 {said}")).is_ok());
+    });
+}
+
+#[test]
+fn numbers_and_times_stand_in_what_is_cited() {
+    for (text, sentence) in [
+        (
+            "The trial began in March. We signed the lease with the landlord.",
+            "We signed the lease with the landlord in March.",
+        ),
+        (
+            "The launch is on Monday. We met the client in the old office.",
+            "We met the client in the old office on Monday.",
+        ),
+        (
+            "About seventy shops were closed. It is clear that users find most remote controls ugly.",
+            "Seventy users find most remote controls ugly.",
+        ),
+        (
+            "The doctors met in 1987. They found that smokers had more heart attacks than others.",
+            "In 1987 they found that smokers had more heart attacks than others.",
+        ),
+        ("The drug did not, in this trial, reduce mortality.", "The drug reduced mortality in this trial."),
+        (
+            "I will not, under any condition, sign the contract with the builders.",
+            "He will sign the contract with the builders.",
+        ),
+    ] {
+        read(text, |_, source| assert!(source.support(sentence).is_err(), "{sentence}"));
+    }
+}
+
+#[test]
 fn a_number_belongs_to_what_it_counts() {
     read(TALK, |_, source| {
         let swapped = "Eighty percent of users find most remote controls ugly.";

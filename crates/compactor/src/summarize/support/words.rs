@@ -46,6 +46,8 @@ pub(super) fn read(stemmer: &Stemmer, text: &str, mut quoted: bool) -> (Vec<Word
     let mut words: Vec<Word> = Vec::new();
     // How many words ago the clause was denied.
     let mut since = SCOPE + 1;
+    // Whether a denial goes on behind what is put in, as in "did not, in this trial, help".
+    let mut goes_on = false;
     let mut chars = text.char_indices().peekable();
     let mut raw = String::new();
     while let Some((at, c)) = chars.next() {
@@ -71,7 +73,10 @@ pub(super) fn read(stemmer: &Stemmer, text: &str, mut quoted: bool) -> (Vec<Word
             }
             if !words.is_empty() && matches!(c, ',' | ';' | ':' | '.' | '!' | '?' | '—' | '"' | '“' | '”')
             {
-                since = SCOPE + 1;
+                let put_in = matches!(c, ',' | '—');
+                let (denied, resumed) = (put_in && since == 0, put_in && goes_on);
+                since = if resumed { 0 } else { SCOPE + 1 };
+                goes_on = denied;
             }
             continue;
         }
@@ -154,6 +159,8 @@ mod tests {
         };
         assert!(denied("They are never easy enough.", "easy") && denied("It doesn't stop.", "stop"));
         assert!(denied("It don 't stop", "stop") && denied("They cannot win", "win"));
+        let put_in = "The drug did not, in this trial, reduce it.";
+        assert!(denied(put_in, "reduce") && !denied(put_in, "trial"));
         assert!(!denied("It is not red, and easy to find.", "easy") && !denied("Not red but easy.", "easy"));
     }
 
