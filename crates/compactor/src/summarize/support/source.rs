@@ -112,10 +112,11 @@ impl Source {
             return None;
         }
         let (words, _) = words::read(&self.stemmer, doc.span_text(own.spans.start), false);
-        let words: Vec<String> = words.into_iter().map(|word| word.lower).collect();
-        if words.is_empty() {
+        // "1:" numbers a paragraph; "Speaker 1:" names who speaks.
+        if words.iter().all(|word| word.number.is_some()) {
             return None;
         }
+        let words: Vec<String> = words.into_iter().map(|word| word.lower).collect();
         Some(*labels.entry(words.clone()).or_insert_with(|| {
             self.labels.push(Label { words });
             self.labels.len() - 1
