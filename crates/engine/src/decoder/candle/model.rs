@@ -13,7 +13,7 @@ use crate::{ModelError, config::Precision, gguf::Gguf};
 pub(super) enum Model {
     Gemma3(Gemma3),
     #[cfg(feature = "more-decoders")]
-    Other(Other),
+    Other(Box<Other>),
 }
 
 impl Model {
@@ -27,7 +27,7 @@ impl Model {
         match architecture {
             "gemma3" => Gemma3::load(gguf, dims, precision).map(Self::Gemma3),
             #[cfg(feature = "more-decoders")]
-            _ => Other::load(gguf, architecture, dims).map(Self::Other),
+            _ => Other::load(gguf, architecture, dims).map(|model| Self::Other(Box::new(model))),
             #[cfg(not(feature = "more-decoders"))]
             _ => Err(gguf.invalid(format!("the architecture {architecture} is not in this build"))),
         }
