@@ -15,6 +15,7 @@ sentences, so they weigh little in the fit.
 """
 
 import collections
+import itertools
 import json
 import random
 import re
@@ -26,7 +27,7 @@ import snowballstemmer
 
 ROOT = Path(__file__).parents[2]
 SEED, RIDGE, REFERENCE_WEIGHT, WINDOW = 20261130, 1.0, 0.15, 120
-PASS = 0.04
+PASS = 0.045
 STOP = set(re.findall(r'^    "(.+)",$', (ROOT / "crates/text/src/terms.rs").read_text(), re.M))
 LEXICON = json.loads((ROOT / "crates/compactor/src/summarize/support/lexicon.json").read_text())
 IRREGULAR = {form: base for base, forms in LEXICON["irregular"].items() for form in forms}
@@ -119,7 +120,23 @@ class Unit:
         self.where = collections.defaultdict(list)
         for place, word in enumerate(self.words):
             self.where[word.stem].append(place)
-        self.speakers = set()
+        self.speakers, self.reported = set(), set()
+
+
+def is_name(word):
+    return word.capital and word.lower not in PRONOUNS and is_content(word.lower)
+
+
+def acting(units, known):
+    """The one whom a paragraph shows at work beside what is said: "Ann turned. 'Where are we?'"."""
+    found = set()
+    for unit in units:
+        own = [word for word in unit.words if not word.quoted]
+        skip = bool(own) and own[0].lower == "the"
+        names = list(itertools.takewhile(is_name, own[skip:]))
+        if names and names[-1].lower in known:
+            found.add(names[-1].lower)
+    return found
 
 
 def sentences(text):
@@ -167,33 +184,41 @@ class Source:
         for unit in self.units:
             words = unit.words
             for at, word in enumerate(words):
-                if word.lower not in SPEECH or word.quoted:
+                if word.lower not in SPEECH:
+                    continue
+                if word.quoted:
+                    # "Ann says that ...", in another's words.
+                    if at and words[at - 1].quoted and is_name(words[at - 1]):
+                        unit.reported.add(words[at - 1].lower)
                     continue
                 for near in (at - 1, at + 1, at + 2, at - 2):
                     if (
                         0 <= near < len(words)
-                        and words[near].capital
                         and not words[near].quoted
-                        and words[near].lower not in PRONOUNS
+                        and is_name(words[near])
                         and (near != 0 or abs(near - at) == 1)
-                        and is_content(words[near].lower)
                     ):
                         unit.speakers.add(words[near].lower)
                         break
-        # A paragraph is one's.
-        said = collections.defaultdict(set)
-        for unit in self.units:
-            said[unit.paragraph] |= unit.speakers
-        for unit in self.units:
-            quotes = any(word.quoted for word in unit.words)
-            unit.speakers = (
-                said[unit.paragraph]
-                if quotes and len(said[unit.paragraph]) == 1
-                else unit.speakers
-                if quotes
-                else set()
-            )
-            unit.quotes = quotes
+        known = set().union(*(unit.speakers for unit in self.units))
+        paragraphs = [list(own) for _, own in itertools.groupby(self.units, key=lambda unit: unit.paragraph)]
+        said = []
+        for own in paragraphs:
+            speakers = set().union(*(unit.speakers for unit in own))
+            quotes = [any(word.quoted for word in unit.words) for unit in own]
+            if not speakers and any(quotes):
+                speakers = acting(own, known)
+                # Two who speak in turn.
+                if not speakers and not any(not w.quoted for unit in own for w in unit.words) and len(said) > 1:
+                    before, last = said[-2], said[-1]
+                    if len(before) == len(last) == 1 and before != last:
+                        speakers = before
+            # Who speaks in turn does so in paragraphs that follow each other.
+            said.append(speakers if any(quotes) else set())
+            # A paragraph is one's.
+            for unit, quote in zip(own, quotes):
+                unit.speakers = speakers if quote and len(speakers) == 1 else set()
+                unit.quotes = quote
 
     def weight(self, one):
         return numpy.log(1 + len(self.units) / (0.5 + len(self.index.get(one, ()))))
@@ -266,7 +291,7 @@ def may_support(claim, source, unit):
         spoken = unit.label and unit.label.lower() == claim.speaker
         return bool(spoken) or (not claim.strict and set(claim.speaker.split()) <= {w.lower for w in unit.words})
     if claim.strict and unit.quotes:
-        return claim.speaker in unit.speakers
+        return claim.speaker in unit.speakers | unit.reported
     return True
 
 
@@ -711,7 +736,7 @@ def windows(source_text, references, rng):
                 unit.names,
                 unit.where,
             )
-            copy.at, copy.speakers = len(part.units), set()
+            copy.at, copy.speakers, copy.reported = len(part.units), set(), set()
             part.units.append(copy)
             if unit.label:
                 part.labels[unit.label.lower()] = unit.label

@@ -83,16 +83,23 @@ fn a_server_summarizes_and_its_inventions_are_dropped() {
     let written: Vec<_> = compaction.pieces.iter().filter(|piece| piece.kind == PieceKind::Summary).collect();
     assert!(!written.is_empty());
     for piece in written {
+        // Sentences follow each other, with a space between them.
+        let ends: Vec<usize> = piece.cites.iter().map(|cite| cite.output.end).collect();
+        let starts: Vec<usize> = piece.cites.iter().map(|cite| cite.output.start).collect();
+        assert_eq!((starts.first(), ends.last()), (Some(&piece.output.start), Some(&piece.output.end)));
+        assert!(ends.iter().zip(&starts[1..]).all(|(end, start)| end + 1 == *start), "{:?}", piece.cites);
         // The server writes sentences of its prompt; one at least is cited to the byte.
-        let cited: Vec<String> =
-            piece.cites.iter().map(|range| text()[range.clone()].replace(['\n', ' '], "")).collect();
-        let output = compaction.text[piece.output.clone()].replace(' ', "");
-        assert!(
-            !cited.is_empty() && cited.iter().any(|sentence| output.contains(sentence)),
-            "{cited:?}: {output}"
-        );
+        let plain = |text: &str| text.replace(['\n', ' '], "");
+        let verbatim = piece.cites.iter().any(|cite| {
+            let said = plain(&compaction.text[cite.output.clone()]);
+            cite.sources.iter().any(|range| said.contains(&plain(&text()[range.clone()])))
+        });
+        assert!(verbatim, "{:?}: {}", piece.cites, &compaction.text[piece.output.clone()]);
         let (start, end) = (piece.source.start, piece.source.end);
-        assert!(piece.cites.iter().all(|range| start <= range.start && range.end <= end));
+        for cite in &piece.cites {
+            assert!((1..=3).contains(&cite.sources.len()), "{cite:?}");
+            assert!(cite.sources.iter().all(|range| start <= range.start && range.end <= end));
+        }
     }
     let others = compaction.pieces.iter().filter(|piece| piece.kind != PieceKind::Summary);
     assert!(others.flat_map(|piece| &piece.cites).next().is_none());

@@ -79,6 +79,14 @@ pub struct Evidence {
     pub sources: Vec<Range<usize>>,
 }
 
+impl Cite {
+    /// The same of a text that stands so many bytes further behind.
+    pub(crate) fn behind(&self, bytes: usize) -> Self {
+        let Range { start, end } = self.output;
+        Self { output: start + bytes..end + bytes, sources: self.sources.clone() }
+    }
+}
+
 /// Where a piece stands in the compacted context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -104,7 +112,7 @@ pub enum PieceKind {
     /// A line of the outline at the head, verbatim: the words with which a topic of the text begins.
     Outline,
     /// Generated text that stands for its source range. Every figure and name in it was found there, and every
-    /// sentence is supported by those of its [`cites`](Piece::cites).
+    /// sentence is supported by what its [`Cite`] names.
     Summary,
 }
 
@@ -146,9 +154,20 @@ pub struct Piece {
     /// Other places of the input where the same span stands, and is left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "pairs")]
     pub also: Vec<Range<usize>>,
-    /// Of a summary: the byte ranges of the input that its sentences rest on, one to three for each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "pairs")]
-    pub cites: Vec<Range<usize>>,
+    /// Of a summary: what each of its sentences rests on, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cites: Vec<Cite>,
+}
+
+/// A sentence of a summary and the sentences of the input that say the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cite {
+    /// The byte range of the compacted text that the sentence fills.
+    #[serde(with = "pair")]
+    pub output: Range<usize>,
+    /// The byte ranges of the input that support it, one to three.
+    #[serde(with = "pairs")]
+    pub sources: Vec<Range<usize>>,
 }
 
 /// Why a text came out as it did.

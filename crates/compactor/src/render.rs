@@ -252,7 +252,7 @@ impl Templates {
                     score: part.score,
                     reference: entry.reference,
                     also: Vec::new(),
-                    cites: part.cites.clone(),
+                    cites: part.cites.iter().map(|cite| cite.behind(start)).collect(),
                 });
             }
             rest = behind;

@@ -227,15 +227,13 @@ impl Work<'_> {
                 Point::Text { text, source, cites, .. } => match written.last_mut() {
                     Some(last) if last.source == *source => {
                         last.text.push(' ');
-                        last.text.push_str(text);
-                        let new = cites.iter().filter(|range| !last.cites.contains(range)).cloned();
-                        last.cites.extend(new.collect::<Vec<_>>());
+                        last.add(text, cites);
                     }
-                    _ => written.push(Written {
-                        text: text.clone(),
-                        source: source.clone(),
-                        cites: cites.clone(),
-                    }),
+                    _ => {
+                        let mut new = Written::new(source.clone());
+                        new.add(text, cites);
+                        written.push(new);
+                    }
                 },
             }
         }

@@ -17,7 +17,7 @@ use epitome_text::{Content, Document, Kind, Role};
 use epitome_work::{Cancel, Stopped};
 
 use crate::{
-    compaction::{PieceKind, Place},
+    compaction::{Cite, PieceKind, Place},
     rank::{Ranking, relevance},
 };
 
@@ -50,8 +50,8 @@ pub struct Part {
     pub source: Range<usize>,
     /// Generated text; `None` for verbatim parts.
     pub text: Option<String>,
-    /// Bytes of the input that support generated text.
-    pub cites: Vec<Range<usize>>,
+    /// What the sentences of generated text rest on; `output` is within that text.
+    pub cites: Vec<Cite>,
     /// Salience of its best span.
     pub score: f32,
     /// The heading of a section, which has a line of its own, unlike the label of a passage.
@@ -269,8 +269,22 @@ pub(crate) struct Written {
     pub text: String,
     /// The bytes that it stands for.
     pub source: Range<usize>,
-    /// The bytes of the sentences that support it.
-    pub cites: Vec<Range<usize>>,
+    /// What its sentences rest on; `output` is within the text.
+    pub cites: Vec<Cite>,
+}
+
+impl Written {
+    /// None yet.
+    pub(crate) fn new(source: Range<usize>) -> Self {
+        Self { text: String::new(), source, cites: Vec::new() }
+    }
+
+    /// Adds a sentence and what supports it.
+    pub(crate) fn add(&mut self, sentence: &str, sources: &[Range<usize>]) {
+        let start = self.text.len();
+        self.text.push_str(sentence);
+        self.cites.push(Cite { output: start..self.text.len(), sources: sources.to_vec() });
+    }
 }
 
 /// Gives every kept run its place and groups runs into entries, in the order in which they will

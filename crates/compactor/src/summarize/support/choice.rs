@@ -49,7 +49,9 @@ fn may_support(claim: &Claim, source: &Source, unit: &Unit) -> bool {
             let mentions = || source.labels[*label].words.iter().all(|word| unit.says(word));
             unit.label == Some(*label) || !claim.strict && mentions()
         }
-        Some(Speaker::Name(name)) => !unit.quotes || unit.speakers.contains(name),
+        Some(Speaker::Name(name)) => {
+            !unit.quotes || unit.speakers.contains(name) || unit.reported.contains(name)
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! else a small logistic model decides by [`features`]. `eval/ranker/support.py` fits it and writes `weights.json`; the
 //! README there holds the figures.
 
+mod attribution;
 mod choice;
 mod claim;
 mod features;

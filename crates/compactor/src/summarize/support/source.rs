@@ -6,7 +6,7 @@ use epitome_text::{Content, Document};
 use rust_stemmers::{Algorithm, Stemmer};
 
 use super::{
-    lexicon::LEXICON,
+    attribution,
     words::{self, Word},
 };
 use crate::rank::wholes::without_marks;
@@ -46,9 +46,12 @@ pub(super) struct Unit {
     pub(super) places: HashMap<String, Vec<usize>>,
     /// Who is said to speak in it, in lower case, where turns have no labels.
     pub(super) speakers: HashSet<String>,
-    /// Whether part of it is a quotation.
+    /// Of whom someone who speaks in it tells what they say, likewise.
+    pub(super) reported: HashSet<String>,
+    /// Whether part of it is a quotation; likewise.
     pub(super) quotes: bool,
-    block: usize,
+    /// Its paragraph.
+    pub(super) block: usize,
 }
 
 impl Unit {
@@ -96,7 +99,7 @@ impl Source {
         if source.labels.len() < 2 || 2 * labelled < source.units.len() {
             source.labels.clear();
             source.units.iter_mut().for_each(|unit| unit.label = None);
-            source.attribute();
+            attribution::attribute(&mut source.units);
         }
         source
     }
@@ -135,26 +138,8 @@ impl Source {
                 known.push(place);
             }
         }
-        let quotes = words.iter().any(|word| word.quoted);
-        let speakers = HashSet::new();
-        self.units.push(Unit { span, at, words, label, places, speakers, quotes, block });
-    }
-
-    /// Finds who speaks in the quotations of a story: a paragraph is one's.
-    fn attribute(&mut self) {
-        let mut said: HashMap<usize, HashSet<String>> = HashMap::new();
-        for unit in &self.units {
-            let named = said.entry(unit.block).or_default();
-            for (at, word) in unit.words.iter().enumerate() {
-                if !word.quoted && LEXICON.is_speech(&word.lower) {
-                    named.extend(beside(&unit.words, at));
-                }
-            }
-        }
-        for unit in self.units.iter_mut().filter(|unit| unit.quotes) {
-            let all = said.get(&unit.block).filter(|all| all.len() == 1);
-            unit.speakers = all.cloned().unwrap_or_default();
-        }
+        let (speakers, reported) = (HashSet::new(), HashSet::new());
+        self.units.push(Unit { span, at, words, label, places, speakers, reported, quotes: false, block });
     }
 
     /// The sentences that hold a stem.
@@ -172,15 +157,4 @@ impl Source {
         let end = (unit.at + after + 1).min(self.units.len());
         self.units.get(unit.at.saturating_sub(before)..end).unwrap_or_default()
     }
-}
-
-/// The name beside a verb of speech.
-fn beside(words: &[Word], at: usize) -> Option<String> {
-    let near = [at.checked_sub(1), Some(at + 1), Some(at + 2), at.checked_sub(2)];
-    near.into_iter().flatten().find_map(|place| {
-        let word = words.get(place)?;
-        let opens = place == 0 && at.abs_diff(place) > 1;
-        let name = word.is_name() && !word.quoted && !opens && !LEXICON.is_pronoun(&word.lower);
-        name.then(|| word.lower.clone())
-    })
 }
