@@ -262,7 +262,12 @@ impl Planner<'_> {
             self.seen.unasked = true;
             return Ok(());
         }
-        let budget = self.ageing.budget(at, self.wishes.budget.unwrap_or(self.config.budget));
+        // Who asks a question wants its answer; who gives an order has the model look for what it takes.
+        let orders = query.as_ref().is_some_and(|query| !query.question);
+        let call = if orders { self.turns.call(at) } else { None };
+        let called = call.is_some() || query.as_ref().is_some_and(Query::is_call);
+        let usual = self.config.results.filter(|_| call.is_some()).unwrap_or(self.config.budget);
+        let budget = self.ageing.budget(at, self.wishes.budget.unwrap_or(usual));
         if budget.resolve(whole) >= whole {
             let source = query.map_or(QuerySource::None, |query| query.source);
             self.seen.within = self.seen.within.or(Some(source));
@@ -272,8 +277,6 @@ impl Planner<'_> {
         if self.config.originals {
             margin += marker::reserve(self.counter);
         }
-        let called = query.as_ref().is_some_and(Query::is_call);
-        let call = if called { self.turns.call(at) } else { None };
         let original = Arc::new(Original::new(decoded));
         let decoded = original.text();
         for (Piece { range: piece, pinned }, tokens) in pieces.into_iter().zip(counts) {

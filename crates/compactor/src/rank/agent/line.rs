@@ -127,8 +127,6 @@ pub(crate) struct Line<'a> {
     pub(super) body: &'a str,
     /// The path in front of it, as `grep` has it.
     pub(super) path: Option<&'a str>,
-    /// Whether it has a number.
-    pub(super) numbered: bool,
     /// Columns before its first letter; a tab is four.
     pub(super) indent: usize,
     /// Its letters and digits.
@@ -143,17 +141,14 @@ impl<'a> Line<'a> {
     }
 
     pub(super) fn of(line: &'a str) -> Self {
-        let (body, path, numbered) = match numbered(line) {
-            Some(body) => (body, None, true),
-            None => match located(line) {
-                Some((path, body)) => (body, Some(path), true),
-                None => (line, None, false),
-            },
+        let (body, path) = match numbered(line) {
+            Some(body) => (body, None),
+            None => located(line).map_or((line, None), |(path, body)| (body, Some(path))),
         };
         let indent = body.chars().take_while(|c| matches!(c, ' ' | '\t'));
         let indent = indent.map(|c| if c == '\t' { 4 } else { 1 }).sum();
         let letters = body.chars().filter(|c| c.is_alphanumeric()).count();
-        let mut line = Self { body, path, numbered, indent, letters, marks: 0 };
+        let mut line = Self { body, path, indent, letters, marks: 0 };
         let lower = body.to_lowercase();
         let own = Mark::ALL.into_iter().filter(|mark| line.is(*mark, &lower));
         line.marks = own.fold(0, |marks, mark| marks | 1 << mark as u8);
@@ -315,7 +310,7 @@ mod tests {
         assert_eq!((found.path, found.body, found.indent), (Some("src/a.rs"), "    fn open() {", 4));
         assert_eq!(Line::of("src/a-b.rs-7-}").path, Some("src/a-b.rs"));
         let plain = Line::of("at 12:30 we met");
-        assert_eq!((plain.path, plain.numbered), (None, false));
+        assert_eq!((plain.path, plain.body), (None, "at 12:30 we met"));
     }
 
     #[test]
