@@ -248,10 +248,10 @@ impl Work<'_> {
     }
 
     fn render(&self, kept: &[Kept], written: &[Written]) -> Result<Fitted, CompactError> {
-        // What stands for a whole says some of it by its order.
-        let sizes = match self.ranking.whole {
-            Some(_) => Sizes::NONE,
-            None => Sizes::of(self.doc, self.budget, &self.compactor.config.place),
+        // What stands for a whole says some of it by its order, and so does what a tool gave.
+        let sizes = match self.ranking.whole.is_some() || self.ranking.called {
+            true => Sizes::NONE,
+            false => Sizes::of(self.doc, self.budget, &self.compactor.config.place),
         };
         let entries = |entries| match &self.outline {
             Some(outline) => outline.above(entries),

@@ -33,6 +33,7 @@ pub(crate) fn runs(
             low = price;
         }
     }
+    market.fill(&mut best, budget as f64);
     let kept = best.iter().zip(&ranking.salience).enumerate().filter(|(_, (keep, _))| **keep);
     let run = |(span, (_, score)): (usize, (&bool, &f32))| Kept {
         spans: span..span + 1,
@@ -104,6 +105,27 @@ impl Market {
         keep
     }
 
+    /// Adds what fits into the rest of a budget, the most for its tokens first. No price buys it: the next lower one buys
+    /// too much at once.
+    fn fill(&self, keep: &mut [bool], budget: f64) {
+        let mut left = budget - self.size(keep);
+        let worth = |span: usize| self.gains[span] / self.costs[span].max(1.0);
+        let mut order: Vec<usize> =
+            (0..keep.len()).filter(|span| !keep[*span] && self.gains[*span] > 0.0).collect();
+        order.sort_by(|a, b| worth(*b).total_cmp(&worth(*a)).then(a.cmp(b)));
+        for span in order {
+            // One more mark within a stretch, none at its edge, one fewer where it closes.
+            let beside = |kept: Option<&bool>| kept.is_none_or(|kept| *kept);
+            let edges = u8::from(beside(span.checked_sub(1).and_then(|before| keep.get(before))))
+                + u8::from(beside(keep.get(span + 1)));
+            let cost = self.costs[span] + (1.0 - f64::from(edges)) * ENTRY as f64;
+            if cost <= left {
+                keep[span] = true;
+                left -= cost;
+            }
+        }
+    }
+
     /// Tokens of what is kept, with a mark for each stretch that is not.
     fn size(&self, keep: &[bool]) -> f64 {
         let (mut tokens, mut before) = (0.0, true);
@@ -138,6 +160,13 @@ mod tests {
         let pinned = [false, false, false, true, false, false];
         assert_eq!(of(10.0, pinned).path(0.2), pinned);
         assert_eq!(market.size(&pinned), 10.0 + 2.0 * ENTRY as f64);
+        let mut filled = market.path(0.2);
+        market.fill(&mut filled, 19.0);
+        assert_eq!(filled, [true, false, false, false, false, false]);
+        // The second best has a mark on both sides.
+        market.fill(&mut filled, 36.0);
+        assert_eq!(filled, [true, false, true, false, false, false]);
+        assert_eq!(market.size(&filled), 36.0);
         let (low, high) = market.prices();
         assert_eq!((market.path(low), market.path(high)), (vec![true; 6], vec![false; 6]));
     }
