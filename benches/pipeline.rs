@@ -205,6 +205,7 @@ fn compact(bench: &Bench, input: &Input, cache: Cache) -> Compaction {
         pinned: Vec::new(),
         part: false,
         later: Vec::new(),
+        call: None,
     };
     let compaction = compactor.compact(&request, &Cancel::never()).expect("a compaction");
     assert_eq!(compaction.outcome, Outcome::Compacted);

@@ -5,6 +5,7 @@
 //! that turn is compacted.
 
 mod ageing;
+mod call;
 mod elements;
 mod evidence;
 mod frame;
@@ -17,7 +18,10 @@ mod turns;
 
 use std::{ops::Range, sync::Arc};
 
-use epitome_compactor::{Budget, compaction::Later};
+use epitome_compactor::{
+    Budget,
+    compaction::{Call, Later},
+};
 use epitome_text::{Origin, tokens::TokenCounter};
 use epitome_work::{Cancel, Stopped};
 
@@ -71,6 +75,8 @@ pub struct Target {
     pub part: bool,
     /// What evidence from it says of where it is from.
     pub label: String,
+    /// What the conversation was about when its tool was called, for the result of a tool that is ranked for its call.
+    pub call: Option<Call>,
     /// Queries of later turns, each with the body offset at which evidence for it is inserted.
     pub later: Vec<(usize, Later)>,
 }
@@ -84,6 +90,8 @@ pub struct Plan {
     pub tokens: usize,
     /// Steps of ageing that old texts have taken: 0 to 2.
     pub ageing: u8,
+    /// Results of tools that are too short to be compacted, each with the index of the text in the request.
+    pub short: Vec<(usize, String)>,
 }
 
 /// Leave the request unchanged.
@@ -172,10 +180,10 @@ pub fn plan(
         let (reason, source) = seen.why_none();
         return Err(Skip { reason, tokens: Some(seen.considered), source });
     }
-    let Seen { mut targets, messages, .. } = seen;
+    let Seen { mut targets, messages, short, .. } = seen;
     evidence::assign(&mut targets, &messages, &turns, config.evidence_tokens);
     let tokens = targets.iter().map(|target| target.tokens).sum();
-    Ok(Plan { targets, tokens, ageing: step })
+    Ok(Plan { targets, tokens, ageing: step, short })
 }
 
 /// Goes through the texts in order.
@@ -195,6 +203,8 @@ struct Seen {
     targets: Vec<Target>,
     /// The message of each target.
     messages: Vec<usize>,
+    /// Results of tools that are too short, by text.
+    short: Vec<(usize, String)>,
     /// Tokens of the material.
     considered: usize,
     /// Whether there is a long text with hardly any material.
@@ -206,10 +216,18 @@ struct Seen {
 }
 
 impl Planner<'_> {
+    /// What goes whole is seen whole by the model.
+    fn note_short(&mut self, group: usize, at: usize, text: &Text<'_>) {
+        if self.turns.is_result(at) {
+            self.seen.short.extend(text.literal.decode().map(|text| (group, text)));
+        }
+    }
+
     fn consider(&mut self, group: usize, at: usize, text: &Text<'_>) -> Result<(), Stopped> {
         self.cancel.check()?;
         let least = self.config.min_tokens;
         if text.literal.max_len() < least {
+            self.note_short(group, at, text);
             return Ok(());
         }
         if self.turns.is_own(at) {
@@ -230,6 +248,7 @@ impl Planner<'_> {
         if whole < least {
             // Almost all of a long text is wording.
             self.seen.long |= elements::estimate(&decoded) >= 2 * least;
+            self.note_short(group, at, text);
             return Ok(());
         }
         let query = match &self.wishes.query {
@@ -243,7 +262,12 @@ impl Planner<'_> {
             self.seen.unasked = true;
             return Ok(());
         }
-        let budget = self.ageing.budget(at, self.wishes.budget.unwrap_or(self.config.budget));
+        // Who asks a question wants its answer; who gives an order has the model look for what it takes.
+        let orders = query.as_ref().is_some_and(|query| !query.question);
+        let call = if orders { self.turns.call(at) } else { None };
+        let called = call.is_some() || query.as_ref().is_some_and(Query::is_call);
+        let usual = self.config.results.filter(|_| call.is_some()).unwrap_or(self.config.budget);
+        let budget = self.ageing.budget(at, self.wishes.budget.unwrap_or(usual));
         if budget.resolve(whole) >= whole {
             let source = query.map_or(QuerySource::None, |query| query.source);
             self.seen.within = self.seen.within.or(Some(source));
@@ -253,7 +277,6 @@ impl Planner<'_> {
         if self.config.originals {
             margin += marker::reserve(self.counter);
         }
-        let called = query.as_ref().is_some_and(Query::is_call);
         let original = Arc::new(Original::new(decoded));
         let decoded = original.text();
         for (Piece { range: piece, pinned }, tokens) in pieces.into_iter().zip(counts) {
@@ -273,6 +296,7 @@ impl Planner<'_> {
                 part: several,
                 pinned,
                 label: self.turns.label(at, text),
+                call: call.clone(),
                 later: Vec::new(),
             });
             self.seen.messages.push(at);

@@ -61,6 +61,8 @@ def measured(rows, scores):
     rows = {row["id"]: row for row in map(json.loads, open(rows))}
     out = collections.defaultdict(list)
     for score in map(json.loads, open(scores)):
+        if score.get("by_use"):
+            continue
         row = rows[score["id"]]
         wanted = needed(row)
         if score["spans"] and wanted and score["kind"] not in UNTOLD:

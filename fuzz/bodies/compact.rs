@@ -59,6 +59,7 @@ pub fn compact(data: &[u8]) {
         pinned: if dice.one_in(4) { vec![dice.part_of(&text)] } else { Vec::new() },
         part: dice.one_in(2),
         later: if dice.one_in(2) { vec![later] } else { Vec::new() },
+        call: None,
         text,
     };
     let error = match compactor.compact(&request, &Cancel::never()) {

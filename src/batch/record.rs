@@ -218,6 +218,7 @@ pub(super) fn compact_line(
         pinned: Vec::new(),
         part: false,
         later: Vec::new(),
+        call: None,
     };
     // One text must not take the others down with it.
     let result = catch_unwind(AssertUnwindSafe(|| compact.compact(&request, cancel)));

@@ -78,6 +78,7 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         pinned: Vec::new(),
         part: false,
         later: Vec::new(),
+        call: None,
     };
     if let Some(path) = args.output.as_deref().filter(|path| !super::is_standard(path)) {
         can_be_written(path)?;

@@ -186,6 +186,10 @@ pub struct Plan {
     /// Size of the result: tokens (`1500`) or a share of the input (`"50%"`). In a request it holds
     /// for each long text.
     pub budget: Budget,
+    /// The same for results of tools whose call says what they are for. A floor (`{ floor = 0.97 }`) keeps as much as is
+    /// predicted to hold this share of what an agent will use. `None`: as other texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub results: Option<Budget>,
     /// A text below this many tokens is left alone by the proxy.
     pub min_tokens: usize,
     /// Roles whose messages the proxy may compact.
@@ -228,6 +232,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             budget: Budget::Share(0.5),
+            results: None,
             min_tokens: 1500,
             roles: vec!["user".into(), "tool".into()],
             wording_tokens: 2000,

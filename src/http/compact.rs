@@ -79,6 +79,7 @@ async fn compacted(
             pinned: Vec::new(),
             part: false,
             later: Vec::new(),
+            call: None,
         };
         let compaction =
             pipeline.compact(&request, cancel).map_err(|error| Failure::Compact(Box::new(error)))?;

@@ -9,6 +9,7 @@ use epitome_text::Origin;
 use epitome_work::{Cancel, Stopped};
 
 use super::{
+    call,
     elements::estimate,
     frame,
     material::{Part, Stretch, stretches},
@@ -96,6 +97,7 @@ fn says(text: &str) -> bool {
 
 /// The texts of a request, in chronological order.
 pub(super) struct Turns<'c> {
+    chat: &'c Conversation<'c>,
     /// The turn of each message: the number of the model's answers before it.
     turns: Vec<usize>,
     /// Role of each message.
@@ -115,7 +117,7 @@ pub(super) struct Turns<'c> {
 
 impl<'c> Turns<'c> {
     pub(super) fn of(
-        chat: &'c Conversation<'_>,
+        chat: &'c Conversation<'c>,
         config: &config::Plan,
         cancel: &Cancel,
     ) -> Result<Self, Stopped> {
@@ -203,7 +205,7 @@ impl<'c> Turns<'c> {
         }
         let roles = chat.messages.iter().map(|message| message.role).collect();
         let starts = written.iter().enumerate().map(|(index, written)| (written.start, index)).collect();
-        Ok(Self { turns, roles, written, starts, answers, own: own_results, words, system })
+        Ok(Self { chat, turns, roles, written, starts, answers, own: own_results, words, system })
     }
 
     /// The decoded text and its stretches; `None` if it holds no material.
@@ -360,6 +362,16 @@ impl<'c> Turns<'c> {
     pub(super) fn origin(&self, at: usize, text: &Text<'_>) -> Origin {
         let call = self.answers.get(&at).map(|(call, _)| (call.name.clone(), call.arguments.clone()));
         Origin { call, file: text.title.clone(), ..Origin::default() }
+    }
+
+    /// Whether message `at` is a tool's result.
+    pub(super) fn is_result(&self, at: usize) -> bool {
+        self.roles.get(at) == Some(&Role::Tool)
+    }
+
+    /// What the conversation was about when the tool was called whose result message `at` is.
+    pub(super) fn call(&self, at: usize) -> Option<epitome_compactor::compaction::Call> {
+        self.answers.get(&at).map(|(_, said)| call::before(self.chat, *said))
     }
 
     /// Where a text of message `at` is from, for a reader.

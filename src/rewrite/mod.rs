@@ -9,8 +9,8 @@ mod tally;
 use std::time::{Duration, Instant};
 
 use epitome_compactor::{
-    CompactError, CompactRequest, Compaction, RemoteError,
-    compaction::{Later, Outcome, PassReason},
+    Above, CompactError, CompactRequest, Compaction, RemoteError,
+    compaction::{Call, Later, Outcome, PassReason},
 };
 use epitome_engine::ModelError;
 use epitome_work::{Cancel, Stopped};
@@ -115,7 +115,7 @@ fn work(
 
     let mut tally = Tally::new(&plan, config);
     let work = Work { pipeline, model: conversation.model.as_deref(), counts: asked.counts, cancel };
-    if let Err(reason) = work.through(plan.targets, effort, &mut tally) {
+    if let Err(reason) = work.through(plan.targets, Some(plan.short), effort, &mut tally) {
         return Err(Box::new(Account { verdict: Verdict::FailedOpen, reason, ..tally.untouched() }));
     }
     if let Some(originals) = originals {
@@ -143,7 +143,9 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Compacts the targets in order. Once the deadline has passed, only what is known is used.
+    /// Compacts the targets in order. Once the deadline has passed, only what is known is used. What stands above a result
+    /// of a tool, in the `short` ones that go whole and in what was sent of others, it need not hold again; without `short`,
+    /// the targets are not of one conversation.
     ///
     /// # Errors
     ///
@@ -151,11 +153,20 @@ impl Work<'_> {
     fn through(
         &self,
         targets: Vec<Target>,
+        short: Option<Vec<(usize, String)>>,
         mut effort: Effort,
         tally: &mut Tally,
     ) -> Result<(), &'static str> {
         let Self { pipeline, model, cancel, .. } = *self;
+        let together = short.is_some();
+        let mut short = short.into_iter().flatten().peekable();
+        let mut above = Above::default();
         for target in targets {
+            while let Some((_, text)) = short.next_if(|(group, _)| *group < target.group) {
+                above.add(&text);
+            }
+            let call = target.call.map(|call| Call { stands: above.repeated(&target.text), ..call });
+            let is_result = together && target.origin.call.is_some();
             let (slots, later): (Vec<usize>, Vec<Later>) = target.later.into_iter().unzip();
             let source = target.query.as_ref().map_or(QuerySource::None, |query| query.source);
             let request = CompactRequest {
@@ -168,6 +179,7 @@ impl Work<'_> {
                 pinned: target.pinned,
                 part: target.part,
                 later,
+                call,
             };
             let part = Part {
                 group: target.group,
@@ -185,19 +197,34 @@ impl Work<'_> {
             if cancel.is_late() {
                 effort = Effort::Recall(SkipReason::Stopped(Stopped::Deadline).as_str());
             }
+            let mut sent = |text: &str| {
+                if is_result {
+                    above.add(text);
+                }
+            };
             match result {
-                Ok(compaction) => tally.add(part, &slots, compaction),
+                Ok(compaction) => {
+                    sent(&compaction.text);
+                    tally.add(part, &slots, compaction);
+                }
                 // The client has left. Who is only late has sent the original, which is remembered below.
                 Err(failure) if cancel.check() == Err(Stopped::Cancelled) && !cancel.is_late() => {
                     return Err(failure.reason);
                 }
                 // It fails the same way the next time: nothing needs to be remembered.
-                Err(Failure { reason, lasts: true }) => tally.fail(part, reason),
+                Err(Failure { reason, lasts: true }) => {
+                    sent(&request.text);
+                    tally.fail(part, reason);
+                }
                 Err(Failure { reason, lasts: false }) => match self.known(&request) {
                     Some(known) if known.outcome != Outcome::Passed(PassReason::SentWhole) => {
+                        sent(&known.text);
                         tally.add(part, &slots, known);
                     }
-                    _ => tally.fail(part, reason),
+                    _ => {
+                        sent(&request.text);
+                        tally.fail(part, reason);
+                    }
                 },
             }
         }

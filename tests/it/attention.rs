@@ -25,6 +25,7 @@ fn compact(cache: &Arc<Cache>, decoder: Option<&str>) -> Result<Compaction, Stri
         pinned: Vec::new(),
         part: false,
         later: Vec::new(),
+        call: None,
     };
     compactor.compact(&request, &Cancel::default()).map_err(|error| error.to_string())
 }

@@ -154,6 +154,7 @@ impl Case {
             pinned: Vec::new(),
             part: false,
             later: Vec::new(),
+            call: None,
         }
     }
 

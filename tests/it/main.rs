@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, unreachable_pub)]
 
 mod ageing;
+mod agent;
 mod attention;
 mod batch;
 mod batch_retry;

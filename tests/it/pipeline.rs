@@ -43,6 +43,7 @@ fn request(text: &str, query: Option<&str>, budget: Budget) -> CompactRequest {
         pinned: Vec::new(),
         part: false,
         later: Vec::new(),
+        call: None,
     }
 }
 

@@ -46,6 +46,7 @@ fn request(text: &str, query: Option<&str>, budget: Budget) -> CompactRequest {
         pinned: Vec::new(),
         part: false,
         later: Vec::new(),
+        call: None,
     }
 }
 

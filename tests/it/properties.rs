@@ -59,6 +59,7 @@ fn request(text: String, query: Option<String>, share: f64) -> CompactRequest {
         pinned: Vec::new(),
         part: false,
         later: Vec::new(),
+        call: None,
     }
 }
 

@@ -93,6 +93,7 @@ fn compact(ranker: &str) -> Compaction {
         pinned: Vec::new(),
         part: false,
         later: Vec::new(),
+        call: None,
     };
     compactor.compact(&request, &Cancel::default()).unwrap()
 }

@@ -67,6 +67,7 @@ fn compact(compactor: &Compactor, query: Option<&str>) -> Result<Compaction, Box
         pinned: Vec::new(),
         part: false,
         later: Vec::new(),
+        call: None,
     };
     compactor.compact(&request, &Cancel::never()).map_err(Box::new)
 }
@@ -281,6 +282,7 @@ fn deadlines_and_cancellation_end_waiting() {
         pinned: Vec::new(),
         part: false,
         later: Vec::new(),
+        call: None,
     };
     let patient = summarizing(&server.url, |_| {});
     let cancel = Cancel::at(Instant::now() + Duration::from_millis(300));

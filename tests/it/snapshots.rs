@@ -62,6 +62,7 @@ fn compactions_of_every_kind_are_the_same() {
                 pinned: Vec::new(),
                 part: false,
                 later: Vec::new(),
+                call: None,
             };
             let result = compactor.compact(&request, &Cancel::never()).unwrap();
             let figures = &result.figures;

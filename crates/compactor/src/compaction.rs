@@ -30,6 +30,9 @@ pub struct CompactRequest {
     pub part: bool,
     /// What is asked of it in later turns of a conversation, in their order.
     pub later: Vec<Later>,
+    /// What an agent was doing when a tool gave it the text; the call itself is in `origin`. With it, lines are kept by
+    /// what an agent is likely to use.
+    pub call: Option<Call>,
 }
 
 impl CompactRequest {
@@ -45,6 +48,7 @@ impl CompactRequest {
             pinned: Vec::new(),
             part: false,
             later: Vec::new(),
+            call: None,
         }
     }
 
@@ -52,6 +56,19 @@ impl CompactRequest {
     pub fn query(self, query: impl Into<String>) -> Self {
         Self { query: Some(query.into()), ..self }
     }
+}
+
+/// What a conversation was about when a tool was called. All of it stands before the tool's result.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Call {
+    /// What the model said before the call.
+    pub said: String,
+    /// What the user wanted last.
+    pub task: String,
+    /// Identifiers and paths that users and the model wrote before the call, the latest first.
+    pub seen: Vec<String>,
+    /// Byte ranges of the text, in order, whose lines stand above, in what the model still sees. They are left out first.
+    pub stands: Vec<Range<usize>>,
 }
 
 /// A question of a later turn about a text that was compacted for an earlier one.

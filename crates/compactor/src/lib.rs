@@ -53,6 +53,7 @@
 //! * A **topic** is a stretch of the input about one thing, however long; the **outline** has a line for each.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod above;
 mod budget;
 pub mod cache;
 pub mod client;
@@ -68,6 +69,7 @@ mod render;
 mod summarize;
 pub mod telemetry;
 
+pub use above::Above;
 pub use budget::{Budget, BudgetError};
 pub use cache::Cache;
 pub use compaction::{CompactRequest, Compaction};
@@ -86,6 +88,7 @@ pub mod internals {
         place::Kept,
         rank::{
             Ranking, Tools,
+            agent::features::columns,
             attention::watch,
             dense::{Embedding, cosine, embed, embed_query},
             lexical::rank as lexical,

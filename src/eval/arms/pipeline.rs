@@ -93,6 +93,7 @@ impl Pipeline {
             // A part of a text has no order of its own to tell.
             part: !self.outline,
             later: Vec::new(),
+            call: None,
         };
         match self.compactor.compact(&request, cancel) {
             Err(error) => Made::original(row, "failed", error.to_string()),

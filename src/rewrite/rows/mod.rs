@@ -108,10 +108,10 @@ pub fn shorten(
         targets(rows, &places, &config, counter.as_ref(), wishes, &cancel.with_grace(PLANNING_GRACE));
     let shown = targets.iter().map(|target| target.group).collect::<Vec<_>>();
     let tokens = targets.iter().map(|target| target.tokens).sum();
-    let plan = Plan { targets, tokens, ageing: 0 };
+    let plan = Plan { targets, tokens, ageing: 0, short: Vec::new() };
     let mut tally = Tally::new(&plan, &config);
     let work = Work { pipeline, model: rows.model.as_deref(), counts: false, cancel };
-    if let Err(reason) = work.through(plan.targets, effort, &mut tally) {
+    if let Err(reason) = work.through(plan.targets, None, effort, &mut tally) {
         return Shortened::untouched(
             rows,
             Account { verdict: Verdict::FailedOpen, reason, ..tally.untouched() },

@@ -1,7 +1,7 @@
 //! Fitting to the budget: select, summarize, place and render, until what the template wrote is
 //! within the ceiling and fills it.
 
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 use epitome_text::{Content, Document, Role, tokens::TokenCounter};
 use epitome_work::{Cancel, Stage};
@@ -39,6 +39,8 @@ pub(super) struct Work<'a> {
     pub(super) budget: usize,
     /// What stands at the head, for a question about the structure of the text.
     pub(super) outline: Option<Head>,
+    /// What of the text stands above it in what the model sees.
+    pub(super) above: &'a [Range<usize>],
     pub(super) cancel: &'a Cancel,
 }
 
@@ -147,6 +149,9 @@ impl Work<'_> {
     }
 
     fn select(&self, units: &[Unit], room: usize, pin_code: bool, share: f64) -> Vec<Kept> {
+        if self.ranking.called {
+            return place::runs(self.doc, self.ranking, units, room, pin_code);
+        }
         let Some(whole) = &self.ranking.whole else {
             return place::select(self.doc, self.ranking, units, room, pin_code);
         };
@@ -241,10 +246,10 @@ impl Work<'_> {
     }
 
     fn render(&self, kept: &[Kept], written: &[Written]) -> Result<Fitted, CompactError> {
-        // What stands for a whole says some of it by its order.
-        let sizes = match self.ranking.whole {
-            Some(_) => Sizes::NONE,
-            None => Sizes::of(self.doc, self.budget, &self.compactor.config.place),
+        // What stands for a whole says some of it by its order, and so does what a tool gave.
+        let sizes = match self.ranking.whole.is_some() || self.ranking.called {
+            true => Sizes::NONE,
+            false => Sizes::of(self.doc, self.budget, &self.compactor.config.place),
         };
         let entries = |entries| match &self.outline {
             Some(outline) => outline.above(entries),
@@ -268,7 +273,7 @@ impl Work<'_> {
         if self.doc.kind.is_in_place() {
             let held = in_place::held(self.doc, kept);
             self.cancel.check()?;
-            let (text, pieces) = self.opened.render(self.doc, &held);
+            let (text, pieces) = self.opened.render(self.doc, &held, self.above);
             let places = held.iter().map(|held| held.map(|_| Place::Body)).collect();
             return Ok(Fitted { tokens: self.counter.count(&text), text, pieces, places });
         }

@@ -157,12 +157,12 @@ impl Compactor {
             return None;
         }
         // Destructured, so that a new field does not compile until it is hashed.
-        let CompactRequest { text, query, budget, model, explain: _, origin, pinned, part, later: _ } =
+        let CompactRequest { text, query, budget, model, explain: _, origin, pinned, part, later: _, call } =
             request;
         let counter = self.counter(model.as_deref());
         let pinned: Vec<[usize; 2]> = pinned.iter().map(|range| [range.start, range.end]).collect();
         let origin = (&origin.call, &origin.file, &origin.media_type, origin.called);
-        let params = (query.as_deref().map(str::trim), budget, counter.name(), origin, pinned, part);
+        let params = (query.as_deref().map(str::trim), budget, counter.name(), origin, pinned, part, call);
         let params = serde_json::to_vec(&params).ok()?;
         let asked = Key::from(&KeyParts {
             stage: "asked-1",

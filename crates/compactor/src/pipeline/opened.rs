@@ -114,10 +114,15 @@ impl<'a> Opened<'a> {
         self.json.as_ref().map_or_else(|| ranges.to_vec(), |json| json.sources(self.raw, ranges))
     }
 
-    /// A text of its kind with what is held, and the map back to the input.
-    pub(super) fn render(&self, doc: &Document<'_>, held: &Held) -> (String, Vec<Piece>) {
+    /// A text of its kind with what is held, and the map back to the input. Marks say of what stands `above` that it does.
+    pub(super) fn render(
+        &self,
+        doc: &Document<'_>,
+        held: &Held,
+        above: &[Range<usize>],
+    ) -> (String, Vec<Piece>) {
         let Some(json) = &self.json else {
-            return in_place::render(doc, held, &|range| omission(self.kind, doc.text, range));
+            return in_place::render(doc, held, &|range| mark(self.kind, doc.text, range, above));
         };
         let mut kept: Vec<(Range<usize>, f32)> = Vec::new();
         for (span, held) in doc.spans.iter().zip(held) {
@@ -154,5 +159,18 @@ impl<'a> Opened<'a> {
             |(_, output, _): &(Range<usize>, Range<usize>, bool)| !text[output.clone()].trim().is_empty();
         let pieces = rendered.pieces.into_iter().filter(says).enumerate().map(piece).collect();
         (text, pieces)
+    }
+}
+
+/// The mark for lines that are left out.
+fn mark(kind: Kind, text: &str, range: Range<usize>, above: &[Range<usize>]) -> String {
+    let left = text.get(range.clone()).unwrap_or_default();
+    let start = range.start + left.len() - left.trim_start().len();
+    let stands = |above: &Range<usize>| above.start <= start && start + left.trim().len() <= above.end;
+    let known = above.iter().any(stands);
+    let mark = omission(kind, text, range);
+    match mark.strip_suffix(" left out]") {
+        Some(lines) if known => format!("{lines} stand above]"),
+        _ => mark,
     }
 }

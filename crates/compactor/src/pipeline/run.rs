@@ -30,6 +30,8 @@ use crate::{
 
 /// By which part of itself a budget grows that did not hold the floor, as a divisor.
 const FLOOR_STEP: usize = 8;
+/// The same where the prediction hardly differs from what the first budget was made for.
+const FINE_STEP: usize = 40;
 
 /// By how much a result of JSON may be over a share, as a share itself: its structure stays.
 const OVER: f64 = 0.05;
@@ -95,7 +97,7 @@ impl Run<'_> {
         self.cancel.steps().enter(Stage::Fit);
         let units = place::units(self.doc, &ranking, self.compactor.config.place.beside);
         let peak = units.iter().map(|unit| unit.score).fold(f32::NEG_INFINITY, f32::max);
-        let share = match self.doc.kind.is_in_place() {
+        let share = match self.doc.kind.is_in_place() || ranking.called {
             true => 0.0,
             false => self.summary_share(peak, &ranking),
         };
@@ -131,7 +133,7 @@ impl Run<'_> {
             return Err(End::Passed(PassReason::Code));
         }
         if let (Budget::Share(share), Kind::Json) = (self.request.budget, self.doc.kind) {
-            let nothing = self.opened.render(self.doc, &vec![None; self.doc.spans.len()]).0;
+            let nothing = self.opened.render(self.doc, &vec![None; self.doc.spans.len()], &[]).0;
             let fixed = self.counter.count_until(&nothing, self.cancel)?;
             let raised = ceiling(share, figures.budget, before, fixed);
             figures.budget = raised.ok_or(End::Passed(PassReason::BudgetTooSmall))?;
@@ -157,6 +159,10 @@ impl Run<'_> {
             }
             return Ok(ranking);
         }
+        if let Some(ranking) = self.ranked_for_call() {
+            figures.millis.rank = millis(stage);
+            return Ok(ranking);
+        }
         let mut ranking = rank::rank(self.doc, self.query, tools)?;
         if self.query.is_some_and(breadth::asks_for_whole) {
             ranking.weigh_criticality();
@@ -171,6 +177,11 @@ impl Run<'_> {
             figures.models.push(label(models.ranker()?.id()));
         }
         Ok(ranking)
+    }
+
+    fn ranked_for_call(&self) -> Option<Ranking> {
+        let call = self.request.call.as_ref().filter(|_| self.is_called())?;
+        rank::rank_call(self.doc, &self.request.origin, call)
     }
 
     /// The embedders that read the text, by name.
@@ -194,6 +205,7 @@ impl Run<'_> {
             query: self.query.unwrap_or(""),
             budget,
             outline: self.outline(budget),
+            above: self.request.call.as_ref().map_or(&[], |call| &call.stands),
             cancel: self.cancel,
         }
     }
@@ -235,7 +247,9 @@ impl Run<'_> {
         figures: &mut Figures,
     ) -> Result<Fitted, End> {
         let before = figures.tokens_before;
-        let smallest = if self.is_called() {
+        let smallest = if ranking.called {
+            Some(place::least(self.doc, ranking, units, floor as f32))
+        } else if self.is_called() {
             uses::share(self.doc.kind, floor).map(|share| (before as f64 * share) as usize)
         } else {
             place::smallest(self.doc, ranking, units, floor as f32, self.cancel)?
@@ -261,7 +275,8 @@ impl Run<'_> {
             if work.budget == before - 1 {
                 return Err(End::Passed(PassReason::NotShorter));
             }
-            work.budget = (work.budget + work.budget / FLOOR_STEP + 1).min(before - 1);
+            let step = if ranking.called { FINE_STEP } else { FLOOR_STEP };
+            work.budget = (work.budget + work.budget / step + 1).min(before - 1);
             figures.models.truncate(models);
         }
     }
@@ -281,13 +296,16 @@ impl Run<'_> {
 
     /// The predicted share of like texts whose compaction still holds what the query needs.
     fn retention(&self, ranking: &Ranking, fitted: &Fitted, before: usize) -> Option<f64> {
-        if self.is_called() {
+        if self.is_called() && !ranking.called {
             return uses::retention(self.doc.kind, fitted.tokens as f64 / before as f64);
         }
         let elsewhere = place::elsewhere(self.doc, |span| fitted.places[span].is_some());
         let repeated: HashSet<usize> = elsewhere.values().flatten().copied().collect();
         // What stands in the result once is there wherever the text says it.
         let stands = |span: usize| fitted.places[span].is_some() || repeated.contains(&span);
+        if ranking.called {
+            return Some(f64::from(ranking.held(stands).min(1.0)));
+        }
         let mass = ranking.mass(self.doc, stands);
         mass.map(|mass| f64::from(relevance::Model::built_in().retention(mass)))
     }
@@ -310,7 +328,8 @@ impl Run<'_> {
         if low && !self.request.part {
             return Err(End::Passed(PassReason::LowRetention));
         }
-        let has_ceiling = self.floor().is_none();
+        // A result of a tool has room left only where all else stands above.
+        let has_ceiling = self.floor().is_none() && !ranking.called;
         if has_ceiling && is_underfilled(self.doc, units, fitted, &elsewhere, figures.budget) {
             telemetry::underfilled();
             return Err(End::Passed(PassReason::Underfilled));

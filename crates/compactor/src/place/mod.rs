@@ -6,6 +6,7 @@ mod ends;
 mod order;
 mod repair;
 mod repeats;
+mod runs;
 mod units;
 
 use std::{
@@ -25,6 +26,7 @@ pub(crate) use coverage::cover;
 pub(crate) use ends::Sizes;
 pub(crate) use repair::companions;
 pub(crate) use repeats::elsewhere;
+pub(crate) use runs::{least, runs};
 pub(crate) use units::{Unit, shrink, units};
 
 use repeats::Repeats;

@@ -6,8 +6,9 @@
 //! configured. From all of them comes the probability that a span is
 //! needed ([`relevance`]), also by what links it to the best ones ([`links`]); or they are weighted as
 //! configured ([`fusion`]). Without a query the salience is how critical a span is in itself
-//! ([`criticality`]); in running text, as for a question about the whole, how much it says of that ([`wholes`]).
+//! ([`criticality`]); a tool's result is ranked by what an agent is likely to use of it ([`agent`]); in running text, as for a question about the whole, how much it says of that ([`wholes`]).
 
+pub(crate) mod agent;
 pub(crate) mod attention;
 pub(crate) mod criticality;
 pub(crate) mod cross;
@@ -24,7 +25,7 @@ pub(crate) mod uses;
 pub(crate) mod wholes;
 
 use epitome_engine::{ModelError, Models};
-use epitome_text::{Document, Kind, Role, terms::query_terms};
+use epitome_text::{Document, Kind, Origin, Role, Span, terms::query_terms};
 use epitome_work::{Cancel, Stopped};
 use thiserror::Error;
 
@@ -33,6 +34,7 @@ use wholes::Whole;
 
 use crate::{
     cache::Cache,
+    compaction::Call,
     config::{self, DenseKind, FusionKind},
     remote::{Embeddings, RemoteError},
 };
@@ -103,6 +105,8 @@ pub struct Ranking {
     pub lookups: Lookups,
     /// What spans say of the whole, where that is what is asked for.
     pub(crate) whole: Option<Whole>,
+    /// Whether `probability` is each span's share of what an agent will use. They add up to 1.
+    pub(crate) called: bool,
 }
 
 /// Share of criticality in the salience for a query that asks for a whole: its words say little about
@@ -143,6 +147,16 @@ impl Ranking {
             .iter()
             .map(|probability| share(probability))
             .try_fold(1.0, |least: f32, share| share.map(|share| least.min(share)))
+    }
+
+    /// Of what an agent will use, the share that the `kept` spans hold.
+    pub(crate) fn held(&self, kept: impl Fn(usize) -> bool) -> f32 {
+        let sum = |kept: &dyn Fn(usize) -> bool| -> f32 {
+            self.probability.iter().enumerate().filter(|(span, _)| kept(*span)).map(|(_, share)| share).sum()
+        };
+        // Where all of it stands above, nothing of the rest is needed.
+        let all = sum(&|_| true);
+        if all > 0.0 { sum(&kept) / all } else { 1.0 }
     }
 
     /// Adds how critical spans are in themselves to their salience.
@@ -204,6 +218,19 @@ pub(crate) fn rank_whole(doc: &Document<'_>, vectors: bool, tools: Tools<'_>) ->
     ranking.salience = fusion::standardize(&whole.weights);
     ranking.whole = Some(whole);
     Ok(ranking)
+}
+
+/// Scores all spans of a tool's result by what an agent is likely to use of it. No model reads it. None where that is not
+/// known for texts of its kind.
+pub(crate) fn rank_call(doc: &Document<'_>, origin: &Origin, call: &Call) -> Option<Ranking> {
+    let shares = agent::shares(doc, origin, call)?;
+    let mut ranking = Ranking::unscored(doc.spans.len());
+    ranking.criticality = criticality::criticality(doc, None);
+    let dense = |(span, share): (&Span, &f32)| (share / span.tokens.max(1) as f32).max(LEAST_SHARE).ln();
+    ranking.salience = doc.spans.iter().zip(&shares).map(dense).collect();
+    ranking.probability = shares;
+    ranking.called = true;
+    Some(ranking)
 }
 
 /// Scores all spans of `doc` for one query; `limit` is the most tokens that the cross-encoder reads.
@@ -339,6 +366,8 @@ fn asked_by_name(doc: &Document<'_>, lexical: &[f32]) -> (Vec<bool>, bool) {
     (doc.spans.iter().map(|span| asked[span.block]).collect(), best > 0.0 && best >= BY_FAR * others)
 }
 
+/// A share of the need below this is as good as none.
+const LEAST_SHARE: f32 = 1e-9;
 /// How much better than all others the name is that a query asks for.
 const BY_FAR: f32 = 1.5;
 /// What stands under such a name on a page counts so much more, in log-odds.

@@ -1,0 +1,133 @@
+//! Which lines of a tool's result an agent will use, by what it called the tool for and what the conversation was about:
+//! each line gets its share of the need, and all of them together are 1. So what is kept holds the sum of its shares, and
+//! that is the predicted retention. A linear score of a line's features and boosted trees on top of it, under a softmax
+//! over the lines of the result; `eval/ranker/agent.py` fits them, and its README holds the figures.
+
+pub(crate) mod features;
+pub(crate) mod line;
+
+use std::{ops::Range, sync::LazyLock};
+
+use epitome_text::{Document, Kind, Origin};
+use serde::Deserialize;
+
+use crate::compaction::Call;
+
+/// Standardised features beyond this count as this.
+const MOST: f32 = 6.0;
+
+static BUILT_IN: LazyLock<Model> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../agent.json")).unwrap_or_default());
+
+/// The fitted weights.
+#[derive(Debug, Default, Deserialize)]
+struct Model {
+    /// Mean and scale of each feature, and its weight.
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+    weights: Vec<f32>,
+    trees: Vec<Tree>,
+}
+
+/// A tree whose levels are all full.
+#[derive(Debug, Deserialize)]
+struct Tree {
+    /// The feature of each node, level by level; below 0 where everything goes left.
+    features: Vec<i32>,
+    /// What is above goes right.
+    cuts: Vec<f32>,
+    leaves: Vec<f32>,
+}
+
+impl Tree {
+    fn value(&self, columns: &[Vec<f32>], line: usize) -> f32 {
+        let (mut first, mut node, mut width) = (0, 0, 1);
+        while first + node < self.features.len() {
+            let at = first + node;
+            let feature = usize::try_from(self.features[at]).ok().and_then(|feature| columns.get(feature));
+            let right = feature
+                .and_then(|column| column.get(line))
+                .zip(self.cuts.get(at))
+                .is_some_and(|(v, cut)| v > cut);
+            (first, node, width) = (first + width, 2 * node + usize::from(right), 2 * width);
+        }
+        self.leaves.get(node).copied().unwrap_or_default()
+    }
+}
+
+impl Model {
+    /// The share of the need of each line; none if the weights are for other features.
+    fn shares(&self, columns: &[Vec<f32>]) -> Option<Vec<f32>> {
+        let count = columns.first()?.len();
+        let fits = [&self.mean, &self.scale, &self.weights].iter().all(|of| of.len() == columns.len());
+        if !fits || count == 0 {
+            return None;
+        }
+        let mut scores = vec![0.0_f32; count];
+        let weights = self.mean.iter().zip(&self.scale).zip(&self.weights);
+        for (column, ((mean, scale), weight)) in columns.iter().zip(weights) {
+            for (score, value) in scores.iter_mut().zip(column) {
+                *score += weight * ((value - mean) / scale).clamp(-MOST, MOST);
+            }
+        }
+        for (line, score) in scores.iter_mut().enumerate() {
+            *score += self.trees.iter().map(|tree| tree.value(columns, line)).sum::<f32>();
+        }
+        let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut shares: Vec<f32> = scores.into_iter().map(|score| (score - best).exp()).collect();
+        let all: f32 = shares.iter().sum();
+        shares.iter_mut().for_each(|share| *share /= all);
+        Some(shares)
+    }
+}
+
+/// Whether what is kept of a kind is a choice of lines. Values of JSON, elements of pages and rows of tables are none, and
+/// nothing like them is among what was fitted.
+fn has_lines(kind: Kind) -> bool {
+    !matches!(kind.plain(), Kind::Json | Kind::Html | Kind::Xml | Kind::Table | Kind::Pages | Kind::Turns)
+}
+
+/// The share of the need that each span of `doc` holds; none where this does not say what is needed.
+pub(crate) fn shares(doc: &Document<'_>, origin: &Origin, call: &Call) -> Option<Vec<f32>> {
+    if !has_lines(doc.kind) {
+        return None;
+    }
+    let (tool, arguments) = origin.call.as_ref().map_or(("", ""), |(tool, arguments)| (tool, arguments));
+    let lines = BUILT_IN.shares(&features::columns(doc.text, tool, arguments, call))?;
+    Some(spread(doc, &lines, &call.stands))
+}
+
+/// What each span has of the shares of its lines, by its part of their letters. What stands above is needed from here no
+/// more.
+fn spread(doc: &Document<'_>, lines: &[f32], stands: &[Range<usize>]) -> Vec<f32> {
+    let mut out = vec![0.0_f32; doc.spans.len()];
+    let (mut start, mut first) = (0, 0);
+    for (line, share) in doc.text.split('\n').zip(lines) {
+        let range = start..start + line.len();
+        start = range.end + 1;
+        let known = stands.partition_point(|stands| stands.end < range.end);
+        if stands.get(known).is_some_and(|stands| stands.start <= range.start) {
+            continue;
+        }
+        while doc.spans.get(first).is_some_and(|span| span.range.end <= range.start) {
+            first += 1;
+        }
+        let own =
+            doc.spans.iter().enumerate().skip(first).take_while(|(_, span)| span.range.start <= range.end);
+        let parts: Vec<(usize, usize)> = own
+            .map(|(at, span)| {
+                let part = span.range.start.max(range.start)..span.range.end.min(range.end);
+                (at, doc.text.get(part).map_or(0, |part| part.trim().len()))
+            })
+            .collect();
+        let all: usize = parts.iter().map(|(_, part)| part).sum();
+        for (at, part) in parts.into_iter().filter(|_| all > 0) {
+            out[at] += share * part as f32 / all as f32;
+        }
+    }
+    let all: f32 = out.iter().sum();
+    if all > 0.0 {
+        out.iter_mut().for_each(|share| *share /= all);
+    }
+    out
+}
