@@ -92,6 +92,8 @@ mod tests {
             block: 0,
             lexical: 0.0,
             lexical_block: 0.0,
+            trigrams: None,
+            trigrams_block: None,
             dense: 0.0,
             dense_block: 0.0,
             cross: None,

@@ -339,6 +339,12 @@ pub struct SpanScore {
     pub lexical: f32,
     /// BM25 of its paragraph.
     pub lexical_block: f32,
+    /// BM25 of the sentence over trigrams of characters; absent where only English is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigrams: Option<f32>,
+    /// The same of its paragraph; likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigrams_block: Option<f32>,
     /// Cosine of sentence and query.
     pub dense: f32,
     /// Cosine of paragraph and query.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::{
+    gguf::four_bits::{q4_0_bytes, q4_0_values},
     kernels::{Heads, add_gelu, attend},
     linear::Linear,
     norm::{Norm, add_biased},
@@ -39,7 +40,7 @@ fn absolute() -> String {
 #[derive(Debug)]
 pub(crate) struct Bert {
     config: BertConfig,
-    words: Vec<f32>,
+    words: Words,
     /// Position embeddings plus the first segment type's embedding.
     positions: Vec<f32>,
     /// The difference between the second and the first segment type's embedding; empty if the model has no
@@ -47,6 +48,38 @@ pub(crate) struct Bert {
     second: Vec<f32>,
     norm: Norm,
     layers: Layers,
+}
+
+/// The word embeddings, a row for each token.
+#[derive(Debug)]
+pub(crate) enum Words {
+    Full(Vec<f32>),
+    /// Blocks of Q4_0 in the program's own image, from which rows are unpacked as they are needed.
+    BuiltIn(&'static [u8]),
+}
+
+impl Words {
+    /// Appends the row of a token; `false` if there is none.
+    fn append(&self, id: u32, dim: usize, row: &mut Vec<f32>) -> bool {
+        let id = id as usize;
+        match self {
+            Self::Full(values) => {
+                let values = values.get(id * dim..(id + 1) * dim);
+                values.map(|values| row.extend_from_slice(values)).is_some()
+            }
+            Self::BuiltIn(blocks) => {
+                let values = q4_0_bytes(dim).and_then(|size| blocks.get(id * size..(id + 1) * size));
+                values.map(|values| row.extend(q4_0_values(values))).is_some()
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Full(values) => size_of_val(values.as_slice()),
+            Self::BuiltIn(blocks) => blocks.len(),
+        }
+    }
 }
 
 /// The layers, on the CPU or on a GPU.
@@ -81,9 +114,9 @@ impl Layers {
 impl Bert {
     /// Size of the matrices and embedding tables in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let tables = [&self.words, &self.positions, &self.second];
+        let tables = [&self.positions, &self.second];
         let tables: usize = tables.into_iter().map(|table| size_of_val(table.as_slice())).sum();
-        tables + self.layers.bytes()
+        self.words.bytes() + tables + self.layers.bytes()
     }
 }
 
@@ -198,7 +231,26 @@ impl Bert {
         if precision == Precision::Gpu {
             return Self::on(&cuda::machine()?, cuda::for_activations, tensors, config);
         }
-        Self::with(tensors, config, |weights, config| {
+        Self::on_cpu(tensors, None, config, precision)
+    }
+
+    /// Keeps the layers on the CPU, with a table of words that is no tensor of its own.
+    pub(crate) fn built_in(
+        tensors: HashMap<String, Tensor>,
+        words: &'static [u8],
+        config: BertConfig,
+        precision: Precision,
+    ) -> Result<Self> {
+        Self::on_cpu(tensors, Some(Words::BuiltIn(words)), config, precision)
+    }
+
+    fn on_cpu(
+        tensors: HashMap<String, Tensor>,
+        words: Option<Words>,
+        config: BertConfig,
+        precision: Precision,
+    ) -> Result<Self> {
+        Self::with(tensors, words, config, |weights, config| {
             let layers = (0..config.num_hidden_layers).map(|index| weights.layer(index, precision));
             Ok(Layers::Cpu(layers.collect::<Result<_>>()?))
         })
@@ -213,7 +265,7 @@ impl Bert {
         tensors: HashMap<String, Tensor>,
         config: BertConfig,
     ) -> Result<Self> {
-        Self::with(tensors, config, |weights, config| {
+        Self::with(tensors, None, config, |weights, config| {
             let shape = cuda::EncoderShape {
                 dim: config.hidden_size,
                 heads: config.num_attention_heads,
@@ -233,6 +285,7 @@ impl Bert {
 
     fn with(
         tensors: HashMap<String, Tensor>,
+        words: Option<Words>,
         config: BertConfig,
         layers: impl FnOnce(&Weights, &BertConfig) -> Result<Layers>,
     ) -> Result<Self> {
@@ -247,7 +300,10 @@ impl Bert {
             bail!("positions of type {:?} are not supported", config.position_embedding_type);
         }
         let weights = Weights { tensors, epsilon: config.layer_norm_eps as f32 };
-        let words = weights.values("embeddings.word_embeddings.weight")?;
+        let words = match words {
+            Some(words) => words,
+            None => Words::Full(weights.values("embeddings.word_embeddings.weight")?),
+        };
         let mut positions = weights.values("embeddings.position_embeddings.weight")?;
         let types = weights.values("embeddings.token_type_embeddings.weight")?;
         if positions.len() < config.max_position_embeddings * dim {
@@ -318,12 +374,11 @@ impl Bert {
         for window in windows {
             let places = self.positions.chunks_exact(dim).enumerate();
             for (id, (at, position)) in window.ids.iter().zip(places) {
-                let start = *id as usize * dim;
-                let Some(word) = self.words.get(start..start + dim) else {
-                    bail!("token {id} is not in the vocabulary");
-                };
                 let row = hidden.len();
-                hidden.extend(word.iter().zip(position).map(|(word, position)| word + position));
+                if !self.words.append(*id, dim, &mut hidden) {
+                    bail!("token {id} is not in the vocabulary");
+                }
+                hidden.iter_mut().skip(row).zip(position).for_each(|(word, position)| *word += position);
                 if at >= window.second {
                     hidden.iter_mut().skip(row).zip(&self.second).for_each(|(x, second)| *x += second);
                 }

@@ -8,6 +8,7 @@ use super::{
     Located, ModelError, ModelId, Turn,
     bert::{Bert, BertConfig, Sequence},
     error::at,
+    unigram::Unigram,
 };
 use crate::config::Precision;
 
@@ -44,11 +45,21 @@ pub struct Pooled {
 #[derive(Debug)]
 pub struct Encoder {
     id: ModelId,
-    tokenizer: Tokenizer,
+    vocabulary: Vocabulary,
     bert: Bert,
     first: u32,
     last: u32,
+    /// What the model wants before a query, and before a passage.
+    query: Vec<u32>,
+    passage: Vec<u32>,
     max_tokens: usize,
+}
+
+/// How a text becomes tokens.
+#[derive(Debug)]
+enum Vocabulary {
+    File(Box<Tokenizer>),
+    BuiltIn(Unigram),
 }
 
 impl Encoder {
@@ -72,7 +83,31 @@ impl Encoder {
         let weights = files.path("model.safetensors")?;
         let bert =
             Bert::load(weights, config, precision).map_err(|error| ModelError::invalid(weights, error))?;
-        Ok(Self { id: files.id()?, tokenizer, bert, first, last, max_tokens })
+        let (vocabulary, id) = (Vocabulary::File(Box::new(tokenizer)), files.id()?);
+        let (query, passage) = (Vec::new(), Vec::new());
+        Ok(Self { id, vocabulary, bert, first, last, query, passage, max_tokens })
+    }
+
+    /// One that marks what is a query and what a passage.
+    pub(crate) fn marking(
+        id: ModelId,
+        vocabulary: Unigram,
+        bert: Bert,
+        (first, last): (u32, u32),
+        (query, passage): (&str, &str),
+        max_tokens: usize,
+    ) -> Self {
+        let (query, passage) = (vocabulary.ids(query), vocabulary.ids(passage));
+        Self {
+            id,
+            vocabulary: Vocabulary::BuiltIn(vocabulary),
+            bert,
+            first,
+            last,
+            query,
+            passage,
+            max_tokens,
+        }
     }
 
     /// The model's identity.
@@ -82,7 +117,11 @@ impl Encoder {
 
     /// Size of the matrices and embedding tables in bytes, as stored; biases and norms are negligible.
     pub fn weight_bytes(&self) -> usize {
-        self.bert.bytes()
+        let words = match &self.vocabulary {
+            Vocabulary::File(_) => 0,
+            Vocabulary::BuiltIn(vocabulary) => vocabulary.bytes(),
+        };
+        self.bert.bytes() + words
     }
 
     /// Dimensions of a vector.
@@ -106,7 +145,25 @@ impl Encoder {
     ///
     /// [`ModelError::Tokenize`].
     pub fn tokenize(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, ModelError> {
-        token_ids(&self.tokenizer, &self.id.name, texts)
+        match &self.vocabulary {
+            Vocabulary::File(tokenizer) => token_ids(tokenizer, &self.id.name, texts),
+            Vocabulary::BuiltIn(vocabulary) => Ok(texts
+                .iter()
+                .map(|text| if text.trim().is_empty() { Vec::new() } else { vocabulary.ids(text) })
+                .collect()),
+        }
+    }
+
+    /// Encodes a query, which some models tell from a passage.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn encode_query(&self, ids: &[u32]) -> Result<Pooled, ModelError> {
+        let input = self.input(&Window { context: &[], parts: vec![ids] }, &self.query);
+        let mut results = Vec::with_capacity(1);
+        self.encode_group(vec![input], &Turn::now(), &mut results)?;
+        Ok(results.into_iter().flatten().next().unwrap_or_default())
     }
 
     /// Encodes windows; the outer result is by window, the inner by part. A window's result depends only on
@@ -132,7 +189,7 @@ impl Encoder {
         let mut group: Vec<Input> = Vec::new();
         let mut rows = 0;
         for window in windows {
-            let input = self.input(window);
+            let input = self.input(window, &self.passage);
             if rows + input.ids.len() > most && !group.is_empty() {
                 self.encode_group(std::mem::take(&mut group), turn, &mut results)?;
                 rows = 0;
@@ -145,14 +202,16 @@ impl Encoder {
     }
 
     /// The ids of a window, and the part each of them belongs to.
-    fn input(&self, window: &Window<'_>) -> Input {
+    fn input(&self, window: &Window<'_>, mark: &[u32]) -> Input {
         let mut input = Input { parts: window.parts.len(), ids: Vec::new(), owners: Vec::new() };
         if window.parts.is_empty() {
             return input;
         }
         let filled = |part: &&[u32]| !part.is_empty();
         let first = window.parts.iter().position(filled).unwrap_or(0);
-        input.push(self.first, Some(first));
+        for id in [self.first].iter().chain(mark) {
+            input.push(*id, Some(first));
+        }
         for id in window.context.iter().take(self.max_tokens / CONTEXT_SHARE) {
             input.push(*id, None);
         }

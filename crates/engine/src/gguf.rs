@@ -22,7 +22,7 @@ use super::{
     kernels::{BLOCK, Block4},
 };
 
-mod four_bits;
+pub(crate) mod four_bits;
 mod header;
 
 /// An open GGUF file.

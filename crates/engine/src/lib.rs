@@ -42,6 +42,7 @@ mod linear;
 mod manifest;
 mod memory;
 mod modern_bert;
+mod multilingual;
 mod norm;
 mod pruner;
 mod schedule;
@@ -53,6 +54,7 @@ pub mod telemetry;
 mod tensors;
 #[cfg(test)]
 mod testing;
+mod unigram;
 mod verify;
 
 pub use cross_encoder::{CrossEncoder, Passage, QUERY_TOKENS, Relevance, TITLE_TOKENS, WINDOW_TOKENS};
@@ -97,6 +99,7 @@ pub struct Models {
     ranker: Option<Slot<CrossEncoder>>,
     built_in: Mutex<Option<Arc<CrossEncoder>>>,
     table: Mutex<Option<Arc<StaticEmbedder>>>,
+    multilingual: Mutex<Option<Arc<Encoder>>>,
     taken: Mutex<Taken>,
     /// The configured precision, for models on the CPU.
     precision: Precision,
@@ -136,6 +139,7 @@ impl Models {
                 .then(|| Slot::new(&config.ranker, Role::Ranker, &[])),
             built_in: Mutex::default(),
             table: Mutex::default(),
+            multilingual: Mutex::default(),
             taken: Mutex::default(),
             precision: config.precision,
             decoder_precision: config.decoder_precision,
@@ -173,6 +177,11 @@ impl Models {
             }
             None => self.built_in_ranker(),
         }
+    }
+
+    /// Whether no other ranker than the built-in one is configured.
+    pub fn ranks_with_built_in(&self) -> bool {
+        self.ranker.is_none()
     }
 
     /// Admits a request of about this many tokens to the encoders; its pieces are then scheduled in turn.
@@ -225,6 +234,43 @@ impl Models {
     /// As [`Models::static_embedder`].
     pub fn static_embedder_key(&self) -> Result<String, ModelError> {
         Ok(format!("{}/{}", StaticEmbedder::built_in_hash(), self.built_in_ranker()?.id().hash))
+    }
+
+    /// The built-in encoder for languages other than English, unpacked on first use. It runs on the CPU, also where
+    /// other models are on a GPU.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Invalid`], only if the build is faulty.
+    pub fn multilingual(&self) -> Result<Arc<Encoder>, ModelError> {
+        let precision = self.on_cpu()?;
+        unpacked(&self.multilingual, || {
+            let encoder = multilingual::built_in(precision)?;
+            self.record_memory(&encoder.id().name, encoder.weight_bytes(), KeysAndValues::None);
+            Ok(encoder)
+        })
+    }
+
+    /// Its identity, without unpacking it.
+    pub fn multilingual_id(&self) -> ModelId {
+        multilingual::id()
+    }
+
+    /// A key over everything that its vectors depend on besides the text.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Device`], as [`Models::precision`].
+    pub fn multilingual_key(&self) -> Result<String, ModelError> {
+        Ok(format!("{}/{}", multilingual::id().hash, self.on_cpu()?.key()))
+    }
+
+    /// The precision of a model that runs on the CPU in any case.
+    fn on_cpu(&self) -> Result<Precision, ModelError> {
+        Ok(match self.precision()? {
+            Precision::Gpu => Precision::Int8,
+            precision => precision,
+        })
     }
 
     /// The configured embedder; fetched and loaded if necessary.

@@ -28,6 +28,7 @@ pub mod cut;
 mod document;
 mod json;
 pub mod kinds;
+pub mod language;
 pub mod lines;
 mod long;
 mod numbered;

@@ -148,12 +148,43 @@ pub fn terms(text: &str) -> Vec<String> {
     terms
 }
 
+/// Makes terms of the words of a language.
+pub struct Terms {
+    /// Whether only words of ASCII letters are stemmed, as English ones are.
+    ascii: bool,
+    stemmer: Option<Stemmer>,
+}
+
+impl Terms {
+    /// With this stemmer, or none.
+    pub fn new(stemmer: Option<Algorithm>) -> Self {
+        let ascii = matches!(stemmer, Some(Algorithm::English));
+        Self { ascii, stemmer: stemmer.map(Stemmer::create) }
+    }
+
+    /// The term of a word.
+    pub fn of(&self, word: &str) -> String {
+        let lower = word.to_lowercase();
+        match &self.stemmer {
+            Some(stemmer) if !self.ascii || lower.bytes().all(|b| b.is_ascii_lowercase()) => {
+                stemmer.stem(&lower).into_owned()
+            }
+            _ => lower,
+        }
+    }
+}
+
 /// The first 256 distinct terms of a query, excluding stop words unless there is nothing else.
 pub fn query_terms(query: &str) -> Vec<String> {
-    let stemmer = Stemmer::create(Algorithm::English);
+    query_terms_by(query, &Terms::new(Some(Algorithm::English)))
+}
+
+/// The same for a query in another language: English stop words are left out, too, since others are in nearly every
+/// sentence of a text and so count little.
+pub fn query_terms_by(query: &str, terms: &Terms) -> Vec<String> {
     let (mut topic, mut all, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for_each_word(query, &mut |word| {
-        let term = term(&stemmer, word);
+        let term = terms.of(word);
         if !seen.insert(term.clone()) {
             return;
         }

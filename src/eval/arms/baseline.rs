@@ -98,7 +98,7 @@ fn by_vectors(
     order: &mut [usize],
 ) -> Result<((usize, usize), String), RankError> {
     let models = &arm.context.models;
-    let by = internals::Embedding { models, server: None, cache: &arm.context.cache, cancel };
+    let by = internals::Embedding::configured(models, &arm.context.cache, cancel);
     let all: Vec<usize> = (0..doc.segments.len()).collect();
     let (vectors, lookups) = internals::embed(doc, &all, by)?;
     let wanted = internals::embed_query(query, by)?;

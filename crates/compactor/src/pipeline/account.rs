@@ -93,6 +93,8 @@ pub(super) fn explain(
             block: span.block,
             lexical: ranking.lexical[i],
             lexical_block: ranking.lexical_block[i],
+            trigrams: ranking.trigrams.get(i).copied(),
+            trigrams_block: ranking.trigrams_block.get(i).copied(),
             dense: ranking.dense[i],
             dense_block: ranking.dense_block[i],
             cross: finite(ranking.cross[i]),

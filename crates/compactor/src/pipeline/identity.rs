@@ -51,6 +51,7 @@ impl Compactor {
     pub fn identity(&self) -> Result<String, CompactError> {
         let (models, remotes) = (&self.models, &self.remotes);
         let mut parts = vec![format!("ranker {}", models.ranker()?.key())];
+        parts.push(format!("multilingual {}", models.multilingual_key()?));
         match self.config.rank.dense {
             DenseKind::Static => parts.push(format!("static {}", models.static_embedder_key()?)),
             DenseKind::Encoder => parts.push(format!("embedder {}", models.embedder_key()?)),

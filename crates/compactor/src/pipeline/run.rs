@@ -22,7 +22,7 @@ use crate::{
     config::{CodePolicy, DenseKind, FusionKind, SummarizerKind, SummaryShare},
     outline::Head,
     place::{self, Unit},
-    rank::{self, RankError, Ranking, relevance, uses, wholes},
+    rank::{self, RankError, Ranking, uses, wholes},
     remote::Embeddings,
     summarize::{breadth, structure},
     telemetry,
@@ -174,7 +174,13 @@ impl Run<'_> {
         if self.query.is_some() && config.rank.fusion == FusionKind::Attention {
             figures.models.push(label(&models.decoder_id()?));
         } else if self.query.is_some() && config.rank.cross_tokens > 0 {
-            figures.models.push(label(models.ranker()?.id()));
+            if ranking.reads_languages() {
+                figures.models.push(label(&models.multilingual_id()));
+            }
+            // Of several queries some may be English.
+            if !ranking.reads_languages() || ranking.cross.iter().any(|odds| odds.is_finite()) {
+                figures.models.push(label(models.ranker()?.id()));
+            }
         }
         Ok(ranking)
     }
@@ -307,7 +313,7 @@ impl Run<'_> {
             return Some(f64::from(ranking.held(stands).min(1.0)));
         }
         let mass = ranking.mass(self.doc, stands);
-        mass.map(|mass| f64::from(relevance::Model::built_in().retention(mass)))
+        mass.map(|mass| f64::from(ranking.retention(mass)))
     }
 
     /// Whether the result is good enough; where else its spans stand.

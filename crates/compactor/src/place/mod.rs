@@ -19,7 +19,7 @@ use epitome_work::{Cancel, Stopped};
 
 use crate::{
     compaction::{Cite, PieceKind, Place},
-    rank::{Ranking, relevance},
+    rank::Ranking,
 };
 
 pub(crate) use coverage::cover;
@@ -104,7 +104,8 @@ pub(crate) fn select(
     budget: usize,
     pin_code: bool,
 ) -> Vec<Kept> {
-    let asked = !ranking.probability.is_empty() || ranking.lexical.iter().any(|score| *score > 0.0);
+    let scored = !ranking.probability.is_empty() || ranking.reads_languages();
+    let asked = scored || ranking.lexical.iter().any(|score| *score > 0.0);
     let order = order::order(doc, ranking, units, order::Limits::of(budget, asked), pin_code);
     let mut repeats = Repeats::default();
     let mut taken = vec![false; doc.spans.len()];
@@ -180,7 +181,7 @@ pub(crate) fn smallest(
     floor: f32,
     cancel: &Cancel,
 ) -> Result<Option<usize>, Stopped> {
-    let goal = relevance::Model::built_in().mass(floor);
+    let goal = ranking.mass_for(floor);
     let high = doc.tokens.total();
     let (mut low, mut high) = (LEAST.min(high), high);
     // Selection is not quite monotone in the budget: the answer is the smallest of those tried.

@@ -72,6 +72,11 @@ impl SpanVectors {
 
     /// The unit vector of a run of spans: their mean by tokens.
     pub fn mean(&self, spans: Range<usize>) -> Vec<f32> {
+        self.mean_of(spans)
+    }
+
+    /// The same of any spans.
+    pub(super) fn mean_of(&self, spans: impl Iterator<Item = usize>) -> Vec<f32> {
         let mut mean = vec![0.0; self.dim];
         for span in spans {
             let weight = self.weights.get(span).copied().unwrap_or(0.0);
@@ -119,11 +124,22 @@ pub struct Lookups {
     pub found: usize,
 }
 
+/// An embedder of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// The configured one.
+    Configured,
+    /// The built-in one for many languages.
+    Multilingual,
+}
+
 /// Who embeds, and with what.
 #[derive(Clone, Copy)]
 pub struct Embedding<'a> {
-    /// The local embedder.
+    /// The local embedders.
     pub models: &'a Models,
+    /// Which of them.
+    pub local: Local,
     /// The server that does it in its place.
     pub server: Option<&'a Embeddings>,
     /// Cache of vectors.
@@ -135,16 +151,39 @@ pub struct Embedding<'a> {
 impl<'a> From<Tools<'a>> for Embedding<'a> {
     fn from(tools: Tools<'a>) -> Self {
         let Tools { models, embedder, cache, cancel, .. } = tools;
-        Self { models, server: embedder, cache, cancel }
+        Self { models, local: Local::Configured, server: embedder, cache, cancel }
     }
 }
 
-impl Embedding<'_> {
+impl<'a> Embedding<'a> {
+    /// By the configured embedder.
+    pub fn configured(models: &'a Models, cache: &'a Cache, cancel: &'a Cancel) -> Self {
+        Self { models, local: Local::Configured, server: None, cache, cancel }
+    }
+
+    /// By the built-in encoder for many languages.
+    pub(super) fn multilingual(Tools { models, cache, cancel, .. }: Tools<'a>) -> Self {
+        Self { models, local: Local::Multilingual, server: None, cache, cancel }
+    }
+
+    fn encoder(&self) -> Result<Arc<Encoder>, RankError> {
+        Ok(match self.local {
+            Local::Configured => self.models.embedder()?,
+            Local::Multilingual => self.models.multilingual()?,
+        })
+    }
+
+    /// Whether several callers at once make its passes larger.
+    fn is_batched(&self) -> bool {
+        self.local == Local::Configured && self.models.batches_across_callers()
+    }
+
     /// All that vectors depend on besides the text.
     fn key(&self) -> Result<String, RankError> {
-        match self.server {
-            Some(server) => Ok(format!("server {}", server.identity())),
-            None => Ok(self.models.embedder_key()?),
+        match (self.server, self.local) {
+            (Some(server), _) => Ok(format!("server {}", server.identity())),
+            (None, Local::Configured) => Ok(self.models.embedder_key()?),
+            (None, Local::Multilingual) => Ok(self.models.multilingual_key()?),
         }
     }
 }
@@ -171,7 +210,7 @@ pub fn embed(
     };
     let parts = match by.server {
         // The bound on calls is the client's; passes of a GPU take many.
-        None if by.models.batches_across_callers() => workers::with(AT_ONCE, wanted.len(), cancel, work)?,
+        None if by.is_batched() => workers::with(AT_ONCE, wanted.len(), cancel, work)?,
         Some(_) => workers::with(AT_ONCE, wanted.len(), cancel, work)?,
         None => workers::each(wanted.len(), cancel, work)?,
     };
@@ -210,13 +249,11 @@ pub fn embed_query(query: &str, by: Embedding<'_>) -> Result<Vec<f32>, RankError
         if let Some(server) = by.server {
             return embed_texts(&[(cut(query), 1)], server, by.cancel);
         }
-        let encoder = by.models.embedder()?;
-        let ids = encoder.tokenize(&[cut(query)])?;
-        let window = Window { context: &[], parts: ids.iter().map(Vec::as_slice).collect() };
-        let pooled = encoder.encode(&[window])?;
+        let encoder = by.encoder()?;
         let mut packed = header(encoder.dim());
-        for part in pooled.iter().flatten() {
-            pack(&part.sum, part.tokens, &mut packed);
+        for ids in encoder.tokenize(&[cut(query)])? {
+            let pooled = encoder.encode_query(&ids)?;
+            pack(&pooled.sum, pooled.tokens, &mut packed);
         }
         Ok::<_, RankError>(packed)
     })?;
@@ -271,7 +308,7 @@ fn segment_bytes(
             let texts: Vec<(&str, usize)> = texts.iter().map(|(text, tokens)| (cut(text), *tokens)).collect();
             return embed_texts(&texts, server, by.cancel);
         }
-        let encoder = by.models.embedder()?;
+        let encoder = by.encoder()?;
         let encode = |turn: &Turn| encode_segment(doc, segment.spans.clone(), &encoder, turn);
         match admitted {
             Some(admitted) => admitted.turn(segment.tokens, by.cancel, encode),

@@ -5,10 +5,10 @@ use std::{borrow::Cow, collections::HashMap};
 
 use epitome_text::{
     Document,
-    terms::{for_each_word, term},
+    terms::{Terms, for_each_word},
 };
 use rayon::prelude::*;
-use rust_stemmers::{Algorithm, Stemmer};
+use rust_stemmers::Algorithm;
 
 /// Term saturation.
 const K1: f32 = 1.2;
@@ -27,13 +27,20 @@ pub struct Lexical {
 }
 
 /// Term counts of one span.
-struct Counts {
-    length: u32,
-    hits: Vec<(usize, u32)>,
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) length: u32,
+    /// Terms of the query by their index, and how often they occur.
+    pub(super) hits: Vec<(usize, u32)>,
 }
 
 /// Scores every span and block of `doc` for the terms of a query.
 pub fn rank(doc: &Document<'_>, terms: &[String]) -> Lexical {
+    rank_stemmed(doc, terms, Some(Algorithm::English))
+}
+
+/// The same for terms that were stemmed like this.
+pub(super) fn rank_stemmed(doc: &Document<'_>, terms: &[String], stemmer: Option<Algorithm>) -> Lexical {
     let index: HashMap<&str, usize> = terms.iter().enumerate().map(|(i, term)| (term.as_str(), i)).collect();
     let counts: Vec<Counts> = doc
         .spans
@@ -41,19 +48,23 @@ pub fn rank(doc: &Document<'_>, terms: &[String]) -> Lexical {
         .enumerate()
         .with_min_len(64)
         .map_init(
-            || (Stemmer::create(Algorithm::English), HashMap::new()),
-            |(stemmer, known), (at, span)| match doc.reading(at) {
-                Cow::Borrowed(_) => count(&doc.text[span.range.clone()], &index, stemmer, known),
-                Cow::Owned(joined) => count(&joined, &index, stemmer, &mut HashMap::new()),
+            || (Terms::new(stemmer), HashMap::new()),
+            |(terms, known), (at, span)| match doc.reading(at) {
+                Cow::Borrowed(_) => count(&doc.text[span.range.clone()], &index, terms, known),
+                Cow::Owned(joined) => count(&joined, &index, terms, &mut HashMap::new()),
             },
         )
         .collect();
+    scores(doc, &counts, terms.len())
+}
 
+/// The scores of spans and of blocks, from the counts of spans.
+pub(super) fn scores(doc: &Document<'_>, counts: &[Counts], terms: usize) -> Lexical {
     let blocks: Vec<Counts> = doc
         .blocks
         .iter()
         .map(|block| {
-            let mut sum = vec![0_u32; terms.len()];
+            let mut sum = vec![0_u32; terms];
             let mut length = 0;
             for counts in &counts[block.spans.clone()] {
                 length += counts.length;
@@ -65,19 +76,19 @@ pub fn rank(doc: &Document<'_>, terms: &[String]) -> Lexical {
             Counts { length, hits }
         })
         .collect();
-    Lexical { spans: bm25(&counts, terms.len(), B_SPAN), blocks: bm25(&blocks, terms.len(), B_BLOCK) }
+    Lexical { spans: bm25(counts, terms, B_SPAN), blocks: bm25(&blocks, terms, B_BLOCK) }
 }
 
 fn count<'a>(
     text: &'a str,
     index: &HashMap<&str, usize>,
-    stemmer: &Stemmer,
+    terms: &Terms,
     known: &mut HashMap<&'a str, Option<usize>>,
 ) -> Counts {
     let mut counts = Counts { length: 0, hits: Vec::new() };
     for_each_word(text, &mut |word| {
         counts.length += 1;
-        let hit = *known.entry(word).or_insert_with(|| index.get(term(stemmer, word).as_str()).copied());
+        let hit = *known.entry(word).or_insert_with(|| index.get(terms.of(word).as_str()).copied());
         if let Some(hit) = hit {
             match counts.hits.iter_mut().find(|(term, _)| *term == hit) {
                 Some((_, hits)) => *hits += 1,

@@ -9,7 +9,10 @@ const BEHIND: f32 = 1.0;
 pub(super) fn merge(rankings: Vec<Ranking>) -> Ranking {
     let top = |ranking: &Ranking| ranking.salience.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let best = rankings.iter().map(top).fold(f32::NEG_INFINITY, f32::max);
-    let known = rankings.iter().all(|ranking| !ranking.probability.is_empty());
+    let family = rankings.first().and_then(|ranking| ranking.family);
+    // What was fitted apart does not add up.
+    let alike = rankings.iter().all(|ranking| ranking.family == family);
+    let known = alike && rankings.iter().all(|ranking| !ranking.probability.is_empty());
     let mut rankings = rankings.into_iter();
     let Some(mut merged) = rankings.next() else { return Ranking::default() };
     let raise = |ranking: &mut Ranking| {
@@ -22,9 +25,14 @@ pub(super) fn merge(rankings: Vec<Ranking>) -> Ranking {
     let mut probabilities = vec![merged.probability.clone()];
     for mut other in rankings {
         raise(&mut other);
+        if merged.trigrams.is_empty() {
+            (merged.trigrams, merged.trigrams_block) = (other.trigrams.clone(), other.trigrams_block.clone());
+        }
         for (all, own) in [
             (&mut merged.lexical, &other.lexical),
             (&mut merged.lexical_block, &other.lexical_block),
+            (&mut merged.trigrams, &other.trigrams),
+            (&mut merged.trigrams_block, &other.trigrams_block),
             (&mut merged.dense, &other.dense),
             (&mut merged.dense_block, &other.dense_block),
             (&mut merged.cross, &other.cross),
@@ -51,6 +59,7 @@ pub(super) fn merge(rankings: Vec<Ranking>) -> Ranking {
         merged.probabilities = probabilities;
     } else {
         merged.probability.clear();
+        merged.family = None;
     }
     merged
 }

@@ -5,8 +5,10 @@
 //! ([`cross`]) on what those find promising, or a probe of a decoder's attention ([`attention`]) where that is
 //! configured. From all of them comes the probability that a span is
 //! needed ([`relevance`]), also by what links it to the best ones ([`links`]); or they are weighted as
-//! configured ([`fusion`]). Without a query the salience is how critical a span is in itself
-//! ([`criticality`]); a tool's result is ranked by what an agent is likely to use of it ([`agent`]); in running text, as for a question about the whole, how much it says of that ([`wholes`]).
+//! configured ([`fusion`]). Other languages than English have models of their own ([`multilingual`]). Without a query
+//! the salience is how critical a span is in itself ([`criticality`]); a tool's result is ranked by what an agent is
+//! likely to use of it ([`agent`]); in running text, as for a question about the whole, how much it says of that
+//! ([`wholes`]).
 
 pub(crate) mod agent;
 pub(crate) mod attention;
@@ -17,10 +19,12 @@ pub(crate) mod fusion;
 pub(crate) mod lexical;
 pub(crate) mod links;
 mod merge;
+pub(crate) mod multilingual;
 pub(crate) mod queries;
 pub(crate) mod regions;
 pub(crate) mod relevance;
 pub(crate) mod static_dense;
+mod trigrams;
 pub(crate) mod uses;
 pub(crate) mod wholes;
 
@@ -30,6 +34,7 @@ use epitome_work::{Cancel, Stopped};
 use thiserror::Error;
 
 use dense::{Lookups, SpanVectors, cosine};
+use multilingual::{Family, Languages};
 use wholes::Whole;
 
 use crate::{
@@ -77,6 +82,10 @@ pub struct Ranking {
     pub lexical: Vec<f32>,
     /// BM25 of the span's block; 0 without a query.
     pub lexical_block: Vec<f32>,
+    /// BM25 of the span over trigrams of characters; empty where only English is read.
+    pub trigrams: Vec<f32>,
+    /// The same of its block; likewise.
+    pub trigrams_block: Vec<f32>,
     /// Cosine of span and query; 0 without a query or without embeddings.
     pub dense: Vec<f32>,
     /// Cosine of the span's block and the query; likewise.
@@ -107,6 +116,8 @@ pub struct Ranking {
     pub(crate) whole: Option<Whole>,
     /// Whether `probability` is each span's share of what an agent will use. They add up to 1.
     pub(crate) called: bool,
+    /// The languages that the probabilities were fitted for; none for English.
+    pub(crate) family: Option<Family>,
 }
 
 /// Share of criticality in the salience for a query that asks for a whole: its words say little about
@@ -157,6 +168,27 @@ impl Ranking {
         // Where all of it stands above, nothing of the rest is needed.
         let all = sum(&|_| true);
         if all > 0.0 { sum(&kept) / all } else { 1.0 }
+    }
+
+    /// Whether the multilingual encoder read the text, for one query at least.
+    pub(crate) fn reads_languages(&self) -> bool {
+        !self.trigrams.is_empty()
+    }
+
+    /// The share of like texts that still hold what is needed where so much of the predicted mass is kept.
+    pub(crate) fn retention(&self, mass: f32) -> f32 {
+        match self.family {
+            Some(family) => multilingual::retention(family, mass),
+            None => relevance::Model::built_in().retention(mass),
+        }
+    }
+
+    /// The share of the predicted mass to keep for such a retention.
+    pub(crate) fn mass_for(&self, floor: f32) -> f32 {
+        match self.family {
+            Some(family) => multilingual::mass(family, floor),
+            None => relevance::Model::built_in().mass(floor),
+        }
     }
 
     /// Adds how critical spans are in themselves to their salience.
@@ -243,6 +275,16 @@ fn rank_one(
     let count = doc.spans.len();
     let mut ranking = Ranking::unscored(count);
 
+    let languages = query.filter(|_| reads_languages(doc, limit, tools)).and_then(|q| Languages::of(doc, q));
+    if let (Some(query), Some(languages)) = (query, languages) {
+        let limit = limit.saturating_mul(LANGUAGES_LIMIT);
+        let mut odds = multilingual::score(doc, query, languages, limit, &mut ranking, tools)?;
+        if regions::is_transcript(doc) {
+            regions::spread(doc, &mut odds);
+        }
+        ranking.salience = odds;
+        return Ok(ranking);
+    }
     let mut by_far = false;
     if let Some(query) = query {
         let lexical = lexical::rank(doc, &query_terms(query));
@@ -327,6 +369,13 @@ fn rank_one(
     Ok(ranking)
 }
 
+/// Whether other languages than English are told apart: where nothing else is configured, and the text is no machine's.
+fn reads_languages(doc: &Document<'_>, limit: usize, tools: Tools<'_>) -> bool {
+    let Tools { config, models, .. } = tools;
+    let fitted = config.fusion == FusionKind::Fitted && config.dense == DenseKind::Static;
+    fitted && limit > 0 && models.ranks_with_built_in() && !doc.spans.is_empty() && !doc.is_mostly_machine()
+}
+
 /// BM25 of spans, with a part of that of what names them: the file of a hunk, the header of a table, a heading.
 fn named(doc: &Document<'_>, lexical: &[f32]) -> Vec<f32> {
     let name = |span: usize| {
@@ -368,6 +417,10 @@ fn asked_by_name(doc: &Document<'_>, lexical: &[f32]) -> (Vec<bool>, bool) {
 
 /// A share of the need below this is as good as none.
 const LEAST_SHARE: f32 = 1e-9;
+
+/// How much more than the cross-encoder the multilingual encoder reads: its vectors are kept for the next question.
+const LANGUAGES_LIMIT: usize = 2;
+
 /// How much better than all others the name is that a query asks for.
 const BY_FAR: f32 = 1.5;
 /// What stands under such a name on a page counts so much more, in log-odds.

@@ -68,11 +68,7 @@ impl Model {
             let linked = links.follow(doc, &score, &counts);
             score = base.iter().zip(&linked).map(|(own, linked)| own + dot(linked, weights)).collect();
         }
-        let [slope, whole, intercept] = self.calibration;
-        let whole = whole * log_sum(score.iter().zip(&counts).filter(|(_, c)| **c).map(|(s, _)| *s));
-        let odds = |score: &f32| slope * score - whole + intercept;
-        let lowest = score.iter().map(odds).fold(f32::INFINITY, f32::min);
-        score.iter().zip(&counts).map(|(score, counts)| if *counts { odds(score) } else { lowest }).collect()
+        calibrated(&score, &counts, self.calibration)
     }
 
     /// The share of texts that still hold what is needed where `kept` of the predicted mass is kept.
@@ -86,6 +82,15 @@ impl Model {
     }
 }
 
+/// From scores to log-odds, by slope, weight of the logarithm of the sum over all spans, and intercept. What does not
+/// count is as the least.
+pub(super) fn calibrated(score: &[f32], counts: &[bool], [slope, whole, intercept]: [f32; 3]) -> Vec<f32> {
+    let whole = whole * log_sum(score.iter().zip(counts).filter(|(_, c)| **c).map(|(s, _)| *s));
+    let odds = |score: &f32| slope * score - whole + intercept;
+    let lowest = score.iter().map(odds).fold(f32::INFINITY, f32::min);
+    score.iter().zip(counts).map(|(score, counts)| if *counts { odds(score) } else { lowest }).collect()
+}
+
 /// Whether a span is content, not what labels it.
 pub fn counts(doc: &Document<'_>, span: usize) -> bool {
     let (this, block) = (&doc.spans[span], &doc.blocks[doc.spans[span].block]);
@@ -95,7 +100,7 @@ pub fn counts(doc: &Document<'_>, span: usize) -> bool {
 
 /// Whether a span is the first after a label with a number, such as `Document [3]`: passages of such
 /// collections are often cut out of a text, and begin within a sentence.
-fn opens_passage(doc: &Document<'_>, span: usize) -> bool {
+pub(super) fn opens_passage(doc: &Document<'_>, span: usize) -> bool {
     let block = &doc.blocks[doc.spans[span].block];
     block.numbered && span == block.spans.start + 1
 }
@@ -115,7 +120,7 @@ pub(super) fn interpolate(points: impl Iterator<Item = (f32, f32)>, at: f32) -> 
     before.map_or(at, |(_, y)| y)
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 

@@ -9,6 +9,21 @@ const Q4_0: usize = 2 + BLOCK / 2;
 const Q4_1: usize = 4 + BLOCK / 2;
 const Q4_K: usize = 4 + 12 + 128;
 
+/// The values of Q4_0 blocks.
+pub(crate) fn q4_0_values(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes
+        .as_chunks::<Q4_0>()
+        .0
+        .iter()
+        .map(q4_0)
+        .flat_map(|Block4 { scale, quants, .. }| quants.map(|quant| (f32::from(quant) - 8.0) * scale))
+}
+
+/// Bytes of a row of so many values in Q4_0; `None` if they are no whole blocks.
+pub(crate) fn q4_0_bytes(values: usize) -> Option<usize> {
+    values.is_multiple_of(BLOCK).then_some(values / BLOCK * Q4_0)
+}
+
 /// Whether [`blocks`] supports the type.
 pub(super) fn knows(kind: GgmlDType) -> bool {
     matches!(kind, GgmlDType::Q4_0 | GgmlDType::Q4_1 | GgmlDType::Q4K)
