@@ -179,6 +179,8 @@ mod tests {
         assert_eq!(filled, [true, false, true, false, false, false]);
         assert_eq!(market.size(&filled), 36.0);
         let (low, high) = market.prices();
-        assert_eq!((market.path(low), market.path(high)), (vec![true; 6], vec![false; 6]));
+        // What holds nothing is not bought at any price.
+        assert_eq!(market.path(low), [true, false, true, false, false, true]);
+        assert_eq!(market.path(high), [false; 6]);
     }
 }
