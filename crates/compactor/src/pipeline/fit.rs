@@ -271,7 +271,11 @@ impl Work<'_> {
         with: &dyn Fn(Vec<Entry>) -> Vec<Entry>,
     ) -> Result<Fitted, CompactError> {
         if self.doc.kind.is_in_place() {
-            let held = in_place::held(self.doc, kept);
+            // The numbers of lines say where they stand.
+            let held = match self.ranking.called && self.doc.kind.is_lined() {
+                true => in_place::held_alone(self.doc, kept),
+                false => in_place::held(self.doc, kept),
+            };
             self.cancel.check()?;
             let (text, pieces) = self.opened.render(self.doc, &held, self.above);
             let places = held.iter().map(|held| held.map(|_| Place::Body)).collect();

@@ -31,7 +31,7 @@ use crate::{
 /// By which part of itself a budget grows that did not hold the floor, as a divisor.
 const FLOOR_STEP: usize = 8;
 /// The same where the prediction hardly differs from what the first budget was made for.
-const FINE_STEP: usize = 40;
+const FINE_STEP: usize = 100;
 
 /// By how much a result of JSON may be over a share, as a share itself: its structure stays.
 const OVER: f64 = 0.05;

@@ -7,6 +7,8 @@ use epitome_text::Document;
 use super::{ENTRY, Kept, join, units::Unit};
 use crate::{compaction::PieceKind, rank::Ranking};
 
+/// Tokens of a mark that names the numbers of lines.
+const LINES: f64 = 12.0;
 /// Rounds in which the price is found.
 const ROUNDS: usize = 24;
 /// The lowest price, in shares of the need for a token.
@@ -65,6 +67,8 @@ struct Market {
     gains: Vec<f64>,
     costs: Vec<f64>,
     pinned: Vec<bool>,
+    /// What a mark costs.
+    mark: f64,
 }
 
 impl Market {
@@ -74,7 +78,13 @@ impl Market {
             pinned[unit.spans.clone()].fill(true);
         }
         let costs = doc.spans.iter().map(|span| span.tokens as f64).collect();
-        Self { gains: ranking.probability.iter().map(|share| f64::from(*share)).collect(), costs, pinned }
+        let mark = if doc.kind.is_lined() { LINES } else { ENTRY as f64 };
+        Self {
+            gains: ranking.probability.iter().map(|share| f64::from(*share)).collect(),
+            costs,
+            pinned,
+            mark,
+        }
     }
 
     /// The lowest and the highest price of a token, in shares of the need: at the one all is bought, at the other nothing.
@@ -85,7 +95,7 @@ impl Market {
 
     /// The spans to keep where a token has this price.
     fn path(&self, price: f64) -> Vec<bool> {
-        let mark = price * ENTRY as f64;
+        let mark = price * self.mark;
         // The best so far if the last span is kept, and if it is left out. For each span: whether one that is left out is
         // the first of its stretch, and whether the span before a kept one is kept.
         let (mut kept, mut left) = (0.0_f64, f64::NEG_INFINITY);
@@ -118,7 +128,7 @@ impl Market {
             let beside = |kept: Option<&bool>| kept.is_none_or(|kept| *kept);
             let edges = u8::from(beside(span.checked_sub(1).and_then(|before| keep.get(before))))
                 + u8::from(beside(keep.get(span + 1)));
-            let cost = self.costs[span] + (1.0 - f64::from(edges)) * ENTRY as f64;
+            let cost = self.costs[span] + (1.0 - f64::from(edges)) * self.mark;
             if cost <= left {
                 keep[span] = true;
                 left -= cost;
@@ -132,7 +142,7 @@ impl Market {
         for (keep, cost) in keep.iter().zip(&self.costs) {
             tokens += match (*keep, before) {
                 (true, _) => *cost,
-                (false, true) => ENTRY as f64,
+                (false, true) => self.mark,
                 (false, false) => 0.0,
             };
             before = *keep;
@@ -151,6 +161,7 @@ mod tests {
             gains: vec![0.5, 0.0, 0.3, 0.0, 0.0, 0.2],
             costs: vec![cost; 6],
             pinned: pinned.to_vec(),
+            mark: ENTRY as f64,
         };
         let market = of(10.0, [false; 6]);
         assert_eq!(market.path(0.2), [false; 6]);
@@ -168,6 +179,8 @@ mod tests {
         assert_eq!(filled, [true, false, true, false, false, false]);
         assert_eq!(market.size(&filled), 36.0);
         let (low, high) = market.prices();
-        assert_eq!((market.path(low), market.path(high)), (vec![true; 6], vec![false; 6]));
+        // What holds nothing is not bought at any price.
+        assert_eq!(market.path(low), [true, false, true, false, false, true]);
+        assert_eq!(market.path(high), [false; 6]);
     }
 }

@@ -22,15 +22,33 @@ pub(crate) type Held = Vec<Option<(PieceKind, f32)>>;
 /// The spans of `kept` and all that comes along with them, and the stretches between that are cheaper to keep than to
 /// mark.
 pub fn held(doc: &Document<'_>, kept: &[Kept]) -> Held {
-    let mut held: Held = vec![None; doc.spans.len()];
-    for run in kept {
-        held[run.spans.clone()].fill(Some((run.kind, run.score)));
-    }
+    let mut held = runs(doc, kept);
     for run in kept {
         for span in run.spans.clone().flat_map(|span| companions(doc, &(span..span + 1))) {
             held[span].get_or_insert((PieceKind::Heading, run.score));
         }
     }
+    close(doc, &mut held);
+    held
+}
+
+/// The spans of `kept` alone, and the stretches between that are cheaper to keep than to mark.
+pub(crate) fn held_alone(doc: &Document<'_>, kept: &[Kept]) -> Held {
+    let mut held = runs(doc, kept);
+    close(doc, &mut held);
+    held
+}
+
+fn runs(doc: &Document<'_>, kept: &[Kept]) -> Held {
+    let mut held: Held = vec![None; doc.spans.len()];
+    for run in kept {
+        held[run.spans.clone()].fill(Some((run.kind, run.score)));
+    }
+    held
+}
+
+/// Holds the stretches that are cheaper to keep than to mark.
+fn close(doc: &Document<'_>, held: &mut Held) {
     let cheaper = if doc.kind.is_lined() { CHEAPER_LINES } else { CHEAPER };
     let mut open: Option<usize> = None;
     for span in 0..held.len() {
@@ -46,7 +64,6 @@ pub fn held(doc: &Document<'_>, kept: &[Kept]) -> Held {
             }
         }
     }
-    held
 }
 
 /// Writes the held spans in the order of the source. `mark` gives the words for a stretch of whole lines that is
