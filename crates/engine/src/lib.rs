@@ -56,6 +56,7 @@ mod tensors;
 mod testing;
 mod unigram;
 mod verify;
+mod word_table;
 
 pub use cross_encoder::{CrossEncoder, Passage, QUERY_TOKENS, Relevance, TITLE_TOKENS, WINDOW_TOKENS};
 pub use decoder::{Attention, ChatMessage, Class, Decoder, Finish, Generated, Grounds, RunBy, Sampling};

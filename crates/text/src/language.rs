@@ -23,6 +23,8 @@ const LEAST: f32 = 2.0;
 /// A text of more words than this needs so many different ones of a language: what recurs in code is few words.
 const LONG: usize = 30;
 const DISTINCT: usize = 3;
+/// Different words of a language that are looked at.
+const KNOWN: usize = 16;
 
 /// A language, as far as it can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -246,8 +248,9 @@ fn latin(text: &str) -> Option<Language> {
             let hits = hits.entry(*language).or_default();
             // Letters that English has not say more.
             hits.count += if lower.is_ascii() { 1.0 } else { 1.5 };
-            if !words::AMBIGUOUS.contains(known) && !hits.sure.contains(known) && hits.sure.len() < DISTINCT {
-                hits.sure.push(*known);
+            if !hits.words.contains(known) && hits.words.len() < KNOWN {
+                hits.words.push(*known);
+                hits.sure += usize::from(!words::AMBIGUOUS.contains(known));
             }
         }
     }
@@ -255,7 +258,9 @@ fn latin(text: &str) -> Option<Language> {
     let english = hits.get(&Language::English).map_or(0.0, |hits| hits.count);
     let mut others: Vec<(Language, f32)> = hits
         .into_iter()
-        .filter(|(language, hits)| *language != Language::English && hits.sure.len() >= distinct)
+        .filter(|(language, hits)| {
+            *language != Language::English && hits.words.len() > 1 && hits.sure >= distinct
+        })
         .map(|(language, hits)| (language, hits.count))
         .collect();
     others.sort_by(|(a, hits), (b, more)| more.total_cmp(hits).then(a.cmp(b)));
@@ -268,8 +273,10 @@ fn latin(text: &str) -> Option<Language> {
 #[derive(Default)]
 struct Hits {
     count: f32,
-    /// Some of those that say which language it is.
-    sure: Vec<&'static str>,
+    /// Different ones, as many as are looked at.
+    words: Vec<&'static str>,
+    /// How many of those say which language it is.
+    sure: usize,
 }
 
 #[cfg(test)]

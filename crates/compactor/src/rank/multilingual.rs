@@ -1,7 +1,7 @@
 //! Ranking where text or query is in another language than English, which the cross-encoder and the static vectors
 //! cannot read: vectors of the built-in multilingual encoder, and BM25 over the words and the character trigrams of the
-//! query. `eval/ranker/languages.py` fits how these become the probability that a span is needed and writes
-//! `multilingual.json`; its README holds the figures.
+//! query, weighted by `multilingual.json`. Those weights are set by hand and say nothing of retention;
+//! `eval/ranker/languages.py` fits others, with a prediction. Its README holds the figures.
 
 use std::sync::LazyLock;
 
