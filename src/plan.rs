@@ -262,11 +262,10 @@ impl Planner<'_> {
             self.seen.unasked = true;
             return Ok(());
         }
-        // Who asks a question wants its answer; who gives an order has the model look for what it takes.
-        let orders = query.as_ref().is_some_and(|query| !query.question);
-        let call = if orders { self.turns.call(at) } else { None };
-        let called = call.is_some() || query.as_ref().is_some_and(Query::is_call);
-        let usual = self.config.results.filter(|_| call.is_some()).unwrap_or(self.config.budget);
+        // Who asks for something wants that; else an agent looks for what it takes.
+        let called = query.as_ref().is_some_and(Query::is_call);
+        let call = if called { self.turns.call(at) } else { None };
+        let usual = self.config.results.own().filter(|_| call.is_some()).unwrap_or(self.config.budget);
         let budget = self.ageing.budget(at, self.wishes.budget.unwrap_or(usual));
         if budget.resolve(whole) >= whole {
             let source = query.map_or(QuerySource::None, |query| query.source);

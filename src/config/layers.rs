@@ -9,7 +9,7 @@ use epitome_engine::config::DEFAULT_DECODER;
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::{Config, DenseKind, FusionKind, SummarizerKind, SummaryShare, found};
+use super::{Config, DenseKind, FusionKind, ResultsBudget, SummarizerKind, SummaryShare, found};
 
 /// What is wrong with the configuration, all of it at once.
 #[derive(Debug, Error)]
@@ -219,6 +219,10 @@ fn set(merged: &mut Table, defaults: &Table, key: &str, text: &str, from: &str, 
             Ok(_) => Ok(Value::String(text.to_owned())),
             Err(error) => Err(error.to_string()),
         },
+        _ if key == "plan.results" => match text.parse::<ResultsBudget>() {
+            Ok(_) => Ok(Value::String(text.trim().to_owned())),
+            Err(error) => Err(error.to_string()),
+        },
         _ if key == "summarize.share" => {
             text.parse::<SummaryShare>().map(|share| Value::String(share.to_string()))
         }
@@ -332,6 +336,35 @@ mod tests {
             let flags = vars(&[("eval.prices", bad)]);
             let error = Config::load_with(Some(&file), vec![], &flags).err().ok_or(bad)?.to_string();
             assert!(error.contains("prices") || error.contains("inputs"), "{bad}: {error}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn results_have_a_budget_of_their_own_from_every_source() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("c.toml");
+        assert_eq!(Config::default().plan.results.own(), None);
+        for (written, wanted) in [
+            ("\"budget\"", None),
+            ("\"40%\"", Some(Budget::Share(0.4))),
+            ("900", Some(Budget::Tokens(900))),
+            ("{ floor = 0.97 }", Some(Budget::Floor(0.97))),
+        ] {
+            fs::write(&file, format!("[plan]\nresults = {written}\n"))?;
+            let config = Config::load_with(Some(&file), vec![], &[])?;
+            assert_eq!(config.plan.results.own(), wanted, "{written}");
+            assert_eq!(config.to_toml().parse::<Table>()?.try_into::<Config>()?, config);
+        }
+        let flags = vars(&[("plan.results", "floor=0.9")]);
+        let config = Config::load_with(Some(&file), vars(&[("EPITOME_PLAN_RESULTS", "30%")]), &flags)?;
+        assert_eq!(config.plan.results.own(), Some(Budget::Floor(0.9)));
+        let config = Config::load_with(Some(&file), vars(&[("EPITOME_PLAN_RESULTS", "30%")]), &[])?;
+        assert_eq!(config.plan.results.own(), Some(Budget::Share(0.3)));
+        for bad in ["110%", "much", "floor=2"] {
+            let error =
+                Config::load_with(None, vec![], &vars(&[("plan.results", bad)])).unwrap_err().to_string();
+            assert!(error.contains("plan.results"), "{error}");
         }
         Ok(())
     }

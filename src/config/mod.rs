@@ -9,6 +9,7 @@
 
 mod found;
 mod layers;
+mod results;
 mod route;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub use epitome_compactor::config::{
 };
 pub use epitome_engine::config::{DecoderPrecision, Device, Models, Pip, Precision};
 pub use layers::ConfigError;
+pub use results::ResultsBudget;
 pub use route::Route;
 
 use epitome_compactor::Budget;
@@ -187,9 +189,8 @@ pub struct Plan {
     /// for each long text.
     pub budget: Budget,
     /// The same for results of tools whose call says what they are for. A floor (`{ floor = 0.97 }`) keeps as much as is
-    /// predicted to hold this share of what an agent will use. `None`: as other texts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub results: Option<Budget>,
+    /// predicted to hold this share of what an agent will use. `"budget"`: as other texts.
+    pub results: ResultsBudget,
     /// A text below this many tokens is left alone by the proxy.
     pub min_tokens: usize,
     /// Roles whose messages the proxy may compact.
@@ -232,7 +233,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             budget: Budget::Share(0.5),
-            results: None,
+            results: ResultsBudget::AsBudget,
             min_tokens: 1500,
             roles: vec!["user".into(), "tool".into()],
             wording_tokens: 2000,

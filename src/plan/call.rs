@@ -14,6 +14,11 @@ const STEP: usize = 16;
 const BACK: usize = 64;
 /// Most names.
 const NAMES: usize = 60;
+/// Bytes of a text; a longer one is handed over, not said.
+const LONGEST: usize = 256 << 10;
+/// Bytes at the end of what was said and of the task that are looked at, and of each message for names.
+const SAID: usize = 10_000;
+const SEARCHED: usize = 20_000;
 /// Fewest and most bytes of a name.
 const LENGTHS: (usize, usize) = (4, 100);
 
@@ -28,11 +33,24 @@ pub(super) fn before(chat: &Conversation<'_>, at: usize) -> Call {
     let task =
         asked.map(|message| texts(message).join("\n")).map(|text| frame::without_notices(&text).to_string());
     let task = task.take(BACK).find(|text| text.chars().any(char::is_alphanumeric));
-    Call { said: said.join("\n"), task: task.unwrap_or_default(), seen: names(earlier), stands: Vec::new() }
+    let task = task.unwrap_or_default();
+    let said = said.join("\n");
+    Call {
+        said: end(&said, SAID).to_owned(),
+        task: end(&task, SAID).to_owned(),
+        seen: names(earlier),
+        stands: Vec::new(),
+    }
+}
+
+/// The last bytes of a text.
+fn end(text: &str, bytes: usize) -> &str {
+    text.get(text.ceil_char_boundary(text.len().saturating_sub(bytes))..).unwrap_or_default()
 }
 
 fn texts(message: &Message<'_>) -> Vec<String> {
-    message.texts.iter().filter(|text| !text.document).filter_map(|text| text.literal.decode()).collect()
+    let own = message.texts.iter().filter(|text| !text.document && text.literal.max_len() <= LONGEST);
+    own.filter_map(|text| text.literal.decode()).collect()
 }
 
 /// Identifiers and paths that users and the model wrote, the latest first.
@@ -43,7 +61,7 @@ fn names(messages: &[Message<'_>]) -> Vec<String> {
     for message in own.filter(|message| matches!(message.role, Role::User | Role::Assistant)) {
         let calls = message.calls.iter().map(|call| call.arguments.clone());
         let texts: Vec<String> = texts(message).into_iter().chain(calls).collect();
-        for word in texts.iter().rev().flat_map(|text| text.rsplit(|c| !may_be_in_name(c))) {
+        for word in texts.iter().rev().flat_map(|text| end(text, SEARCHED).rsplit(|c| !may_be_in_name(c))) {
             let word = word.trim_matches(['.', ':', '-', '/', '\\', '@']);
             if is_name(word) && known.insert(word.to_owned()) {
                 out.push(word.to_owned());

@@ -1,76 +1,103 @@
 //! What stands above a text in what a model sees: lines that come again need not be sent again.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     ops::Range,
 };
 
-use crate::rank::agent::line::Line;
+use epitome_text::without_line_numbers;
 
 /// Fewer lines in a row, but for blank ones, are no repetition: any file has a few in common with another.
 const RUN: usize = 8;
+/// A run begins with lines of which so many differ. Lists of like lines say something by how many they are.
+const DIFFERENT: usize = 6;
+/// Places of the same lines that are looked at.
+const PLACES: usize = 8;
 
-/// The lines of texts that a model sees, in pairs of neighbours. Numbers in front of lines and white space around them do
+/// The lines of texts that a model sees. The numbers of a text whose lines are numbered and white space around lines do
 /// not count, nor do blank lines.
 #[derive(Clone, Debug, Default)]
 pub struct Above {
-    pairs: HashSet<u64>,
+    /// The lines of each text, as hashes.
+    texts: Vec<Vec<u64>>,
+    /// Where so many lines in a row stand: the text, and the first of them.
+    runs: HashMap<u64, Vec<(usize, usize)>>,
 }
 
-/// A line of a text that says something.
-struct Said<'a> {
+/// A line that says something.
+struct Said {
     range: Range<usize>,
-    body: &'a str,
+    hash: u64,
 }
 
-fn said(text: &str) -> Vec<Said<'_>> {
+fn said(text: &str) -> Vec<Said> {
     let mut start = 0;
     let mut out = Vec::new();
-    for line in text.split('\n') {
-        let range = start..start + line.len();
-        start = range.end + 1;
-        let body = Line::body_of(line).trim();
+    for (line, body) in text.split_inclusive('\n').zip(without_line_numbers(text)) {
+        let range = start..start + line.trim_end_matches(['\n', '\r']).len();
+        start += line.len();
+        let body = body.trim();
         if !body.is_empty() {
-            out.push(Said { range, body });
+            out.push(Said { range, hash: hash(body) });
         }
     }
     out
 }
 
 /// The same in every process.
-fn pair(one: &str, next: &str) -> u64 {
+fn hash(of: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (one, next).hash(&mut hasher);
+    of.hash(&mut hasher);
     hasher.finish()
+}
+
+/// The hash of a run of lines; none if too many of them are the same.
+fn run(lines: &[u64]) -> Option<u64> {
+    let different = lines.iter().collect::<HashSet<_>>().len();
+    (lines.len() == RUN && different >= DIFFERENT).then(|| hash(lines))
 }
 
 impl Above {
     /// Adds a text that is sent as it stands here.
     pub fn add(&mut self, text: &str) {
-        self.pairs.extend(said(text).windows(2).filter_map(|w| Some(pair(w.first()?.body, w.last()?.body))));
+        let lines: Vec<u64> = said(text).into_iter().map(|line| line.hash).collect();
+        for (at, window) in lines.windows(RUN).enumerate() {
+            if let Some(run) = run(window) {
+                let places = self.runs.entry(run).or_default();
+                if places.len() < PLACES {
+                    places.push((self.texts.len(), at));
+                }
+            }
+        }
+        self.texts.push(lines);
     }
 
-    /// The byte ranges of `text`, in order, whose lines stand above in the same order, eight and more in a row.
+    /// The byte ranges of `text`, in order, that stand as they are in a text above: eight lines and more in a row.
     pub fn repeated(&self, text: &str) -> Vec<Range<usize>> {
         let lines = said(text);
+        let hashes: Vec<u64> = lines.iter().map(|line| line.hash).collect();
         let mut out = Vec::new();
-        let mut start = 0;
-        for at in 1..=lines.len() {
-            let goes_on = lines
-                .get(at - 1)
-                .zip(lines.get(at))
-                .is_some_and(|(one, next)| self.pairs.contains(&pair(one.body, next.body)));
-            if goes_on {
-                continue;
-            }
-            if let (true, Some(first), Some(last)) = (at - start >= RUN, lines.get(start), lines.get(at - 1))
+        let mut at = 0;
+        while let Some(window) = hashes.get(at..at + RUN) {
+            let places = run(window).and_then(|run| self.runs.get(&run));
+            let length = places.into_iter().flatten().map(|place| self.length(*place, &hashes[at..])).max();
+            let length = length.filter(|length| *length >= RUN).unwrap_or(0);
+            if let Some((first, last)) =
+                lines.get(at).zip((at + length).checked_sub(1).and_then(|l| lines.get(l)))
+                && length > 0
             {
                 out.push(first.range.start..last.range.end);
             }
-            start = at;
+            at += length.max(1);
         }
         out
+    }
+
+    /// How many lines are the same from a place on.
+    fn length(&self, (text, at): (usize, usize), lines: &[u64]) -> usize {
+        let there = self.texts.get(text).and_then(|text| text.get(at..)).unwrap_or_default();
+        there.iter().zip(lines).take_while(|(one, other)| one == other).count()
     }
 }
 
@@ -101,5 +128,32 @@ mod tests {
         let mut above = Above::default();
         above.add(&(file(0..6, 1) + "[lines 7-20 left out]\n" + &file(20..26, 21)));
         assert!(above.repeated(&(file(0..6, 1) + &file(20..26, 7))).is_empty());
+    }
+
+    #[test]
+    fn like_lines_of_another_place_are_no_repetition() {
+        let hits = |folder: &str| -> String {
+            (0..60).map(|n| format!("{folder}/f{n}.rs:3:use std::fmt;\n")).collect()
+        };
+        let states = |words: [&str; 3]| -> String {
+            (0..60).map(|n| format!("{}: {}\n", n + 1, words[n % 3])).collect()
+        };
+        let log = |hour: usize| -> String {
+            (0..60).map(|n| format!("{hour}:00:{n:02} INFO tick {n}\n")).collect()
+        };
+        for (above, text) in [
+            (hits("a"), hits("b")),
+            (states(["ok", "FAIL", "ok"]), states(["ok", "ok", "FAIL"])),
+            (log(10), log(11)),
+        ] {
+            let mut known = Above::default();
+            known.add(&above);
+            assert!(known.repeated(&text).is_empty(), "{text}");
+        }
+        // Of two texts above, neither holds it as a whole.
+        let mut known = Above::default();
+        known.add(&file(0..6, 1));
+        known.add(&file(6..12, 1));
+        assert!(known.repeated(&file(0..12, 1)).is_empty());
     }
 }

@@ -43,7 +43,7 @@ pub mod tokens;
 pub use cut::{Content, Hint, Role};
 pub use document::{Document, Origin};
 pub use json::value_end as json_value_end;
-pub use kinds::Kind;
+pub use kinds::{Kind, without_line_numbers};
 pub use prose::prose;
 pub use sentences::sentence_ends;
 pub use spans::{Block, Heading, Segment, SegmentSize, Span};

@@ -159,7 +159,9 @@ impl Run<'_> {
             }
             return Ok(ranking);
         }
+        self.cancel.check()?;
         if let Some(ranking) = self.ranked_for_call() {
+            self.cancel.check()?;
             figures.millis.rank = millis(stage);
             return Ok(ranking);
         }
@@ -254,7 +256,9 @@ impl Run<'_> {
     ) -> Result<Fitted, End> {
         let before = figures.tokens_before;
         let smallest = if ranking.called {
-            Some(place::least(self.doc, ranking, units, floor as f32))
+            let pin_code =
+                self.compactor.config.code == CodePolicy::Keep && units.iter().any(|unit| unit.code);
+            Some(place::least(self.doc, ranking, units, pin_code, floor as f32))
         } else if self.is_called() {
             uses::share(self.doc.kind, floor).map(|share| (before as f64 * share) as usize)
         } else {
@@ -334,8 +338,9 @@ impl Run<'_> {
         if low && !self.request.part {
             return Err(End::Passed(PassReason::LowRetention));
         }
-        // A result of a tool has room left only where all else stands above.
-        let has_ceiling = self.floor().is_none() && !ranking.called;
+        // A result has room left where all else stands above it.
+        let stands = self.request.call.as_ref().is_some_and(|call| !call.stands.is_empty());
+        let has_ceiling = self.floor().is_none() && !(ranking.called && stands);
         if has_ceiling && is_underfilled(self.doc, units, fitted, &elsewhere, figures.budget) {
             telemetry::underfilled();
             return Err(End::Passed(PassReason::Underfilled));

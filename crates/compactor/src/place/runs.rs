@@ -46,8 +46,14 @@ pub(crate) fn runs(
 }
 
 /// The fewest tokens whose spans hold the share `floor` of the need.
-pub(crate) fn least(doc: &Document<'_>, ranking: &Ranking, units: &[Unit], floor: f32) -> usize {
-    let market = Market::of(doc, ranking, units, false);
+pub(crate) fn least(
+    doc: &Document<'_>,
+    ranking: &Ranking,
+    units: &[Unit],
+    pin_code: bool,
+    floor: f32,
+) -> usize {
+    let market = Market::of(doc, ranking, units, pin_code);
     let (mut low, mut high) = market.prices();
     let mut best = market.costs.iter().sum::<f64>();
     for _ in 0..ROUNDS {

@@ -121,6 +121,14 @@ pub fn omission(kind: Kind, text: &str, range: Range<usize>) -> String {
     }
 }
 
+/// The lines of a text with their ends, without the numbers in front of them if its lines are numbered.
+pub fn without_line_numbers(text: &str) -> Vec<&str> {
+    match rows::Numbering::of(text) {
+        Some(numbering) => numbering.behind(text).collect(),
+        None => text.split_inclusive('\n').collect(),
+    }
+}
+
 /// Detects the kind of a text and splits it. JSON is not split here: see [`json::open`].
 pub fn cut(text: &str, hint: Hint<'_>) -> (Kind, Vec<CutBlock>) {
     // The output of a command in a session is not itself a session.

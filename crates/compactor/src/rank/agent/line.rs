@@ -135,11 +135,6 @@ pub(crate) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// What follows the number, or path and number, in front of a line.
-    pub(crate) fn body_of(line: &'a str) -> &'a str {
-        numbered(line).or_else(|| located(line).map(|(_, body)| body)).unwrap_or(line)
-    }
-
     pub(super) fn of(line: &'a str) -> Self {
         let (body, path) = match numbered(line) {
             Some(body) => (body, None),

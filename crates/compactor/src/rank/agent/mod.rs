@@ -13,6 +13,8 @@ use serde::Deserialize;
 
 use crate::compaction::Call;
 
+/// Lines of a result; a longer one is ranked for the words of its call.
+const LONGEST: usize = 200_000;
 /// Standardised features beyond this count as this.
 const MOST: f32 = 6.0;
 
@@ -89,12 +91,18 @@ fn has_lines(kind: Kind) -> bool {
 
 /// The share of the need that each span of `doc` holds; none where this does not say what is needed.
 pub(crate) fn shares(doc: &Document<'_>, origin: &Origin, call: &Call) -> Option<Vec<f32>> {
-    if !has_lines(doc.kind) {
+    if !has_lines(doc.kind) || doc.text.lines().nth(LONGEST).is_some() {
         return None;
     }
     let (tool, arguments) = origin.call.as_ref().map_or(("", ""), |(tool, arguments)| (tool, arguments));
     let lines = BUILT_IN.shares(&features::columns(doc.text, tool, arguments, call))?;
-    Some(spread(doc, &lines, &call.stands))
+    let stands = if says_what_stands(doc.kind) { call.stands.as_slice() } else { &[] };
+    Some(spread(doc, &lines, stands))
+}
+
+/// Whether the mark for lines of a kind that are left out can say that they stand above.
+fn says_what_stands(kind: Kind) -> bool {
+    matches!(kind, Kind::Lined(_) | Kind::Lines | Kind::Log | Kind::Trace | Kind::Tests)
 }
 
 /// What each span has of the shares of its lines, by its part of their letters. What stands above is needed from here no

@@ -32,7 +32,8 @@ pub(super) fn attribute(units: &mut [Unit]) {
                 speakers = paragraph.iter().filter_map(|unit| acting(unit, &known)).collect();
             }
             let nothing_else = paragraph.iter().flat_map(|unit| &unit.words).all(|word| word.quoted);
-            if speakers.is_empty() && nothing_else && earlier.len() == 1 && last.len() == 1 && earlier != last {
+            if speakers.is_empty() && nothing_else && earlier.len() == 1 && last.len() == 1 && earlier != last
+            {
                 speakers.clone_from(&earlier);
             }
         }
