@@ -162,6 +162,10 @@ impl<'a> Opened<'a> {
     }
 }
 
+/// How the marks of all kinds name lines that are left out, and how lines that stand above.
+const LEFT_OUT: &str = " left out";
+const ABOVE: &str = " stand above";
+
 /// The mark for lines that are left out.
 fn mark(kind: Kind, text: &str, range: Range<usize>, above: &[Range<usize>]) -> String {
     let left = text.get(range.clone()).unwrap_or_default();
@@ -169,8 +173,8 @@ fn mark(kind: Kind, text: &str, range: Range<usize>, above: &[Range<usize>]) -> 
     let stands = |above: &Range<usize>| above.start <= start && start + left.trim().len() <= above.end;
     let known = above.iter().any(stands);
     let mark = omission(kind, text, range);
-    match mark.strip_suffix(" left out]") {
-        Some(lines) if known => format!("{lines} stand above]"),
+    match mark.rsplit_once(LEFT_OUT) {
+        Some((lines, end)) if known => format!("{lines}{ABOVE}{end}"),
         _ => mark,
     }
 }
