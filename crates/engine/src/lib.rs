@@ -194,6 +194,15 @@ impl Models {
         self.schedule.admit(kind, tokens, self.batches_across_callers())
     }
 
+    /// The same for an encoder that is on the CPU in any case.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::admit`].
+    pub fn admit_on_cpu(&self, kind: Kind, tokens: usize) -> Result<Admitted<'_>, ModelError> {
+        self.schedule.admit(kind, tokens, false)
+    }
+
     /// Whether encoders batch the windows of all callers into shared passes. That is so on a GPU, which needs
     /// many concurrent callers to be efficient.
     pub fn batches_across_callers(&self) -> bool {

@@ -8,6 +8,9 @@ use unicode_segmentation::UnicodeSegmentation;
 /// Maximum number of distinct terms of a query.
 const QUERY_TERMS: usize = 256;
 
+/// Bytes of the longest word that is stemmed outside English.
+const STEMMED: usize = 64;
+
 /// Words that do not indicate a topic.
 const STOP_WORDS: &[&str] = &[
     "a",
@@ -162,13 +165,15 @@ impl Terms {
         Self { ascii, stemmer: stemmer.map(Stemmer::create) }
     }
 
+    fn stems(&self, lower: &str) -> bool {
+        if self.ascii { lower.bytes().all(|b| b.is_ascii_lowercase()) } else { lower.len() <= STEMMED }
+    }
+
     /// The term of a word.
     pub fn of(&self, word: &str) -> String {
         let lower = word.to_lowercase();
         match &self.stemmer {
-            Some(stemmer) if !self.ascii || lower.bytes().all(|b| b.is_ascii_lowercase()) => {
-                stemmer.stem(&lower).into_owned()
-            }
+            Some(stemmer) if self.stems(&lower) => stemmer.stem(&lower).into_owned(),
             _ => lower,
         }
     }

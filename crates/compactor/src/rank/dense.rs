@@ -200,7 +200,13 @@ pub fn embed(
     // The local encoders' schedule has no say in a server's work.
     let admitted = match by.server {
         Some(_) => None,
-        None => Some(by.models.admit(Kind::Embed, wanted.iter().map(|index| tokens(*index)).sum())?),
+        None => {
+            let tokens = wanted.iter().map(|index| tokens(*index)).sum();
+            Some(match by.local {
+                Local::Configured => by.models.admit(Kind::Embed, tokens)?,
+                Local::Multilingual => by.models.admit_on_cpu(Kind::Embed, tokens)?,
+            })
+        }
     };
     let found = AtomicUsize::new(0);
     let work = |index: usize| {
@@ -351,7 +357,7 @@ fn encode_segment(
             if inside { Cow::Borrowed("") } else { heading(doc, block) }
         })
         .collect();
-    let contexts: Vec<&str> = contexts.iter().map(AsRef::as_ref).collect();
+    let contexts: Vec<&str> = contexts.iter().map(|context| cut(context)).collect();
     let context_ids = encoder.tokenize(&contexts)?;
     let inputs: Vec<Window<'_>> = windows
         .iter()

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use epitome_text::{
     Document,
-    language::{Language, Shares},
+    language::{Language, Shares, has_english},
     terms::{Terms, query_terms_by},
 };
 use serde::Deserialize;
@@ -55,7 +55,8 @@ impl Languages {
     pub(crate) fn of(doc: &Document<'_>, query: &str) -> Option<Self> {
         let (text, asked) = (Shares::of(doc), Language::of(query));
         let other = |language: Language| language != Language::English;
-        if text.foreign < FOREIGN && !asked.is_some_and(other) {
+        // What is quoted in an English question may be in any language.
+        if text.foreign < FOREIGN && (!asked.is_some_and(other) || has_english(query)) {
             return None;
         }
         let language = asked.or(text.main);
@@ -127,7 +128,10 @@ pub(super) fn score(
     (ranking.lexical_block, ranking.trigrams_block) = (of_blocks(&words.blocks), of_blocks(&letters.blocks));
     (ranking.lexical, ranking.trigrams) = (words.spans, letters.spans);
     tools.cancel.check()?;
-    let segments = most_promising(doc, &ranking.trigrams, limit);
+    let segments = match ranking.trigrams.iter().any(|score| *score > 0.0) {
+        true => most_promising(doc, &ranking.trigrams, limit),
+        false => spread(doc, limit),
+    };
     let by = Embedding::multilingual(tools);
     let (vectors, lookups) = dense::embed(doc, &segments, by)?;
     let wanted = dense::embed_query(query, by)?;
@@ -148,6 +152,13 @@ pub(super) fn score(
         ranking.family = Some(languages.family);
     }
     Ok(odds)
+}
+
+/// Segments at even distances, of about `limit` tokens together: nothing says which are better.
+fn spread(doc: &Document<'_>, limit: usize) -> Vec<usize> {
+    let total = doc.tokens.total().max(1);
+    let before = |at: usize| (at as u128 * limit.min(total) as u128 / total as u128) as usize;
+    (0..doc.segments.len()).filter(|at| before(at + 1) > before(*at)).collect()
 }
 
 /// The cosines of spans and of their blocks with the query; not a number where nothing was read. What names a block
@@ -271,6 +282,8 @@ mod tests {
     fn only_another_language_is_read_otherwise() {
         assert_eq!(languages(ENGLISH, "When does the ferry leave?"), None);
         assert_eq!(languages(ENGLISH, "ferry Charles de la Tour"), None);
+        assert_eq!(languages(ENGLISH, "Who wrote 'À la recherche du temps perdu'?"), None);
+        assert_eq!(languages(ENGLISH, "Is door A or door B open?"), None);
         assert_eq!(languages("a1 b2 c3", "x"), None);
         assert_eq!(languages(ENGLISH, "Wann legt die Fähre ab und wer fährt sie?"), Some(Family::Crossed));
         assert_eq!(languages(GERMAN, "When does the ferry leave?"), Some(Family::Crossed));

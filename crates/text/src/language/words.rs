@@ -7,20 +7,23 @@ pub(super) const LONGEST: usize = 12;
 
 /// Words of these lists that are in English names and texts as well: alone they say nothing.
 pub(super) const AMBIGUOUS: &[&str] = &[
-    "age", "al", "am", "art", "as", "at", "bis", "but", "chi", "com", "comment", "con", "da", "dal", "dan",
-    "de", "dei", "del", "den", "der", "des", "di", "die", "do", "dos", "du", "ei", "el", "en", "er", "es",
-    "est", "et", "fi", "for", "fut", "han", "hat", "he", "hun", "ia", "il", "im", "in", "ja", "je", "ki",
-    "kim", "kun", "la", "las", "le", "les", "lo", "los", "lui", "mana", "me", "meg", "men", "mi", "mint",
-    "mit", "na", "ne", "net", "no", "non", "nu", "od", "om", "on", "or", "ora", "ou", "over", "per", "plus",
-    "po", "por", "pour", "prin", "que", "qui", "sa", "san", "se", "si", "sin", "so", "son", "su", "sul",
-    "sur", "til", "to", "tot", "un", "van", "var", "vi", "von", "vor", "war", "was", "wo", "za", "zu",
+    "age", "ai", "al", "ale", "all", "am", "an", "art", "as", "at", "au", "bao", "bis", "but", "care", "chi",
+    "co", "com", "come", "comment", "con", "cum", "da", "dal", "dan", "dari", "de", "dei", "del", "den",
+    "der", "des", "di", "die", "do", "door", "dos", "du", "ei", "el", "elle", "en", "er", "era", "es", "est",
+    "et", "fi", "for", "fut", "had", "han", "has", "hat", "hay", "he", "her", "hun", "ia", "il", "im", "in",
+    "is", "ja", "je", "ki", "kim", "kun", "la", "las", "le", "les", "lo", "los", "lui", "mana", "me", "med",
+    "meg", "men", "met", "mi", "mint", "mit", "my", "na", "nas", "ne", "net", "no", "non", "nu", "od", "om",
+    "on", "or", "ora", "os", "ou", "over", "par", "para", "pas", "per", "plus", "po", "por", "pour", "prin",
+    "que", "qui", "sa", "san", "se", "si", "sig", "sin", "so", "son", "su", "sul", "sur", "tai", "theo",
+    "til", "till", "to", "tot", "un", "una", "under", "van", "var", "vi", "von", "vor", "war", "was", "wo",
+    "za", "zu",
 ];
 
 /// Words by language. A word may be in several.
 pub(super) const FREQUENT: &[(Language, &str)] = &[
     (
         Language::English,
-        "the of and to in is was for that with as it on by are be from at this which or an his were has \
+        "the of or and to in is was for that with as it on by are be from at this which or an his were has \
          have not but had its who what when where why how does did do their they he she you we her been \
          will would can could there than into about other many most much some my your our if so no all \
          more after before also these those between during name whose list tell please give find",
