@@ -102,7 +102,8 @@ pub(crate) fn shares(doc: &Document<'_>, origin: &Origin, call: &Call) -> Option
 
 /// Whether the mark for lines of a kind that are left out can say that they stand above.
 fn says_what_stands(kind: Kind) -> bool {
-    matches!(kind, Kind::Lined(_) | Kind::Lines | Kind::Log | Kind::Trace | Kind::Tests)
+    let own = matches!(kind, Kind::Lines | Kind::Log | Kind::Trace | Kind::Tests);
+    own || matches!(kind, Kind::Code(_) | Kind::Lined(_))
 }
 
 /// What each span has of the shares of its lines, by its part of their letters. What stands above is needed from here no
