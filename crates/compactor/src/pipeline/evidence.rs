@@ -183,7 +183,9 @@ fn choose(
     let needed = |unit: &&Unit| {
         let best = |values: &[f32]| best_of(unit, values);
         let stands_out = if ranking.probability.is_empty() {
-            best(&ranking.salience) >= STANDS_OUT && best(&ranking.lexical) > 0.0
+            // A question in another language shares no words with the text.
+            let found = ranking.reads_languages() || best(&ranking.lexical) > 0.0;
+            best(&ranking.salience) >= STANDS_OUT && found
         } else {
             best(&ranking.probability) >= NEEDED
         };

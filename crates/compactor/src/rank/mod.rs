@@ -487,7 +487,7 @@ impl Ranking {
 }
 
 /// The segments with the highest scores of a span, as many as fit `limit` tokens, in order: the first
-/// cut of the cascade, by what was cheap to know.
+/// cut of the cascade, by what was cheap to know. Of those with the same score, some of every part of the text.
 fn most_promising(doc: &Document<'_>, scores: &[f32], limit: usize) -> Vec<usize> {
     let mut order: Vec<(usize, f32)> = doc
         .segments
@@ -496,7 +496,9 @@ fn most_promising(doc: &Document<'_>, scores: &[f32], limit: usize) -> Vec<usize
         .enumerate()
         .collect();
     if doc.tokens.total() > limit {
-        order.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        // Places whose binary digits are reversed are as far from each other as can be.
+        let spread = |place: usize| place.reverse_bits();
+        order.sort_by(|a, b| b.1.total_cmp(&a.1).then(spread(a.0).cmp(&spread(b.0))));
         let mut left = limit;
         order.retain(|(segment, _)| {
             let size = doc.segments[*segment].tokens;
