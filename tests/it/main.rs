@@ -24,6 +24,7 @@ mod growth;
 mod identity;
 mod kept;
 mod keys;
+mod languages;
 #[cfg(feature = "mcp")]
 mod mcp;
 #[cfg(feature = "mcp")]

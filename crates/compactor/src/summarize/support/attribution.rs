@@ -4,7 +4,7 @@
 
 use std::{collections::HashSet, mem};
 
-use super::{lexicon::LEXICON, source::Unit, words::Word};
+use super::{lexicon::LEXICON, unit::Unit, words::Word};
 
 /// Finds the speakers of all sentences, which are in the order of the source.
 pub(super) fn attribute(units: &mut [Unit]) {

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::{
     claim::{Claim, Speaker},
     lexicon::LEXICON,
-    source::{Source, Unit},
+    source::Source,
+    unit::Unit,
 };
 
 /// Sentences that may support one.

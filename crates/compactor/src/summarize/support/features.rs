@@ -6,7 +6,8 @@ use super::{
     choice::Choice,
     claim::{Claim, Speaker},
     lexicon::LEXICON,
-    source::{Source, Unit},
+    source::Source,
+    unit::Unit,
     words::Word,
 };
 

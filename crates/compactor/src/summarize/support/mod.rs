@@ -14,6 +14,7 @@ mod lexicon;
 mod source;
 #[cfg(test)]
 mod tests;
+mod unit;
 mod words;
 
 use std::{collections::HashMap, sync::LazyLock};

@@ -169,7 +169,7 @@ fn few_inventions_pass_and_most_of_what_is_close_to_the_source() {
     let inventions = passed.values().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
     said += &format!("near {near:?}, reworded {reworded:?}, inventions {inventions:?}: {passed:?}");
     assert_eq!((near.1, reworded.1, inventions.1), (80, 24, 200));
-    // Measured: 3 and 68.
-    assert!(inventions.0 <= 6, "{said}");
-    assert!(near.0 >= 64, "{said}");
+    // Measured: 6 and 72.
+    assert!(inventions.0 <= 7, "{said}");
+    assert!(near.0 >= 71, "{said}");
 }
