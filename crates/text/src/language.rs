@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use rust_stemmers::Algorithm;
 
-use crate::Document;
+use crate::{Document, Kind};
 
 mod words;
 
@@ -121,7 +121,9 @@ impl Shares {
                 .and_then(|spans| Some(spans.first()?.range.start..spans.last()?.range.end));
             let text = range.and_then(|range| doc.text.get(range)).unwrap_or_default();
             let count = text.chars().filter(|c| c.is_alphabetic()).count();
-            let machine = block.content.is_machine() || doc.spans.get(first).is_some_and(|span| span.code);
+            let lines = doc.kind.plain() == Kind::Lines;
+            let code = doc.spans.get(first).is_some_and(|span| span.code);
+            let machine = code || block.content.is_machine() && !lines;
             *letters.entry(if machine { None } else { Language::of(text) }).or_default() += count;
         }
         let total: usize = letters.values().sum();

@@ -370,10 +370,12 @@ fn rank_one(
 }
 
 /// Whether other languages than English are told apart: where nothing else is configured, and the text is no machine's.
+/// Lines may be a person's.
 fn reads_languages(doc: &Document<'_>, limit: usize, tools: Tools<'_>) -> bool {
     let Tools { config, models, .. } = tools;
     let fitted = config.fusion == FusionKind::Fitted && config.dense == DenseKind::Static;
-    fitted && limit > 0 && models.ranks_with_built_in() && !doc.spans.is_empty() && !doc.is_mostly_machine()
+    let said = doc.kind.plain() == Kind::Lines || !doc.is_mostly_machine();
+    fitted && limit > 0 && models.ranks_with_built_in() && !doc.spans.is_empty() && said
 }
 
 /// BM25 of spans, with a part of that of what names them: the file of a hunk, the header of a table, a heading.
