@@ -78,7 +78,7 @@ fn file() -> String {
 
 fn call(id: &str, said: &str) -> Value {
     json!({"role": "assistant", "content": said, "tool_calls": [{"id": id, "type": "function",
-        "function": {"name": "Read", "arguments": "{\"file_path\": \"/work/station.go\"}"}}]})
+        "function": {"name": "Read", "arguments": "{\"file_path\": \"/repo/station.go\"}"}}]})
 }
 
 fn result(id: &str, text: &str) -> Value {
@@ -111,7 +111,7 @@ fn what_comes_later_changes_nothing() {
     messages.extend([
         call("2", "Now planRoute, sealEnvelope and drainQueue."),
         result("2", "func planRoute(input *Frame11, limit int) (int, error) {"),
-        json!({"role": "user", "content": "Go on with sortParcels in /work/parcels.go."}),
+        json!({"role": "user", "content": "Go on with sortParcels in /repo/parcels.go."}),
     ]);
     let after = sent(&messages, "30%");
     assert_eq!(before[2], after[2]);
