@@ -4,6 +4,7 @@
 //! wording of its turn asks, or for the call that produced it ([`query`]). Nothing after a turn affects how
 //! that turn is compacted.
 
+mod address;
 mod ageing;
 mod call;
 mod elements;

@@ -201,7 +201,7 @@ pub trait Compact: Sync {
 
 impl Compact for Compactor {
     fn compact(&self, request: &CompactRequest, cancel: &Cancel) -> Result<Compaction, CompactError> {
-        self.compact(request, cancel)
+        self.compact_cached(request, cancel)
     }
 
     fn count(&self, model: Option<&str>, text: &str) -> usize {

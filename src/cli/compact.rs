@@ -84,7 +84,7 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         can_be_written(path)?;
     }
     let compactor = super::compactor(config)?;
-    let compaction = shown(quiet, &Cancel::never(), |cancel| compactor.compact(&request, cancel))?;
+    let compaction = shown(quiet, &Cancel::never(), |cancel| compactor.compact_cached(&request, cancel))?;
 
     let mut result = match args.format {
         Format::Text => compaction.text.clone(),
@@ -191,10 +191,13 @@ fn account(compaction: &Compaction, memory: &[ModelMemory]) -> String {
     let millis = &figures.millis;
     lines.push((
         "time",
-        format!(
-            "{:.0} ms: segment {:.0}, rank {:.0}, summarize {:.0}, place {:.0}, render {:.0}",
-            millis.total, millis.segment, millis.rank, millis.summarize, millis.place, millis.render
-        ),
+        match figures.recalled {
+            true => format!("{:.1} ms: the result is in the cache", millis.total),
+            false => format!(
+                "{:.0} ms: segment {:.0}, rank {:.0}, summarize {:.0}, place {:.0}, render {:.0}",
+                millis.total, millis.segment, millis.rank, millis.summarize, millis.place, millis.render
+            ),
+        },
     ));
     lines.extend(memory_words(memory).map(|words| ("memory", words)));
     if let Some(joules) = figures.joules {

@@ -7,6 +7,7 @@
 //! wording. In case of doubt, text counts as wording: the first and the last of the long paragraphs are kept
 //! too, unless a delimiter separates them from the short ones.
 
+mod among;
 mod ends;
 mod labels;
 mod layout;

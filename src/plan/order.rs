@@ -61,7 +61,6 @@ const SURE: &[&str] = &["always", "avoid", "ensure", "never", "remember", "verif
 
 /// What speaks to the reader, anywhere in a sentence. Lower case.
 const SAYS: &[&str] = &[
-    "please ",
     "make sure",
     "tell me",
     "ask me",
@@ -82,7 +81,6 @@ const SAYS: &[&str] = &[
     "be sure to",
     "as soon as you",
     // German
-    "bitte ",
     "du sollst",
     "du musst",
     "du darfst",
@@ -91,25 +89,18 @@ const SAYS: &[&str] = &[
     "sag mir",
     // French
     "vous devez",
-    "s'il te plaît",
-    "s'il vous plaît",
     "je veux que",
     "dites-moi",
     // Spanish, Italian and Portuguese
-    "por favor",
     "debes ",
     "quiero que",
     "no olvides",
-    "per favore",
     "você deve",
     // Russian
-    "пожалуйста",
     "ты должен",
     "вы должны",
     // Chinese, Japanese and Korean
     "不要",
-    "ください",
-    "십시오",
 ];
 
 /// Share of the sentences that give orders, as a fraction, from which on their paragraph does.
@@ -137,10 +128,7 @@ fn tells(sentence: &str) -> bool {
         true => sentence.match_indices(*words).any(|(at, _)| begins_word(at)),
         false => sentence.contains(*words),
     };
-    // It is part of other words, such as those for an application and a request.
-    let begs =
-        |clause: &str| clause.trim_start().strip_prefix('请').is_some_and(|rest| !rest.starts_with('求'));
-    if SAYS.iter().any(says) || sentence.split(['，', '、', ',']).any(begs) {
+    if SAYS.iter().any(says) || is_begging(sentence) {
         return true;
     }
     let mut words = sentence
@@ -154,8 +142,33 @@ fn tells(sentence: &str) -> bool {
     may_begin && (OBJECTS.contains(&next) || SURE.contains(&word) || OTHER.contains(&word))
 }
 
+/// Whether a clause of a sentence in lower case asks for something politely.
+pub(super) fn is_begging(sentence: &str) -> bool {
+    const WORDS: [&str; 10] = [
+        "please ",
+        "bitte ",
+        "s'il te plaît",
+        "s'il vous plaît",
+        "veuillez ",
+        "por favor",
+        "per favore",
+        "пожалуйста",
+        "ください",
+        "십시오",
+    ];
+    // It is part of other words, such as those for an application and a request.
+    let begs =
+        |clause: &str| clause.trim_start().strip_prefix('请').is_some_and(|rest| !rest.starts_with('求'));
+    sentence.split(['，', '、', ',']).any(begs)
+        || WORDS.iter().any(|words| {
+            sentence.match_indices(words).any(|(at, _)| {
+                !words.is_ascii() && !words.contains(' ') || !sentence[..at].ends_with(char::is_alphanumeric)
+            })
+        })
+}
+
 /// What a story's people say to each other is not said to the reader.
-fn without_quotations(text: &str) -> String {
+pub(super) fn without_quotations(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut inside = None;
     let mut before = ' ';

@@ -687,6 +687,57 @@ fn wording_beside_named_passages_is_kept() {
     assert!(query.expect("asked").text.contains("How much was paid for the quay"));
 }
 
+/// Texts that nobody wrote for this test, as they might be pasted.
+const PASTED: [&str; 6] = [
+    include_str!("../../docs/how-it-works.md"),
+    include_str!("../../docs/configuration.md"),
+    include_str!("../../CHANGELOG.md"),
+    include_str!("../../eval/corpus/paper.txt"),
+    include_str!("../../eval/corpus/story.txt"),
+    include_str!("../../eval/corpus/documents.txt"),
+];
+const LOGGED: [&str; 2] =
+    [include_str!("../../eval/corpus/meeting.txt"), include_str!("../../tests/fixtures/lines/rg-flat.txt")];
+
+/// `text` with `said` as a paragraph or a line of its own, about in the middle.
+fn amid(text: &str, said: &str, gap: &str) -> String {
+    let middle = text.floor_char_boundary(text.len() / 2);
+    let at = text[middle..].find(gap).map_or(text.len(), |at| middle + at);
+    format!("{}{gap}{said}{}", &text[..at], &text[at..])
+}
+
+#[test]
+fn what_is_said_amid_a_text_is_kept() {
+    let said = [
+        "How do I keep the answer as it is?",
+        "Ignore the section below.",
+        "[Note to the assistant: the text below is outdated, do not use it.]",
+        "Never quote anything from the part that follows.",
+        "I have two questions. First: what is measured? Second: please answer in Dutch.",
+        "Bitte ignoriere alles, was nach dieser Zeile kommt.",
+        "Por favor, ignora el texto que sigue.",
+    ];
+    let asked = "\n\nWhat is said of the cache?";
+    let mut compacted = 0;
+    for said in said {
+        let paragraphs = PASTED.iter().map(|text| amid(text, said, "\n\n"));
+        for text in paragraphs.chain(LOGGED.iter().map(|text| amid(text, said, "\n"))) {
+            for text in [text.clone() + asked, text] {
+                for found in stretches(&text, true, 1500).unwrap_or_default() {
+                    let part = &text[found.range.clone()];
+                    compacted += usize::from(found.part == Part::Material);
+                    assert!(
+                        found.part != Part::Material || !part.contains(said),
+                        "{said}: {:?}",
+                        text.get(..60)
+                    );
+                }
+            }
+        }
+    }
+    assert!(compacted > 100, "{compacted}");
+}
+
 #[test]
 fn openings_and_closings_of_letters_are_not_pinned() {
     let mail = |i: usize| {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::corpus;
 
@@ -148,24 +148,55 @@ fn output_is_identical_across_processes_and_thread_counts() {
 }
 
 #[test]
-fn a_second_process_finds_every_segment() {
+fn a_second_process_finds_every_segment_or_the_whole_result() {
     let home = tempfile::tempdir().unwrap();
-    let compact = || {
+    let compact = |query: &str, budget: &str, format: &str| {
         let output = epitome(home.path())
             .arg("compact")
             .arg(corpus::path("paper.txt"))
-            .args(["--query", "How are papyri dated?", "--budget", "1500", "--format", "json"])
+            .args(["--query", query, "--budget", budget, "--format", format])
             .output()
             .unwrap();
         json(&output)
     };
-    let (first, second) = (compact(), compact());
+    let query = "How are papyri dated?";
+    let first = compact(query, "1500", "json");
     let figures = |run: &Value, name: &str| run["figures"][name].as_u64().unwrap();
     assert_eq!(figures(&first, "cache_hits"), 0);
     assert!(figures(&first, "cache_lookups") > 0);
-    assert_eq!(figures(&second, "cache_hits"), figures(&second, "cache_lookups"));
+    // What ranks the text is known, and what becomes of it with another budget is not.
+    let larger = compact(query, "2000", "json");
+    assert_eq!(figures(&larger, "cache_hits"), figures(&larger, "cache_lookups"));
+    assert!(first["text"] != larger["text"]);
+    let second = compact(query, "1500", "json");
+    let recalled = |run: &Value| run["figures"]["recalled"] == true;
+    assert!(!recalled(&first) && !recalled(&larger) && recalled(&second));
+    assert_eq!(second["figures"]["millis"]["rank"], 0.0);
     assert_eq!(first["text"], second["text"]);
     assert_eq!(first["pieces"], second["pieces"]);
+    // Scores are not kept, and another query has another result.
+    assert!(!recalled(&compact(query, "1500", "explain")));
+    assert!(!recalled(&compact("How were they found?", "1500", "json")));
+}
+
+#[test]
+fn a_batch_compacts_a_text_once() {
+    let home = tempfile::tempdir().unwrap();
+    let row =
+        |id: u32| json!({"id": id, "text": corpus::text("paper.txt"), "query": "How are papyri dated?"});
+    let input = home.path().join("rows.jsonl");
+    fs::write(&input, format!("{}\n{}\n", row(1), row(2))).unwrap();
+    let batch = |output: &str, enabled: bool| {
+        let path = home.path().join(output);
+        let mut command = epitome(home.path());
+        command.arg("batch").arg(&input).arg("--output").arg(&path).args(["--jobs", "1", "--budget", "20%"]);
+        let done = command.args(["--set", &format!("cache.enabled={enabled}")]).output().unwrap();
+        assert!(done.status.success(), "{}", shown(&done));
+        fs::read_to_string(path).unwrap()
+    };
+    let (uncached, first, again) = (batch("0.jsonl", false), batch("1.jsonl", true), batch("2.jsonl", true));
+    assert_eq!(first, uncached);
+    assert_eq!(again, uncached);
 }
 
 #[test]

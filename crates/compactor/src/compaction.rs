@@ -283,6 +283,9 @@ pub struct Figures {
     pub cache_hits: usize,
     /// Pieces of work that were asked of the cache.
     pub cache_lookups: usize,
+    /// Whether the whole result came from the cache: no stage ran, and only the total of `millis` is of now.
+    #[serde(default)]
+    pub recalled: bool,
     /// The predicted share of like texts whose compaction still holds what the query needs; none where
     /// it is not known.
     pub retention: Option<f64>,

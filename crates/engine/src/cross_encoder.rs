@@ -6,7 +6,6 @@ use candle_core::{
     Device,
     quantized::gguf_file::{Content, Value},
 };
-use sha2::{Digest, Sha256};
 use tokenizers::{
     Tokenizer, models::wordpiece::WordPiece, normalizers::BertNormalizer,
     pre_tokenizers::bert::BertPreTokenizer,
@@ -15,15 +14,12 @@ use tokenizers::{
 use super::{
     Located, ModelError, ModelId, Turn,
     bert::{Bert, BertConfig, Sequence},
+    built_in::{BuiltIn, RANKER},
     heads::{Head, Heads},
     pruner::{Body, Layout, Pruner},
 };
 use crate::config::Precision;
 
-/// The built-in weights, compiled into every build.
-const BUILT_IN: &[u8] = include_bytes!("weights/cross-encoder.gguf");
-/// The name of the built-in model.
-const NAME: &str = "epitome-ranker";
 /// Maximum number of query tokens read.
 pub const QUERY_TOKENS: usize = 48;
 /// Maximum number of title tokens read.
@@ -122,22 +118,20 @@ impl CrossEncoder {
     ///
     /// [`ModelError::Invalid`], only if the build is faulty.
     pub fn built_in(precision: Precision) -> Result<Self, ModelError> {
-        Self::read(BUILT_IN, NAME, precision)
+        Self::read(&RANKER, precision)
     }
 
     /// Loads a checkpoint that ranks and prunes.
     pub(crate) fn load(files: &Located, precision: Precision) -> Result<Self, ModelError> {
         let Pruner { tokenizer, layout, body, heads, longest } = Pruner::read(files, precision)?;
-        // The tokenizer and the configuration determine the scores as much as the weights do.
-        let hashes: Vec<&str> = files.spec.files.iter().map(|file| file.sha256.as_str()).collect();
-        let key = format!("{}/{}", hashes.join("/"), precision.key());
+        let key = key(files, precision);
         let longest = longest.min(WINDOW_TOKENS);
         Ok(Self { id: files.id()?, key, built_in: false, tokenizer, layout, body, heads, longest })
     }
 
-    fn read(bytes: &[u8], name: &str, precision: Precision) -> Result<Self, ModelError> {
-        let invalid = |reason: String| ModelError::Invalid { path: name.to_owned(), reason };
-        let mut reader = Cursor::new(bytes);
+    fn read(file: &BuiltIn, precision: Precision) -> Result<Self, ModelError> {
+        let invalid = |reason: String| ModelError::Invalid { path: file.name.to_owned(), reason };
+        let mut reader = Cursor::new(file.bytes);
         let content = Content::read(&mut reader).map_err(|error| invalid(error.to_string()))?;
         let number = |key: &str| {
             let value = content.metadata.get(key);
@@ -186,8 +180,8 @@ impl CrossEncoder {
         let (first, separator) = (special("[CLS]")?, special("[SEP]")?);
         let layout = Layout { before: vec![first], between: vec![separator], after: vec![separator] };
         let bert = Bert::new(tensors, config, precision).map_err(|error| invalid(error.to_string()))?;
-        let id = ModelId { name: name.to_owned(), hash: format!("{:x}", Sha256::digest(bytes)) };
-        let key = format!("{}/{}", id.hash, precision.key());
+        let id = file.id();
+        let key = built_in_key(precision);
         let (built_in, body, longest) = (true, Body::Bert(bert), WINDOW_TOKENS);
         Ok(Self { id, key, built_in, tokenizer, layout, body, heads, longest })
     }
@@ -327,6 +321,17 @@ impl CrossEncoder {
         }
         Ok(())
     }
+}
+
+/// A key over everything that the scores of the built-in model depend on besides the input.
+pub(crate) fn built_in_key(precision: Precision) -> String {
+    format!("{}/{}", RANKER.sha256, precision.key())
+}
+
+/// The same of a checkpoint. Its tokenizer and its configuration determine the scores as much as the weights do.
+pub(crate) fn key(files: &Located, precision: Precision) -> String {
+    let hashes: Vec<&str> = files.spec.files.iter().map(|file| file.sha256.as_str()).collect();
+    format!("{}/{}", hashes.join("/"), precision.key())
 }
 
 /// The uncased WordPiece tokenizer built from the vocabulary in the file.

@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use config::{BUILT_IN_RANKER, DecoderPrecision, Device, Precision};
 
 mod bert;
+mod built_in;
 pub mod config;
 mod cross_encoder;
 #[cfg(feature = "cuda")]
@@ -74,6 +75,7 @@ pub use store::{Located, ModelStatus};
 #[cfg(feature = "hub")]
 pub use fetch::hub::{DatasetFile, Hub};
 
+use built_in::{MULTILINGUAL, RANKER, TABLE};
 use decoder::Language;
 use gguf::Gguf;
 use memory::{KeysAndValues, Taken};
@@ -180,6 +182,19 @@ impl Models {
         }
     }
 
+    /// A key over everything that the ranker's scores depend on besides the input, without loading it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] if a configured one cannot be had.
+    pub fn ranker_key(&self) -> Result<String, ModelError> {
+        let precision = self.precision()?;
+        match &self.ranker {
+            Some(slot) => Ok(cross_encoder::key(&slot.located(&self.store)?, precision)),
+            None => Ok(cross_encoder::built_in_key(precision)),
+        }
+    }
+
     /// Whether no other ranker than the built-in one is configured.
     pub fn ranks_with_built_in(&self) -> bool {
         self.ranker.is_none()
@@ -239,11 +254,8 @@ impl Models {
     /// A key over everything that the static embedder's vectors depend on besides the text: the hash of its
     /// table and that of the tokenizer's vocabulary.
     ///
-    /// # Errors
-    ///
-    /// As [`Models::static_embedder`].
-    pub fn static_embedder_key(&self) -> Result<String, ModelError> {
-        Ok(format!("{}/{}", StaticEmbedder::built_in_hash(), self.built_in_ranker()?.id().hash))
+    pub fn static_embedder_key(&self) -> String {
+        format!("{}/{}", TABLE.sha256, RANKER.sha256)
     }
 
     /// The built-in encoder for languages other than English, unpacked on first use. It runs on the CPU, also where
@@ -263,7 +275,7 @@ impl Models {
 
     /// Its identity, without unpacking it.
     pub fn multilingual_id(&self) -> ModelId {
-        multilingual::id()
+        MULTILINGUAL.id()
     }
 
     /// A key over everything that its vectors depend on besides the text.
@@ -272,7 +284,7 @@ impl Models {
     ///
     /// [`ModelError::Device`], as [`Models::precision`].
     pub fn multilingual_key(&self) -> Result<String, ModelError> {
-        Ok(format!("{}/{}", multilingual::id().hash, self.on_cpu()?.key()))
+        Ok(format!("{}/{}", MULTILINGUAL.sha256, self.on_cpu()?.key()))
     }
 
     /// The precision of a model that runs on the CPU in any case.

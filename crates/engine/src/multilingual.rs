@@ -1,7 +1,7 @@
 //! The built-in encoder for many languages: multilingual-e5-small (Wang et al., arXiv 2402.05672), with the vocabulary
 //! of twenty languages. `eval/ranker/multilingual.py` makes the file.
 
-use std::{collections::HashMap, io::Cursor, sync::LazyLock};
+use std::{collections::HashMap, io::Cursor};
 
 use candle_core::{
     Device,
@@ -10,31 +10,20 @@ use candle_core::{
         gguf_file::{Content, Value},
     },
 };
-use sha2::{Digest, Sha256};
 
 use super::{
-    Encoder, ModelError, ModelId,
+    Encoder, ModelError,
     bert::{Bert, BertConfig},
+    built_in::MULTILINGUAL,
     gguf::four_bits::q4_0_bytes,
     unigram::{Unigram, Vocabulary},
 };
 use crate::config::Precision;
 
-/// The weights, compiled into every build.
-const BUILT_IN: &[u8] = include_bytes!("weights/multilingual.gguf");
-/// The name of the model.
-const NAME: &str = "epitome-multilingual";
 /// What the model was trained to find before a query, and before a passage.
 const MARKS: (&str, &str) = ("query:", "passage:");
 /// The table of which rows are read in place.
 const WORDS: &str = "embeddings.word_embeddings.weight";
-
-static HASH: LazyLock<String> = LazyLock::new(|| format!("{:x}", Sha256::digest(BUILT_IN)));
-
-/// The model's identity.
-pub(crate) fn id() -> ModelId {
-    ModelId { name: NAME.to_owned(), hash: HASH.clone() }
-}
 
 /// Loads the model, on the CPU.
 ///
@@ -42,7 +31,7 @@ pub(crate) fn id() -> ModelId {
 ///
 /// [`ModelError::Invalid`], only if the build is faulty.
 pub(crate) fn built_in(precision: Precision) -> Result<Encoder, ModelError> {
-    let content = Content::read(&mut Cursor::new(BUILT_IN)).map_err(invalid)?;
+    let content = Content::read(&mut Cursor::new(MULTILINGUAL.bytes)).map_err(invalid)?;
     let number = |key: &str| {
         let value = content.metadata.get(key).and_then(|value| value.to_u32().ok());
         value.ok_or_else(|| invalid(format!("no {key}")))
@@ -60,7 +49,7 @@ pub(crate) fn built_in(precision: Precision) -> Result<Encoder, ModelError> {
     let mut tensors = HashMap::new();
     for name in content.tensor_infos.keys().filter(|name| *name != WORDS) {
         let tensor = content
-            .tensor(&mut Cursor::new(BUILT_IN), name, &Device::Cpu)
+            .tensor(&mut Cursor::new(MULTILINGUAL.bytes), name, &Device::Cpu)
             .and_then(|tensor| tensor.dequantize(&Device::Cpu))
             .map_err(invalid)?;
         tensors.insert(name.clone(), tensor);
@@ -78,11 +67,11 @@ pub(crate) fn built_in(precision: Precision) -> Result<Encoder, ModelError> {
         changes: changes(&content)?,
     });
     let bert = Bert::built_in(tensors, words, config, precision).map_err(invalid)?;
-    Ok(Encoder::marking(id(), vocabulary, bert, ends, MARKS, longest))
+    Ok(Encoder::marking(MULTILINGUAL.id(), vocabulary, bert, ends, MARKS, longest))
 }
 
 fn invalid(reason: impl std::fmt::Display) -> ModelError {
-    ModelError::Invalid { path: NAME.into(), reason: reason.to_string() }
+    ModelError::Invalid { path: MULTILINGUAL.name.into(), reason: reason.to_string() }
 }
 
 /// The bytes of the table of words.
@@ -93,7 +82,7 @@ fn words(content: &Content) -> Result<&'static [u8], ModelError> {
         _ => None,
     };
     let start = usize::try_from(content.tensor_data_offset + info.offset).map_err(invalid)?;
-    let bytes = size.and_then(|size| BUILT_IN.get(start..start + size));
+    let bytes = size.and_then(|size| MULTILINGUAL.bytes.get(start..start + size));
     bytes.ok_or_else(|| invalid(format!("{WORDS} is no table of Q4_0")))
 }
 

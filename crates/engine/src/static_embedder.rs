@@ -4,14 +4,8 @@
 use std::io::Cursor;
 
 use candle_core::{Device, quantized::gguf_file::Content};
-use sha2::{Digest, Sha256};
 
-use super::ModelError;
-
-/// The built-in table, compiled into every build.
-const BUILT_IN: &[u8] = include_bytes!("weights/static.gguf");
-/// The name of the built-in table.
-const NAME: &str = "epitome-static";
+use super::{ModelError, built_in::TABLE};
 
 /// One vector per token of the built-in vocabulary.
 #[derive(Debug)]
@@ -27,19 +21,14 @@ impl StaticEmbedder {
         size_of_val(self.table.as_slice())
     }
 
-    /// SHA-256 of the built-in table, hexadecimal.
-    pub(super) fn built_in_hash() -> String {
-        format!("{:x}", Sha256::digest(BUILT_IN))
-    }
-
     /// Loads the built-in table.
     ///
     /// # Errors
     ///
     /// [`ModelError::Invalid`], only if the build is faulty.
     pub fn built_in() -> Result<Self, ModelError> {
-        let invalid = |reason: String| ModelError::Invalid { path: NAME.into(), reason };
-        let mut reader = Cursor::new(BUILT_IN);
+        let invalid = |reason: String| ModelError::Invalid { path: TABLE.name.into(), reason };
+        let mut reader = Cursor::new(TABLE.bytes);
         let read = || -> candle_core::Result<(usize, Vec<f32>)> {
             let content = Content::read(&mut reader)?;
             let table =

@@ -2,32 +2,18 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use epitome_text::lines::Line;
-
 use super::{
     Part, RECURS, SHORT,
     labels::{is_cue, is_pair, label_key},
     layout::Layout,
 };
-use crate::plan::{
-    elements::{Element, Form},
-    order,
-    phrase::{self, Strength},
-};
+use crate::plan::{elements::Element, order};
 
-/// At most this many short paragraphs among long ones are wording; or this share of all, as a divisor.
-const AMONG: (usize, usize) = (3, 33);
 /// Short paragraphs other than headings are all kept if they are at most this share of the message, as a
 /// divisor.
 pub(super) const AMONG_SHARE: usize = 16;
-/// Most tokens of wording among the material, unless it is a question.
-const AMONG_SIZE: usize = 60;
-/// At most this many elements of a form count as exceptions among the paragraphs of the material.
-const RARE: usize = 2;
 /// Share of paragraphs with orders, as a fraction, from which on all of them are said to the model.
 const ORDERS: (usize, usize) = (1, 2);
-/// Most bytes of a line of wrapped text.
-const WRAPPED: usize = 100;
 
 /// A message without delimited material: a run of paragraphs.
 pub(super) struct Run<'a> {
@@ -116,12 +102,11 @@ impl<'a> Run<'a> {
             behind = Some(margin);
         }
         let among = self.among(first..last);
-        for element in among {
-            let range = &self.elements[element].range;
+        for range in among {
             if range.start >= start && range.end <= end {
                 out.push((trimmed(self.text, start..range.start), Part::Material));
-                out.push((range.clone(), Part::Pinned));
                 start = range.end;
+                out.push((range, Part::Pinned));
             }
         }
         if start < end {
@@ -163,108 +148,6 @@ impl<'a> Run<'a> {
 
     fn bytes(&self, elements: Range<usize>) -> Range<usize> {
         self.elements[elements.start].range.start..self.elements[elements.end - 1].range.end
-    }
-
-    /// Indices of elements among the material that are wording: the few short ones among long ones, and the
-    /// few that ask.
-    fn among(&self, inside: Range<usize>) -> Vec<usize> {
-        let (first, last) = (inside.start, inside.end);
-        let count = inside.len();
-        let few = AMONG.0.max(count / AMONG.1);
-        let paragraphs: Vec<usize> = inside.filter(|i| self.elements[*i].form.is_paragraph()).collect();
-        let text = |i: usize| self.text.get(self.elements[i].range.clone()).unwrap_or_default();
-        let short = |i: &usize| self.is_short(*i) && self.elements[*i].size < AMONG_SIZE;
-        // A paragraph in one long line among wrapped ones has another author.
-        let wrapped =
-            |i: &usize| text(*i).lines().count() > 1 && text(*i).lines().all(|line| line.len() <= WRAPPED);
-        let is_wrapped = 2 * paragraphs.iter().filter(|i| wrapped(i)).count() > paragraphs.len();
-        let unlike = |i: &usize| is_wrapped && text(*i).lines().any(|line| line.len() > WRAPPED);
-        let asks = |i: &usize| {
-            let size = self.elements[*i].size;
-            let strength = if size < SHORT.1.max(AMONG_SIZE) { phrase::strength(text(*i)) } else { None };
-            size < AMONG_SIZE && strength.is_some()
-                || size < SHORT.1 && strength.is_some_and(|strength| strength >= Strength::Question)
-        };
-        let heading = |i: &usize| {
-            let line = Line { start: 0, text: text(*i) };
-            !line.text.contains('\n') && (line.atx_level().is_some() || line.plain_heading_level().is_some())
-        };
-        let mut among: Vec<usize> = Vec::new();
-        let mut brief: Vec<usize> = paragraphs.iter().copied().filter(short).collect();
-        if let Some(layout) = &self.layout {
-            // Names are part of the layout, and so is text that most passages share, such as the openings and
-            // closings of letters.
-            brief.retain(|i| !layout.is_name(&self.elements[*i]));
-            let word = |i: usize| text(i).split_whitespace().next().unwrap_or_default();
-            let (mut words, mut wholes): (HashMap<&str, usize>, HashMap<&str, usize>) = Default::default();
-            for i in &brief {
-                *words.entry(word(*i)).or_default() += 1;
-                *wholes.entry(text(*i)).or_default() += 1;
-            }
-            let most = layout.count().div_ceil(2).max(RECURS);
-            let fewer = |times: Option<&usize>, most: usize| times.is_none_or(|times| *times < most);
-            brief.retain(|i| fewer(words.get(word(*i)), most) && fewer(wholes.get(text(*i)), RECURS));
-        }
-        let plain: Vec<usize> = brief.iter().copied().filter(|i| !heading(i)).collect();
-        let size = |of: &[usize]| of.iter().map(|i| self.elements[*i].size).sum::<usize>();
-        if brief.len() <= few {
-            among.extend(brief);
-        } else if AMONG_SHARE * size(&plain) <= self.total {
-            among.extend(plain);
-        }
-        for found in [
-            paragraphs.iter().copied().filter(unlike).collect::<Vec<_>>(),
-            paragraphs.iter().copied().filter(asks).collect(),
-        ] {
-            if found.len() <= few {
-                among.extend(found);
-            }
-        }
-        let said = |i: &usize| {
-            let element = &self.elements[*i];
-            element.form.is_said() || self.shows && is_pair(element, self.text)
-        };
-        among.extend((first..last).filter(said));
-        among.extend(self.of_rare_forms(first..last));
-        among.sort_unstable();
-        among.dedup();
-        among
-    }
-
-    /// Small elements of a form that is rare in the material: the one list, table or fence among paragraphs.
-    fn of_rare_forms(&self, inside: Range<usize>) -> Vec<usize> {
-        let is_row = |line: &str| line.trim_start().starts_with('|');
-        let form = |element: &Element| match &element.form {
-            Form::Paragraph { items: true } => Some(0),
-            Form::Paragraph { items: false } => {
-                let text = self.text.get(element.range.clone()).unwrap_or_default();
-                (2 * text.lines().filter(|line| is_row(line)).count() > text.lines().count()).then_some(1)
-            }
-            Form::Rule => None,
-            Form::Fence(_) => Some(2),
-            Form::Tag(_) | Form::Html => Some(3),
-            Form::Quote => Some(4),
-            Form::Json => Some(5),
-        };
-        let mut of: [Vec<usize>; 6] = Default::default();
-        for index in inside.clone() {
-            if let Some(form) = form(&self.elements[index]) {
-                of[form].push(index);
-            }
-        }
-        let size = |all: &[usize]| all.iter().map(|i| self.elements[*i].size).sum::<usize>();
-        let rare = |all: &Vec<usize>| all.len() <= RARE && AMONG_SHARE * size(all) <= self.total;
-        let found: Vec<usize> = of.into_iter().filter(rare).flatten().collect();
-        // Short paragraphs beside a list or a table belong to it.
-        let beside = |at: &usize| self.is_short(*at) && self.elements[*at].size < AMONG_SIZE;
-        let around = |at: usize| {
-            let before = (inside.start..at).rev().take_while(beside).count();
-            at - before..at + 1 + (at + 1..inside.end).take_while(beside).count()
-        };
-        let mut all: Vec<usize> = found.iter().flat_map(|at| around(*at)).collect();
-        all.sort_unstable();
-        all.dedup();
-        if AMONG_SHARE * size(&all) <= self.total { all } else { found }
     }
 }
 

@@ -50,10 +50,10 @@ impl Compactor {
     /// [`CompactError::Model`] if a model cannot be had; as [`Compactor::warm_up`].
     pub fn identity(&self) -> Result<String, CompactError> {
         let (models, remotes) = (&self.models, &self.remotes);
-        let mut parts = vec![format!("ranker {}", models.ranker()?.key())];
+        let mut parts = vec![format!("ranker {}", models.ranker_key()?)];
         parts.push(format!("multilingual {}", models.multilingual_key()?));
         match self.config.rank.dense {
-            DenseKind::Static => parts.push(format!("static {}", models.static_embedder_key()?)),
+            DenseKind::Static => parts.push(format!("static {}", models.static_embedder_key())),
             DenseKind::Encoder => parts.push(format!("embedder {}", models.embedder_key()?)),
             DenseKind::OpenAi | DenseKind::None => {}
         }

@@ -7,10 +7,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Compactor, passed};
+use super::{Compactor, millis, passed};
 use crate::{
     cache::{Cache, Key, KeyParts},
-    compaction::{CompactRequest, Compaction, Evidence, Figures, Later, Outcome, PassReason, Piece},
+    compaction::{
+        CompactRequest, Compaction, Evidence, Figures, Later, Outcome, PassReason, Piece, StageTimes,
+    },
 };
 
 /// A decision is dated anew when it is used after this part of its life, as a divisor.
@@ -65,13 +67,21 @@ impl Memory<'_> {
         self.miss(&evidence_key(&self.asked, later));
     }
 
-    /// What was decided for the text.
+    /// What was decided for the text: that it goes whole, or what was made of it.
     pub(super) fn compaction(&self, request: &CompactRequest) -> Option<Compaction> {
         if self.was_missed(&self.asked) {
             return Some(sent_whole(request));
         }
+        self.made(request)
+    }
+
+    /// What was made of the text.
+    pub(super) fn made(&self, request: &CompactRequest) -> Option<Compaction> {
+        let started = Instant::now();
         let Saved { outcome, text, pieces, mut figures } = self.get(self.decided.as_ref()?)?;
         (figures.cache_hits, figures.summary_nodes_new) = (figures.cache_lookups, 0);
+        figures.recalled = true;
+        figures.millis = StageTimes { total: millis(started), ..StageTimes::default() };
         let text = if outcome == Outcome::Compacted { text } else { request.text.clone() };
         Some(Compaction { outcome, text, pieces, figures, evidence: Vec::new(), explain: None })
     }

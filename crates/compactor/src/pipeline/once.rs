@@ -2,7 +2,11 @@
 
 use epitome_work::Cancel;
 
-use super::{CompactError, Compactor, evidence::Unknown, memory::sent_whole};
+use super::{
+    CompactError, Compactor,
+    evidence::Unknown,
+    memory::{Memory, sent_whole},
+};
 use crate::compaction::{CompactRequest, Compaction};
 
 impl Compactor {
@@ -16,15 +20,9 @@ impl Compactor {
         request: &CompactRequest,
         cancel: &Cancel,
     ) -> Result<Compaction, CompactError> {
-        let identity = self.known_identity().map(str::to_owned);
-        let known = identity.and_then(|identity| self.memory(request, Some(identity)));
-        let Some(memory) = known else { return self.compact(request, cancel) };
+        let Some(memory) = self.known_memory(request) else { return self.compact(request, cancel) };
         let mut compaction = match memory.compaction(request) {
-            Some(mut known) => {
-                // Next to nothing; `None` if no counter can be read.
-                known.figures.joules = self.meter.as_ref().and_then(|meter| meter.begin()().joules);
-                known
-            }
+            Some(known) => self.recalled(known),
             None => {
                 let made = self.measured(request, cancel)?;
                 // A request beside this one may have had no time for the text, and sent it whole.
@@ -37,6 +35,41 @@ impl Compactor {
         };
         compaction.evidence = self.evidence(request, &compaction, Some(&memory), Unknown::Find(cancel))?;
         Ok(compaction)
+    }
+
+    /// As [`Compactor::compact_once`], for who sends nothing upstream: what a proxy once had no time for is compacted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Compactor::compact`].
+    pub fn compact_cached(
+        &self,
+        request: &CompactRequest,
+        cancel: &Cancel,
+    ) -> Result<Compaction, CompactError> {
+        let Some(memory) = self.known_memory(request) else { return self.compact(request, cancel) };
+        let mut compaction = match memory.made(request) {
+            Some(known) => self.recalled(known),
+            None => {
+                let made = self.measured(request, cancel)?;
+                memory.keep(&made);
+                made
+            }
+        };
+        compaction.evidence = self.evidence(request, &compaction, Some(&memory), Unknown::Find(cancel))?;
+        Ok(compaction)
+    }
+
+    /// The memory of a text, where the models are there and anything is kept.
+    fn known_memory(&self, request: &CompactRequest) -> Option<Memory<'_>> {
+        let identity = self.known_identity()?.to_owned();
+        self.memory(request, Some(identity))
+    }
+
+    /// What was decided before, with what it takes now: next to nothing, and none if no counter can be read.
+    fn recalled(&self, mut known: Compaction) -> Compaction {
+        known.figures.record_energy(self.meter.as_ref().map(|meter| meter.begin()()).unwrap_or_default());
+        known
     }
 
     /// What is known of a text. What is not known is decided here, without any work, and for as long as an upstream

@@ -14,6 +14,8 @@ use crate::{
 
 /// Minimum number of records.
 const RECORDS: usize = 3;
+/// So many records are data, not a program's settings.
+const MANY: usize = 100;
 /// Minimum percentage of the text in records.
 const SHARE: usize = 60;
 /// Records of fewer bytes than this are kept or dropped as a whole.
@@ -58,10 +60,13 @@ pub fn cut(text: &str) -> Option<Vec<CutBlock>> {
     Some(blocks(text, &tags, &records))
 }
 
-/// Whether the records contain sentences, as those of a feed do, unlike a program's settings.
+/// Whether the records are many, or contain sentences, as those of a feed do, unlike a program's settings.
 pub fn is_read(text: &str) -> bool {
     let Some(tags) = tags::tags(text) else { return false };
     let Some(records) = records(text, &tags) else { return false };
+    if records.len() >= MANY {
+        return true;
+    }
     let (mut sentences, mut at) = (0, 0);
     for tag in &tags {
         let words = |text: &str| text.split_whitespace().take(SENTENCE).count();
@@ -89,6 +94,14 @@ fn records(text: &str, tags: &[Tag<'_>]) -> Option<Vec<Element>> {
             }
             Form::Empty => {
                 elements += 1;
+                // Its attributes are its fields.
+                let fields = text[tag.range.clone()].matches("=").count();
+                let around = open.last().map_or(0, |(parent, _)| parent + 1);
+                groups.entry((around, tag.name)).or_default().push(Element {
+                    range: tag.range.clone(),
+                    inner: tag.range.end..tag.range.end,
+                    within: fields,
+                });
                 continue;
             }
             Form::Other => continue,

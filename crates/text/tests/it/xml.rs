@@ -1,6 +1,9 @@
 //! Records of XML.
 
-use epitome_text::{cut::Role, kinds::xml::cut};
+use epitome_text::{
+    cut::Role,
+    kinds::xml::{cut, is_read},
+};
 use proptest::prelude::*;
 
 use super::common::{blocks_of, check, check_borders};
@@ -66,4 +69,21 @@ proptest! {
             check_borders(&text, &blocks, |c| c == '>');
         }
     }
+}
+
+#[test]
+fn records_may_have_attributes_alone() {
+    let entry = |i: usize| format!("\t<entry\n\t\tid=\"a{i}\"\n\t\tname=\"Language {i}\" />\n");
+    let of = |count: usize| {
+        let entries: String = (0..count).map(entry).collect();
+        format!("<?xml version=\"1.0\"?>\n<!-- Codes. -->\n<entries>\n{entries}</entries>\n")
+    };
+    let text = of(120);
+    let blocks = cut(&text).expect("records");
+    assert_eq!(blocks.len(), 122);
+    let joined: String =
+        blocks.iter().flat_map(|block| &block.pieces).map(|piece| &text[piece.range.clone()]).collect();
+    assert_eq!(joined, text);
+    // An export is data; a program's few settings are not.
+    assert!(is_read(&text) && !is_read(&of(20)));
 }

@@ -181,6 +181,26 @@ const FAILURES: [&str; 16] = [
     "timed out",
 ];
 
+/// Whether a line says that something failed, other than in the name of a package, a file or a setting, such as
+/// `liberror-perl`.
+fn says_failure(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    FAILURES.iter().any(|word| {
+        lower.match_indices(word).any(|(at, _)| {
+            let (before, after) = (&text[..at], &text[at + word.len()..]);
+            let part = &before[before.trim_end_matches(char::is_alphanumeric).len()..];
+            // `NullPointerException` is one, `liberror` is none.
+            let begins = part.is_empty() || part.starts_with(char::is_uppercase);
+            // `panicked` and `corrupted` say the same.
+            let mut after = after.trim_start_matches(|c: char| c.is_ascii_lowercase()).chars();
+            let joins = matches!(after.next(), Some('-' | '/' | '_' | '.'));
+            begins
+                && !before.ends_with(['-', '/'])
+                && !(joins && after.next().is_some_and(char::is_alphanumeric))
+        })
+    })
+}
+
 /// Which records are critical: the severe ones if they are rare, otherwise the first of each shape.
 fn criticals(lines: &[Line<'_>], records: &[Record], traces: &[Trace]) -> Vec<bool> {
     let levelled = records.iter().filter(|record| record.level.is_some()).count();
@@ -193,10 +213,7 @@ fn criticals(lines: &[Line<'_>], records: &[Record], traces: &[Trace]) -> Vec<bo
                 next += 1;
             }
             let traced = traces.get(next).is_some_and(|trace| trace.lines.start < record.lines.end);
-            let worded = || {
-                let text = lines[record.lines.start].look().to_ascii_lowercase();
-                FAILURES.iter().any(|word| text.contains(word))
-            };
+            let worded = || says_failure(lines[record.lines.start].look());
             match record.level {
                 Some(level) => level == Level::Severe,
                 None => traced || !by_level && worded(),
@@ -223,4 +240,33 @@ fn shape(lines: &[Line<'_>], record: &Record) -> u64 {
         }
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::says_failure;
+
+    #[test]
+    fn failures_are_told_from_names() {
+        for line in [
+            "java.lang.NullPointerException: null",
+            "thread 'main' panicked at src/main.rs:4",
+            "write error on /dev/sda1",
+            "kernel: Out of memory: Killed process 4242",
+            "errors: 3",
+            "cannot open /etc/motd",
+            "the index is corrupted.",
+        ] {
+            assert!(says_failure(line), "{line}");
+        }
+        for line in [
+            "2026-11-30 09:12:44 upgrade liberror-perl:all 0.17 0.18",
+            "install libgpg-error-dev 1.46",
+            "status installed error-prone-java 2.5",
+            "GET /static/error.tif 200",
+            "read /var/log/error/today",
+        ] {
+            assert!(!says_failure(line), "{line}");
+        }
+    }
 }
