@@ -179,13 +179,17 @@ fn notes(summary: &Summary<'_>, path: &Path, skipped: u64) -> String {
     }
     if total.unpriced > 0 {
         let models = &summary.unpriced_models;
-        let mut named: Vec<String> = models.iter().take(NAMED).map(|model| escape::terminal(model)).collect();
+        let name = |model: &String| match model.is_empty() {
+            true => "no model named".to_owned(),
+            false => escape::terminal(model),
+        };
+        let mut named: Vec<String> = models.iter().take(NAMED).map(name).collect();
         if models.len() > NAMED {
             named.push(format!("{} more", models.len() - NAMED));
         }
         text.push_str(&format!(
-            "{} request(s) of unknown price ({}) are in the tokens, but not in paid, direct and saved; they saved as \
-             much as {} tokens of plain input cost. A list of prices can be given: --prices FILE, or bill.prices\n",
+            "{} request(s) of unknown price ({}) are in the tokens, but not in paid, direct and saved; counted in \
+             tokens of plain input, they saved {}. A list of prices can be given: --prices FILE, or bill.prices\n",
             total.unpriced,
             named.join(", "),
             signed(total.unpriced_net_saved, 0)

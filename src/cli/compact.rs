@@ -10,7 +10,10 @@ use std::{
 };
 
 use clap::ValueEnum;
-use epitome_compactor::{Budget, CompactRequest, Compaction, compaction::Outcome};
+use epitome_compactor::{
+    Budget, CompactRequest, Compaction,
+    compaction::{Outcome, PassReason},
+};
 use epitome_engine::{ModelMemory, memory_words};
 use epitome_text::Origin;
 use epitome_work::Cancel;
@@ -83,6 +86,7 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
     if let Some(path) = args.output.as_deref().filter(|path| !super::is_standard(path)) {
         can_be_written(path)?;
     }
+    let floor = config.plan.floor;
     let compactor = super::compactor(config)?;
     let compaction = shown(quiet, &Cancel::never(), |cancel| compactor.compact_cached(&request, cancel))?;
 
@@ -90,7 +94,9 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         Format::Text => compaction.text.clone(),
         Format::Json | Format::Explain => json(&compaction)?,
     };
-    if !result.ends_with('\n') {
+    // What is handed on is the input, byte for byte.
+    let is_input = args.format == Format::Text && compaction.outcome != Outcome::Compacted;
+    if !is_input && !result.ends_with('\n') {
         result.push('\n');
     }
     match &args.output {
@@ -98,7 +104,7 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         _ => super::print(&result)?,
     }
     if !quiet {
-        super::tell(&account(&compaction, &compactor.models().memory()));
+        super::tell(&account(&compaction, floor, &compactor.models().memory()));
     }
     Ok(())
 }
@@ -143,12 +149,16 @@ fn json(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Internal(format!("cannot write JSON: {error}")))
 }
 
-/// A human-readable summary of the figures, one line per subject.
-fn account(compaction: &Compaction, memory: &[ModelMemory]) -> String {
+/// A human-readable summary of the figures, one line per subject. `floor` is what the prediction had to reach.
+fn account(compaction: &Compaction, floor: f64, memory: &[ModelMemory]) -> String {
     let figures = &compaction.figures;
     let mut lines: Vec<(&str, String)> = Vec::new();
-    if let Outcome::Passed(reason) = &compaction.outcome {
-        lines.push(("outcome", format!("passed unchanged: {}", reason.as_str())));
+    let passed = match &compaction.outcome {
+        Outcome::Passed(reason) => Some(*reason),
+        Outcome::Compacted => None,
+    };
+    if let Some(reason) = passed {
+        lines.push(("outcome", format!("passed unchanged: {}{}", reason.as_str(), way_out(reason))));
     }
     lines.push((
         "tokens",
@@ -182,9 +192,21 @@ fn account(compaction: &Compaction, memory: &[ModelMemory]) -> String {
         let (new, all) = (thousands(figures.summary_nodes_new), thousands(figures.summary_nodes));
         let _ = write!(summaries, "; {new} of {all} nodes written anew");
     }
-    lines.push(("summaries", summaries));
-    if let Some(retention) = figures.retention {
-        lines.push(("predicted", format!("{:.1}% of like texts still hold the answer", retention * 100.0)));
+    if passed.is_none() {
+        lines.push(("summaries", summaries));
+    }
+    match (figures.retention.map(|retention| retention * 100.0), passed) {
+        (Some(retention), None) => {
+            lines.push(("predicted", format!("{retention:.1}% of like texts still hold the answer")));
+        }
+        (Some(retention), Some(PassReason::LowRetention)) => lines.push((
+            "predicted",
+            format!(
+                "{retention:.1}% of like texts would still hold the answer; plan.floor asks for {}%",
+                floor * 100.0
+            ),
+        )),
+        _ => {}
     }
     let models: Vec<String> = figures.models.iter().map(|model| short(model)).collect();
     lines.push(("models", if models.is_empty() { "none".to_owned() } else { models.join(", ") }));
@@ -204,6 +226,15 @@ fn account(compaction: &Compaction, memory: &[ModelMemory]) -> String {
         lines.push(("energy", energy::words(joules, figures.joules_per_1000_tokens, figures.co2_grams)));
     }
     lines.into_iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
+}
+
+/// How a text is compacted nevertheless, where a setting keeps it whole.
+fn way_out(reason: PassReason) -> &'static str {
+    match reason {
+        PassReason::LowRetention => " (--set plan.floor=0 compacts it nevertheless)",
+        PassReason::Code => " (--set plan.code=rank compacts it nevertheless)",
+        _ => "",
+    }
 }
 
 /// `name@hash`, the hash shortened.

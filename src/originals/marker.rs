@@ -22,6 +22,11 @@ pub fn reserve(counter: &dyn TokenCounter) -> usize {
     of_rest("text", "", 12_345, 123_456, &Id::of("")).map_or(0, |mark| counter.count(&mark))
 }
 
+/// The tokens that [`of_query`] takes, about.
+pub fn reserve_for_query(counter: &dyn TokenCounter) -> usize {
+    of_query("text", "", 12_345, 123_456, &Id::of("")).map_or(0, |mark| counter.count(&mark))
+}
+
 /// The last line of what was retrieved for a query. `None` for JSON.
 pub fn of_query(text: &str, kind: &str, tokens: usize, before: usize, id: &Id) -> Option<String> {
     behind(

@@ -95,6 +95,17 @@ pub fn retrieve(
         Part::Lines(lines) => return Ok(given(lines.of(&text))),
         Part::Needed { query, budget } => (query, budget),
     };
+    // The marker has its place in the budget.
+    let reserve = marker::reserve_for_query(counter.as_ref());
+    let room = |tokens: usize| tokens.saturating_sub(reserve).max(tokens.div_ceil(2));
+    let budget = match budget {
+        Budget::Tokens(tokens) => Budget::Tokens(room(tokens)),
+        Budget::Share(share) => {
+            let whole = whole.original_tokens.max(1);
+            Budget::Share(room((whole as f64 * share) as usize) as f64 / whole as f64)
+        }
+        Budget::Floor(floor) => Budget::Floor(floor),
+    };
     let request = CompactRequest {
         model: model.map(str::to_owned),
         ..CompactRequest::new(text.as_str(), budget).query(query)

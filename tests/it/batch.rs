@@ -255,7 +255,7 @@ fn an_unusable_field_keeps_the_id() {
         .collect();
     insta::assert_snapshot!(told.join("\n"), @r#"
     "a" "text": invalid type: integer `7`, expected a string
-    "b" "budget": budget "much" is not a number of tokens (1500), a share of the input (25%) or a floor of retention (floor=0.98)
+    "b" "budget": budget "much" is not a number of tokens (1500; 1 or more), a share of the input (25%; above 0, up to 100%) or a floor of retention (floor=0.98; between 0 and 1)
     "c" "query": invalid type: sequence, expected a string
     "d" it has no "text"
     "e" -

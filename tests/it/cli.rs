@@ -254,7 +254,11 @@ fn a_budget_that_is_too_small_says_the_minimum() {
 #[test]
 fn a_tiny_text_is_unchanged() {
     let home = tempfile::tempdir().unwrap();
-    let output = run(epitome(home.path()).args(["compact", "-"]), b"hi\n");
+    let compact = |input: &[u8]| run(epitome(home.path()).args(["compact", "-"]), input);
+    for input in [&b""[..], b"hi"] {
+        assert_eq!(compact(input).stdout, input);
+    }
+    let output = compact(b"hi\n");
     assert!(output.status.success(), "{}", shown(&output));
     assert_eq!(output.stdout, b"hi\n");
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -431,7 +435,7 @@ fn usage_errors_are_explained() {
     exit 2
     -- stdout
     -- stderr
-    error: invalid value 'many' for '--budget <BUDGET>': budget "many" is not a number of tokens (1500), a share of the input (25%) or a floor of retention (floor=0.98)
+    error: invalid value 'many' for '--budget <BUDGET>': budget "many" is not a number of tokens (1500; 1 or more), a share of the input (25%; above 0, up to 100%) or a floor of retention (floor=0.98; between 0 and 1)
 
     For more information, try '--help'.
     "#);

@@ -22,7 +22,8 @@ pub enum Budget {
 /// A budget that could not be read.
 #[derive(Debug, Error, PartialEq)]
 #[error(
-    "budget {0:?} is not a number of tokens (1500), a share of the input (25%) or a floor of retention (floor=0.98)"
+    "budget {0:?} is not a number of tokens (1500; 1 or more), a share of the input (25%; above 0, up to 100%) or a \
+     floor of retention (floor=0.98; between 0 and 1)"
 )]
 pub struct BudgetError(pub String);
 
