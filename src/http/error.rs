@@ -37,7 +37,9 @@ pub enum ApiError {
     #[error("the body is larger than {0} bytes (serve.body_limit_bytes)")]
     TooLarge(usize),
     /// The body does not match the route's schema.
-    #[error("{0}; send {{\"text\": \"...\"}} with \"query\", \"budget\", \"model\", \"explain\", \"outline\" if you like")]
+    #[error(
+        "{0}; send {{\"text\": \"...\"}} with \"query\", \"budget\", \"model\", \"explain\", \"outline\" if you like"
+    )]
     Request(String),
     /// A field of a body or of a URL's query cannot be used.
     #[error("{0}")]

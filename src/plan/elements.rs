@@ -269,7 +269,8 @@ impl<'a> Scanner<'a> {
         let start = line.start + (line.text.len() - trimmed.len());
         let (open, close, name) = if let Some(rest) = trimmed.strip_prefix('<') {
             if rest.get(..8).is_some_and(|word| word.eq_ignore_ascii_case("!doctype")) {
-                return Some((Form::Html, self.span(at, self.lines.len()), self.lines.len()));
+                let next = self.page(at, start);
+                return Some((Form::Html, self.span(at, next), next));
             }
             (format!("<{}", name_of(rest)?), format!("</{}>", name_of(rest)?), name_of(rest)?)
         } else {
@@ -310,6 +311,21 @@ impl<'a> Scanner<'a> {
         let lead = body.len() - body.trim_start().len();
         let inner = inner.start + lead..inner.start + lead + body.trim().len();
         Some((Form::Tag(name.to_owned()), inner, next))
+    }
+
+    /// The line after the page that begins at `start`, on line `at`: it may be followed by what is asked of it.
+    fn page(&mut self, at: usize, start: usize) -> usize {
+        let rest = self.text.get(start..self.end).unwrap_or_default();
+        let is_end =
+            |at: &usize| rest.get(at + 2..at + 7).is_some_and(|end| end.eq_ignore_ascii_case("html>"));
+        let mut ends = rest.match_indices("</").map(|(at, _)| at);
+        let end = if self.left > 0 { ends.find(is_end) } else { None };
+        self.left = self.left.saturating_sub(end.unwrap_or(rest.len()));
+        let Some(end) = end.map(|end| start + end + "</html>".len()) else { return self.lines.len() };
+        let next = self.lines.partition_point(|line| line.start < end);
+        // What stands on the same line is not of the page, and keeps its line.
+        let whole = self.lines.get(next - 1).is_none_or(|l| l.start + l.text.trim_end().len() <= end);
+        if whole { next } else { (next - 1).max(at + 1) }
     }
 
     fn triple(&mut self, at: usize) -> Option<(Form, Range<usize>, usize)> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use epitome_text::terms::{is_stop_word, query_terms, terms};
 
 use super::{
-    frame,
+    address, frame,
     phrase::{self, Strength},
 };
 
@@ -115,11 +115,17 @@ const COMMANDS: [&str; 3] = ["command", "cmd", "script"];
 pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
     let mut asks: Vec<Ask> = said.iter().filter(|said| said.at > At::Margin).flat_map(asks_of).collect();
     asks.retain(|ask| ask.text.chars().any(char::is_alphanumeric));
-    // A question within the text may be part of it. A labelled one is not, and is used if nothing else asks.
+    // A question within the text may be part of it. A labelled one is not, nor is one that speaks of who asks it, most
+    // likely; they are used if nothing else asks.
     let outside = |ask: &Ask| ask.at != At::Among;
     let explicit = asks.iter().any(|ask| outside(ask) && ask.strength >= Some(Strength::Task));
     if explicit || asks.iter().any(|ask| outside(ask) && material.tells(&ask.text)) {
-        asks.retain(|ask| outside(ask) || !explicit && ask.strength == Some(Strength::Labelled));
+        let surely = |ask: &Ask| match ask.strength {
+            Some(Strength::Labelled) => true,
+            Some(Strength::Question) => address::is_personal(&ask.text),
+            _ => false,
+        };
+        asks.retain(|ask| outside(ask) || !explicit && surely(ask));
     }
     if asks.iter().any(|ask| ask.strength >= Some(Strength::Task)) {
         let first = asks.iter().position(|ask| ask.at == At::Before);

@@ -739,6 +739,39 @@ fn what_is_said_amid_a_text_is_kept() {
 }
 
 #[test]
+fn what_is_said_behind_a_page_is_kept() {
+    let items: String =
+        (0..60).map(|i| format!("<p>The lamp of gate {i} was lit by the keeper.</p>\n")).collect();
+    for page in [
+        format!("<!DOCTYPE html>\n<html><body>\n{items}</body></html>"),
+        format!(
+            "<!doctype html>\n<HTML><BODY>\n{items}</BODY></HTML>\n<!doctype html>\n<p>{items}</p>\n</html>"
+        ),
+        format!("<html><body>\n{items}</body></html>"),
+    ] {
+        for gap in ["\n\n", "\n"] {
+            let asked = "Who lit the lamp of gate 7?";
+            let query = planned(
+                &body(&[message("user", &format!("{page}{gap}{asked}"))]),
+                &RequestOverrides::default(),
+            );
+            let plan = query.expect("planned");
+            assert_eq!(self::asked(&plan), (asked, "question"), "{gap:?}");
+            assert!(plan.targets.iter().all(|target| !target.text.contains(asked)));
+        }
+    }
+}
+
+#[test]
+fn a_question_amid_a_text_is_the_query() {
+    let doc = document(30);
+    let personal = "How do I get from the market to the mill?";
+    let text = format!("{doc}\n\n{personal}\n\n{doc}");
+    let plan = planned(&body(&[message("user", &text)]), &RequestOverrides::default()).expect("planned");
+    assert_eq!(asked(&plan), (personal, "question"));
+}
+
+#[test]
 fn openings_and_closings_of_letters_are_not_pinned() {
     let mail = |i: usize| {
         let name = ["Ann", "Bob", "Cleo"][i % 3];
