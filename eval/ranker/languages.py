@@ -4,7 +4,7 @@
     cargo run --release -p epitome-compactor --example languages < rows.jsonl > scores.jsonl
     python languages.py fit rows.jsonl scores.jsonl multilingual.json       # the weights, cross-validated
     cargo run --release -p epitome-compactor --example languages < rows.jsonl > results.jsonl
-    python languages.py curve rows.jsonl results.jsonl multilingual.json    # the retention curves, of those weights
+    python languages.py predict rows.jsonl results.jsonl multilingual.json  # calibration and retention of those weights
 
 LANGUAGES is the folder of training rows. Of the passages beside the right one, seven are the nearest
 by trigrams, up to four are of the same article, the rest are drawn. None of them holds an answer. The features are those
@@ -342,30 +342,45 @@ def curve_of(pairs):
     return [[0.0, 0.0], *inside, [1.0, 1.0]]
 
 
-def refit_curve(source, results, out):
+def predict(source, results, out):
+    """Calibrates the weights that are there, and takes their retention curves from what was kept."""
     model = json.loads(Path(out).read_text(encoding="utf-8"))
-    rows = [[] for _ in FAMILIES]
-    for text, written in texts_of(source, results):
-        odds = numpy.array([span["salience"] for span in written["spans"]])
-        chance = numpy.where(text.counts, 1 / (1 + numpy.exp(-odds)), 0.0)
-        for result in written["results"]:
-            if result["kept"]:
-                mass = chance[result["kept"]].sum() / chance.sum()
-                rows[text.family].append((text.key, float(mass), float(result["found"])))
-    keys = sorted({key for own in rows for key, _, _ in own})
+    texts = list(texts_of(source, results))
+    weights = [numpy.array(model["crossed" if at == 2 else "same"]) for at in range(len(FAMILIES))]
+    score = {id(text): text.features @ weights[text.family] for text, _ in texts}
+    keys = sorted({text.key for text, _ in texts})
     fold = {key: at % FOLDS for at, key in enumerate(keys)}
-    for family, own, prediction in zip(FAMILIES, rows, model["predictions"]):
+
+    def points(own, constants):
+        """Share of the predicted mass that is kept, and whether the answer is there, of each result."""
+        slope, whole, intercept = constants
+        for text, written in own:
+            scores = score[id(text)]
+            odds = slope * scores - whole * log_sum(scores[text.counts]) + intercept
+            chance = numpy.where(text.counts, 1 / (1 + numpy.exp(-odds)), 0.0)
+            for result in written["results"]:
+                if result["kept"]:
+                    yield float(chance[result["kept"]].sum() / chance.sum()), float(result["found"])
+
+    def fitted(own):
+        constants = calibrate([text for text, _ in own], [score[id(text)] for text, _ in own])
+        return constants, curve_of(list(points(own, constants)))
+
+    for at, family in enumerate(FAMILIES):
+        own = [pair for pair in texts if pair[0].family == at]
         table = collections.defaultdict(list)
         for held in range(FOLDS):
-            xs, ys = zip(*curve_of([(m, f) for key, m, f in own if fold[key] != held]))
-            for key, mass, found in own:
-                if fold[key] == held:
-                    predicted = numpy.interp(mass, xs, ys)
-                    table[min(int(predicted * 5), 4)].append((predicted, found))
+            constants, curve = fitted([pair for pair in own if fold[pair[0].key] != held])
+            for mass, found in points([pair for pair in own if fold[pair[0].key] == held], constants):
+                predicted = numpy.interp(mass, *zip(*curve))
+                table[min(int(predicted * 5), 4)].append((predicted, found))
+        every = numpy.array([pair for pairs in table.values() for pair in pairs]).mean(0)
+        print(f"  {family}: {len(own)} rows, predicted {every[0]:.3f}, found {every[1]:.3f}")
         for key in sorted(table):
             predicted, found = numpy.array(table[key]).mean(0)
             print(f"  {family} {key / 5:.1f}: predicted {predicted:.3f}, found {found:.3f} of {len(table[key])}")
-        prediction["retention"] = curve_of([(m, f) for _, m, f in own])
+        constants, curve = fitted(own)
+        model["predictions"][at] = {"calibration": rounded(constants), "retention": curve}
     Path(out).write_text(json.dumps(model) + "\n", encoding="utf-8")
 
 
@@ -374,5 +389,5 @@ def rounded(values):
 
 
 if __name__ == "__main__":
-    commands = {"rows": rows, "fit": train, "curve": refit_curve}
+    commands = {"rows": rows, "fit": train, "predict": predict}
     commands[sys.argv[1]](*sys.argv[2:])

@@ -739,6 +739,26 @@ fn what_is_said_amid_a_text_is_kept() {
 }
 
 #[test]
+fn rows_are_not_said_to_the_model() {
+    let rows: String =
+        (0..250).map(|i| format!("{i},Name {i},{},open\n", ["FR", "DE", "IT"][i % 3])).collect();
+    let csv = format!("id,name,country,state\n{rows}");
+    let asked = "Which customers are from FR?";
+    let (material, said) = parts(&format!("{asked}\n\n{csv}"));
+    assert_eq!((material.trim(), said.trim_end_matches(['\0', '\n'])), (csv.trim(), asked));
+    // Lines beside them are, even if they have as many commas.
+    for last in [
+        "Answer in French, cite the rows, be brief, and stop.",
+        "Total of all",
+        "Who is from FR, or DE, and why?",
+    ] {
+        let (material, said) = parts(&format!("{asked}\n\n{csv}{last}"));
+        assert!(said.contains(last) && !material.contains(last), "{last}");
+        assert!(material.len() * 10 > csv.len() * 9);
+    }
+}
+
+#[test]
 fn what_is_said_behind_a_page_is_kept() {
     let items: String =
         (0..60).map(|i| format!("<p>The lamp of gate {i} was lit by the keeper.</p>\n")).collect();

@@ -10,7 +10,9 @@ use super::{
     run::{AMONG_SHARE, Run},
 };
 use crate::plan::{
+    address,
     elements::{Element, Form, estimate, fragments},
+    order,
     phrase::{self, Strength},
 };
 
@@ -29,6 +31,11 @@ const FRAGMENT: usize = 64;
 const ANNOUNCED: (usize, usize) = (8, 200);
 /// Most words of a line that announces the material from further in.
 const BRIEF: usize = 4;
+
+/// Least delimiters of a row, least rows, and the share of all lines that are rows, as a fraction.
+const CELLS: usize = 2;
+const ROWS: usize = 12;
+const ALIKE: (usize, usize) = (9, 10);
 
 /// Most paragraphs outside named passages that serve as the query, if they may also be part of a passage.
 const OUTERMOST: usize = 3;
@@ -210,6 +217,9 @@ impl Run<'_> {
     pub(super) fn fragment_margin(&self, index: usize, from_behind: bool) -> Range<usize> {
         let range = self.elements[index].range.clone();
         let text = self.text.get(range.clone()).unwrap_or_default();
+        if let Some(said) = said_beside_rows(text, from_behind) {
+            return if from_behind { range.end - said..range.end } else { range.start..range.start + said };
+        }
         let mut size = 0;
         let mut parts: Vec<Range<usize>> = Vec::new();
         let mut at = 0;
@@ -251,4 +261,30 @@ impl Run<'_> {
         };
         if from_behind { range.start + edge..range.end } else { range.start..range.start + edge }
     }
+}
+
+/// Of rows that all have as many cells, the bytes at one end that are other lines: no row is addressed to the model.
+/// `None` if the text is not made of rows.
+fn said_beside_rows(text: &str, from_behind: bool) -> Option<usize> {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let (delimiter, cells) = [',', '\t', ';', '|'].into_iter().find_map(|delimiter| {
+        let count = |line: &&str| line.matches(delimiter).count();
+        let usual = lines.get(lines.len() / 2).map(count)?;
+        let alike = lines.iter().filter(|line| count(line) == usual).count();
+        (usual >= CELLS && lines.len() >= ROWS && ALIKE.1 * alike >= ALIKE.0 * lines.len())
+            .then_some((delimiter, usual))
+    })?;
+    let is_row = |line: &str| {
+        line.matches(delimiter).count() == cells
+            && !order::is_order(line)
+            && !address::is_to_reader(line)
+            && !address::asks(line.trim_end())
+    };
+    let said = |line: &&&str| !is_row(line);
+    let size = |lines: &mut dyn Iterator<Item = &&str>| lines.map(|line| line.len()).sum();
+    let bytes: usize = match from_behind {
+        true => size(&mut lines.iter().rev().take_while(said)),
+        false => size(&mut lines.iter().take_while(said)),
+    };
+    (estimate(text) > FRAGMENT && bytes < text.len() / 2).then_some(bytes)
 }

@@ -148,10 +148,14 @@ pub(super) fn of_heading(text: &str, range: Range<usize>) -> Option<Range<usize>
     let first = text[range.clone()].find(['\n', '\r']).map_or(range.end, |at| range.start + at);
     range.end = first;
     while text[range.clone()].starts_with('<') {
-        let Some(at) = text[range.clone()].find('>') else { break };
+        // A tag that ends on another line names nothing.
+        let at = text[range.clone()].find('>')?;
         range = trimmed(text, range.start + at + 1..range.end);
     }
-    if let Some(at) = text[range.clone()].find("</") {
+    let tag = |at: &usize| {
+        text[range.start + at + 1..range.end].starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+    };
+    if let Some(at) = text[range.clone()].match_indices('<').map(|(at, _)| at).find(tag) {
         range.end = range.start + at;
     }
     shortened(text, range, LONGEST)

@@ -169,3 +169,15 @@ fn the_head_covers_what_is_announced_and_is_small_for_what_is_guessed() {
         assert_eq!(head(text, 20), None);
     }
 }
+
+#[test]
+fn headings_are_words_without_tags() {
+    let of = |text: &str| phrase::of_heading(text, 0..text.len()).map(|range| text[range].to_owned());
+    assert_eq!(of("## Buffer<span><a class=\"mark\" href=\"#all").as_deref(), Some("Buffer"));
+    assert_eq!(
+        of("## <a id=\"6.17.0\"></a>2020-05-26, Version 6.17.0").as_deref(),
+        Some("2020-05-26, Version 6.17.0")
+    );
+    assert_eq!(of("<h2>Costs < 5 %</h2>").as_deref(), Some("Costs < 5 %"));
+    assert_eq!(of("<a href=\"#6.17.0"), None);
+}
