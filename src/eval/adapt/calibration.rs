@@ -74,6 +74,6 @@ mod tests {
     #[test]
     fn scores_that_mislead_change_nothing() {
         let text = Scored { scores: vec![5.0, -5.0, -6.0, -7.0], needed: vec![false, true, true, true] };
-        assert_eq!(calibrate(&vec![&text; 9], [1.0, 0.5, 0.25]), [1.0, 0.5, 0.25]);
+        assert_eq!(calibrate(&[&text; 9], [1.0, 0.5, 0.25]), [1.0, 0.5, 0.25]);
     }
 }

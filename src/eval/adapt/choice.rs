@@ -1,7 +1,18 @@
 //! How strongly weights are held to those that are compiled in.
 
+use serde::Serialize;
+
 /// The strengths of the ridge that are tried, the strongest first; none: the weights stay as they are compiled in.
-pub(super) const STRENGTHS: [Option<f64>; 5] = [None, Some(1.0), Some(0.1), Some(0.01), Some(0.001)];
+pub(super) const STRENGTHS: [Option<f64>; 5] = [None, Some(10.0), Some(1.0), Some(0.1), Some(0.01)];
+
+/// What a text loses, in the mean over those that were held out.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Loss {
+    /// How strongly the weights were held; none: they were the built-in ones.
+    pub strength: Option<f64>,
+    /// In nats.
+    pub loss: f64,
+}
 
 /// What was fitted for each fold, by strength, and what each item lost when it was held out.
 pub(super) struct Tried<M> {
@@ -29,8 +40,7 @@ pub(super) fn tried<M, E>(
         let mut of_fold = Vec::with_capacity(STRENGTHS.len());
         for (strength, losses) in STRENGTHS.iter().zip(&mut losses) {
             let model = fit(&others, *strength)?;
-            for (item, own) in folds.iter().enumerate().filter(|(_, own)| **own == fold) {
-                debug_assert_eq!(*own, fold);
+            for (item, _) in folds.iter().enumerate().filter(|(_, own)| **own == fold) {
                 if let Some(loss) = losses.get_mut(item) {
                     *loss = lost(&model, item);
                 }
@@ -64,10 +74,14 @@ impl<M> Tried<M> {
         self.models.get(fold)?.get(at)
     }
 
-    /// The mean loss of the items at a strength.
-    pub(super) fn mean_loss(&self, strength: usize) -> f64 {
-        let losses = self.losses.get(strength).map(Vec::as_slice).unwrap_or_default();
-        losses.iter().sum::<f64>() / losses.len().max(1) as f64
+    /// The mean loss of the items, by strength.
+    pub(super) fn mean_losses(&self) -> Vec<Loss> {
+        let mean = |losses: &Vec<f64>| losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+        STRENGTHS
+            .iter()
+            .zip(&self.losses)
+            .map(|(strength, own)| Loss { strength: *strength, loss: mean(own) })
+            .collect()
     }
 }
 
@@ -91,6 +105,8 @@ mod tests {
         assert_eq!(tried.held_out(&folds, 0).unwrap(), &(vec![2, 3], None));
         assert_eq!(tried.held_out(&folds, 1).unwrap(), &(vec![0, 1], Some(0.1)));
         // Both are as good over all: the strongest is taken.
-        assert_eq!((tried.best(|_| true), tried.mean_loss(0)), (0, 1.5));
+        let losses = tried.mean_losses();
+        assert_eq!((tried.best(|_| true), losses[0]), (0, Loss { strength: None, loss: 1.5 }));
+        assert_eq!((losses.len(), losses[3]), (STRENGTHS.len(), Loss { strength: Some(0.1), loss: 1.5 }));
     }
 }

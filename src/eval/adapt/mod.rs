@@ -41,7 +41,7 @@ pub use input::{Data, read};
 pub use verdict::Part;
 
 use crate::{
-    config::{Config, DenseKind, FusionKind},
+    config::{CodePolicy, Config, DenseKind, FusionKind},
     display::Display,
 };
 
@@ -109,10 +109,16 @@ pub fn run(work: &Work<'_>) -> Result<(File, Figures), AdaptError> {
     // What is fitted starts from what is compiled in, and is tried whatever it predicts.
     config.rank.model = String::new();
     config.plan.floor = 0.0;
-    let compactor = crate::compactor::compactor(&config, work.models.clone(), work.cache.clone())?;
+    let compactor = |config: &Config| {
+        crate::compactor::compactor(config, work.models.clone(), work.cache.clone()).map_err(AdaptError::from)
+    };
+    let of_texts = compactor(&config)?;
+    // Code that always stays would say nothing of its lines.
+    config.plan.code = CodePolicy::Rank;
+    let of_tools = compactor(&config)?;
     let mut left_out = LeftOut::default();
-    let questions = questions::collect(work, &compactor, &mut left_out)?;
-    let results = results::collect(work, &config, &compactor, &mut left_out)?;
+    let questions = questions::collect(work, &of_texts, &mut left_out)?;
+    let results = results::collect(work, &config, &of_tools, &mut left_out)?;
     let found = [questions.count(), results.count()];
     let enough = |(items, documents): (usize, usize)| items >= LEAST && documents >= work.folds;
     if !found.into_iter().any(enough) {
@@ -121,11 +127,11 @@ pub fn run(work: &Work<'_>) -> Result<(File, Figures), AdaptError> {
     let mut figures = Figures { folds: work.folds, left_out, questions: None, results: None };
     let (mut of_questions, mut of_results) = (None, None);
     if enough(questions.count()) {
-        let (model, part) = questions.fit(work, &compactor)?;
+        let (model, part) = questions.fit(work, &of_texts)?;
         (of_questions, figures.questions) = (Some(model), Some(part));
     }
     if enough(results.count()) {
-        let (fit, part) = results.fit(work, &compactor)?;
+        let (fit, part) = results.fit(work, &of_tools)?;
         (of_results, figures.results) = (Some(fit), Some(part));
     }
     let json = serde_json::to_value(&figures).map_err(|error| AdaptError::Internal(error.to_string()))?;

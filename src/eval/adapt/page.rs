@@ -74,11 +74,16 @@ fn predicted(part: &Part) -> Table {
 fn verdict(part: &Part) -> String {
     let (before, after) = (part.error_before, part.error_after);
     let weights = match (part.weights, part.strength) {
-        (Taken::Fitted, Some(strength)) => {
-            format!("better held out: the file has fitted weights (strength of the built-in ones {strength})")
+        (Taken::Fitted, strength) => {
+            let strength = strength.unwrap_or_default();
+            format!(
+                "better held out: the file has fitted weights, held to the built-in ones with strength {strength}"
+            )
         }
-        (Taken::Fitted, None) => "better held out: the file has the built-in weights, calibrated anew".into(),
-        (Taken::BuiltIn, _) => {
+        (Taken::BuiltIn, None) => {
+            "no other weights lose less held out: the file has the built-in ones".into()
+        }
+        (Taken::BuiltIn, Some(_)) => {
             "fitted weights are not better held out: the file has the built-in ones".into()
         }
     };

@@ -15,7 +15,7 @@ use super::{
     loss::{Group, Ridge, Wanted, fit},
     shown,
     trial::{self, Subject},
-    verdict::{Part, verdict},
+    verdict::{Part, Taken, verdict},
     with,
 };
 use crate::eval::{
@@ -203,8 +203,8 @@ impl Questions<'_> {
             Model { retention, ..built_in.clone() }
         };
         let (items, documents) = self.count();
-        let losses = (tried.mean_loss(0), tried.mean_loss(best));
-        let part = Part { items, documents, strength, loss_before: losses.0, loss_after: losses.1, ..part };
+        let weights = if strength.is_some() { part.weights } else { Taken::BuiltIn };
+        let part = Part { items, documents, strength, losses: tried.mean_losses(), weights, ..part };
         Ok((model, part))
     }
 }
@@ -255,7 +255,7 @@ fn trained(texts: &[&Question<'_>], strength: Option<f64>) -> Weights {
 
 /// The weights as a file has them.
 fn written(weights: &Weights, calibration: [f32; 3], retention: Vec<[f32; 2]>) -> Model {
-    let rounded = |weights: &[f64]| weights.iter().map(|w| ((w * 1e5).round() / 1e5) as f32).collect();
+    let rounded = |weights: &[f64]| weights.iter().map(|w| ((w * 1e5).round() / 1e5 + 0.0) as f32).collect();
     Model {
         first: rounded(&weights.first),
         second: rounded(&weights.second),

@@ -1,6 +1,6 @@
 //! Results of tools in recorded sessions: which lines the agent used later, by their features.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use epitome_compactor::{
     Budget, CompactRequest, Compaction, Compactor,
@@ -14,7 +14,7 @@ use super::{
     loss::{Group, Ridge, Wanted, fit},
     shown,
     trial::{self, Subject},
-    verdict::{Part, verdict},
+    verdict::{Part, Taken, verdict},
     with,
 };
 use crate::{
@@ -80,14 +80,19 @@ fn of_session(
     let plan = plan::plan(&conversation, config, counter.as_ref(), &overrides, work.cancel);
     work.cancel.check()?;
     let targets = plan.map(|plan| plan.targets).unwrap_or_default();
-    let mut used = Vec::new();
+    let (mut used, mut told) = (Vec::new(), BTreeSet::new());
     for target in targets {
-        let Some(strings) = message_of(&conversation, &target).and_then(|at| strings.remove(&at)) else {
+        let Some((at, strings)) =
+            message_of(&conversation, &target).and_then(|at| strings.get_key_value(&at))
+        else {
             continue;
         };
-        used.extend(used_of(session, target, strings, compactor, work)?);
+        if let Some(made) = used_of(session, target, strings.clone(), compactor, work)? {
+            told.insert(*at);
+            used.push(made);
+        }
     }
-    left_out.results += strings.len();
+    left_out.results += strings.len() - told.len();
     Ok(used)
 }
 
@@ -198,8 +203,8 @@ impl Results {
             Fit { retention, ..built_in }
         };
         let (items, documents) = self.count();
-        let losses = (tried.mean_loss(0), tried.mean_loss(best));
-        let part = Part { items, documents, strength, loss_before: losses.0, loss_after: losses.1, ..part };
+        let weights = if strength.is_some() { part.weights } else { Taken::BuiltIn };
+        let part = Part { items, documents, strength, losses: tried.mean_losses(), weights, ..part };
         Ok((fit, part))
     }
 }
@@ -214,7 +219,7 @@ fn trained(groups: &[&Group], strength: Option<f64>) -> Weights {
 
 /// The weights as a file has them.
 fn written(weights: &[f64], retention: Vec<[f32; 2]>) -> Fit {
-    let rounded = |weight: &f64| ((weight * 1e6).round() / 1e6) as f32;
+    let rounded = |weight: &f64| ((weight * 1e6).round() / 1e6 + 0.0) as f32;
     let (trees, own) = weights.split_last().map_or((1.0, &[][..]), |(trees, own)| (rounded(trees), own));
     Fit { weights: own.iter().map(rounded).collect(), trees: trees.max(0.0), retention }
 }

@@ -1,10 +1,14 @@
 //! The pipeline itself, with given weights, at several budgets: what it keeps, and what it predicts to keep.
 
 use epitome_compactor::{Budget, CompactRequest, Compaction, Compactor, compaction::Outcome};
-use epitome_work::Cancel;
-use rayon::prelude::*;
+use epitome_work::{Cancel, workers};
 
-use super::{AdaptError, curve::Found};
+use super::{AdaptError, curve::Found, shown};
+
+/// How many subjects are compacted at once, on threads of their own: one may wait for what another computes.
+const AT_ONCE: usize = 4;
+/// After how many the display is told.
+const TOLD: usize = 4 * AT_ONCE;
 
 /// Shares of the tokens that are kept.
 pub(super) const SHARES: [f64; 8] = [0.04, 0.07, 0.1, 0.15, 0.25, 0.4, 0.6, 0.8];
@@ -57,6 +61,13 @@ pub(super) fn tried(
         }
         Ok(Tried { kept, found })
     };
+    let chunks: Vec<&[Subject<'_>]> = subjects.chunks(TOLD).collect();
     // Each for itself, and in their order: threads change nothing of the results.
-    subjects.par_iter().map(one).collect()
+    let made = shown(&format!("parts of the texts compacted to {} sizes", SHARES.len()), &chunks, |chunk| {
+        workers::with(AT_ONCE, chunk.len(), cancel, |at| match chunk.get(at) {
+            Some(subject) => one(subject),
+            None => Err(AdaptError::Internal("a text is missing".into())),
+        })
+    })?;
+    Ok(made.into_iter().flatten().collect())
 }

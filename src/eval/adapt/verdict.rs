@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{
+    choice::Loss,
     curve::{Found, at, curve},
     trial::{COMPARED, SHARES, Subject, Tried},
 };
@@ -25,10 +26,8 @@ pub struct Part {
     pub documents: usize,
     /// How strongly the weights are held to the built-in ones; none: they are the built-in ones.
     pub strength: Option<f64>,
-    /// Mean loss of a text with the built-in weights.
-    pub loss_before: f64,
-    /// The same with fitted ones.
-    pub loss_after: f64,
+    /// What a text loses, by strength.
+    pub losses: Vec<Loss>,
     /// What is kept of what is needed.
     pub kept: Vec<Kept>,
     /// What the weights of the file are.
