@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::{AdaptError, shown};
+
 /// The strengths of the ridge that are tried, the strongest first; none: the weights stay as they are compiled in.
 pub(super) const STRENGTHS: [Option<f64>; 5] = [None, Some(10.0), Some(1.0), Some(0.1), Some(0.01)];
 
@@ -27,28 +29,27 @@ pub(super) struct Tried<M> {
 /// # Errors
 ///
 /// The first of `fit`.
-pub(super) fn tried<M, E>(
+pub(super) fn tried<M>(
     folds: &[usize],
     count: usize,
-    mut fit: impl FnMut(&[usize], Option<f64>) -> Result<M, E>,
+    mut fit: impl FnMut(&[usize], Option<f64>) -> Result<M, AdaptError>,
     lost: impl Fn(&M, usize) -> f64,
-) -> Result<Tried<M>, E> {
+) -> Result<Tried<M>, AdaptError> {
     let mut losses = vec![vec![0.0; folds.len()]; STRENGTHS.len()];
-    let mut models = Vec::with_capacity(count);
-    for fold in 0..count {
-        let others: Vec<usize> = (0..folds.len()).filter(|item| folds.get(*item) != Some(&fold)).collect();
+    let models = shown("parts held out", &(0..count).collect::<Vec<usize>>(), |fold| {
+        let others: Vec<usize> = (0..folds.len()).filter(|item| folds.get(*item) != Some(fold)).collect();
         let mut of_fold = Vec::with_capacity(STRENGTHS.len());
         for (strength, losses) in STRENGTHS.iter().zip(&mut losses) {
             let model = fit(&others, *strength)?;
-            for (item, _) in folds.iter().enumerate().filter(|(_, own)| **own == fold) {
+            for (item, _) in folds.iter().enumerate().filter(|(_, own)| *own == fold) {
                 if let Some(loss) = losses.get_mut(item) {
                     *loss = lost(&model, item);
                 }
             }
             of_fold.push(model);
         }
-        models.push(of_fold);
-    }
+        Ok(of_fold)
+    })?;
     Ok(Tried { models, losses })
 }
 
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn a_fold_is_judged_by_what_the_others_lost() {
         let folds = [0, 0, 1, 1];
-        let seen = |items: &[usize], strength: Option<f64>| Ok::<_, ()>((items.to_vec(), strength));
+        let seen = |items: &[usize], strength: Option<f64>| Ok((items.to_vec(), strength));
         // Items of fold 0 lose least at 0.1, those of fold 1 with the built-in weights.
         let lost = |model: &(Vec<usize>, Option<f64>), item: usize| {
             assert!(!model.0.contains(&item), "held out");

@@ -13,10 +13,14 @@ pub(super) struct Found {
 const BINS: usize = 24;
 const LEAST: usize = 16;
 
-/// A stretch of results of about the same mass.
+/// What a bin has besides its results, half found and half not: none says that nothing, or everything, is ever found.
+const PRIOR: f64 = 0.2;
+
+/// A stretch of results in which the same share was found, from the mean mass of its first bin to that of its last.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Pool {
-    mass: f64,
+    from: f64,
+    to: f64,
     found: f64,
     weight: f64,
 }
@@ -28,8 +32,8 @@ fn rising(pools: impl Iterator<Item = Pool>) -> Vec<Pool> {
         while let Some(last) = out.last().copied().filter(|last| last.found >= pool.found) {
             out.pop();
             let weight = last.weight + pool.weight;
-            let mean = |a: f64, b: f64| (a * last.weight + b * pool.weight) / weight;
-            pool = Pool { mass: mean(last.mass, pool.mass), found: mean(last.found, pool.found), weight };
+            let found = (last.found * last.weight + pool.found * pool.weight) / weight;
+            pool = Pool { from: last.from, found, weight, ..pool };
         }
         out.push(pool);
     }
@@ -44,19 +48,21 @@ pub(super) fn curve(results: &[Found]) -> Vec<[f32; 2]> {
     let bin = |at: usize| {
         let own = sorted.get(at * sorted.len() / bins..(at + 1) * sorted.len() / bins)?;
         let weight = own.len() as f64;
-        let mean = |of: fn(&Found) -> f64| own.iter().map(of).sum::<f64>() / weight;
-        (!own.is_empty()).then(|| Pool { mass: mean(|one| one.mass), found: mean(|one| one.found), weight })
+        let mass = own.iter().map(|one| one.mass).sum::<f64>() / weight;
+        let found = own.iter().map(|one| one.found).sum::<f64>();
+        let found = (found + PRIOR / 2.0) / (weight + PRIOR);
+        (!own.is_empty()).then_some(Pool { from: mass, to: mass, found, weight })
     };
-    let pools = rising((0..bins).filter_map(bin));
     let rounded = |value: f64| ((value * 1e5).round() / 1e5) as f32;
     let mut points = vec![[0.0, 0.0]];
-    let inside = |value: f64| value > 0.0 && value < 1.0;
-    points.extend(
-        pools
-            .into_iter()
-            .filter(|pool| inside(pool.mass) && inside(pool.found))
-            .map(|pool| [rounded(pool.mass), rounded(pool.found)]),
-    );
+    for pool in rising((0..bins).filter_map(bin)) {
+        for mass in [pool.from, pool.to] {
+            let point = [rounded(mass.clamp(0.0, 1.0)), rounded(pool.found)];
+            if points.last() != Some(&point) {
+                points.push(point);
+            }
+        }
+    }
     points.push([1.0, 1.0]);
     points
 }
@@ -82,7 +88,7 @@ mod tests {
 
     #[test]
     fn violators_are_pooled() {
-        let pool = |found: f64, weight: f64| Pool { mass: found, found, weight };
+        let pool = |found: f64, weight: f64| Pool { from: found, to: found, found, weight };
         let found = |pools: Vec<Pool>| -> Vec<(f64, f64)> {
             rising(pools.into_iter()).into_iter().map(|pool| (pool.found, pool.weight)).collect()
         };

@@ -15,7 +15,7 @@ const ENOUGH: f64 = 1e-4;
 /// A gradient whose entries are all below this is that of a minimum.
 const FLAT: f64 = 1e-7;
 /// A decrease below this share of the value is none.
-const SAME: f64 = 1e-12;
+const SAME: f64 = 1e-10;
 
 /// The point near `start` where `function`, which returns value and gradient, is least.
 pub(super) fn minimize(start: Vec<f64>, mut function: impl FnMut(&[f64]) -> (f64, Vec<f64>)) -> Vec<f64> {
