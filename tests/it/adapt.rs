@@ -94,7 +94,7 @@ fn the_same_rows_give_the_same_file_which_ranks_under_its_own_name() {
         assert!(done.status.success(), "{}", told(&done));
         done
     };
-    let done = run("a.json");
+    let done = run("a.json", "json");
     let figures: Value = serde_json::from_slice(&done.stdout).unwrap();
     let part = &figures["questions"];
     assert!(figures["results"].is_null() && part["items"].as_u64().unwrap() >= 20, "{figures}");
@@ -104,7 +104,8 @@ fn the_same_rows_give_the_same_file_which_ranks_under_its_own_name() {
         assert!(!worse || part["weights"] == "built-in", "{part}");
     }
     assert!(part["error_after"].as_f64() <= part["error_before"].as_f64(), "{part}");
-    assert_eq!(run("b.json").stdout, done.stdout);
+    let text = String::from_utf8(run("b.json", "text").stdout).unwrap();
+    assert!(text.contains("questions: ") && text.contains("25 % of the tokens"), "{text}");
     let bytes = fs::read(at("a.json")).unwrap();
     assert_eq!(bytes, fs::read(at("b.json")).unwrap());
 
@@ -136,7 +137,8 @@ fn the_same_rows_give_the_same_file_which_ranks_under_its_own_name() {
 fn what_agents_use_is_learned_from_their_sessions() {
     let home = tempfile::tempdir().unwrap();
     write_sessions(&home.path().join("sessions.jsonl"));
-    let done = adapt(home.path(), &["sessions.jsonl", "--output", "a.json", "--format", "json"]);
+    let done =
+        adapt(home.path(), &["sessions.jsonl", "--output", "a.json", "--folds", "2", "--format", "json"]);
     assert!(done.status.success(), "{}", told(&done));
     let figures: Value = serde_json::from_slice(&done.stdout).unwrap();
     let part = &figures["results"];
@@ -146,10 +148,6 @@ fn what_agents_use_is_learned_from_their_sessions() {
     let least = losses.iter().map(|of| of["loss"].as_f64().unwrap()).fold(f64::INFINITY, f64::min);
     assert!(losses[0]["strength"].is_null() && least < losses[0]["loss"].as_f64().unwrap() - 0.3, "{part}");
     assert_eq!(part["weights"], "fitted", "{part}");
-    let text = adapt(home.path(), &["sessions.jsonl", "--output", "b.json"]);
-    let text = String::from_utf8(text.stdout).unwrap();
-    assert!(text.contains("results of tools: ") && text.contains("better held out"), "{text}");
-    assert_eq!(fs::read(home.path().join("a.json")).unwrap(), fs::read(home.path().join("b.json")).unwrap());
 }
 
 #[test]
