@@ -11,6 +11,7 @@ use crate::{
     bill::{journal::JournalError, prices::PricesError},
     config::ConfigError,
     eval::{
+        adapt::AdaptError,
         arms::ArmError,
         gate::GateError,
         replay::ReplayError,
@@ -71,6 +72,9 @@ pub enum Error {
     /// Sessions could not be replayed, or a limit was missed.
     #[error(transparent)]
     Replay(Box<ReplayError>),
+    /// The ranker was not fitted.
+    #[error(transparent)]
+    Adapt(Box<AdaptError>),
     /// The command line asks for something impossible.
     #[error("{0}")]
     Usage(String),
@@ -170,6 +174,15 @@ impl From<JournalError> for Error {
     }
 }
 
+impl From<AdaptError> for Error {
+    fn from(error: AdaptError) -> Self {
+        match error {
+            AdaptError::Compact(error) => Self::Compact(error),
+            error => Self::Adapt(Box::new(error)),
+        }
+    }
+}
+
 impl From<ReplayError> for Error {
     fn from(error: ReplayError) -> Self {
         match error {
@@ -224,7 +237,8 @@ impl Error {
                 | CompactError::CodeTooLarge { .. }
                 | CompactError::TooLong { .. }
                 | CompactError::Model(ModelError::Unknown { .. })
-                | CompactError::Template(_) => 2,
+                | CompactError::Template(_)
+                | CompactError::Adapted(_) => 2,
                 _ => 1,
             },
             Error::File { source, .. } if is_bad_path(source) => 2,
@@ -239,6 +253,7 @@ impl Error {
             Error::Prices(error) => 1 + u8::from(error.is_input()),
             Error::Journal(error) => 1 + u8::from(error.is_input()),
             Error::Replay(error) => error.exit_code(),
+            Error::Adapt(error) => error.exit_code(),
             Error::Report(_)
             | Error::Model(_)
             | Error::File { .. }

@@ -14,6 +14,7 @@ use epitome_work::progress;
 
 use crate::{config::Config, display::ProgressSink, error::Error, telemetry};
 
+pub mod adapt;
 pub mod batch;
 pub mod bill;
 pub mod compact;
@@ -66,6 +67,8 @@ enum Command {
     Batch(batch::Args),
     /// Measure what compaction does to answers.
     Eval(eval::Args),
+    /// Fit the ranker's weights and prediction to rows or sessions of your own.
+    Adapt(adapt::Args),
     /// Say what requests through the proxy cost, and what they would have cost without it.
     Bill(bill::Args),
     /// Run a coding agent through the proxy, and print the bill at the end.
@@ -102,6 +105,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Outline(args) => outline::run(args, config),
         Command::Batch(args) => batch::run(args, config, quiet),
         Command::Eval(args) => eval::run(args, config, eval::Origin { file: global.config, flags }),
+        Command::Adapt(args) => adapt::run(args, config),
         Command::Bill(args) => bill::run(args, config),
         Command::Wrap(args) => wrap::run(args, config),
         #[cfg(feature = "mcp")]

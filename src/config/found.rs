@@ -110,6 +110,7 @@ mod tests {
             "models.hub",
             "models.pip",
             "models.ranker",
+            "rank.model",
             "render.templates",
             "serve.keys_env",
             "serve.listen",

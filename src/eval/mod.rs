@@ -19,8 +19,11 @@
 //!
 //! `replay` plays recorded sessions of agents through the proxy's own rewrite; it has no readers.
 //!
+//! `adapt` fits the ranker's weights and its prediction to rows and sessions of one's own.
+//!
 //! The run writes a file of records ([`record`]); report and gate use that file alone.
 
+pub mod adapt;
 pub mod arms;
 pub mod gate;
 pub mod readers;

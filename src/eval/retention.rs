@@ -25,6 +25,15 @@ pub struct Retention {
     gold: Vec<Gold>,
 }
 
+/// Which spans of a context hold what a row needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeededSpans {
+    /// Of each span, whether it does.
+    pub spans: Vec<bool>,
+    /// Whether any one of them is enough.
+    pub any: bool,
+}
+
 /// A gold span.
 #[derive(Clone, Debug)]
 struct Gold {
@@ -64,6 +73,31 @@ impl Retention {
         let text = normalize(&without_references(text));
         let mut held = self.answers.iter().map(|answer| contains_words(&text, answer));
         Some(if self.all { held.all(|held| held) } else { held.any(|held| held) })
+    }
+
+    /// Whether the context holds anything that is looked for.
+    pub fn is_told(&self) -> bool {
+        !(self.answers.is_empty() && self.gold.is_empty())
+    }
+
+    /// Which of the `spans` of a context hold an answer; or where the context holds none, which lie in a gold span for
+    /// at least half. `None` if there are none of either.
+    pub fn needed(&self, context: &str, spans: &[Range<usize>]) -> Option<NeededSpans> {
+        let text = |span: &Range<usize>| normalize(context.get(span.clone()).unwrap_or_default());
+        let holds = |span: &Range<usize>| {
+            let text = text(span);
+            self.answers.iter().any(|answer| contains_words(&text, answer))
+        };
+        let lies = |span: &Range<usize>| {
+            let shared =
+                |gold: &Gold| span.end.min(gold.range.end).saturating_sub(span.start.max(gold.range.start));
+            self.gold.iter().any(|gold| !span.is_empty() && 2 * shared(gold) >= span.len())
+        };
+        let needed = match self.answers.is_empty() {
+            false => NeededSpans { spans: spans.iter().map(holds).collect(), any: !self.all },
+            true => NeededSpans { spans: spans.iter().map(lies).collect(), any: false },
+        };
+        needed.spans.contains(&true).then_some(needed)
     }
 
     /// The share of gold spans that survive in the byte ranges `kept` of the context. A span survives if half
@@ -195,6 +229,23 @@ mod tests {
         assert_eq!((answer_kept(&both, "1620"), answer_kept(&both, "14 in 1620")), (Some(false), Some(true)));
         assert_eq!(answer_kept(&row(context, Scoring::ContainsAll, &["1620", "15"], vec![]), "1620"), None);
         assert_eq!(answer_kept(&row("no one", Scoring::F1Contains, &["no"], vec![]), "no one"), None);
+    }
+
+    #[test]
+    fn spans_that_hold_an_answer_are_needed_and_else_those_of_the_gold() {
+        let context = "Captain Jones sailed in 1620. He had 14 men. Nobody knows why.";
+        let spans = [0..29, 30..44, 45..62];
+        let needed = |scoring, answers: &[&str], gold| {
+            Retention::new(&row(context, scoring, answers, gold)).needed(context, &spans)
+        };
+        let of = |spans: [bool; 3], any| Some(NeededSpans { spans: spans.into(), any });
+        assert_eq!(needed(Scoring::SubspanEm, &["14", "Smith"], vec![]), of([false, true, false], true));
+        assert_eq!(needed(Scoring::ContainsAll, &["14", "1620"], vec![]), of([true, true, false], false));
+        // A text that is free says where it stands by its gold alone, which begins in the middle of a span.
+        let free = |gold| needed(Scoring::RougeOrJudge, &["They sailed."], gold);
+        assert_eq!(free(vec![0..5, 20..44]), of([false, true, false], false));
+        assert_eq!(free(vec![]), None);
+        assert_eq!(needed(Scoring::SubspanEm, &["men nobody"], vec![]), None, "in no span as a whole");
     }
 
     #[test]

@@ -111,7 +111,8 @@ async fn compacted(
             | CompactError::Model(_)
             | CompactError::Rank(_)
             | CompactError::Remote(_)
-            | CompactError::Template(_) => internal(&error),
+            | CompactError::Template(_)
+            | CompactError::Adapted(_) => internal(&error),
         }),
     }
 }

@@ -271,7 +271,8 @@ impl Failure {
             CompactError::Model(_)
             | CompactError::Rank(_)
             | CompactError::Remote(_)
-            | CompactError::Template(_) => {
+            | CompactError::Template(_)
+            | CompactError::Adapted(_) => {
                 tracing::warn!(%error, "a text could not be compacted; the original goes upstream");
                 passing("error")
             }

@@ -1,6 +1,7 @@
 //! The integration tests, one file per subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, unreachable_pub)]
 
+mod adapt;
 mod ageing;
 mod agent;
 mod attention;

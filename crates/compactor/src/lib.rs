@@ -77,7 +77,7 @@ pub use energy::{Energy, EnergyMeter};
 pub use epitome_work::{Cancel, Stopped};
 pub use outline::{Topic, TopicKind};
 pub use pipeline::{CompactError, Compactor};
-pub use rank::RankError;
+pub use rank::{RankError, adapted::AdaptedError};
 pub use remote::{Probe, RemoteError, probe};
 pub use render::{TemplateError, Templates};
 
@@ -88,12 +88,14 @@ pub mod internals {
         place::Kept,
         rank::{
             Ranking, Tools,
-            agent::features::columns,
+            adapted::{Adapted, File, FittedFor, VERSION},
+            agent::{Fit, features::columns},
             attention::watch,
             dense::{Embedding, cosine, embed, embed_query},
             lexical::rank as lexical,
+            observed::Sentences,
             rank,
-            relevance::counts,
+            relevance::{Model, counts},
             wholes::filler,
         },
         render::in_place::{held, render},

@@ -104,13 +104,7 @@ pub fn read(path: &str, bytes: Vec<u8>) -> Result<Vec<Session>, TaskError> {
     let text = file::text(path, bytes)?;
     let (mut sessions, mut problems, mut ids) = (Vec::new(), Vec::new(), HashSet::new());
     for record in file::records(path, &text)? {
-        let row = serde_json::from_str::<Row>(record.json).map_err(|error| {
-            format!(
-                "{error}; a session is {{\"id\", \"messages\": [...]}} with messages of OpenAI chat, and may have \
-                 \"metadata\": {{\"needed\": [...]}}"
-            )
-        });
-        let session = row.and_then(|row| Session::new(row, record.line)).and_then(|session| {
+        let session = parse(&record).and_then(|session| {
             let new = ids.insert(session.id.clone());
             if new { Ok(session) } else { Err(format!("the id {:?} stands in the file twice", session.id)) }
         });
@@ -124,6 +118,17 @@ pub fn read(path: &str, bytes: Vec<u8>) -> Result<Vec<Session>, TaskError> {
         (true, true) => Err(TaskError::Empty { path: path.to_owned() }),
         (true, false) => Ok(sessions),
     }
+}
+
+/// Reads a session; the reason says what is wrong with it.
+pub(in crate::eval) fn parse(record: &file::Record<'_>) -> Result<Session, String> {
+    let row = serde_json::from_str::<Row>(record.json).map_err(|error| {
+        format!(
+            "{error}; a session is {{\"id\", \"messages\": [...]}} with messages of OpenAI chat, and may have \
+             \"metadata\": {{\"needed\": [...]}}"
+        )
+    });
+    row.and_then(|row| Session::new(row, record.line))
 }
 
 /// `count` or fewer of `all`, evenly spread, and always the last.

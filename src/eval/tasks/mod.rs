@@ -91,6 +91,61 @@ pub fn load(spec: &TaskSpec, base: &Path, seed: u64) -> Result<Task, TaskError> 
     Ok(Task { rows, source })
 }
 
+/// Rows from several files of one's own, each row in the layout that its fields tell.
+#[derive(Default)]
+pub(super) struct Collection {
+    shelf: Shelf,
+    rows: Vec<Row>,
+}
+
+impl Collection {
+    /// Adds the rows of a file; the reason says what is wrong with a record. An id stands in a file once.
+    pub(super) fn file<'c>(
+        &'c mut self,
+        task: &str,
+    ) -> impl FnMut(&file::Record<'_>) -> Result<(), String> + 'c {
+        self.shelf.ids.clear();
+        let spec = TaskSpec {
+            name: task.to_owned(),
+            path: String::new(),
+            format: Format::default(),
+            rows: None,
+            sample: None,
+            scoring: None,
+            stratum: None,
+            rouge: None,
+            covered: false,
+        };
+        move |record| {
+            let read = if states_scoring(record.json) { epitome::read } else { plain::read };
+            let row = read(record.json, &spec)?.finish(&spec, record.line, &mut self.shelf)?;
+            self.rows.push(row);
+            Ok(())
+        }
+    }
+
+    /// All rows, in the order of the files; those over one text have one document.
+    pub(super) fn rows(mut self) -> Vec<Row> {
+        unit::unite(&mut self.rows);
+        self.rows
+    }
+}
+
+/// Whether a row says how its answers are scored, as those of this repository do.
+fn states_scoring(json: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Metadata {
+        #[serde(rename = "scoring")]
+        _scoring: serde::de::IgnoredAny,
+    }
+    #[derive(serde::Deserialize)]
+    struct Stated {
+        #[serde(rename = "metadata")]
+        _metadata: Metadata,
+    }
+    serde_json::from_str::<Stated>(json).is_ok()
+}
+
 /// The rows with these ids, or the ids that no row has.
 fn named(mut rows: Vec<Row>, wanted: &[String]) -> Result<Vec<Row>, Vec<String>> {
     let wanted: HashSet<&str> = wanted.iter().map(String::as_str).collect();

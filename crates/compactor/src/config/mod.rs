@@ -101,6 +101,9 @@ pub struct Rank {
     /// but what `models.decoder` attends to when it reads text and query; for its default alone). `fitted`
     /// holds for the built-in cross-encoder; with another one in `models.ranker` the scores are `weighted`.
     pub fusion: FusionKind,
+    /// A file that `epitome adapt` wrote, whose weights and predictions stand in place of those that are compiled in.
+    /// Empty: none. It holds for `fitted`, `static` vectors and the built-in cross-encoder alone.
+    pub model: String,
     /// Weight of BM25 over sentences.
     pub lexical: f32,
     /// Weight of BM25 over paragraphs.
@@ -122,6 +125,7 @@ impl Default for Rank {
             dense_tokens: 160_000,
             cross_tokens: 16_384,
             fusion: FusionKind::Fitted,
+            model: String::new(),
             lexical: 0.3,
             lexical_block: 0.0,
             dense_span: 0.0,

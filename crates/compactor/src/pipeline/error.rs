@@ -4,7 +4,12 @@ use epitome_engine::ModelError;
 use epitome_work::Stopped;
 use thiserror::Error;
 
-use crate::{rank::RankError, remote::RemoteError, render::TemplateError, summarize::SummarizeError};
+use crate::{
+    rank::{RankError, adapted::AdaptedError},
+    remote::RemoteError,
+    render::TemplateError,
+    summarize::SummarizeError,
+};
 
 /// Longest text, in bytes: offsets in tables are 32 bits wide.
 pub(super) const LONGEST: usize = u32::MAX as usize;
@@ -49,6 +54,18 @@ pub enum CompactError {
     /// A template cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// The file of `rank.model` cannot be used.
+    #[error(transparent)]
+    Adapted(Box<AdaptedError>),
+}
+
+impl From<AdaptedError> for CompactError {
+    fn from(error: AdaptedError) -> Self {
+        match error {
+            AdaptedError::Model(error) => Self::Model(error),
+            other => Self::Adapted(Box::new(other)),
+        }
+    }
 }
 
 impl From<RemoteError> for CompactError {

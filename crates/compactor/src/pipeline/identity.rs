@@ -62,6 +62,7 @@ impl Compactor {
         {
             parts.push(format!("decoder {}", models.decoder_key()?));
         }
+        parts.extend(self.adapted.as_ref().map(|adapted| format!("adapted {}", adapted.hash())));
         let servers = [
             ("embedder", remotes.embedder.as_ref().map(Embeddings::identity)),
             ("summarizer", remotes.summarizer.as_ref().map(Chat::identity)),

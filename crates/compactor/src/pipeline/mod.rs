@@ -7,6 +7,7 @@ mod evidence;
 mod fit;
 mod identity;
 mod memory;
+mod observe;
 mod once;
 mod opened;
 mod outline;
@@ -39,7 +40,7 @@ use crate::{
     },
     config::{CodePolicy, Config, DenseKind, FusionKind, SummarizerKind},
     energy::EnergyMeter,
-    rank::{self},
+    rank::{self, adapted::Adapted},
     remote::Remotes,
     render::Templates,
 };
@@ -56,6 +57,7 @@ pub struct Compactor {
     cache: Arc<Cache>,
     remotes: Arc<Remotes>,
     templates: Arc<Templates>,
+    adapted: Option<Arc<Adapted>>,
     counters: Arc<Counters>,
     identity: Arc<OnceLock<String>>,
     counts: Counts,
@@ -67,12 +69,17 @@ impl Compactor {
     /// # Errors
     ///
     /// [`CompactError::Template`] names file and line; [`CompactError::Remote`] says what a server that the
-    /// configuration names lacks.
+    /// configuration names lacks; [`CompactError::Adapted`] what is wrong with the file of `rank.model`.
     pub fn new(config: Config, models: Arc<Models>, cache: Arc<Cache>) -> Result<Self, CompactError> {
         let mut config = config;
         config.summarize.kind = config.summarize.kind.decided(&config.summarizer, &models);
         let templates = Arc::new(Templates::load(&config.render.templates)?);
         let remotes = Arc::new(Remotes::new(&config)?);
+        let adapted = Adapted::configured(&config.rank, &models)?.map(Arc::new);
+        if let Some(adapted) = &adapted {
+            // What the file holds counts, not where it lies.
+            config.rank.model = adapted.hash().to_owned();
+        }
         let config = Arc::new(config);
         Ok(Self {
             config,
@@ -81,6 +88,7 @@ impl Compactor {
             cache,
             remotes,
             templates,
+            adapted,
             counters: Arc::default(),
             identity: Arc::default(),
             counts: counts(),
@@ -192,8 +200,14 @@ impl Compactor {
         counter: &dyn TokenCounter,
         cancel: &Cancel,
     ) -> Result<Document<'o>, Stopped> {
+        let (size, keep_code) = self.cut();
+        opened.document(counter, size, keep_code, cancel)
+    }
+
+    /// How texts are cut: the size of segments, and whether what is code is marked.
+    fn cut(&self) -> (SegmentSize, bool) {
         let size = SegmentSize { min: self.config.text.segment_min, max: self.config.text.segment_max };
-        opened.document(counter, size, self.config.code == CodePolicy::Keep, cancel)
+        (size, self.config.code == CodePolicy::Keep)
     }
 
     /// What a ranking works with.
@@ -202,6 +216,7 @@ impl Compactor {
             config: &self.config.rank,
             models: &self.models,
             embedder: self.remotes.embedder.as_ref(),
+            adapted: self.adapted.as_ref(),
             cache: &self.cache,
             cancel,
         }
@@ -270,6 +285,11 @@ impl Compactor {
 
 fn label(id: &epitome_engine::ModelId) -> String {
     format!("{}@{}", id.name, id.hash.get(..12).unwrap_or(&id.hash))
+}
+
+/// The name of a file of `rank.model` in an account.
+fn adapted_label(hash: &str) -> String {
+    format!("adapted-ranker@{}", hash.get(..12).unwrap_or(hash))
 }
 
 fn millis(since: Instant) -> f64 {

@@ -83,11 +83,6 @@ impl<'a> Opened<'a> {
         self.raw
     }
 
-    /// What is ranked: the text, or of JSON what may be left out of it.
-    pub(super) fn text(&self) -> &str {
-        self.json.as_ref().map_or(self.raw, |json| &json.text)
-    }
-
     /// Its structure. With `keep_code` what is code is marked, whatever the kind of the text around it.
     ///
     /// # Errors
@@ -100,13 +95,41 @@ impl<'a> Opened<'a> {
         keep_code: bool,
         cancel: &Cancel,
     ) -> Result<Document<'_>, Stopped> {
-        let mut doc = Document::cut(self.text(), self.kind, self.blocks.clone(), counter, size, cancel)?;
-        match &self.json {
-            Some(json) if keep_code => doc.mark_code(&json.code),
-            None if keep_code => doc.mark_code(&fenced::code(self.kind, self.raw, &self.blocks)),
-            _ => {}
+        let Some(json) = &self.json else { return self.plain_document(counter, size, keep_code, cancel) };
+        let mut doc = Document::cut(&json.text, self.kind, self.blocks.clone(), counter, size, cancel)?;
+        if keep_code {
+            doc.mark_code(&json.code);
         }
         Ok(doc)
+    }
+
+    /// The structure of the input as it stands, which JSON is not ranked by.
+    fn plain_document(
+        &self,
+        counter: &dyn TokenCounter,
+        size: SegmentSize,
+        keep_code: bool,
+        cancel: &Cancel,
+    ) -> Result<Document<'a>, Stopped> {
+        let mut doc = Document::cut(self.raw, self.kind, self.blocks.clone(), counter, size, cancel)?;
+        if keep_code {
+            doc.mark_code(&fenced::code(self.kind, self.raw, &self.blocks));
+        }
+        Ok(doc)
+    }
+
+    /// As [`Opened::document`], for longer than this lives; `None` of JSON.
+    pub(super) fn into_document(
+        self,
+        counter: &dyn TokenCounter,
+        size: SegmentSize,
+        keep_code: bool,
+        cancel: &Cancel,
+    ) -> Result<Option<Document<'a>>, Stopped> {
+        match self.json {
+            Some(_) => Ok(None),
+            None => self.plain_document(counter, size, keep_code, cancel).map(Some),
+        }
     }
 
     /// Where ranges of what is ranked stand in the input. Sorted ones are found in one walk.

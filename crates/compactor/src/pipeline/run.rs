@@ -12,6 +12,7 @@ use epitome_work::{Cancel, Stage, Stopped};
 use super::{
     CompactError, Compactor,
     account::{explain, is_underfilled, name_elsewhere},
+    adapted_label,
     fit::{Fitted, Work},
     label, millis,
     opened::Opened,
@@ -163,6 +164,7 @@ impl Run<'_> {
         if let Some(ranking) = self.ranked_for_call() {
             self.cancel.check()?;
             figures.millis.rank = millis(stage);
+            figures.models.extend(ranking.adapted_by().map(adapted_label));
             return Ok(ranking);
         }
         let mut ranking = rank::rank(self.doc, self.query, tools)?;
@@ -183,13 +185,14 @@ impl Run<'_> {
             if !ranking.reads_languages() || ranking.cross.iter().any(|odds| odds.is_finite()) {
                 figures.models.push(label(models.ranker()?.id()));
             }
+            figures.models.extend(ranking.adapted_by().map(adapted_label));
         }
         Ok(ranking)
     }
 
     fn ranked_for_call(&self) -> Option<Ranking> {
         let call = self.request.call.as_ref().filter(|_| self.is_called())?;
-        rank::rank_call(self.doc, &self.request.origin, call)
+        rank::rank_call(self.doc, &self.request.origin, call, self.compactor.adapted.as_ref())
     }
 
     /// The embedders that read the text, by name.
@@ -314,7 +317,7 @@ impl Run<'_> {
         // What stands in the result once is there wherever the text says it.
         let stands = |span: usize| fitted.places[span].is_some() || repeated.contains(&span);
         if ranking.called {
-            return Some(f64::from(ranking.held(stands).min(1.0)));
+            return Some(f64::from(ranking.used(ranking.held(stands).min(1.0))));
         }
         let mass = ranking.mass(self.doc, stands);
         mass.map(|mass| f64::from(ranking.retention(mass)))

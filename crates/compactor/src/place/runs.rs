@@ -45,7 +45,7 @@ pub(crate) fn runs(
     join(doc, kept.map(run).collect())
 }
 
-/// The fewest tokens whose spans hold the share `floor` of the need.
+/// The fewest tokens whose spans are predicted to hold the share `floor` of the need.
 pub(crate) fn least(
     doc: &Document<'_>,
     ranking: &Ranking,
@@ -54,12 +54,13 @@ pub(crate) fn least(
     floor: f32,
 ) -> usize {
     let market = Market::of(doc, ranking, units, pin_code);
+    let goal = ranking.held_for(floor);
     let (mut low, mut high) = market.prices();
     let mut best = market.costs.iter().sum::<f64>();
     for _ in 0..ROUNDS {
         let price = (low * high).sqrt();
         let keep = market.path(price);
-        if ranking.held(|span| keep.get(span) == Some(&true)) >= floor {
+        if ranking.held(|span| keep.get(span) == Some(&true)) >= goal {
             (best, low) = (market.size(&keep).min(best), price);
         } else {
             high = price;

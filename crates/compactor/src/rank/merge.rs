@@ -52,6 +52,10 @@ pub(super) fn merge(rankings: Vec<Ranking>) -> Ranking {
             *all = 1.0 - (1.0 - *all) * (1.0 - own);
         }
         probabilities.push(other.probability);
+        if merged.adapted.is_none() {
+            merged.adapted = other.adapted;
+        }
+        merged.fitted |= other.fitted;
         merged.lookups.asked += other.lookups.asked;
         merged.lookups.found += other.lookups.found;
     }

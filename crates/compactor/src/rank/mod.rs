@@ -10,6 +10,7 @@
 //! likely to use of it ([`agent`]); in running text, as for a question about the whole, how much it says of that
 //! ([`wholes`]).
 
+pub(crate) mod adapted;
 pub(crate) mod agent;
 pub(crate) mod attention;
 pub(crate) mod criticality;
@@ -20,6 +21,7 @@ pub(crate) mod lexical;
 pub(crate) mod links;
 mod merge;
 pub(crate) mod multilingual;
+pub(crate) mod observed;
 pub(crate) mod queries;
 pub(crate) mod regions;
 pub(crate) mod relevance;
@@ -28,11 +30,14 @@ mod trigrams;
 pub(crate) mod uses;
 pub(crate) mod wholes;
 
+use std::sync::Arc;
+
 use epitome_engine::{ModelError, Models};
 use epitome_text::{Document, Kind, Origin, Role, Span, terms::query_terms};
 use epitome_work::{Cancel, Stopped};
 use thiserror::Error;
 
+use adapted::Adapted;
 use dense::{Lookups, SpanVectors, cosine};
 use multilingual::{Family, Languages};
 use wholes::Whole;
@@ -118,6 +123,10 @@ pub struct Ranking {
     pub(crate) called: bool,
     /// The languages that the probabilities were fitted for; none for English.
     pub(crate) family: Option<Family>,
+    /// Whether `salience` is by the weights of a fit for questions.
+    pub(crate) fitted: bool,
+    /// What was fitted in place of what is compiled in.
+    pub(crate) adapted: Option<Arc<Adapted>>,
 }
 
 /// Share of criticality in the salience for a query that asks for a whole: its words say little about
@@ -179,7 +188,7 @@ impl Ranking {
     pub(crate) fn retention(&self, mass: f32) -> f32 {
         match self.family {
             Some(family) => multilingual::retention(family, mass),
-            None => relevance::Model::built_in().retention(mass),
+            None => self.questions().retention(mass),
         }
     }
 
@@ -187,8 +196,32 @@ impl Ranking {
     pub(crate) fn mass_for(&self, floor: f32) -> f32 {
         match self.family {
             Some(family) => multilingual::mass(family, floor),
-            None => relevance::Model::built_in().mass(floor),
+            None => self.questions().mass(floor),
         }
+    }
+
+    /// Of what an agent will use, the share that is found where `held` of it is predicted to be kept.
+    pub(crate) fn used(&self, held: f32) -> f32 {
+        self.adapted.as_deref().and_then(Adapted::results).map_or(held, |fit| fit.used(held))
+    }
+
+    /// The predicted share to keep for one of `floor` to be found.
+    pub(crate) fn held_for(&self, floor: f32) -> f32 {
+        self.adapted.as_deref().and_then(Adapted::results).map_or(floor, |fit| fit.held(floor))
+    }
+
+    /// The weights for questions.
+    fn questions(&self) -> &relevance::Model {
+        let own = self.adapted.as_deref().and_then(Adapted::questions);
+        own.unwrap_or_else(|| relevance::Model::built_in())
+    }
+
+    /// The hash of the file whose weights had a part in this ranking.
+    pub(crate) fn adapted_by(&self) -> Option<&str> {
+        let adapted = self.adapted.as_deref()?;
+        let questions = self.fitted && adapted.questions().is_some();
+        let results = self.called && adapted.results().is_some();
+        (questions || results).then_some(adapted.hash())
     }
 
     /// Adds how critical spans are in themselves to their salience.
@@ -214,6 +247,8 @@ pub struct Tools<'a> {
     pub models: &'a Models,
     /// The server that embeds, where one is configured.
     pub embedder: Option<&'a Embeddings>,
+    /// What was fitted in place of what is compiled in, where that is configured.
+    pub adapted: Option<&'a Arc<Adapted>>,
     /// Cache of vectors and scores.
     pub cache: &'a Cache,
     /// Checked between the parts of the work.
@@ -254,14 +289,20 @@ pub(crate) fn rank_whole(doc: &Document<'_>, vectors: bool, tools: Tools<'_>) ->
 
 /// Scores all spans of a tool's result by what an agent is likely to use of it. No model reads it. None where that is not
 /// known for texts of its kind.
-pub(crate) fn rank_call(doc: &Document<'_>, origin: &Origin, call: &Call) -> Option<Ranking> {
-    let shares = agent::shares(doc, origin, call)?;
+pub(crate) fn rank_call(
+    doc: &Document<'_>,
+    origin: &Origin,
+    call: &Call,
+    adapted: Option<&Arc<Adapted>>,
+) -> Option<Ranking> {
+    let shares = agent::shares(doc, origin, call, adapted.and_then(|adapted| adapted.results()))?;
     let mut ranking = Ranking::unscored(doc.spans.len());
     ranking.criticality = criticality::criticality(doc, None);
     let dense = |(span, share): (&Span, &f32)| (share / span.tokens.max(1) as f32).max(LEAST_SHARE).ln();
     ranking.salience = doc.spans.iter().zip(&shares).map(dense).collect();
     ranking.probability = shares;
     ranking.called = true;
+    ranking.adapted = adapted.cloned();
     Some(ranking)
 }
 
@@ -340,14 +381,8 @@ fn rank_one(
             (&ranking.cross_window, MACHINE.2),
         ])
     } else if fitted && tools.config.dense == DenseKind::Static {
-        let scores = relevance::Scores {
-            lexical: &ranking.lexical,
-            lexical_block: &ranking.lexical_block,
-            dense_block: &ranking.dense_block,
-            cross: &ranking.cross,
-            window: &ranking.cross_window,
-        };
-        let odds = relevance::Model::built_in().log_odds(doc, query, scores);
+        (ranking.fitted, ranking.adapted) = (true, tools.adapted.cloned());
+        let odds = ranking.questions().log_odds(doc, query, ranking.scores());
         if doc.kind.is_calibrated() {
             ranking.probability = odds.iter().map(|odds| 1.0 / (1.0 + (-odds).exp())).collect();
         }
@@ -435,6 +470,17 @@ const WORDS: (f32, f32) = (1.0, 0.3);
 const MACHINE: (f32, f32, f32) = (1.0, 0.5, 0.2);
 
 impl Ranking {
+    /// What the weights for questions see.
+    fn scores(&self) -> relevance::Scores<'_> {
+        relevance::Scores {
+            lexical: &self.lexical,
+            lexical_block: &self.lexical_block,
+            dense_block: &self.dense_block,
+            cross: &self.cross,
+            window: &self.cross_window,
+        }
+    }
+
     /// Vectors, how central each span is in its segment, and cosines with the query.
     fn add_dense(
         &mut self,

@@ -6,14 +6,18 @@
 use std::sync::LazyLock;
 
 use epitome_text::{Content, Document, Role};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{fusion::standardize, links::Links};
 
 /// Log-odds of a span that the cross-encoder did not read.
 const UNREAD: f32 = -6.0;
 /// Features of a span by itself.
-const OWN: usize = 17;
+pub(crate) const OWN: usize = 17;
+/// Features of its links.
+const LINKED: usize = 3;
+/// Most times that links are followed.
+const MOST_HOPS: usize = 16;
 
 /// The scores that the model sees, a value a span.
 #[derive(Clone, Copy, Debug)]
@@ -34,25 +38,46 @@ static BUILT_IN: LazyLock<Model> =
     LazyLock::new(|| serde_json::from_str(include_str!("relevance.json")).unwrap_or_default());
 
 /// The fitted weights.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Model {
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
     /// Of a span's own features, for the first look.
-    first: Vec<f32>,
+    pub first: Vec<f32>,
     /// Of its own features, then those of its links.
-    second: Vec<f32>,
+    pub second: Vec<f32>,
     /// How often the links are followed.
-    hops: usize,
+    pub hops: usize,
     /// Slope, weight of the logarithm of the sum over all spans, intercept: from score to log-odds.
-    calibration: [f32; 3],
+    pub calibration: [f32; 3],
     /// Share of the predicted mass that is kept, and the share of texts that then still hold what is
     /// needed; both rise.
-    retention: Vec<[f32; 2]>,
+    pub retention: Vec<[f32; 2]>,
 }
 
 impl Model {
     /// The weights that are compiled in.
-    pub(crate) fn built_in() -> &'static Self {
+    pub fn built_in() -> &'static Self {
         &BUILT_IN
+    }
+
+    /// What makes them unusable.
+    pub(super) fn problem(&self) -> Option<String> {
+        let lengths = [("first", &self.first, OWN), ("second", &self.second, OWN + LINKED)];
+        for (name, weights, wanted) in lengths {
+            if weights.len() != wanted {
+                return Some(format!("{name} has {} numbers, not {wanted}", weights.len()));
+            }
+            if !weights.iter().all(|weight| weight.is_finite()) {
+                return Some(format!("{name} has a number that is not finite"));
+            }
+        }
+        if self.hops > MOST_HOPS {
+            return Some(format!("hops is {}, more than {MOST_HOPS}", self.hops));
+        }
+        if !self.calibration.iter().all(|value| value.is_finite()) || self.calibration[0] <= 0.0 {
+            return Some("calibration must be finite, and its first number above 0".into());
+        }
+        curve_problem(&self.retention)
     }
 
     /// The log-odds that each span is needed. Labels, headings and blank spans count as the least.
@@ -80,6 +105,14 @@ impl Model {
     pub(crate) fn mass(&self, floor: f32) -> f32 {
         interpolate(self.retention.iter().map(|[x, y]| (*y, *x)), floor)
     }
+}
+
+/// What makes a curve unusable: it must lead from 0 or more to 1 or less, and not fall.
+pub(super) fn curve_problem(points: &[[f32; 2]]) -> Option<String> {
+    let inside = points.iter().flatten().all(|value| (0.0..=1.0).contains(value));
+    let rising = points.windows(2).all(|w| w[0][0] <= w[1][0] && w[0][1] <= w[1][1]);
+    let sound = points.len() >= 2 && inside && rising;
+    (!sound).then(|| "retention must have two points or more, from 0 to 1, neither number falling".into())
 }
 
 /// From scores to log-odds, by slope, weight of the logarithm of the sum over all spans, and intercept. What does not
@@ -129,7 +162,7 @@ fn log_sum(values: impl Iterator<Item = f32> + Clone) -> f32 {
     if top.is_finite() { top + values.map(|v| (v - top).exp()).sum::<f32>().ln() } else { 0.0 }
 }
 
-fn own_features(doc: &Document<'_>, scores: Scores<'_>) -> Vec<[f32; OWN]> {
+pub(super) fn own_features(doc: &Document<'_>, scores: Scores<'_>) -> Vec<[f32; OWN]> {
     let read = |values: &[f32]| -> Vec<f32> {
         values.iter().map(|v| if v.is_finite() { *v } else { UNREAD }).collect()
     };

@@ -9,8 +9,9 @@ pub(crate) mod line;
 use std::{ops::Range, sync::LazyLock};
 
 use epitome_text::{Document, Kind, Origin};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::relevance::{curve_problem, interpolate};
 use crate::compaction::Call;
 
 /// Lines of a result; a longer one is ranked for the words of its call.
@@ -18,8 +19,56 @@ const LONGEST: usize = 200_000;
 /// Standardised features beyond this count as this.
 const MOST: f32 = 6.0;
 
-static BUILT_IN: LazyLock<Model> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../agent.json")).unwrap_or_default());
+/// What is compiled in.
+const SOURCE: &str = include_str!("../agent.json");
+
+static BUILT_IN: LazyLock<Model> = LazyLock::new(|| serde_json::from_str(SOURCE).unwrap_or_default());
+
+/// What was fitted in place of the built-in linear score. The trees on top of it stay.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fit {
+    /// The weight of each standardised feature.
+    pub weights: Vec<f32>,
+    /// What the trees count; 1 as they were fitted.
+    pub trees: f32,
+    /// The predicted share of what will be used that is kept, and the share that was found; both rise.
+    pub retention: Vec<[f32; 2]>,
+}
+
+impl Fit {
+    /// The built-in score, of which what is predicted is taken as it is.
+    pub fn built_in() -> Self {
+        Self { weights: BUILT_IN.weights.clone(), trees: 1.0, retention: vec![[0.0; 2], [1.0; 2]] }
+    }
+
+    /// What makes it unusable.
+    pub(super) fn problem(&self) -> Option<String> {
+        let wanted = BUILT_IN.weights.len();
+        if self.weights.len() != wanted {
+            return Some(format!("weights has {} numbers, not {wanted}", self.weights.len()));
+        }
+        if !self.weights.iter().chain([&self.trees]).all(|value| value.is_finite()) || self.trees < 0.0 {
+            return Some("weights and trees must be finite, and trees not below 0".into());
+        }
+        curve_problem(&self.retention)
+    }
+
+    /// The share that is found where `held` is predicted to be kept.
+    pub(super) fn used(&self, held: f32) -> f32 {
+        interpolate(self.retention.iter().map(|[x, y]| (*x, *y)), held)
+    }
+
+    /// The predicted share to keep for one of `floor` to be found.
+    pub(super) fn held(&self, floor: f32) -> f32 {
+        interpolate(self.retention.iter().map(|[x, y]| (*y, *x)), floor)
+    }
+}
+
+/// A hash of what is compiled in, on which a [`Fit`] rests.
+pub(super) fn built_in_hash() -> String {
+    blake3::hash(SOURCE.as_bytes()).to_hex().to_string()
+}
 
 /// The fitted weights.
 #[derive(Debug, Default, Deserialize)]
@@ -58,22 +107,35 @@ impl Tree {
 }
 
 impl Model {
+    /// Whether it is for so many features.
+    fn fits(&self, columns: &[Vec<f32>]) -> bool {
+        [&self.mean, &self.scale, &self.weights].iter().all(|of| of.len() == columns.len())
+    }
+
+    fn standardised(value: f32, mean: f32, scale: f32) -> f32 {
+        ((value - mean) / scale).clamp(-MOST, MOST)
+    }
+
+    fn of_trees(&self, columns: &[Vec<f32>], line: usize) -> f32 {
+        self.trees.iter().map(|tree| tree.value(columns, line)).sum()
+    }
+
     /// The share of the need of each line; none if the weights are for other features.
-    fn shares(&self, columns: &[Vec<f32>]) -> Option<Vec<f32>> {
+    fn shares(&self, columns: &[Vec<f32>], fit: Option<&Fit>) -> Option<Vec<f32>> {
         let count = columns.first()?.len();
-        let fits = [&self.mean, &self.scale, &self.weights].iter().all(|of| of.len() == columns.len());
-        if !fits || count == 0 {
+        if !self.fits(columns) || count == 0 {
             return None;
         }
         let mut scores = vec![0.0_f32; count];
-        let weights = self.mean.iter().zip(&self.scale).zip(&self.weights);
+        let (weights, trees) = fit.map_or((&self.weights, 1.0), |fit| (&fit.weights, fit.trees));
+        let weights = self.mean.iter().zip(&self.scale).zip(weights);
         for (column, ((mean, scale), weight)) in columns.iter().zip(weights) {
             for (score, value) in scores.iter_mut().zip(column) {
-                *score += weight * ((value - mean) / scale).clamp(-MOST, MOST);
+                *score += weight * Self::standardised(*value, *mean, *scale);
             }
         }
         for (line, score) in scores.iter_mut().enumerate() {
-            *score += self.trees.iter().map(|tree| tree.value(columns, line)).sum::<f32>();
+            *score += trees * self.of_trees(columns, line);
         }
         let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let mut shares: Vec<f32> = scores.into_iter().map(|score| (score - best).exp()).collect();
@@ -89,13 +151,38 @@ fn has_lines(kind: Kind) -> bool {
     !matches!(kind.plain(), Kind::Json | Kind::Html | Kind::Xml | Kind::Table | Kind::Pages | Kind::Turns)
 }
 
-/// The share of the need that each span of `doc` holds; none where this does not say what is needed.
-pub(crate) fn shares(doc: &Document<'_>, origin: &Origin, call: &Call) -> Option<Vec<f32>> {
+/// The features of the lines of a result; none where they do not say what is needed.
+fn columns(doc: &Document<'_>, origin: &Origin, call: &Call) -> Option<Vec<Vec<f32>>> {
     if !has_lines(doc.kind) || doc.text.lines().nth(LONGEST).is_some() {
         return None;
     }
     let (tool, arguments) = origin.call.as_ref().map_or(("", ""), |(tool, arguments)| (tool, arguments));
-    let lines = BUILT_IN.shares(&features::columns(doc.text, tool, arguments, call))?;
+    Some(features::columns(doc.text, tool, arguments, call))
+}
+
+/// What a fit of the score sees of each line: its standardised features, then what the trees say.
+pub(crate) fn observed(doc: &Document<'_>, origin: &Origin, call: &Call) -> Option<Vec<Vec<f32>>> {
+    let columns = columns(doc, origin, call)?;
+    let model = &*BUILT_IN;
+    let count = columns.first()?.len();
+    let line = |line: usize| {
+        let standards = columns.iter().zip(model.mean.iter().zip(&model.scale));
+        let own = standards.map(|(column, (mean, scale))| {
+            Model::standardised(column.get(line).copied().unwrap_or_default(), *mean, *scale)
+        });
+        own.chain([model.of_trees(&columns, line)]).collect()
+    };
+    model.fits(&columns).then(|| (0..count).map(line).collect())
+}
+
+/// The share of the need that each span of `doc` holds; none where this does not say what is needed.
+pub(crate) fn shares(
+    doc: &Document<'_>,
+    origin: &Origin,
+    call: &Call,
+    fit: Option<&Fit>,
+) -> Option<Vec<f32>> {
+    let lines = BUILT_IN.shares(&columns(doc, origin, call)?, fit)?;
     let stands = if says_what_stands(doc.kind) { call.stands.as_slice() } else { &[] };
     Some(spread(doc, &lines, stands))
 }
