@@ -144,7 +144,8 @@ fn ranking(bench: &Bench, criterion: &mut Criterion, ten: &Input, hundred: &Inpu
 
 fn rank(bench: &Bench, doc: &Document<'_>, config: &Rank, cache: &Cache) -> Ranking {
     let cancel = Cancel::never();
-    let tools = Tools { config, models: &bench.models, embedder: None, cache, cancel: &cancel };
+    let tools =
+        Tools { config, models: &bench.models, embedder: None, adapted: None, cache, cancel: &cancel };
     internals::rank(doc, Some(QUERY), tools).expect("a ranking")
 }
 

@@ -88,9 +88,9 @@ fn the_same_rows_give_the_same_file_which_ranks_under_its_own_name() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name);
     write_rows(&at("rows.jsonl"));
-    let run = |output: &str| {
-        let done =
-            adapt(home.path(), &["rows.jsonl", "--output", output, "--folds", "2", "--format", "json"]);
+    let run = |output: &str, format: &str| {
+        let arguments = ["rows.jsonl", "--output", output, "--folds", "2", "--format", format];
+        let done = adapt(home.path(), &arguments);
         assert!(done.status.success(), "{}", told(&done));
         done
     };
