@@ -137,7 +137,7 @@ pub fn run(work: &Work<'_>) -> Result<(File, Figures), AdaptError> {
     let json = serde_json::to_value(&figures).map_err(|error| AdaptError::Internal(error.to_string()))?;
     let file = File {
         version: VERSION,
-        fitted_for: FittedFor::built_in(&work.models)?,
+        fitted_for: FittedFor::built_in(&work.models),
         questions: of_questions,
         results: of_results,
         figures: json,

@@ -61,10 +61,7 @@ pub enum CompactError {
 
 impl From<AdaptedError> for CompactError {
     fn from(error: AdaptedError) -> Self {
-        match error {
-            AdaptedError::Model(error) => Self::Model(error),
-            other => Self::Adapted(Box::new(other)),
-        }
+        Self::Adapted(Box::new(error))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{fs, io};
 
-use epitome_engine::{ModelError, Models};
+use epitome_engine::Models;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
@@ -54,9 +54,6 @@ pub enum AdaptedError {
         /// The key and its value.
         setting: String,
     },
-    /// The built-in models could not be unpacked.
-    #[error(transparent)]
-    Model(#[from] ModelError),
 }
 
 /// A file, as it is written.
@@ -87,12 +84,8 @@ pub struct FittedFor {
 
 impl FittedFor {
     /// What is compiled in.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Invalid`], only if the build is faulty.
-    pub fn built_in(models: &Models) -> Result<Self, ModelError> {
-        Ok(Self { encoders: models.static_embedder_key()?, results: agent::built_in_hash() })
+    pub fn built_in(models: &Models) -> Self {
+        Self { encoders: models.static_embedder_key(), results: agent::built_in_hash() }
     }
 }
 
@@ -131,7 +124,7 @@ impl Adapted {
         if let Some(reason) = questions.or(results) {
             return Err(broken(reason));
         }
-        let here = FittedFor::built_in(models)?;
+        let here = FittedFor::built_in(models);
         if file.questions.is_some() && file.fitted_for.encoders != here.encoders {
             return Err(AdaptedError::Other { path: path(), what: "for other encoders".into() });
         }
@@ -200,7 +193,7 @@ mod tests {
     fn file(models: &Models) -> File {
         File {
             version: VERSION,
-            fitted_for: FittedFor::built_in(models).unwrap(),
+            fitted_for: FittedFor::built_in(models),
             questions: Some(relevance::Model::built_in().clone()),
             results: Some(agent::Fit::built_in()),
             figures: Value::Null,
