@@ -60,7 +60,7 @@ impl From<&CompactError> for Cause {
             CompactError::Model(_) => Cause::Model,
             CompactError::Remote(_) => Cause::Server,
             CompactError::Template(_) => Cause::Template,
-            // The last one ends the run before its first line.
+            // `Adapted` ends the run before its first line.
             CompactError::Stopped(Stopped::Cancelled) | CompactError::Rank(_) | CompactError::Adapted(_) => {
                 Cause::Error
             }

@@ -7,7 +7,7 @@ use epitome_compactor::Cache;
 use epitome_engine::Models;
 use epitome_work::Cancel;
 
-use super::{print, read, signal, tell};
+use super::{can_be_written, print, read, signal, tell};
 use crate::{
     config::Config,
     error::Error,
@@ -50,6 +50,15 @@ enum Format {
 ///
 /// A file cannot be used, there are too few data, a model cannot be had, or the output cannot be written.
 pub fn run(args: Args, config: Config) -> Result<(), Error> {
+    can_be_written(&args.output)?;
+    let same = |path: &PathBuf| match (fs::canonicalize(path), fs::canonicalize(&args.output)) {
+        (Ok(input), Ok(output)) => input == output,
+        _ => false,
+    };
+    if args.files.iter().any(same) {
+        let problem = format!("--output {}: is an input; name another file", args.output.display());
+        return Err(Error::Usage(problem));
+    }
     let files = args
         .files
         .iter()
@@ -94,13 +103,16 @@ fn left_out(left_out: &LeftOut) -> String {
         left_out;
     let reasons = [
         (without_answer, "rows: their answer is nowhere in the text"),
-        (across_sentences, "rows: their answer is in no one sentence"),
+        (across_sentences, "rows: their answer is in no single sentence"),
         (
             ranked_otherwise,
             "rows: other weights rank them (another language, code, a table, a question about the whole)",
         ),
         (sessions_without_needed, "sessions: without metadata.needed"),
-        (results, "results of tools: short, not ranked for their call, or what was used is in no one line"),
+        (
+            results,
+            "results of tools: short, not ranked for their call, or what was used is in no single line",
+        ),
     ];
     let told = reasons.iter().filter(|(count, _)| **count > 0);
     told.map(|(count, reason)| format!("left out {count} {reason}\n")).collect()

@@ -294,7 +294,7 @@ mod tests {
             text.contains("3 line(s) of bill.jsonl") && text.contains("1 request(s) of unknown price"),
             "{text}"
         );
-        assert!(text.contains("+60000 tokens") && !text.contains('\u{1b}'), "{text}");
+        assert!(text.contains("they saved +60000.") && !text.contains('\u{1b}'), "{text}");
         let nothing = Summary::new(By::Day, Pricing::Recorded(&list), None, None);
         assert_eq!(notes(&nothing, Path::new("x"), 0), "no requests in this period\n");
     }

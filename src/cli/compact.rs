@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
@@ -84,7 +84,7 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         call: None,
     };
     if let Some(path) = args.output.as_deref().filter(|path| !super::is_standard(path)) {
-        can_be_written(path)?;
+        super::can_be_written(path)?;
     }
     let floor = config.plan.floor;
     let compactor = super::compactor(config)?;
@@ -107,18 +107,6 @@ pub fn run(args: Args, config: Config, quiet: bool) -> Result<(), Error> {
         super::tell(&account(&compaction, floor, &compactor.models().memory()));
     }
     Ok(())
-}
-
-/// Checks the output path before the work, which may take long. The file itself is created only when there is
-/// something to write.
-fn can_be_written(path: &Path) -> Result<(), Error> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let problem = match (path.is_dir(), folder.is_dir()) {
-        (true, _) => "is a directory; name a file",
-        (_, false) => "its folder is not there",
-        _ => return Ok(()),
-    };
-    Err(Error::Usage(format!("--output {}: {problem}", path.display())))
 }
 
 /// Runs `work` and shows its progress meanwhile.
@@ -203,7 +191,7 @@ fn account(compaction: &Compaction, floor: f64, memory: &[ModelMemory]) -> Strin
             "predicted",
             format!(
                 "{retention:.1}% of like texts would still hold the answer; plan.floor asks for {}%",
-                floor * 100.0
+                (floor * 1e6).round() / 1e4
             ),
         )),
         _ => {}

@@ -185,6 +185,18 @@ fn thousands(number: usize) -> String {
     text
 }
 
+/// Checks the output path before the work, which may take long. The file itself is created only when there is
+/// something to write.
+fn can_be_written(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let problem = match (path.is_dir(), folder.is_dir()) {
+        (true, _) => "is a directory; name a file",
+        (_, false) => "its folder is not there",
+        _ => return Ok(()),
+    };
+    Err(Error::Usage(format!("--output {}: {problem}", path.display())))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

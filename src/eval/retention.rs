@@ -241,7 +241,7 @@ mod tests {
         let of = |spans: [bool; 3], any| Some(NeededSpans { spans: spans.into(), any });
         assert_eq!(needed(Scoring::SubspanEm, &["14", "Smith"], vec![]), of([false, true, false], true));
         assert_eq!(needed(Scoring::ContainsAll, &["14", "1620"], vec![]), of([true, true, false], false));
-        // A text that is free says where it stands by its gold alone, which begins in the middle of a span.
+        // Of a free answer, only the gold says where it stands; here the gold begins in the middle of a span.
         let free = |gold| needed(Scoring::RougeOrJudge, &["They sailed."], gold);
         assert_eq!(free(vec![0..5, 20..44]), of([false, true, false], false));
         assert_eq!(free(vec![]), None);

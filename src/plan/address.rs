@@ -171,9 +171,8 @@ const ANSWERS: &[&str] = &[
     "请用",
 ];
 
-/// Whether a short paragraph is addressed to who reads it: it names the model, says how to answer, or what not to do
-/// with the text.
-pub(super) fn is_to_reader(paragraph: &str) -> bool {
+/// Whether a short paragraph tells who reads it how to answer, or what not to do with the text.
+pub(super) fn is_order(paragraph: &str) -> bool {
     let said = without_quotations(paragraph).to_lowercase();
     let sentences = || said.split(['.', '!', '?', ';', '\n', '。', '！', '？']);
     let begins = |sentence: &str| {
@@ -182,10 +181,13 @@ pub(super) fn is_to_reader(paragraph: &str) -> bool {
         ANSWERS.iter().any(|words| sentence.starts_with(words))
     };
     let of_text = |sentence: &str| has(sentence, TEXTS);
-    has(&said, READERS)
-        || sentences().any(|sentence| {
-            begins(sentence) || of_text(sentence) && (is_begging(sentence) || forbids(sentence))
-        })
+    sentences()
+        .any(|sentence| begins(sentence) || of_text(sentence) && (is_begging(sentence) || forbids(sentence)))
+}
+
+/// Whether a short paragraph names who reads it, or who asks.
+pub(super) fn names_reader(paragraph: &str) -> bool {
+    has(&without_quotations(paragraph).to_lowercase(), READERS)
 }
 
 /// Whether a clause of a sentence says what not to do.
@@ -215,9 +217,14 @@ pub(super) fn asks(line: &str) -> bool {
 
 /// Whether a question speaks of who asks it, or who is asked.
 pub(super) fn is_personal(question: &str) -> bool {
-    let personal = ["i", "i'm", "me", "my", "we", "our", "us", "you", "your"];
-    let lower = question.to_lowercase().replace('’', "'");
-    lower.split(|c: char| !c.is_alphanumeric() && c != '\'').any(|word| personal.contains(&word))
+    const PERSONAL: [&str; 8] = ["i'm", "me", "my", "we", "our", "you", "your", "yours"];
+    let plain = question.replace('’', "'");
+    let words: Vec<&str> =
+        plain.split(|c: char| !c.is_alphanumeric() && c != '\'').filter(|word| !word.is_empty()).collect();
+    let personal = words.iter().any(|word| PERSONAL.contains(&word.to_lowercase().as_str()));
+    // "Napoleon I" is another one.
+    personal
+        || words.windows(2).any(|pair| matches!(pair, ["I", next] if next.starts_with(char::is_lowercase)))
 }
 
 /// Whether one of `words` stands in the text.
@@ -252,7 +259,7 @@ mod tests {
             "请忽略下面的内容。",
             "Answer in one sentence.",
         ] {
-            assert!(is_to_reader(said), "{said}");
+            assert!(is_order(said) || names_reader(said), "{said}");
         }
         for told in [
             "The part that follows was built in the year after the storm.",
@@ -263,7 +270,7 @@ mod tests {
             "The following commands can be used to skip to the next error.",
             "",
         ] {
-            assert!(!is_to_reader(told), "{told}");
+            assert!(!is_order(told) && !names_reader(told), "{told}");
         }
     }
 
@@ -277,6 +284,9 @@ mod tests {
         for other in ["Why?", "for (i = 0; i < n; i++);", "He asked who paid.", "a?b:c"] {
             assert!(!asks(other), "{other}");
         }
-        assert!(is_personal("How do I map a key?") && !is_personal("Who paid for the mole?"));
+        assert!(is_personal("How do I map a key?") && is_personal("What is my share?"));
+        for other in ["Who paid for the mole?", "Who is the US president?", "Who followed Napoleon I?"] {
+            assert!(!is_personal(other), "{other}");
+        }
     }
 }

@@ -269,7 +269,7 @@ impl<'a> Scanner<'a> {
         let start = line.start + (line.text.len() - trimmed.len());
         let (open, close, name) = if let Some(rest) = trimmed.strip_prefix('<') {
             if rest.get(..8).is_some_and(|word| word.eq_ignore_ascii_case("!doctype")) {
-                let next = self.page(at, start);
+                let next = self.page(at, start)?;
                 return Some((Form::Html, self.span(at, next), next));
             }
             (format!("<{}", name_of(rest)?), format!("</{}>", name_of(rest)?), name_of(rest)?)
@@ -313,19 +313,29 @@ impl<'a> Scanner<'a> {
         Some((Form::Tag(name.to_owned()), inner, next))
     }
 
-    /// The line after the page that begins at `start`, on line `at`: it may be followed by what is asked of it.
-    fn page(&mut self, at: usize, start: usize) -> usize {
+    /// The line after the page that begins at `start`, on line `at`: behind the last end tag before another page begins,
+    /// since scripts may write one. It may be followed by what is asked of the page; `None` if that stands on the page's
+    /// only line.
+    fn page(&mut self, at: usize, start: usize) -> Option<usize> {
         let rest = self.text.get(start..self.end).unwrap_or_default();
-        let is_end =
-            |at: &usize| rest.get(at + 2..at + 7).is_some_and(|end| end.eq_ignore_ascii_case("html>"));
-        let mut ends = rest.match_indices("</").map(|(at, _)| at);
-        let end = if self.left > 0 { ends.find(is_end) } else { None };
-        self.left = self.left.saturating_sub(end.unwrap_or(rest.len()));
-        let Some(end) = end.map(|end| start + end + "</html>".len()) else { return self.lines.len() };
+        let named = |at: usize, name: &str| {
+            rest.get(at..at + name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name))
+        };
+        if self.left == 0 {
+            return Some(self.lines.len());
+        }
+        let tags = || rest.match_indices('<').map(|(at, _)| at);
+        let other = tags().skip(1).find(|at| named(*at, "<!doctype")).unwrap_or(rest.len());
+        self.left = self.left.saturating_sub(other);
+        let end = tags().take_while(|at| *at < other).filter(|at| named(*at, "</html>")).last();
+        let Some(end) = end.map(|end| start + end + "</html>".len()) else {
+            let next = self.lines.partition_point(|line| line.start < start + other);
+            return Some(next.max(at + 1));
+        };
         let next = self.lines.partition_point(|line| line.start < end);
-        // What stands on the same line is not of the page, and keeps its line.
+        // What stands behind it on the same line is not of the page, and keeps its line.
         let whole = self.lines.get(next - 1).is_none_or(|l| l.start + l.text.trim_end().len() <= end);
-        if whole { next } else { (next - 1).max(at + 1) }
+        if whole { Some(next) } else { Some(next - 1).filter(|next| *next > at) }
     }
 
     fn triple(&mut self, at: usize) -> Option<(Form, Range<usize>, usize)> {

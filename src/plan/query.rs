@@ -115,17 +115,22 @@ const COMMANDS: [&str; 3] = ["command", "cmd", "script"];
 pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
     let mut asks: Vec<Ask> = said.iter().filter(|said| said.at > At::Margin).flat_map(asks_of).collect();
     asks.retain(|ask| ask.text.chars().any(char::is_alphanumeric));
-    // A question within the text may be part of it. A labelled one is not, nor is one that speaks of who asks it, most
-    // likely; they are used if nothing else asks.
+    // A question within the text may be part of it. A labelled one is not, and is used if nothing else asks. One that
+    // speaks of who asks it is most likely not: it is used beside what is said outside.
     let outside = |ask: &Ask| ask.at != At::Among;
     let explicit = asks.iter().any(|ask| outside(ask) && ask.strength >= Some(Strength::Task));
     if explicit || asks.iter().any(|ask| outside(ask) && material.tells(&ask.text)) {
-        let surely = |ask: &Ask| match ask.strength {
-            Some(Strength::Labelled) => true,
-            Some(Strength::Question) => address::is_personal(&ask.text),
-            _ => false,
-        };
-        asks.retain(|ask| outside(ask) || !explicit && surely(ask));
+        let personal =
+            |ask: &Ask| ask.strength == Some(Strength::Question) && address::is_personal(&ask.text);
+        asks.retain(|ask| {
+            let surely = ask.strength == Some(Strength::Labelled) || personal(ask);
+            outside(ask) || !explicit && surely
+        });
+        if !explicit && asks.iter().any(|ask| !outside(ask) && personal(ask)) {
+            asks.sort_by_key(outside);
+            let text = lines(asks, ASKS, material);
+            return Some(Query { text, source: QuerySource::Question, question: true });
+        }
     }
     if asks.iter().any(|ask| ask.strength >= Some(Strength::Task)) {
         let first = asks.iter().position(|ask| ask.at == At::Before);

@@ -696,8 +696,11 @@ const PASTED: [&str; 6] = [
     include_str!("../../eval/corpus/story.txt"),
     include_str!("../../eval/corpus/documents.txt"),
 ];
-const LOGGED: [&str; 2] =
-    [include_str!("../../eval/corpus/meeting.txt"), include_str!("../../tests/fixtures/lines/rg-flat.txt")];
+const LOGGED: [&str; 3] = [
+    include_str!("../../eval/corpus/meeting.txt"),
+    include_str!("../../tests/fixtures/lines/rg-flat.txt"),
+    include_str!("../../tests/fixtures/log/log-plain.txt"),
+];
 
 /// `text` with `said` as a paragraph or a line of its own, about in the middle.
 fn amid(text: &str, said: &str, gap: &str) -> String {
@@ -749,6 +752,9 @@ fn rows_are_not_said_to_the_model() {
     // Lines beside them are, even if they have as many commas.
     for last in [
         "Answer in French, cite the rows, be brief, and stop.",
+        "List id, name, country, state of FR",
+        "Total per country, state, name, descending",
+        "Who is from FR, DE, IT, ES",
         "Total of all",
         "Who is from FR, or DE, and why?",
     ] {
@@ -768,6 +774,7 @@ fn what_is_said_behind_a_page_is_kept() {
             "<!doctype html>\n<HTML><BODY>\n{items}</BODY></HTML>\n<!doctype html>\n<p>{items}</p>\n</html>"
         ),
         format!("<html><body>\n{items}</body></html>"),
+        format!("<!doctype html>\n<script>f.write('<html></html>');</script>\n{items}</html>"),
     ] {
         for gap in ["\n\n", "\n"] {
             let asked = "Who lit the lamp of gate 7?";

@@ -95,6 +95,15 @@ pub fn retrieve(
         Part::Lines(lines) => return Ok(given(lines.of(&text))),
         Part::Needed { query, budget } => (query, budget),
     };
+    let fits = match budget {
+        Budget::Tokens(_) | Budget::Share(_) => {
+            budget.resolve(whole.original_tokens) >= whole.original_tokens
+        }
+        Budget::Floor(_) => false,
+    };
+    if fits {
+        return Ok(Retrieved { reason: PassReason::WithinBudget.as_str(), ..given(0..text.len()) });
+    }
     // The marker has its place in the budget.
     let reserve = marker::reserve_for_query(counter.as_ref());
     let room = |tokens: usize| tokens.saturating_sub(reserve).max(tokens.div_ceil(2));

@@ -131,6 +131,15 @@ fn the_same_rows_give_the_same_file_which_ranks_under_its_own_name() {
     assert_eq!(identity(&path("a.json")), identity(&path("b.json")));
     assert_ne!(identity(&path("a.json")), identity(&path("c.json")));
     assert_ne!(identity(&path("a.json")), identity(""));
+    // What it says counts: with its weights turned round, other sentences are kept.
+    let mut turned: Value = serde_json::from_slice(&bytes).unwrap();
+    for weight in turned["questions"]["second"].as_array_mut().unwrap() {
+        *weight = json!(-weight.as_f64().unwrap());
+    }
+    fs::write(at("d.json"), turned.to_string()).unwrap();
+    let other = compact(&["--set", "rank.model=d.json", "--set", "plan.floor=0"]);
+    assert_eq!(other["figures"]["recalled"], false);
+    assert_ne!(other["text"], compact(&["--set", "rank.model=a.json", "--set", "plan.floor=0"])["text"]);
 }
 
 #[test]
@@ -169,13 +178,18 @@ fn bad_input_ends_with_2_and_says_what_to_do() {
     fails(adapt(home.path(), &["bad.jsonl", "--output", "o"]), &["bad.jsonl", "line 2: ", "a line is a row"]);
     fails(
         adapt(home.path(), &["few.jsonl", "--output", "o"]),
-        &["0 rows of 0 documents", "needed are 20", "1 rows whose answer is not in the text"],
+        &["0 rows of 0 documents", "at least 20 of either kind", "1 rows whose answer is not in the text"],
     );
     fails(
         adapt(home.path(), &["few.jsonl", "--output", "o", "--set", "rank.fusion=weighted"]),
         &["rank.fusion = \"fitted\""],
     );
     fails(adapt(home.path(), &["none.jsonl", "--output", "o"]), &["none.jsonl"]);
+    fails(
+        adapt(home.path(), &["few.jsonl", "--output", "no/o"]),
+        &["--output no/o", "its folder is not there"],
+    );
+    fails(adapt(home.path(), &["few.jsonl", "--output", "./few.jsonl"]), &["is an input"]);
     assert!(!home.path().join("o").exists());
     let compact = |model: &str| {
         let mut command = epitome(home.path());

@@ -23,8 +23,8 @@ pub enum AdaptError {
     },
     /// The configuration ranks by other means than what is fitted.
     #[error(
-        "what is fitted weighs the scores of rank.fusion = \"fitted\" with rank.dense = \"static\" and the built-in \
-         models.ranker; leave these keys as they are by default"
+        "what is fitted weighs the scores of rank.fusion = \"fitted\" with rank.dense = \"static\", the built-in \
+         models.ranker and rank.cross_tokens above 0; leave these keys as they are by default"
     )]
     Ranking,
     /// Told to stop.
@@ -49,8 +49,8 @@ fn few(found: &[(usize, usize); 2], folds: usize, left_out: &LeftOut) -> String 
     } = *left_out;
     format!(
         "{rows} rows of {documents} documents that say what is needed, and {results} results of tools of {sessions} \
-         sessions; needed are {LEAST} of either, of {folds} documents or sessions (--folds). Left out: {without_answer} \
-         rows whose answer is not in the text, {across_sentences} whose answer is in no one sentence, \
+         sessions; at least {LEAST} of either kind are needed, from {folds} documents or sessions (--folds). Left out: {without_answer} \
+         rows whose answer is not in the text, {across_sentences} whose answer is in no single sentence, \
          {ranked_otherwise} that other weights rank, {sessions_without_needed} sessions without metadata.needed, \
          {short} results of tools"
     )

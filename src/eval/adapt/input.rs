@@ -34,10 +34,14 @@ pub fn read(files: Vec<(String, Vec<u8>)>) -> Result<Data, TaskError> {
         for record in file::records(&path, &text)? {
             records += 1;
             let read = if is_session(record.json) {
-                session::parse(&record).and_then(|session| {
+                session::parse(&record).and_then(|mut session| {
                     let new = ids.insert(session.id.clone());
                     let twice = || format!("the id {:?} stands in the file twice", session.id);
                     new.then_some(()).ok_or_else(twice)?;
+                    // One without an id has that of its line, which other files have as well.
+                    if session.id == record.line.to_string() {
+                        session.id = format!("{path}:{}", session.id);
+                    }
                     sessions.push(session);
                     Ok(())
                 })

@@ -41,7 +41,7 @@ pub use input::{Data, read};
 pub use verdict::Part;
 
 use crate::{
-    config::{CodePolicy, Config, DenseKind, FusionKind},
+    config::{CodePolicy, Config, DenseKind, FusionKind, SummarizerKind},
     display::Display,
 };
 
@@ -69,11 +69,11 @@ pub struct Work<'a> {
 pub struct LeftOut {
     /// Rows of whose answer nothing stands in the text.
     pub without_answer: usize,
-    /// Rows whose answer stands in no one sentence as a whole.
+    /// Rows whose answer stands in no single sentence as a whole.
     pub across_sentences: usize,
     /// Rows that other weights rank: texts in other languages than English, code, tables, questions about the whole.
     pub ranked_otherwise: usize,
-    /// Sessions that do not say what was used later.
+    /// Sessions that do not say what was used later, or only what stood elsewhere, too.
     pub sessions_without_needed: usize,
     /// Results of tools that are short, are not ranked for their call, or of which nothing was used later.
     pub results: usize,
@@ -100,6 +100,7 @@ pub struct Figures {
 pub fn run(work: &Work<'_>) -> Result<(File, Figures), AdaptError> {
     let rank = &work.config.rank;
     if rank.fusion != FusionKind::Fitted
+        || rank.cross_tokens == 0
         || rank.dense != DenseKind::Static
         || !work.models.ranks_with_built_in()
     {
@@ -109,6 +110,8 @@ pub fn run(work: &Work<'_>) -> Result<(File, Figures), AdaptError> {
     // What is fitted starts from what is compiled in, and is tried whatever it predicts.
     config.rank.model = String::new();
     config.plan.floor = 0.0;
+    // Nobody writes: what is found stands in the text.
+    config.summarize.kind = SummarizerKind::Extractive;
     let compactor = |config: &Config| {
         crate::compactor::compactor(config, work.models.clone(), work.cache.clone()).map_err(AdaptError::from)
     };

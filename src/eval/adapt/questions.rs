@@ -192,9 +192,11 @@ impl Questions<'_> {
             self.all.iter().zip(&folds).map(|(question, fold)| subject(question, *fold)).collect();
         let before = trial::tried(&subjects, &vec![as_built_in; work.folds], work.cancel)?;
         let after = trial::tried(&subjects, &by_fold, work.cancel)?;
-        let (taken, part) = verdict(&subjects, work.folds, &before, &after, &built_in.retention);
         let best = tried.best(|_| true);
         let strength = STRENGTHS.get(best).copied().flatten();
+        // What the file will hold is judged: where the built-in weights are the best, those, whatever some folds chose.
+        let after = if strength.is_some() { after } else { before.clone() };
+        let (taken, part) = verdict(&subjects, work.folds, &before, &after, &built_in.retention);
         let retention = taken.curve.unwrap_or_else(|| built_in.retention.clone());
         let model = if taken.weights {
             let weights = train(&(0..self.all.len()).collect::<Vec<_>>(), strength)?;

@@ -72,6 +72,9 @@ fn of_session(
     for needed in session.needed.iter().flatten().filter(|needed| !needed.elsewhere_between) {
         strings.entry(needed.message_index).or_default().push(needed.text.clone());
     }
+    if strings.is_empty() {
+        left_out.sessions_without_needed += 1;
+    }
     let body = format!("{{\"messages\":[{}]}}", session.messages.join(","));
     let Ok(conversation) = Dialect::Chat.read(body.as_bytes()) else { return Ok(Vec::new()) };
     let counter = compactor.counter(None);
@@ -193,9 +196,11 @@ impl Results {
             .collect();
         let before = trial::tried(&subjects, &vec![as_fitted(built_in.clone()); work.folds], work.cancel)?;
         let after = trial::tried(&subjects, &by_fold, work.cancel)?;
-        let (taken, part) = verdict(&subjects, work.folds, &before, &after, &built_in.retention);
         let best = tried.best(|_| true);
         let strength = STRENGTHS.get(best).copied().flatten();
+        // What the file will hold is judged: where the built-in weights are the best, those, whatever some folds chose.
+        let after = if strength.is_some() { after } else { before.clone() };
+        let (taken, part) = verdict(&subjects, work.folds, &before, &after, &built_in.retention);
         let retention = taken.curve.unwrap_or_else(|| built_in.retention.clone());
         let fit = if taken.weights {
             written(&train(&(0..self.all.len()).collect::<Vec<_>>(), strength)?, retention)

@@ -1,6 +1,6 @@
 //! The pipeline itself, with given weights, at several budgets: what it keeps, and what it predicts to keep.
 
-use epitome_compactor::{Budget, CompactRequest, Compaction, Compactor, compaction::Outcome};
+use epitome_compactor::{Budget, CompactError, CompactRequest, Compaction, Compactor, compaction::Outcome};
 use epitome_work::{Cancel, workers};
 
 use super::{AdaptError, curve::Found, shown};
@@ -52,7 +52,14 @@ pub(super) fn tried(
         for share in SHARES {
             let Some(compactor) = by_fold.get(subject.fold) else { continue };
             let request = CompactRequest { budget: Budget::Share(share), ..subject.request.clone() };
-            let compaction = compactor.compact(&request, cancel)?;
+            let compaction = match compactor.compact(&request, cancel) {
+                // What must stay is more than the share: the text goes whole.
+                Err(CompactError::BudgetTooSmall { .. } | CompactError::CodeTooLarge { .. }) => {
+                    kept.push(1.0);
+                    continue;
+                }
+                compaction => compaction?,
+            };
             let held = (subject.found)(&compaction);
             kept.push(held);
             if let (Outcome::Compacted, Some(mass)) = (&compaction.outcome, compaction.figures.retention) {

@@ -144,14 +144,15 @@ impl Run<'_> {
         let short = || paragraphs.iter().copied().filter(|i| self.elements[*i].size < AMONG_SIZE);
         let is_heading = |i: usize| Line { start: 0, text: text(i) }.atx_level().is_some();
         let asks = |i: &usize| !text(*i).contains('\n') && address::asks(text(*i)) && !is_heading(*i);
-        let addressed: Vec<usize> = short().filter(|i| address::is_to_reader(text(*i))).collect();
+        let orders = short().filter(|i| address::is_order(text(*i))).collect();
+        let named = short().filter(|i| address::names_reader(text(*i))).collect();
         let asked: Vec<usize> = short().filter(asks).collect();
         let own = asked.iter().copied().filter(|i| address::is_personal(text(*i))).collect();
         let size = |of: &[usize]| of.iter().map(|i| self.elements[*i].size).sum();
-        [addressed, own, asked].into_iter().filter(|of| self.is_little(size(of))).flatten().collect()
+        [orders, named, own, asked].into_iter().filter(|of| self.is_little(size(of))).flatten().collect()
     }
 
-    /// The lines of logs, transcripts and the like that are unlike all others and ask, or speak to the model.
+    /// The lines of logs, transcripts and the like that speak to the model, or ask and are unlike all others.
     fn said_in_lines(&self, inside: Range<usize>) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for element in &self.elements[inside] {
@@ -164,13 +165,23 @@ impl Run<'_> {
             let alike =
                 |of: &Beginning| LIKE.1 * beginnings().filter(|own| own == of).count() >= LIKE.0 * all;
             let usual = [Beginning::Mark, Beginning::Label].into_iter().find(alike);
-            let Some(usual) = usual.filter(|_| all >= LINES) else { continue };
+            if all < LINES {
+                continue;
+            }
             let mut start = element.range.start;
             for line in part.split_inclusive('\n') {
                 let said = line.trim();
                 let unlike =
-                    Beginning::of(line).is_some_and(|own| own != usual) && estimate(said) < AMONG_SIZE;
-                if unlike && (address::asks(said) || address::is_to_reader(said)) {
+                    || usual.is_some_and(|usual| Beginning::of(line).is_some_and(|own| own != usual));
+                let labelled = || phrase::has_question_label(said) && !said.ends_with([':', '：']);
+                let speaks =
+                    |said: &str| address::is_order(said) || address::names_reader(said) || labelled();
+                // In running text, only what says what to do with it.
+                let kept = match usual {
+                    Some(_) => speaks(said) || unlike() && address::asks(said),
+                    None => address::is_order(said) && said.ends_with(['.', '!', ']', '。']),
+                };
+                if kept && estimate(said) < AMONG_SIZE {
                     let lead = start + line.len() - line.trim_start().len();
                     found.push(lead..lead + said.len());
                 }

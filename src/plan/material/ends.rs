@@ -267,17 +267,19 @@ impl Run<'_> {
 /// `None` if the text is not made of rows.
 fn said_beside_rows(text: &str, from_behind: bool) -> Option<usize> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let (delimiter, cells) = [',', '\t', ';', '|'].into_iter().find_map(|delimiter| {
-        let count = |line: &&str| line.matches(delimiter).count();
-        let usual = lines.get(lines.len() / 2).map(count)?;
-        let alike = lines.iter().filter(|line| count(line) == usual).count();
-        (usual >= CELLS && lines.len() >= ROWS && ALIKE.1 * alike >= ALIKE.0 * lines.len())
+    let delimiter = [',', '\t', ';', '|'].into_iter().find_map(|delimiter| {
+        let usual = Shape::of(lines.get(lines.len() / 2)?, delimiter);
+        let alike = lines.iter().filter(|line| Shape::of(line, delimiter) == usual).count();
+        (usual.cells >= CELLS && lines.len() >= ROWS && ALIKE.1 * alike >= ALIKE.0 * lines.len())
             .then_some((delimiter, usual))
-    })?;
+    });
+    let (delimiter, usual) = delimiter?;
     let is_row = |line: &str| {
-        line.matches(delimiter).count() == cells
+        Shape::of(line, delimiter) == usual
+            && phrase::classify(line.trim()).is_none()
             && !order::is_order(line)
-            && !address::is_to_reader(line)
+            && !address::is_order(line)
+            && !address::names_reader(line)
             && !address::asks(line.trim_end())
     };
     let said = |line: &&&str| !is_row(line);
@@ -287,4 +289,28 @@ fn said_beside_rows(text: &str, from_behind: bool) -> Option<usize> {
         false => size(&mut lines.iter().take_while(said)),
     };
     (estimate(text) > FRAGMENT && bytes < text.len() / 2).then_some(bytes)
+}
+
+/// What rows of one table have in common, and a sentence with as many commas has not.
+#[derive(PartialEq, Eq)]
+struct Shape {
+    /// Delimiters between cells.
+    cells: usize,
+    /// Whether a space follows one of them.
+    spaced: bool,
+    /// Whether the first cell has a figure.
+    numbered: bool,
+}
+
+impl Shape {
+    fn of(line: &str, delimiter: char) -> Self {
+        let mut cells = line.trim_end().split(delimiter);
+        let numbered = cells.next().is_some_and(|cell| cell.contains(char::is_numeric));
+        let (mut count, mut spaced) = (0, false);
+        for cell in cells {
+            count += 1;
+            spaced |= cell.starts_with(' ');
+        }
+        Self { cells: count, spaced, numbered }
+    }
 }

@@ -147,18 +147,27 @@ pub(super) fn of_heading(text: &str, range: Range<usize>) -> Option<Range<usize>
     let mut range = trimmed(text, range);
     let first = text[range.clone()].find(['\n', '\r']).map_or(range.end, |at| range.start + at);
     range.end = first;
-    while text[range.clone()].starts_with('<') {
+    while is_tag(&text[range.clone()]) {
         // A tag that ends on another line names nothing.
         let at = text[range.clone()].find('>')?;
         range = trimmed(text, range.start + at + 1..range.end);
     }
-    let tag = |at: &usize| {
-        text[range.start + at + 1..range.end].starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-    };
-    if let Some(at) = text[range.clone()].match_indices('<').map(|(at, _)| at).find(tag) {
+    let said = &text[range.clone()];
+    if let Some(at) = said.match_indices('<').map(|(at, _)| at).find(|at| is_tag(&said[*at..])) {
         range.end = range.start + at;
     }
     shortened(text, range, LONGEST)
+}
+
+/// Whether a text begins with a tag as headings have them, unlike `<T>`.
+fn is_tag(text: &str) -> bool {
+    const NAMES: [&str; 22] = [
+        "a", "abbr", "b", "br", "button", "code", "del", "div", "em", "font", "h1", "h2", "h3", "h4", "i",
+        "img", "kbd", "p", "small", "span", "strong", "sup",
+    ];
+    let Some(tag) = text.strip_prefix('<') else { return false };
+    let end = tag.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tag.len());
+    tag.starts_with(['/', '!']) || NAMES.contains(&&tag[..end]) && !tag[end..].starts_with([',', ':'])
 }
 
 /// Whether a span can give a line.

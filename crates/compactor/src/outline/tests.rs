@@ -179,5 +179,7 @@ fn headings_are_words_without_tags() {
         Some("2020-05-26, Version 6.17.0")
     );
     assert_eq!(of("<h2>Costs < 5 %</h2>").as_deref(), Some("Costs < 5 %"));
+    assert_eq!(of("## Option<T> and Result<T, E>").as_deref(), Some("Option<T> and Result<T, E>"));
+    assert_eq!(of("< 5 ms latencies").as_deref(), Some("< 5 ms latencies"));
     assert_eq!(of("<a href=\"#6.17.0"), None);
 }

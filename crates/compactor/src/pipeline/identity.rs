@@ -4,6 +4,7 @@ use super::{CompactError, Compactor};
 use crate::{
     cache::{Key, KeyParts},
     config::{DenseKind, FusionKind, SummarizerKind},
+    rank::built_in,
     remote::{Chat, Embeddings},
 };
 
@@ -40,8 +41,8 @@ impl Compactor {
         serde_json::to_vec(self.config.as_ref()).ok()
     }
 
-    /// All that a compaction depends on besides the request and the values of the configuration: the hashes of
-    /// the model files that take part and how they are run, the models on servers, and the templates. Two
+    /// All that a compaction depends on besides the request and the values of the configuration: the version of this
+    /// crate, the weights in it, the hashes of the model files that take part and how they are run, the models on servers, and the templates. Two
     /// compactors with the same one and the same values give the same text, wherever their files are and
     /// whatever they are called.
     ///
@@ -50,7 +51,8 @@ impl Compactor {
     /// [`CompactError::Model`] if a model cannot be had; as [`Compactor::warm_up`].
     pub fn identity(&self) -> Result<String, CompactError> {
         let (models, remotes) = (&self.models, &self.remotes);
-        let mut parts = vec![format!("ranker {}", models.ranker_key()?)];
+        let mut parts = vec![format!("epitome {} {}", env!("CARGO_PKG_VERSION"), *built_in::HASH)];
+        parts.push(format!("ranker {}", models.ranker_key()?));
         parts.push(format!("multilingual {}", models.multilingual_key()?));
         match self.config.rank.dense {
             DenseKind::Static => parts.push(format!("static {}", models.static_embedder_key())),

@@ -181,7 +181,7 @@ impl Compactor {
             template: "",
             params: &params,
         });
-        let decided = identity.map(|identity| derived("compaction-3", &asked, identity.as_bytes()));
+        let decided = identity.map(|identity| derived("compaction-4", &asked, identity.as_bytes()));
         Some(Memory { cache: &self.cache, asked, decided, whole_s: self.config.whole_s, renews: true })
     }
 }

@@ -61,6 +61,8 @@ impl Compactor {
     /// The same with these weights in place of those that are compiled in.
     #[doc(hidden)]
     pub fn with_adapted(&self, adapted: Option<Arc<Adapted>>) -> Self {
-        Self { adapted, identity: Arc::default(), ..self.clone() }
+        let mut config = self.config.as_ref().clone();
+        config.rank.model = adapted.as_ref().map(|adapted| adapted.hash().to_owned()).unwrap_or_default();
+        Self { adapted, config: Arc::new(config), identity: Arc::default(), ..self.clone() }
     }
 }

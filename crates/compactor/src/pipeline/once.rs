@@ -37,7 +37,8 @@ impl Compactor {
         Ok(compaction)
     }
 
-    /// As [`Compactor::compact_once`], for who sends nothing upstream: what a proxy once had no time for is compacted.
+    /// As [`Compactor::compact_once`], for callers that send nothing upstream: what a proxy once had no time for is
+    /// compacted.
     ///
     /// # Errors
     ///

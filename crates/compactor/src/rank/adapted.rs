@@ -1,7 +1,10 @@
 //! What was fitted to a user's own rows or sessions, in place of what is compiled in: a file that `epitome adapt` writes
 //! and `rank.model` names. The encoders stay as they are, and a file holds for those that it was fitted to.
 
-use std::{fs, io};
+use std::{
+    fs,
+    io::{self, Read as _},
+};
 
 use epitome_engine::Models;
 use serde::{Deserialize, Serialize};
@@ -124,6 +127,9 @@ impl Adapted {
         if let Some(reason) = questions.or(results) {
             return Err(broken(reason));
         }
+        if file.questions.is_none() && file.results.is_none() {
+            return Err(broken("it holds no weights, neither for questions nor for results".into()));
+        }
         let here = FittedFor::built_in(models);
         if file.questions.is_some() && file.fitted_for.encoders != here.encoders {
             return Err(AdaptedError::Other { path: path(), what: "for other encoders".into() });
@@ -161,12 +167,15 @@ struct Stated {
 }
 
 fn read(path: &str) -> io::Result<Vec<u8>> {
-    let size = fs::metadata(path)?.len();
-    if size > LONGEST {
-        let reason = format!("{size} bytes are more than such a file has");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > LONGEST {
+        true => {
+            let reason = format!("more than {LONGEST} bytes, which no such file has");
+            Err(io::Error::new(io::ErrorKind::InvalidData, reason))
+        }
+        false => Ok(bytes),
     }
-    fs::read(path)
 }
 
 /// The setting by which something else than fitted weights ranks for questions.
@@ -239,6 +248,7 @@ mod tests {
             (told(&models, results(|fit| fit.trees = -1.0), |_| {}), "results.weights and trees"),
             (told(&models, |file| file.fitted_for.encoders.clear(), |_| {}), "for other encoders"),
             (told(&models, |file| file.fitted_for.results.clear(), |_| {}), "on top of other trees"),
+            (told(&models, |file| (file.questions, file.results) = (None, None), |_| {}), "holds no weights"),
             (told(&models, |_| {}, |rank| rank.dense = DenseKind::None), "never used with rank.dense"),
             (told(&models, |_| {}, |rank| rank.model.push('x')), "No such file"),
         ];

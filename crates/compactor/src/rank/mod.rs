@@ -13,6 +13,7 @@
 pub(crate) mod adapted;
 pub(crate) mod agent;
 pub(crate) mod attention;
+pub(crate) mod built_in;
 pub(crate) mod criticality;
 pub(crate) mod cross;
 pub(crate) mod dense;

@@ -15,7 +15,7 @@ use crate::{
 /// Minimum number of records.
 const RECORDS: usize = 3;
 /// So many records are data, not a program's settings.
-const MANY: usize = 100;
+const MANY: usize = 1000;
 /// Minimum percentage of the text in records.
 const SHARE: usize = 60;
 /// Records of fewer bytes than this are kept or dropped as a whole.

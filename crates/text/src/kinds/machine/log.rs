@@ -161,6 +161,9 @@ fn is_java_head(text: &str) -> bool {
     text.get(..40.min(text.len())).is_some_and(|start| start.contains(" AM ") || start.contains(" PM "))
 }
 
+/// Most letters of a file's ending.
+const EXTENSION: usize = 4;
+
 /// Words that indicate a failure in records without a level.
 const FAILURES: [&str; 16] = [
     "failed",
@@ -181,24 +184,33 @@ const FAILURES: [&str; 16] = [
     "timed out",
 ];
 
-/// Whether a line says that something failed, other than in the name of a package, a file or a setting, such as
-/// `liberror-perl`.
+/// Whether a line says that something failed, other than in the name of a package or a file, such as `liberror-perl`.
 fn says_failure(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    FAILURES.iter().any(|word| {
-        lower.match_indices(word).any(|(at, _)| {
-            let (before, after) = (&text[..at], &text[at + word.len()..]);
-            let part = &before[before.trim_end_matches(char::is_alphanumeric).len()..];
-            // `NullPointerException` is one, `liberror` is none.
-            let begins = part.is_empty() || part.starts_with(char::is_uppercase);
-            // `panicked` and `corrupted` say the same.
-            let mut after = after.trim_start_matches(|c: char| c.is_ascii_lowercase()).chars();
-            let joins = matches!(after.next(), Some('-' | '/' | '_' | '.'));
-            begins
-                && !before.ends_with(['-', '/'])
-                && !(joins && after.next().is_some_and(char::is_alphanumeric))
-        })
+    FAILURES.iter().any(|word| match word.contains(' ') {
+        true => lower.contains(word),
+        false => {
+            let all = text.split_whitespace().zip(lower.split_whitespace());
+            all.filter(|(_, lower)| lower.contains(word)).any(|(token, lower)| !names(token, lower, word))
+        }
     })
+}
+
+/// Whether `word` is only part of a name in a token.
+fn names(token: &str, lower: &str, word: &str) -> bool {
+    let is_path = token.starts_with('/') || token.matches('/').count() > 1;
+    let is_part = |at: usize| {
+        let (before, after) = (&token[..at], &token[at + word.len()..]);
+        // `readError` and `NullPointerException` are said, `mirrored` is not.
+        let inside = before.ends_with(|c: char| c.is_ascii_lowercase())
+            && token[at..].starts_with(|c: char| c.is_ascii_lowercase());
+        let mut after = after.trim_start_matches(|c: char| c.is_ascii_lowercase()).chars();
+        let next = after.next();
+        let end: String = after.take_while(char::is_ascii_alphanumeric).collect();
+        let is_ending = next == Some('.') && (1..=EXTENSION).contains(&end.len());
+        inside || is_ending || next == Some('-') && end.starts_with(char::is_alphabetic)
+    };
+    is_path || lower.starts_with("lib") || lower.match_indices(word).all(|(at, _)| is_part(at))
 }
 
 /// Which records are critical: the severe ones if they are rare, otherwise the first of each shape.
@@ -256,6 +268,13 @@ mod tests {
             "errors: 3",
             "cannot open /etc/motd",
             "the index is corrupted.",
+            "kernel: cannot re-open the log",
+            "readError: EIO",
+            "系统error: 磁盘",
+            "error_code=5",
+            "error.message: out of range",
+            "parse-error at line 3",
+            "I/O-error",
         ] {
             assert!(says_failure(line), "{line}");
         }
