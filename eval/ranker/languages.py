@@ -155,7 +155,7 @@ def rows(folder, out):
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-RIDGE, FOLDS, COSINE, BINS = 1e-3, 5, 10.0, 12
+RIDGE, FOLDS, COSINE, BINS = 1e-2, 5, 10.0, 12
 # Weight of the passages' part of the loss.
 PASSAGE = 0.5
 UNSPACED = {"ja", "th", "zh"}

@@ -748,7 +748,7 @@ fn rows_are_not_said_to_the_model() {
     let csv = format!("id,name,country,state\n{rows}");
     let asked = "Which customers are from FR?";
     let (material, said) = parts(&format!("{asked}\n\n{csv}"));
-    assert_eq!((material.trim(), said.trim_end_matches(['\0', '\n'])), (csv.trim(), asked));
+    assert!(material.trim() == csv.trim() && said.trim_end_matches(['\0', '\n']) == asked, "{said}");
     // Lines beside them are, even if they have as many commas.
     for last in [
         "Answer in French, cite the rows, be brief, and stop.",

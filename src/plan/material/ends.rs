@@ -275,7 +275,10 @@ fn said_beside_rows(text: &str, from_behind: bool) -> Option<usize> {
     });
     let (delimiter, usual) = delimiter?;
     let is_row = |line: &str| {
-        Shape::of(line, delimiter) == usual
+        let own = Shape::of(line, delimiter);
+        // The header above has names where the rows have figures.
+        let own = if from_behind { own } else { Shape { numbered: usual.numbered, ..own } };
+        own == usual
             && phrase::classify(line.trim()).is_none()
             && !order::is_order(line)
             && !address::is_order(line)
