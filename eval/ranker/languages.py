@@ -9,7 +9,8 @@
 LANGUAGES is the folder of training rows. Of the passages beside the right one, seven are the nearest
 by trigrams, up to four are of the same article, the rest are drawn. None of them holds an answer. The features are those
 of multilingual.rs; loss, calibration and curve are as in fit.py, the loss of spans and of their passages together.
-Without a curve nothing is predicted. The weights that the binary has are not fitted but set by hand (README.md).
+Without a curve nothing is predicted. Of the weights that the binary has, those for one language are set by hand, those
+across languages are fitted (README.md).
 """
 
 import collections

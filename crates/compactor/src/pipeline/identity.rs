@@ -51,8 +51,7 @@ impl Compactor {
     /// [`CompactError::Model`] if a model cannot be had; as [`Compactor::warm_up`].
     pub fn identity(&self) -> Result<String, CompactError> {
         let (models, remotes) = (&self.models, &self.remotes);
-        let mut parts = vec![format!("epitome {} {}", env!("CARGO_PKG_VERSION"), *built_in::HASH)];
-        parts.push(format!("ranker {}", models.ranker_key()?));
+        let mut parts = vec![format!("ranker {}", models.ranker_key()?)];
         parts.push(format!("multilingual {}", models.multilingual_key()?));
         match self.config.rank.dense {
             DenseKind::Static => parts.push(format!("static {}", models.static_embedder_key())),
@@ -74,6 +73,7 @@ impl Compactor {
             let hash = blake3::hash(text.as_bytes()).to_hex();
             format!("template {name} {hash}")
         }));
+        parts.push(format!("epitome {} {}", env!("CARGO_PKG_VERSION"), *built_in::HASH));
         Ok(parts.join("\n"))
     }
 }

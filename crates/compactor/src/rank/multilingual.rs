@@ -1,7 +1,7 @@
 //! Ranking where text or query is in another language than English, which the cross-encoder and the static vectors
 //! cannot read: vectors of the built-in multilingual encoder, and BM25 over the words and the character trigrams of the
-//! query, weighted by `multilingual.json`. Those weights are set by hand and say nothing of retention;
-//! `eval/ranker/languages.py` fits others, with a prediction. Its README holds the figures.
+//! query, weighted by `multilingual.json`. Where query and text are in one language the weights are set by hand, elsewhere they are
+//! fitted, and so is the prediction of retention: `eval/ranker/languages.py`. Its README holds the figures.
 
 use std::sync::LazyLock;
 
