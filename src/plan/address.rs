@@ -206,9 +206,15 @@ fn forbids(sentence: &str) -> bool {
     })
 }
 
-/// Whether a line is a question, by the mark at its end.
+/// Whether a line is a question, by the mark at its end. What a story's people ask stands in quotation marks, or behind a
+/// dash.
 pub(super) fn asks(line: &str) -> bool {
-    let line = line.trim_end_matches(['*', '_', ')', '"', '”', '\'', '»', ' ']);
+    if line.trim_start().starts_with(['"', '“', '„', '«', '»', '‘', '\'', '「', '『', '—', '–'])
+    {
+        return false;
+    }
+    let said = without_quotations(line);
+    let line = said.trim_end_matches(['*', '_', ')', '"', '”', '\'', '»', ' ']);
     // The Greek mark looks like a semicolon.
     let greek = || line.ends_with(';') && line.chars().any(|c| ('α'..='ω').contains(&c));
     let words = || line.split_whitespace().nth(2).is_some() || line.chars().any(|c| c > '\u{2e7f}');
@@ -281,7 +287,14 @@ mod tests {
         {
             assert!(asks(question), "{question}");
         }
-        for other in ["Why?", "for (i = 0; i < n; i++);", "He asked who paid.", "a?b:c"] {
+        for other in [
+            "Why?",
+            "for (i = 0; i < n; i++);",
+            "He asked who paid.",
+            "a?b:c",
+            "“Who are you, my friend?”",
+            "Cob nodded. \"Old Gorman, is it?\"",
+        ] {
             assert!(!asks(other), "{other}");
         }
         assert!(is_personal("How do I map a key?") && is_personal("What is my share?"));

@@ -120,8 +120,10 @@ pub fn of_wording(said: &[Said<'_>], material: &Lines) -> Option<Query> {
     let outside = |ask: &Ask| ask.at != At::Among;
     let explicit = asks.iter().any(|ask| outside(ask) && ask.strength >= Some(Strength::Task));
     if explicit || asks.iter().any(|ask| outside(ask) && material.tells(&ask.text)) {
-        let personal =
-            |ask: &Ask| ask.strength == Some(Strength::Question) && address::is_personal(&ask.text);
+        let personal = |ask: &Ask| {
+            let question = ask.strength == Some(Strength::Question) && address::asks(&ask.text);
+            question && address::is_personal(&ask.text)
+        };
         asks.retain(|ask| {
             let surely = ask.strength == Some(Strength::Labelled) || personal(ask);
             outside(ask) || !explicit && surely
