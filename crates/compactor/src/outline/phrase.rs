@@ -63,7 +63,7 @@ fn is_edge(c: char) -> bool {
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
     let said = &text[range.clone()];
     let start = range.start + (said.len() - said.trim_start_matches(is_edge).len());
-    let end = range.end - (said.len() - said.trim_end_matches(is_edge).len());
+    let end = range.end - (said.len() - said.trim_end_matches(|c| c != '>' && is_edge(c)).len());
     start..end.max(start)
 }
 
