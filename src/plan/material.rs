@@ -1,6 +1,6 @@
 //! Separates the material of a message from its wording by structure: delimiters, labels, and the length of
-//! contiguous text. Words matter in two places only: names of tags and labels, and questions among the
-//! material.
+//! contiguous text. Words matter in two places only: names of tags and labels, and questions and
+//! orders to the model among the material or beside its rows.
 //!
 //! Material is a long delimited body (tag, fence, quotation marks, JSON, rules); or else the long run of
 //! paragraphs between the short ones at both ends; or passages with recurring names. Everything else is

@@ -42,9 +42,9 @@ impl Compactor {
     }
 
     /// All that a compaction depends on besides the request and the values of the configuration: the version of this
-    /// crate, the weights in it, the hashes of the model files that take part and how they are run, the models on servers, and the templates. Two
-    /// compactors with the same one and the same values give the same text, wherever their files are and
-    /// whatever they are called.
+    /// crate, the weights in it, the hashes of the model files that take part and how they are run, the models on
+    /// servers, and the templates. Two compactors with the same one and the same values give the same text, wherever
+    /// their files are and whatever they are called.
     ///
     /// # Errors
     ///
